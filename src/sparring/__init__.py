@@ -1,0 +1,82 @@
+"""Neural-network potentials made robust by adversarial attacks on their own uncertainty.
+
+Everything public is imported from here, and only when it is first used: ``import sparring`` loads nothing heavy.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "sparring.attack": ("AttackResult", "attack"),
+    "sparring.calculator": ("CommitteeCalculator",),
+    "sparring.committee": ("Committee", "Prediction"),
+    "sparring.config": ("Config", "ConfigError"),
+    "sparring.dataset": ("Dataset",),
+    "sparring.extxyz": ("read_labelled", "read_structures", "write_structures"),
+    "sparring.labels": (
+        "ASECalculator",
+        "Bounds",
+        "Label",
+        "LabelError",
+        "LabelReport",
+        "LabelStore",
+        "Labeller",
+        "PySCF",
+        "StoredCalculator",
+        "label",
+        "labelled_atoms",
+    ),
+    "sparring.loop": ("Plan", "State", "step"),
+    "sparring.neighbors": ("with_edges",),
+    "sparring.objectives": (
+        "Objective",
+        "Term",
+        "boltzmann",
+        "boltzmann_weighted",
+        "energy_variance",
+        "exp",
+        "force_variance",
+        "log",
+        "mean_energy",
+    ),
+    "sparring.potentials": ("Architecture", "CoordinateMLP", "Potential", "SchNet"),
+    "sparring.report": ("report",),
+    "sparring.running": ("check", "init", "run", "status"),
+    "sparring.selection": (
+        "Budget",
+        "Candidates",
+        "Distinct",
+        "EnergyWindow",
+        "Selection",
+        "Selector",
+        "UncertaintyAbove",
+        "select",
+        "threshold_from",
+    ),
+    "sparring.spaces": ("Cartesian", "RandomDisplacement", "Space"),
+    "sparring.splits": ("Splits",),
+    "sparring.stages": ("read_committee", "write_committee"),
+    "sparring.structures": ("Structures",),
+    "sparring.training": ("FitReport", "fit"),
+    "sparring.units": ("kT", "quantity"),
+    "sparring.validation.errors": ("Errors", "evaluate"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - it is whatever has that name
+    """Import a public name when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'sparring' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """What there is to import."""
+    return __all__

@@ -1,0 +1,316 @@
+r"""Adversarial attacks: gradient ascent on the geometry, all seeds at once (Eq. 14, with Adam).
+
+.. math:: \delta^{(i+1)} = \delta^{(i)} + \alpha_\delta \frac{\partial \mathcal L_{adv}}{\partial \delta}
+
+======================  ==========================================================
+:math:`\delta`          displacement of the seeds, in whatever space is attacked
+:math:`\alpha_\delta`   learning rate
+:math:`L_{adv}`         objective, see :mod:`sparring.objectives`
+======================  ==========================================================
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sparring import uncertainty
+from sparring.committee import Committee
+from sparring.neighbors import distances, with_edges
+from sparring.objectives import Objective
+from sparring.spaces import Cartesian, Space
+from sparring.structures import Structures
+
+__all__ = ["AttackResult", "Status", "attack"]
+
+
+class Status(IntEnum):
+    """How the attack on a seed ended."""
+
+    FINISHED = 0
+    NOT_FINITE = 1
+    OVERLAP = 2
+
+
+class Observation(NamedTuple):
+    """What is seen of every seed at one step of its path."""
+
+    objective: Float[Tensor, " n_seeds"]
+    energy: Float[Tensor, " n_seeds"]
+    energy_variance: Float[Tensor, " n_seeds"]
+    force_variance: Float[Tensor, " n_seeds"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult:
+    """Where attacks led: the best geometry of every path, and the paths.
+
+    Along a path, values behind the point where a seed was stopped are NaN, and its positions stay where they were.
+
+    Attributes:
+        structures: The geometry of every seed where its objective was highest; its start if that never was finite.
+        best_step: At which step that was.
+        status: How each attack ended, a :class:`Status`.
+        objective: The objective along the paths.
+        energy: The committee's mean energy along the paths, in eV.
+        energy_variance: Variance of the energy along the paths, in eV².
+        force_variance: Variance of the forces along the paths, in (eV/Å)².
+        positions: The geometries along the paths, in Å.
+    """
+
+    structures: Structures
+    best_step: Int[Tensor, " n_seeds"]
+    status: Int[Tensor, " n_seeds"]
+    objective: Float[Tensor, "n_points n_seeds"]
+    energy: Float[Tensor, "n_points n_seeds"]
+    energy_variance: Float[Tensor, "n_points n_seeds"]
+    force_variance: Float[Tensor, "n_points n_seeds"]
+    positions: Float[Tensor, "n_points n_atoms 3"]
+
+    def best(self) -> Observation:
+        """What was seen at the best step of every seed; NaN for a seed that never was finite."""
+        step = self.best_step.unsqueeze(0)
+        along = (self.objective, self.energy, self.energy_variance, self.force_variance)
+        return Observation(*(values.gather(0, step).squeeze(0) for values in along))
+
+    def count(self, status: Status) -> int:
+        """How many attacks ended that way."""
+        return int((self.status == status).sum())
+
+
+class State(NamedTuple):
+    """What the next step of an attack needs: the point, Adam's moments, and who still climbs."""
+
+    delta: Tensor
+    previous: Tensor
+    moment: Tensor
+    square: Tensor
+    status: Int[Tensor, " n_seeds"]
+    best: Float[Tensor, " n_seeds"]
+    best_step: Int[Tensor, " n_seeds"]
+
+
+def attack(
+    committee: Committee,
+    seeds: Structures,
+    objective: Objective,
+    *,
+    seed: int,
+    space: Space | None = None,
+    n_steps: int = 60,
+    learning_rate: float = 0.01,
+    min_distance: float = 0.5,
+    max_memory: float | None = 4e9,
+    progress: Callable[[int, int], None] | None = None,
+) -> AttackResult:
+    """Climb the objective from every seed, and keep the best geometry of each path.
+
+    Seeds are independent: the result does not depend on which of them are attacked together. With ``n_steps=0`` seeds
+    are only displaced, which in the space of :class:`sparring.RandomDisplacement` is the random baseline.
+
+    Args:
+        committee: Whose uncertainty is attacked.
+        seeds: The starting geometries.
+        objective: What to climb.
+        seed: Of the random numbers that displace the seeds.
+        space: What moves; by default every atom by itself.
+        n_steps: Number of steps of Adam.
+        learning_rate: Length of a step, in units of delta.
+        min_distance: Atoms closer than this, in Å, end the attack on their seed.
+        max_memory: Bytes that an attack may take at a time; seeds beyond are attacked later. None for no limit.
+        progress: Called with the number of steps done and to do.
+
+    Raises:
+        ValueError: If no seed has a finite objective to start from, or the arguments make no sense.
+    """
+    if n_steps < 0 or learning_rate <= 0:
+        raise ValueError(f"need n_steps >= 0 and learning_rate > 0, got {n_steps} and {learning_rate}")
+    space = space or Cartesian()
+    seeds = replace(seeds.to(device=committee.device), edges=None)
+    generator = torch.Generator().manual_seed(seed)
+    delta = space.initial(seeds, generator)
+    owner = space.owner(seeds)
+    size = chunk_size(committee, seeds, objective, max_memory)
+    results: list[AttackResult] = []
+    total = -(-seeds.n_structures // size) * (n_steps + 1)
+    for start in range(0, seeds.n_structures, size):
+        indices = range(start, min(start + size, seeds.n_structures))
+        rows = (owner >= indices.start) & (owner < indices.stop)
+        climb = _Climb(committee, with_reach(committee, seeds.take(indices), min_distance), objective, space)
+        done = len(results) * (n_steps + 1)
+        tick = (lambda k, done=done: progress(done + k, total)) if progress else None
+        results.append(climb.run(delta[rows], n_steps, learning_rate, min_distance, tick))
+    result = _join(seeds, results)
+    if not bool(torch.isfinite(result.best().objective).any()):
+        raise ValueError(
+            "the objective is not finite at any seed: do the seeds overlap, "
+            "or does the Boltzmann weight's data set lack their composition?"
+        )
+    return result
+
+
+def with_reach(committee: Committee, seeds: Structures, min_distance: float) -> Structures:
+    """The seeds with edges as far as the committee sees, and at least as far as an overlap."""
+    # Where nobody sees anything and no distance is an overlap, any radius will do.
+    return with_edges(seeds, max(committee.cutoff or 0.0, min_distance) or 1.0)
+
+
+@dataclass(frozen=True)
+class _Climb:
+    """One chunk of seeds on its way up."""
+
+    committee: Committee
+    seeds: Structures
+    objective: Objective
+    space: Space
+
+    def run(
+        self,
+        delta: Tensor,
+        n_steps: int,
+        learning_rate: float,
+        min_distance: float,
+        progress: Callable[[int], None] | None,
+    ) -> AttackResult:
+        state = self.start(delta)
+        observations, geometries = [], []
+        for step in range(n_steps + 1):
+            state, observation, positions = self.step(state, step, learning_rate, min_distance)
+            observations.append(observation)
+            geometries.append(positions)
+            if progress:
+                progress(step + 1)
+        positions = torch.stack(geometries)
+        best = positions.gather(0, state.best_step[self.seeds.structure_index].reshape(1, -1, 1).expand(-1, -1, 3))
+        return AttackResult(
+            structures=replace(self.seeds, positions=best.squeeze(0), edges=None),
+            best_step=state.best_step,
+            status=state.status,
+            positions=positions,
+            **{name: torch.stack([getattr(o, name) for o in observations]) for name in Observation._fields},
+        )
+
+    def start(self, delta: Tensor) -> State:
+        n_seeds = self.seeds.n_structures
+        index = self.seeds.structure_index
+        return State(
+            delta=delta,
+            previous=delta,
+            moment=torch.zeros_like(delta),
+            square=torch.zeros_like(delta),
+            status=index.new_full((n_seeds,), Status.FINISHED),
+            best=delta.new_full((n_seeds,), -torch.inf, dtype=torch.float64),
+            best_step=index.new_zeros(n_seeds),
+        )
+
+    def step(
+        self, state: State, step: int, learning_rate: float, min_distance: float
+    ) -> tuple[State, Observation, Float[Tensor, "n_atoms 3"]]:
+        """Look where the seeds are, note it, and take one step of Adam uphill; no host synchronisation."""
+        structures, observation, gradient = self.observe(state.delta)
+        finite = torch.stack([torch.isfinite(values) for values in observation]).all(0) & self._finite_rows(gradient)
+        overlap = _shortest(with_reach(self.committee, structures, min_distance)) < min_distance
+        climbing = state.status == Status.FINISHED
+        status = torch.where(climbing & ~finite, Status.NOT_FINITE, state.status)
+        status = torch.where(climbing & overlap, Status.OVERLAP, status)
+        valid = status == Status.FINISHED
+        better = valid & (observation.objective > state.best)
+
+        moment = torch.lerp(gradient, state.moment, 0.9)
+        square = torch.lerp(gradient.square(), state.square, 0.999)
+        scale = (square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-30
+        climbed = state.delta + learning_rate * moment / (1 - 0.9 ** (step + 1)) / scale
+        owner = self.space.owner(self.seeds)
+        moves = _like(valid[owner], gradient)
+        new = State(
+            # A seed that has been stopped goes back to its last good point and rests there.
+            delta=torch.where(moves, self.space.project(self.seeds, climbed), state.previous),
+            previous=torch.where(moves, state.delta, state.previous),
+            moment=torch.where(moves, moment, 0.0),
+            square=torch.where(moves, square, 0.0),
+            status=status,
+            best=torch.where(better, observation.objective, state.best),
+            best_step=torch.where(better, step, state.best_step),
+        )
+        noted = Observation(*(torch.where(valid, values, torch.nan) for values in observation))
+        here = self.space.displace(self.seeds, torch.where(moves, state.delta, state.previous)).positions
+        return new, noted, here.detach()
+
+    def observe(self, delta: Tensor) -> tuple[Structures, Observation, Tensor]:
+        """The displaced seeds, what the committee makes of them, and d(objective)/d(delta)."""
+        delta = delta.detach().requires_grad_()
+        structures = self.committee.prepare(self.space.displace(self.seeds, delta))
+        prediction = self.committee.predict(structures)
+        objective = self.objective(prediction, structures)
+        (gradient,) = torch.autograd.grad(objective.sum(), delta)
+        energy, forces = prediction.detach()
+        several = self.committee.n_members > 1
+        nothing = torch.zeros_like(energy[0])
+        index, n = structures.structure_index, structures.n_structures
+        observation = Observation(
+            objective.detach().double(),
+            energy.mean(0).double(),
+            uncertainty.energy_variance(energy).double() if several else nothing,
+            uncertainty.force_variance(forces, index, n).double() if several else nothing,
+        )
+        return structures, observation, gradient
+
+    def _finite_rows(self, gradient: Tensor) -> Bool[Tensor, " n_seeds"]:
+        bad = (~torch.isfinite(gradient)).reshape(len(gradient), -1).any(1).long()
+        return bad.new_zeros(self.seeds.n_structures).index_add(0, self.space.owner(self.seeds), bad) == 0
+
+
+def _like(flags: Bool[Tensor, " n_rows"], rows: Tensor) -> Tensor:
+    return flags.reshape(-1, *[1] * (rows.dim() - 1))
+
+
+def _shortest(structures: Structures) -> Float[Tensor, " n_structures"]:
+    with torch.no_grad():
+        distance = distances(structures)
+        assert structures.edges is not None
+        owner = structures.structure_index.index_select(0, structures.edges.target)
+        return distance.new_full((structures.n_structures,), torch.inf).scatter_reduce(0, owner, distance, "amin")
+
+
+def chunk_size(committee: Committee, seeds: Structures, objective: Objective, max_memory: float | None) -> int:
+    """How many seeds fit the memory: what a second copy of the largest adds to the graph of one attack step.
+
+    The factor of two is for the backward pass, which holds about as much again.
+    """
+    if max_memory is None or seeds.n_structures == 1:
+        return seeds.n_structures
+    largest = int(seeds.counts.argmax())
+    one, two = (graph_bytes(committee, seeds.take([largest] * copies), objective) for copies in (1, 2))
+    return max(1, min(seeds.n_structures, int(max_memory // (2 * max(two - one, 1)))))
+
+
+def graph_bytes(committee: Committee, structures: Structures, objective: Objective) -> int:
+    """How many bytes the graph of an objective holds, weights included."""
+    held: dict[int, int] = {}
+
+    def weigh(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    structures = committee.prepare(structures)
+    with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+        structures = structures.with_positions(structures.positions.detach().requires_grad_())
+        graph = objective(committee.predict(structures), structures)
+        total = sum(held.values())
+    del graph
+    return total
+
+
+def _join(seeds: Structures, results: list[AttackResult]) -> AttackResult:
+    paths = (*Observation._fields, "positions")
+    return AttackResult(
+        structures=replace(seeds, positions=torch.cat([r.structures.positions for r in results]), edges=None),
+        best_step=torch.cat([r.best_step for r in results]),
+        status=torch.cat([r.status for r in results]),
+        **{name: torch.cat([getattr(r, name) for r in results], dim=1) for name in paths},
+    )

@@ -1,0 +1,273 @@
+"""The command line: each verb reads its arguments, calls one library function, and shows or writes what it gives."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sparring.config import Config
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Preset = Annotated[str | None, typer.Option(help="A preset of the configuration file.")]
+ConfigFile = Annotated[Path, typer.Argument(help="The configuration, a YAML file.")]
+ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration whose sections are used.")]
+CommitteeFolder = Annotated[Path, typer.Argument(help="A folder with a committee, e.g. runs/x/generation-03.")]
+
+
+def main() -> None:
+    """Entry point: one line and exit code 2 for what the user can mend; a traceback only for what we must."""
+    # With several threads NumPy's sums differ in their last bits from those of the processes that label.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with _user_errors():
+        app(standalone_mode=True)
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from the last stage that was committed", err=True)
+        raise SystemExit(130) from None
+    except Exception as error:
+        if not _is_users(error):
+            raise
+        typer.echo(f"sparring: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+def _is_users(error: Exception) -> bool:
+    """Errors that say by themselves what to do. Others are ours."""
+    from sparring.labels.base import LabelError
+    from sparring.runfolder import RunFolderError
+    from sparring.sampling import RelaxationError
+
+    return isinstance(error, ValueError | OSError | ModuleNotFoundError | LabelError | RunFolderError | RelaxationError)
+
+
+@app.command()
+def init(
+    kind: Annotated[str, typer.Argument(help="ammonia, double_well_1d, double_well_2d, or own: your own structures.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
+) -> None:
+    """Write a commented example configuration to start from."""
+    from sparring.running import init
+
+    for file in init(kind, folder):
+        typer.echo(f"wrote {file}")
+
+
+@app.command()
+def check(config: ConfigFile, preset: Preset = None) -> None:
+    """Validate a configuration, print what would happen and what one label costs. Writes nothing."""
+    from sparring.config import dump, load
+    from sparring.running import check
+
+    resolved = load(config, preset)
+    typer.echo(dump(resolved))
+    estimate = check(resolved)
+    typer.echo(f"labels by {estimate.method}")
+    typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
+    typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
+    typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    folder: Annotated[Path | None, typer.Option(help="The run folder [default: runs/<name of the file>].")] = None,
+    preset: Preset = None,
+) -> None:
+    """Start a run, go on with it where it stopped, or do nothing if it is finished."""
+    import logging
+
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    from sparring.progress import watch_on
+    from sparring.running import run
+    from sparring.tables import GenerationTable
+
+    console = Console(stderr=True)
+    handler = RichHandler(console=console, show_path=False, show_level=True, show_time=False)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
+    folder = folder or Path("runs") / config.stem
+    table = GenerationTable()
+    run(
+        config,
+        folder,
+        preset=preset,
+        watch=watch_on(console),
+        announce=lambda line: console.print(line, style="dim", highlight=False),
+        finished_generation=lambda metrics: typer.echo(table.row(metrics)),
+    )
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """How far a run has come."""
+    from sparring.running import status
+    from sparring.tables import GenerationTable
+
+    table = GenerationTable()
+    for generation in status(folder):
+        if "errors" in generation.metrics:
+            typer.echo(table.row(generation.metrics))
+        typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
+
+
+@app.command()
+def fit(
+    data: Annotated[Path, typer.Argument(help="Labelled structures, extended XYZ.")],
+    config: ConfigOption,
+    output: Annotated[Path, typer.Option(help="Folder for the committee.")],
+    preset: Preset = None,
+) -> None:
+    """Train a committee on labelled structures."""
+    from sparring import Dataset, Splits
+    from sparring.dataset import ENERGY, FORCES
+    from sparring.extxyz import read_labelled
+    from sparring.planning import architecture, fit_arguments
+    from sparring.stages import write_fit
+    from sparring.training import fit
+
+    resolved = _load(config, preset)
+    keys = (getattr(resolved.system, "energy_key", ENERGY), getattr(resolved.system, "forces_key", FORCES))
+    structures = read_labelled(data, energy_key=keys[0], forces_key=keys[1], allow_dummy=True)
+    dataset = Dataset.from_atoms(structures)
+    splits = Splits.draw(
+        len(dataset),
+        n_members=resolved.committee.n_members,
+        seed=resolved.seed,
+        fractions=resolved.training.splits.fractions,
+        shared=resolved.training.splits.validation == "shared",
+    )
+    arguments: dict[str, Any] = {**fit_arguments(resolved), "progress": _watch()("training")}
+    fitted = fit(architecture(resolved.committee.potential), dataset, splits=splits, seed=resolved.seed, **arguments)
+    from sparring.loop import Fitted
+
+    output.mkdir(parents=True, exist_ok=True)
+    write_fit(output, Fitted(*fitted))
+    typer.echo(f"committee of {fitted[0].n_members}: {output}")
+    _show_errors(output, data, keys)
+
+
+def _show_errors(committee: Path, data: Path, keys: tuple[str, str]) -> None:
+    typer.echo(f"errors: sparring evaluate {committee} {data} --energy-key {keys[0]} --forces-key {keys[1]}")
+
+
+@app.command()
+def attack(
+    committee: CommitteeFolder,
+    seeds: Annotated[Path, typer.Argument(help="Where attacks start, extended XYZ.")],
+    config: ConfigOption,
+    output: Annotated[Path, typer.Option(help="Extended XYZ for the best geometry of every path.")],
+    reference: Annotated[
+        Path | None, typer.Option(help="Labelled structures for the Boltzmann weight's Q [default: the seeds].")
+    ] = None,
+    preset: Preset = None,
+) -> None:
+    """Attack a committee from given structures."""
+    from sparring import Dataset, Structures
+    from sparring.attack import Status, attack
+    from sparring.extxyz import read_labelled, read_structures, write_structures
+    from sparring.planning import attack_arguments, objective
+    from sparring.stages import attack_frames, read_committee
+
+    resolved = _load(config, preset)
+    space, climbing = attack_arguments(resolved)
+    starts = Structures.from_atoms(read_structures(seeds, allow_dummy=True))
+    weighted = getattr(getattr(resolved.attack, "objective", None), "kT", None) is not None
+    dataset = Dataset.from_atoms(read_labelled(reference or seeds, allow_dummy=True)) if weighted else None
+    arguments: dict[str, Any] = {**climbing, "progress": _watch()("attack")}
+    climbed = objective(resolved, dataset)
+    result = attack(read_committee(committee), starts, climbed, space=space, seed=resolved.seed, **arguments)
+    write_structures(output, attack_frames(result, range(starts.n_structures)))
+    stopped = ", ".join(f"{result.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
+    typer.echo(f"{starts.n_structures} attacks ({stopped}): {output}")
+
+
+@app.command()
+def label(
+    structures: Annotated[Path, typer.Argument(help="What to label, extended XYZ.")],
+    config: ConfigOption,
+    output: Annotated[Path, typer.Option(help="Extended XYZ for the labelled structures.")],
+    preset: Preset = None,
+) -> None:
+    """Label structures with the configuration's labeller; labels that exist are not computed again."""
+    from sparring.extxyz import read_structures, write_structures
+    from sparring.labels import Label, labelled_atoms
+    from sparring.planning import laboratory_of
+
+    resolved = _load(config, preset)
+    laboratory = laboratory_of(resolved, output.parent, _watch())
+    frames = read_structures(structures, allow_dummy=True)
+    report = laboratory.label(frames)
+    rows = list(zip(frames, report.labels, report.keys, strict=True))
+    write_structures(output, [labelled_atoms(a, one, key) for a, one, key in rows if isinstance(one, Label)])
+    for _, one, _ in rows:
+        if not isinstance(one, Label):
+            typer.echo(f"failed: {one}", err=True)
+    n_labelled = sum(isinstance(one, Label) for one in report.labels)
+    typer.echo(
+        f"{n_labelled} of {len(frames)} labelled ({report.n_computed} computed, {report.n_reused} reused): {output}"
+    )
+
+
+@app.command()
+def evaluate(
+    committee: CommitteeFolder,
+    data: Annotated[Path, typer.Argument(help="Labelled structures, extended XYZ.")],
+    align: Annotated[
+        bool, typer.Option(help="Take out what another code's reference energies of elements differ by.")
+    ] = False,
+    energy_key: Annotated[str, typer.Option(help="What the file calls energies, in eV.")] = "REF_energy",
+    forces_key: Annotated[str, typer.Option(help="What the file calls forces, in eV/Å.")] = "REF_forces",
+) -> None:
+    """Errors of a committee on any labelled structures."""
+    from sparring import Dataset
+    from sparring.extxyz import read_labelled
+    from sparring.stages import read_committee
+    from sparring.tables import errors_table
+    from sparring.validation.errors import evaluate
+
+    frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    typer.echo(errors_table(evaluate(read_committee(committee), Dataset.from_atoms(frames), aligned=align)))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write the page and the figures of a run, finished or not."""
+    from sparring.report import report
+
+    typer.echo(f"report: {report(folder)}")
+
+
+def _load(config: Path, preset: str | None) -> "Config":
+    from sparring.config import load
+
+    return load(config, preset)
+
+
+def _watch() -> Callable[[str], Any]:
+    from sparring.progress import watch_on
+
+    return watch_on()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""The sections of a configuration, as frozen pydantic models. They hold values, in eV, Å, fs and K, and no logic."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sparring.config.values import (
+    Count,
+    Device,
+    Energy,
+    Force,
+    Fractions,
+    Integer,
+    Length,
+    LengthOrZero,
+    Memory,
+    Norm,
+    Number,
+    TemperatureRange,
+    Weight,
+)
+from sparring.units import quantity
+
+Axes = Literal["x", "y", "z", "xy", "xz", "yz", "xyz"]
+Seeds = Literal["lowest_energy", "random"]
+
+
+class Section(BaseModel):
+    """A part of the configuration. Frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def arguments(self, *leave_out: str) -> dict[str, object]:
+        """The values by name, as keyword arguments of the function behind this section; ``kind`` is left out."""
+        names = [name for name in type(self).model_fields if name not in ("kind", *leave_out)]
+        return {name: getattr(self, name) for name in names}
+
+
+class DoubleWell1D(Section):
+    """A particle in E(x) = 5x⁴ - 10x² + 1.5x, known from points in its deeper well only."""
+
+    kind: Literal["double_well_1d"]
+
+
+class DoubleWell2D(Section):
+    """A particle in Eq. 15 of the paper, known from points in its deeper well only."""
+
+    kind: Literal["double_well_2d"]
+    n_points: Count = 800
+
+
+class Ammonia(Section):
+    """Ammonia, known from normal-mode displacements about its minimum."""
+
+    kind: Literal["ammonia"]
+    n_structures: Count = 78
+    temperatures: TemperatureRange = (250.0, 750.0)
+
+
+class NormalModes(Section):
+    """More starting structures by thermal displacements along normal modes."""
+
+    kind: Literal["normal_modes"]
+    n_structures: Count = 60
+    temperatures: TemperatureRange = (250.0, 750.0)
+
+
+class Displacements(Section):
+    """More starting structures by uniform displacements of every atom."""
+
+    kind: Literal["displacements"]
+    n_structures: Count = 60
+    amplitude: Length = 0.1
+
+
+class Own(Section):
+    """Structures from a file, labelled or not."""
+
+    kind: Literal["own"]
+    file: Path
+    energy_key: str = "REF_energy"
+    forces_key: str = "REF_forces"
+    charge: Integer = 0
+    multiplicity: Count | None = None
+    enlarge: Annotated[NormalModes | Displacements, Field(discriminator="kind")] | None = None
+
+
+class GroundTruth(Section):
+    """The formula of a toy well labels its own points."""
+
+    kind: Literal["ground_truth"]
+
+
+class PySCF(Section):
+    """Quantum chemistry by PySCF."""
+
+    kind: Literal["pyscf"]
+    method: str = "BP86-D3BJ/def2-SVP"
+    auxiliary_basis: str | None = "def2-universal-jkfit"
+    grid_level: Annotated[Integer, Field(ge=0, le=9)] = 3
+    max_cycles: Count = 50
+
+
+class ASE(Section):
+    """Any calculator that ASE knows by name."""
+
+    kind: Literal["ase"]
+    name: str
+    parameters: Mapping[str, object] = {}
+
+
+class Plugin(Section):
+    """A labeller that an installed package registers under the entry-point group ``sparring.labellers``."""
+
+    kind: Literal["plugin"]
+    name: str
+    parameters: Mapping[str, object] = {}
+
+
+class Bounds(Section):
+    """What a label must satisfy to be believed; null switches a bound off."""
+
+    min_distance: Length | None = 0.5
+    max_force: Force | None = 100.0
+    energy_window: Energy | None = None
+
+
+class Labels(Section):
+    """Who labels, where labels are kept, and which are believed."""
+
+    labeller: Annotated[GroundTruth | PySCF | ASE | Plugin, Field(discriminator="kind")]
+    store: Path | None = None
+    n_workers: Count | None = None
+    bounds: Bounds = Bounds()
+
+
+class SchNet(Section):
+    """The network for molecules."""
+
+    kind: Literal["schnet"]
+    n_features: Count = 256
+    n_filters: Count = 256
+    n_interactions: Count = 4
+    n_gaussians: Annotated[Count, Field(ge=2)] = 32
+    cutoff: Length = 5.0
+    envelope: bool = True
+    reference_energies: bool = True
+
+
+class CoordinateMLP(Section):
+    """The network for toy wells."""
+
+    kind: Literal["coordinate_mlp"]
+    n_coordinates: Annotated[Count, Field(le=3)] = 2
+    n_layers: Count = 4
+    n_units: Count = 1024
+
+
+class Committee(Section):
+    """How many networks vote, and which."""
+
+    n_members: Annotated[Integer, Field(ge=2)] = 5
+    potential: Annotated[SchNet | CoordinateMLP, Field(discriminator="kind")]
+
+
+class Splits(Section):
+    """How the data are divided into training, validation and test."""
+
+    validation: Literal["per_member", "shared"] = "per_member"
+    fractions: Fractions = (0.6, 0.2, 0.2)
+
+
+class Training(Section):
+    """How the members are trained (Eq. 2-3)."""
+
+    n_epochs: Count = 500
+    batch_size: Count = 30
+    learning_rate: Number = 3e-4
+    energy_weight: Weight = 0.1
+    force_weight: Weight = 1.0
+    patience: Count = 30
+    factor: Annotated[Number, Field(lt=1)] = 0.5
+    splits: Splits = Splits()
+
+
+class Objective(Section):
+    """What an attack climbs: Eq. 10 without kT, Eq. 13 with it, and the logarithm of either."""
+
+    uncertainty: Literal["force_variance", "energy_variance"] = "force_variance"
+    kT: Energy | None = quantity("20 kcal/mol", "energy")
+    logarithm: bool = False
+
+
+class Bound(Section):
+    """The largest p-norm of a displacement."""
+
+    norm: Norm = 2.0
+    radius: Length
+
+
+class Adversarial(Section):
+    """Gradient ascent on the committee's own uncertainty (Eq. 14)."""
+
+    kind: Literal["adversarial"]
+    n_seeds: Count | None = 30
+    seeds: Seeds = "lowest_energy"
+    n_steps: Count = 60
+    learning_rate: Number = 0.01
+    initial_spread: LengthOrZero = 0.01
+    axes: Axes = "xyz"
+    min_distance: LengthOrZero = 0.5
+    bound: Bound | None = None
+    max_memory: Memory | None = 4e9
+    objective: Objective = Objective()
+
+
+class Random(Section):
+    """Uniform random displacements, the baseline."""
+
+    kind: Literal["random"]
+    n_seeds: Count | None = 30
+    seeds: Seeds = "lowest_energy"
+    amplitude: Length = 0.3
+    axes: Axes = "xyz"
+
+
+class UncertaintyAbove(Section):
+    """Keep what is more uncertain than this percentile of the training set (Eq. 8)."""
+
+    kind: Literal["uncertainty_above"]
+    percentile: Annotated[Weight, Field(le=100)] = 80.0
+
+
+class EnergyWindow(Section):
+    """Keep what the committee expects to lie at most this far above the lowest energy known."""
+
+    kind: Literal["energy_window"]
+    window: Energy
+
+
+class Distinct(Section):
+    """Keep one of every cluster of geometries that are alike."""
+
+    kind: Literal["distinct"]
+    rmsd: Length
+    align: bool = True
+    permute: bool = False
+    linkage: Literal["average", "complete", "single"] = "average"
+
+
+class Budget(Section):
+    """Keep at most n."""
+
+    kind: Literal["budget"]
+    n: Count
+    order: Literal["score", "random"] = "score"
+
+
+class Config(Section):
+    """All of a run."""
+
+    seed: Annotated[Integer, Field(ge=0)] = 0
+    generations: Count = 3
+    device: Device = "cpu"
+    dtype: Literal["float32", "float64"] = "float32"
+    system: Annotated[DoubleWell1D | DoubleWell2D | Ammonia | Own, Field(discriminator="kind")]
+    labels: Labels
+    committee: Committee
+    training: Training = Training()
+    attack: Annotated[Adversarial | Random, Field(discriminator="kind")]
+    selection: tuple[
+        Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget, Field(discriminator="kind")], ...
+    ] = ()

@@ -1,0 +1,40 @@
+"""The commented examples that `sparring init` writes: the very files of the repository's folder `examples`."""
+
+from pathlib import Path
+
+from sparring.config.problems import ConfigError, nearest
+
+EXAMPLES = {
+    "double_well_1d": ("double_well_1d.yaml",),
+    "double_well_2d": ("double_well_2d.yaml",),
+    "ammonia": ("ammonia.yaml",),
+    "own": ("own_molecule.yaml", "own_molecule.xyz"),
+}
+
+
+def template(kind: str) -> str:
+    """The commented configuration for a kind of system.
+
+    Raises:
+        ConfigError: If there is no such kind.
+    """
+    return next(iter(template_files(kind).values()))
+
+
+def template_files(kind: str) -> dict[str, str]:
+    """The text of the example for a kind of system by file name: the configuration first, then what it reads.
+
+    Raises:
+        ConfigError: If there is no such kind.
+    """
+    if kind not in EXAMPLES:
+        raise ConfigError([f"{kind!r} is no kind of system; {nearest(kind, EXAMPLES)}"])
+    folder = _folder()
+    return {name: (folder / name).read_text(encoding="utf-8") for name in EXAMPLES[kind]}
+
+
+def _folder() -> Path:
+    # A wheel carries the examples inside; a checkout, also when it is installed as editable, has them beside src.
+    package = Path(__file__).parents[1]
+    inside = package / "examples"
+    return inside if inside.is_dir() else package.parents[1] / "examples"

@@ -1,0 +1,97 @@
+"""The types of values in a configuration: quantities with units, counts, rates and weights."""
+
+import re
+from dataclasses import dataclass
+from math import inf
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from sparring.units import quantity
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Marks a number of a given dimension: read with its unit, written with the internal one."""
+
+    dimension: str
+    unit: str
+
+    def read(self, value: object) -> float:
+        """The value in the internal unit; a bare number already is.
+
+        Raises:
+            ValueError: If the unit is unknown or of another dimension, or the value is no quantity at all.
+        """
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError(f"wanted a quantity of {self.dimension} such as '1.0 {self.unit}', got {shown(value)}")
+        return quantity(value, self.dimension)
+
+    def write(self, value: float) -> str:
+        """Every digit is kept, so that what is written reads back as the same number."""
+        return f"{value!r} {self.unit}"
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        written = core_schema.plain_serializer_function_ser_schema(self.write, when_used="json")
+        return core_schema.no_info_before_validator_function(self.read, handler(source), serialization=written)
+
+
+def shown(value: object) -> str:
+    """A value as it stands in YAML, near enough.
+
+    >>> shown(None), shown(True), shown("5 Å")
+    ('nothing', 'true', "'5 Å'")
+    """
+    return {"None": "nothing", "True": "true", "False": "false"}.get(repr(value), f"{value!r:.80}")
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"wanted a number, got {shown(value)}")
+    return value
+
+
+def _device(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", value):
+        raise ValueError(f"wanted cpu, cuda, cuda:1 (and so on) or mps, got {shown(value)}")
+    return value
+
+
+def _in_order(temperatures: tuple[float, float]) -> tuple[float, float]:
+    low, high = temperatures
+    if low > high:
+        raise ValueError(f"wanted the lower temperature first, got [{low:g} K, {high:g} K]")
+    return temperatures
+
+
+def _whole(fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+    if abs(sum(fractions) - 1) > 1e-6:
+        given = ", ".join(f"{fraction:g}" for fraction in fractions)
+        raise ValueError(f"training, validation and test must add up to 1, got [{given}] = {sum(fractions):g}")
+    return fractions
+
+
+def _norm(norm: float) -> float:
+    # Only onto these two balls is the projection a closed formula.
+    if norm not in (2.0, inf):
+        raise ValueError(f"wanted 2 or inf, got {norm:g}")
+    return norm
+
+
+_positive = Field(gt=0, allow_inf_nan=False)
+
+Energy = Annotated[float, _positive, Quantity("energy", "eV")]
+Force = Annotated[float, _positive, Quantity("force", "eV/Å")]
+Length = Annotated[float, _positive, Quantity("length", "Å")]
+LengthOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("length", "Å")]
+Temperature = Annotated[float, _positive, Quantity("temperature", "K")]
+Memory = Annotated[float, _positive, Quantity("memory", "B")]
+Count = Annotated[int, Field(gt=0), BeforeValidator(_number)]
+Integer = Annotated[int, BeforeValidator(_number)]
+Number = Annotated[float, _positive, BeforeValidator(_number)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+TemperatureRange = Annotated[tuple[Temperature, Temperature], AfterValidator(_in_order)]
+Fractions = Annotated[tuple[Number, Number, Number], AfterValidator(_whole)]
+Norm = Annotated[float, BeforeValidator(_number), AfterValidator(_norm)]
+Device = Annotated[str, BeforeValidator(_device)]

@@ -1,0 +1,365 @@
+"""Structures in extended XYZ files: checked when read, exact and atomic when written.
+
+ASE reads this format with much good will: a file cut off in its last frame is refused whole, yet an atomic number of
+-1, infinite coordinates, an energy that is NaN, surplus columns and everything behind a blank line pass without a word.
+So frames are cut out and checked here, one by one, and ASE only parses them. ASE also writes eight decimals; a run that
+resumes must find the very numbers that it left, so the writer here gives every float all its digits.
+
+Longer than most modules, because reader and writer stand together: each must keep what the other promises.
+"""
+
+import difflib
+import io
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers as KNOWN_SYMBOLS
+from ase.data import chemical_symbols
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
+
+from sparring.dataset import ENERGY, FORCES
+
+__all__ = ["has_labels", "read_labelled", "read_structures",
+    "with_label", "write_structures"]
+
+_logger = logging.getLogger(__name__)
+
+_PARSE_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, OSError)
+_COLUMN_TYPES = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S"}
+_RESERVED = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers")
+
+
+class _Frame(NamedTuple):
+    """The lines of one frame, and for messages: where it stands, and what to do if its last line is incomplete."""
+
+    where: str
+    n_atoms: int
+    header: str
+    rows: list[str]
+    cut_off: str | None
+
+    def refuse(self, problem: str) -> NoReturn:
+        raise ValueError(f"{self.where}: {problem}")
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_structures(path: str | Path, *, allow_dummy: bool = False, allow_empty: bool = False) -> list[Atoms]:
+    """Read all structures of an (extended) XYZ file.
+
+    Energies and forces under ASE's own names (`energy`, `forces`) come as a `SinglePointCalculator`, as ASE has it;
+    all others stay in `info` and `arrays`, single values as plain Python numbers. `allow_dummy` admits the dummy atom
+    X (atomic number 0) of the toy wells, `allow_empty` a file without any structure.
+
+    Raises:
+        ValueError: If the file is empty or cut off, or a frame has a header or a row that cannot be parsed, an unknown
+            element, an atomic number that is not positive, or coordinates or a cell that are not finite. The message
+            names file and frame, counting from 0.
+        OSError: If the file cannot be opened.
+    """
+    frames = _frames(Path(path))
+    if not frames and not allow_empty:
+        raise ValueError(f"{path}: the file has no structures; it must be an extended XYZ file with at least one")
+    return [_parsed(frame, allow_dummy=allow_dummy) for frame in frames]
+
+
+def read_labelled(
+    path: str | Path,
+    *,
+    energy_key: str = ENERGY,
+    forces_key: str = FORCES,
+    allow_dummy: bool = False,
+    allow_empty: bool = False,
+) -> list[Atoms]:
+    """Read labelled structures; whatever names the file uses, they come as `REF_energy` in eV and `REF_forces` in eV/Å.
+
+    With the names left as they are, labels under ASE's own (`energy`, `forces`) are found too.
+
+    Raises:
+        ValueError: As `read_structures`, and if a frame has no energy or forces under these names, or ones that are not
+            finite or of wrong shape.
+        OSError: If the file cannot be opened.
+    """
+    structures = read_structures(path, allow_dummy=allow_dummy, allow_empty=allow_empty)
+    return [
+        with_label(atoms, energy_key, forces_key, _where(Path(path), index)) for index, atoms in enumerate(structures)
+    ]
+
+
+def has_labels(atoms: Atoms) -> bool:
+    """Whether a structure carries an energy and forces: `REF_energy` and `REF_forces`, or results of a calculator."""
+    results = _results(atoms)
+    return (ENERGY in atoms.info or "energy" in results) and (FORCES in atoms.arrays or "forces" in results)
+
+
+def _where(path: Path, index: int) -> str:
+    return f"{path}, frame {index} (counting from 0)"
+
+
+def _frames(path: Path) -> list[_Frame]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: this is no text file (byte {error.start} is not UTF-8), so no XYZ file") from error
+    lines = text.split("\n")  # not splitlines(), which also parts lines at characters that a comment may hold
+    finished = not lines[-1]
+    if finished:
+        lines.pop()
+    else:
+        _logger.warning("%s does not end with a line break: if it was cut off, its last number may be incomplete", path)
+    frames: list[_Frame] = []
+    start = 0
+    while start < len(lines):
+        if not lines[start].strip():
+            start += 1
+            continue
+        where = _where(path, len(frames))
+        n_atoms = int(lines[start]) if lines[start].strip().isdecimal() else 0
+        if n_atoms < 1:
+            raise ValueError(
+                f"{where}: line {start + 1} must hold the number of atoms of the next frame, got {lines[start]!r}; "
+                "count the rows of the frame before it"
+            )
+        end = start + 2 + n_atoms
+        salvage = f"complete frames before it: {len(frames)}; to use those, delete the lines from {start + 1} on"
+        rows = lines[start + 2 : end]
+        if len(rows) < n_atoms:
+            raise ValueError(
+                f"{where}: the file is cut off here: {n_atoms} atoms announced, {len(rows)} rows found; {salvage}"
+            )
+        cut_off = salvage if end == len(lines) and not finished else None
+        frames.append(_Frame(where, n_atoms, lines[start + 1], rows, cut_off))
+        start = end
+    return frames
+
+
+def _parsed(frame: _Frame, *, allow_dummy: bool) -> Atoms:
+    columns = _columns(frame)
+    _check_rows(frame, columns)
+    text = "\n".join([str(frame.n_atoms), frame.header, *frame.rows, ""])
+    atoms: Atoms
+    try:
+        (atoms,) = read_xyz(io.StringIO(text), index=slice(None))
+    except _PARSE_ERRORS as error:
+        frame.refuse(f"cannot be read: {error}; see that its rows are what the header's Properties announce")
+    _check_geometry(atoms, frame.where, allow_dummy=allow_dummy)
+    for key, value in atoms.info.items():
+        if isinstance(value, np.generic):
+            atoms.info[key] = value.item()
+    return atoms
+
+
+def _columns(frame: _Frame) -> dict[str, int]:
+    """The name and width of each group of columns, in order."""
+    try:
+        properties = key_val_str_to_dict(frame.header).get("Properties", "species:S:1:pos:R:3")
+        fields = properties.split(":")
+        columns = {name: int(width) for name, _, width in zip(fields[::3], fields[1::3], fields[2::3], strict=True)}
+    except _PARSE_ERRORS as error:
+        frame.refuse(f"the header cannot be parsed ({error}): {frame.header[:120]!r}; it must be key=value pairs")
+    if columns.get("pos") != 3 or not {"species", "Z"} & set(columns):
+        frame.refuse(f"the header's Properties must announce species:S:1 (or Z:I:1) and pos:R:3, got {properties!r}")
+    return columns
+
+
+def _check_rows(frame: _Frame, columns: Mapping[str, int]) -> None:
+    names = [name for name, width in columns.items() for _ in range(width)]
+    species = names.index("species") if "species" in names else None
+    for index, row in enumerate(frame.rows):
+        values = row.split()
+        if len(values) < len(names) and frame.cut_off and index == frame.n_atoms - 1:
+            frame.refuse(f"the file is cut off in the row of atom {index}; {frame.cut_off}")
+        if len(values) != len(names):
+            announced = ", ".join(f"{name} ({width})" for name, width in columns.items())
+            frame.refuse(
+                f"atom {index} has {len(values)} columns, the header announces {len(names)}: {announced}; complete the "
+                "row, or correct the header's Properties or the number of atoms"
+            )
+        if species is not None and values[species].capitalize() not in KNOWN_SYMBOLS:
+            near = difflib.get_close_matches(values[species].capitalize(), chemical_symbols[1:], n=1, cutoff=0.3)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            frame.refuse(f"atom {index} is of an unknown element {values[species]!r}{hint}")
+
+
+def _check_geometry(atoms: Atoms, where: str, *, allow_dummy: bool) -> None:
+    for index, number in enumerate(atoms.numbers):
+        if number == 0 and not allow_dummy:
+            raise ValueError(
+                f"{where}: atom {index} is the dummy X (atomic number 0), which has no chemistry; remove it"
+            )
+        if not 0 <= number < len(chemical_symbols):
+            raise ValueError(
+                f"{where}: atom {index} has atomic number {number}, wanted 1 to {len(chemical_symbols) - 1}"
+            )
+    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{where}: atom {bad[0]} is at {atoms.positions[bad[0]].tolist()}, which is not finite; remove the frame"
+        )
+    if not np.isfinite(atoms.cell.array).all():
+        raise ValueError(f"{where}: the cell (Lattice) is not finite: {atoms.cell.array.tolist()}; correct it")
+    flat = [axis for axis in range(3) if atoms.pbc[axis] and not atoms.cell.array[axis].any()]
+    if flat:
+        raise ValueError(
+            f"{where}: pbc says that it repeats along lattice vector {flat[0]}, which is zero; "
+            'give a Lattice or pbc="F F F"'
+        )
+
+
+def _results(atoms: Atoms) -> dict[str, Any]:
+    """What an attached calculator already knows of this very geometry, without computing anything."""
+    calculator = atoms.calc
+    if calculator is None or calculator.calculation_required(atoms, []):
+        return {}
+    return dict(calculator.results)
+
+
+def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> Atoms:
+    """The label that a structure carries, under whatever names, as `REF_energy` in eV and `REF_forces` in eV/Å.
+
+    Raises:
+        ValueError: If it is missing, not finite or of wrong shape; the message begins with `where`.
+    """
+    results = _results(atoms)
+    # All or nothing: the energy of one method and the forces of another would be no label.
+    if (energy_key, forces_key) == (ENERGY, FORCES) and ENERGY not in atoms.info and FORCES not in atoms.arrays:
+        energy_key, forces_key = ("energy", "forces") if results else (ENERGY, FORCES)
+    known = sorted({*atoms.info, *atoms.arrays, *results} - {"numbers", "positions"})
+    energy = atoms.info.pop(energy_key, results.get(energy_key))
+    forces = atoms.arrays.pop(forces_key, results.get(forces_key))
+    for key, value, option in ((energy_key, energy, "energy_key"), (forces_key, forces, "forces_key")):
+        if value is None:
+            raise ValueError(
+                f"{where}: there is no {key!r}, only {', '.join(known) or 'the geometry'}; name it with {option}, or "
+                "label the structures first"
+            )
+    if isinstance(energy, bool) or not isinstance(energy, (int, float, np.number)) or not math.isfinite(energy):
+        raise ValueError(f"{where}: {energy_key} must be one finite number in eV, got {energy!r}; label it again")
+    forces = np.asarray(forces)
+    if forces.shape != (len(atoms), 3) or forces.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{where}: {forces_key} must have three numbers for each of {len(atoms)} atoms, got the shape "
+            f"{forces.shape} of {forces.dtype}; label it again"
+        )
+    bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{where}: {forces_key} of atom {bad[0]} is {forces[bad[0]].tolist()}, which is not finite; label it again"
+        )
+    atoms.calc = None
+    atoms.info[ENERGY] = float(energy)
+    atoms.arrays[FORCES] = forces.astype(np.float64)
+    return atoms
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
+    """Write structures to an extended XYZ file that reads back to the very same numbers.
+
+    Cell, pbc, `info` and `arrays` are kept, and what an attached calculator already knows of energy and forces;
+    constraints are not. The file appears at once and complete, or not at all.
+
+    Raises:
+        ValueError: If a structure could not be read back, or something that it carries cannot be written.
+    """
+    path = Path(path)
+    _replace(path, "".join(_frame_text(atoms, _where(path, index)) for index, atoms in enumerate(structures)))
+
+
+def _replace(path: Path, text: str) -> None:
+    # In the same folder, because only within one file system is a rename all or nothing.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _frame_text(atoms: Atoms, where: str) -> str:
+    if not len(atoms):
+        raise ValueError(f"{where}: a structure without atoms cannot be written; leave it out")
+    _check_geometry(atoms, where, allow_dummy=True)
+    known = _results(atoms)
+    info = atoms.info | ({"energy": float(known["energy"])} if "energy" in known else {})
+    arrays = {key: value for key, value in atoms.arrays.items() if key not in ("numbers", "positions")}
+    arrays |= {"forces": known["forces"]} if "forces" in known else {}
+    for name in (*info, *arrays):
+        if name in _RESERVED:
+            raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
+    groups = [("species", np.array(atoms.get_chemical_symbols())), ("pos", atoms.positions), *arrays.items()]
+    properties, columns = zip(*(_column_group(name, array, len(atoms), where) for name, array in groups), strict=True)
+    lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))
+    header = [
+        *([f'Lattice="{lattice}"'] if atoms.cell.array.any() else []),
+        f"Properties={':'.join(properties)}",
+        *(_pair(key, value, where) for key, value in info.items()),
+        f'pbc="{" ".join(map(_word, atoms.pbc.tolist()))}"',
+    ]
+    rows = [" ".join(word for words in row for word in words) for row in zip(*columns, strict=True)]
+    return "\n".join([str(len(atoms)), " ".join(header), *rows, ""])
+
+
+def _column_group(name: str, values: np.ndarray, n_atoms: int, where: str) -> tuple[str, list[list[str]]]:
+    """What the header says of a per-atom array, and its words for every atom."""
+    array = np.asarray(values)
+    if array.ndim not in (1, 2) or len(array) != n_atoms or not array.size or array.dtype.kind not in _COLUMN_TYPES:
+        raise ValueError(
+            f"{where}: arrays[{name!r}] of shape {array.shape} and type {array.dtype} cannot be columns of a file; it "
+            f"must be one or more numbers, truth values or words for each of {n_atoms} atoms"
+        )
+    words = [[_word(value) for value in row] for row in array.reshape(n_atoms, -1).tolist()]
+    if any(word.split() != [word] for word in (name.replace(":", " "), *(word for row in words for word in row))):
+        raise ValueError(
+            f"{where}: arrays[{name!r}] has a name or a word with blanks or colons, or an empty one, which "
+            "would tear the columns apart"
+        )
+    return f"{name}:{_COLUMN_TYPES[array.dtype.kind]}:{len(words[0])}", words
+
+
+def _word(value: object) -> str:
+    return ("T" if value else "F") if isinstance(value, bool) else str(value)
+
+
+def _pair(key: str, value: object, where: str) -> str:
+    """One `key=value` of the header, as ASE's parser reads it back; what has no plain form goes as JSON."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if key in ("virial", "stress") and isinstance(value, np.ndarray) and value.shape == (3, 3):
+        value = value.ravel(order="F")
+    if isinstance(value, np.ndarray) and value.ndim == 1 and len(value) > 1 and value.dtype.kind in "fiu":
+        return f'{_quoted(key)}="{" ".join(map(repr, value.tolist()))}"'
+    if isinstance(value, (bool, int, float)):
+        return f"{_quoted(key)}={_word(value)}"
+    if isinstance(value, str) and value.isprintable():
+        pair = f"{_quoted(key)}={_quoted(value)}"
+        read_back = key_val_str_to_dict(pair)
+        if list(read_back) == [key] and isinstance(read_back[key], str) and read_back[key] == value:
+            return pair
+    try:
+        encoded = json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
+    except TypeError as error:
+        raise ValueError(
+            f"{where}: info[{key!r}] of type {type(value).__name__} cannot be written; remove it"
+        ) from error
+    return f"{_quoted(key)}={_quoted('_JSON ' + encoded)}"
+
+
+def _quoted(text: str) -> str:
+    if re.fullmatch(r"[^\s\"'{}\[\]=\\,]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,30 @@
+"""Labels: energies and forces of the ground truth, computed once and kept.
+
+``label`` computes them with any ``Labeller``: PySCF, whatever ASE knows by name, or a plugin. Importing this package
+loads no quantum-chemistry code; a labeller loads its own when it is made.
+"""
+
+from sparring.labels.ase import ASECalculator, FromCalculator, StoredCalculator, plugin
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
+from sparring.labels.pool import LabelReport, label, labelled_atoms
+from sparring.labels.pyscf import PySCF
+from sparring.labels.store import LabelStore, label_key
+
+__all__ = [
+    "ASECalculator",
+    "Bounds",
+    "FromCalculator",
+    "Label",
+    "LabelError",
+    "LabelReport",
+    "LabelStore",
+    "Labeller",
+    "PySCF",
+    "StoredCalculator",
+    "check",
+    "electronic_state",
+    "label",
+    "label_key",
+    "labelled_atoms",
+    "plugin",
+]

@@ -1,0 +1,308 @@
+"""Labels by any ASE calculator: by its name, as a live object, or from a plugin; and the way back to ASE."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import (
+    BaseCalculator,
+    CalculationFailed,
+    Calculator,
+    SCFError,
+    all_changes,
+)
+
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, electronic_state, nearest
+from sparring.labels.identity import code_version, described
+from sparring.labels.registry import PACKAGES, calculator_class
+from sparring.labels.store import LabelStore
+
+PLUGIN_GROUP = "sparring.labellers"
+
+
+# What charge and multiplicity are called where they can be set.
+_ELECTRONIC_STATE = {
+    "gaussian": ("charge", "mult"),
+    "orca": ("charge", "mult"),
+    "psi4": ("charge", "multiplicity"),
+    "qchem": ("charge", "multiplicity"),
+    "tblite": ("charge", "multiplicity"),
+}
+# These take any parameter and read those they know, which are the ones that have a default.
+_ALL_PARAMETERS_HAVE_DEFAULTS = ("emt", "lj", "morse", "tblite")
+
+
+class ASECalculator:
+    """Labels by an ASE calculator that is known by name, such as "tblite", "emt", "orca".
+
+    The calculator is made anew for every label and works in a folder of its own, which is removed afterwards; so no
+    label depends on the one before it. Charge and multiplicity of the structure are handed to calculators that take
+    them. The energy is the one that the forces are the derivative of (ASE's ``force_consistent``).
+
+    Args:
+        name: The calculator's name in ASE's registry, or of a package that provides one (tblite).
+        parameters: What the calculator's class takes, without charge and multiplicity, which belong to the structure.
+            A parameter that names a file counts by the content of the file.
+
+    Raises:
+        ValueError: If the name or a parameter is unknown.
+        ModuleNotFoundError: If the calculator's package is not installed.
+    """
+
+    def __init__(self, name: str, parameters: Mapping[str, object] | None = None) -> None:
+        self._name = name
+        self._parameters = dict(parameters or {})
+        self._state_names = _ELECTRONIC_STATE.get(name)
+        found = calculator_class(name)
+        self.method = f"{name} {described(self._parameters)}"
+        self.version = code_version(found)
+        for parameter in set(self._parameters) & set(self._state_names or ()):
+            raise ValueError(
+                f"{parameter!r} of {name!r} belongs to the structure: set atoms.info['charge'] and "
+                f"atoms.info['multiplicity'], got {self._parameters[parameter]!r}"
+            )
+        if name in _ALL_PARAMETERS_HAVE_DEFAULTS:
+            known = found.default_parameters
+            for parameter in set(self._parameters) - set(known):
+                raise ValueError(
+                    f"{name!r} has no parameter {parameter!r}{nearest(parameter, known)}; it has {', '.join(known)}"
+                )
+        calculator = self._make({}, ".")
+        if name == "tblite":
+            _try_method(calculator, name)
+
+    def __repr__(self) -> str:
+        return f"<{self.method}>"
+
+    def __call__(self, atoms: Atoms) -> Label:
+        """Compute the label of a structure.
+
+        Raises:
+            ValueError: If the structure is charged, or of high spin, and the calculator cannot be told so.
+            CalculationFailed: If the calculator gave up for another reason than a lack of convergence.
+        """
+        state = _state_parameters(atoms, self._state_names, self._name)
+        with tempfile.TemporaryDirectory(prefix="sparring-") as folder:
+            return _compute(self._make(state, folder), atoms, self.method, self.version)
+
+    def _make(self, state: Mapping[str, int], folder: str) -> Any:  # noqa: ANN401 - ASE calculators share no type
+        quiet = PACKAGES[self._name].quiet if self._name in PACKAGES else {}
+        try:
+            calculator = calculator_class(self._name)(**{**quiet, **self._parameters, **state})
+        except TypeError as error:
+            raise ValueError(f"{self._name!r} does not take {self._parameters}: {error}") from error
+        calculator.directory = Path(folder)
+        return calculator
+
+
+class FromCalculator:
+    """Labels by a live ASE calculator.
+
+    It serves for one structure after another. A calculator that starts from its last wave function makes labels depend
+    on their order; give such a one by name, to ``ASECalculator``.
+
+    Args:
+        calculator: The calculator.
+        method: Names all that changes its results, such as a file of weights, for the key of a label. Without it the
+            class and the ``parameters`` do, for calculators of ASE and for those that hold nothing else.
+        version: Of the code that computes; without it, of the package that provides the class.
+
+    Raises:
+        ValueError: If ``calculator`` is no ASE calculator, holds a charge or a multiplicity of its own, or does not say
+            what it computes.
+    """
+
+    def __init__(self, calculator: Any, *, method: str | None = None, version: str | None = None) -> None:  # noqa: ANN401
+        if not isinstance(calculator, BaseCalculator):
+            raise ValueError(f"wanted an ASE calculator or a labeller (method, version, call), got {calculator!r}")
+        self._calculator: Any = calculator
+        self._class_name = type(calculator).__qualname__
+        parameters = dict(getattr(calculator, "parameters", {}))
+        multiplicity = next((name for name in ("multiplicity", "mult") if name in parameters), None)
+        self._state_names = ("charge", multiplicity) if "charge" in parameters and multiplicity else None
+        if parameters.get("charge") or (multiplicity and parameters[multiplicity] not in (None, 1)):
+            raise ValueError(
+                f"{self._class_name} holds a charge or a multiplicity of its own; leave them out and set "
+                "atoms.info['charge'] and atoms.info['multiplicity'], which belong to the structure"
+            )
+        if method is None and not _is_described_by_parameters(calculator):
+            raise ValueError(
+                f"what {self._class_name} computes is not told by its parameters alone; name it for the label store: "
+                "FromCalculator(calculator, method='...')"
+            )
+        if method is None:
+            method = f"{type(calculator).__module__}.{self._class_name} {described(parameters)}"
+        self.method = method
+        self.version = code_version(type(calculator)) if version is None else version
+
+    def __repr__(self) -> str:
+        return f"<{self.method}>"
+
+    def __call__(self, atoms: Atoms) -> Label:
+        """Compute the label of a structure; raises as ``ASECalculator`` does."""
+        state = _state_parameters(atoms, self._state_names, self._class_name)
+        before = {name: self._calculator.parameters[name] for name in state}
+        if state:
+            self._calculator.set(**state)
+        if hasattr(self._calculator, "reset"):
+            self._calculator.reset()
+        try:
+            return _compute(self._calculator, atoms, self.method, self.version)
+        finally:
+            if state:
+                self._calculator.set(**before)
+
+
+class StoredCalculator(Calculator):
+    """An ASE calculator, for optimisers and the like, whose every result is a label in a store.
+
+    Args:
+        labeller: Computes what the store has not.
+        store: The store, or its folder.
+        bounds: Results outside of these are errors.
+
+    Raises:
+        LabelError: From a calculation, if the structure has no label or one that ``check`` refuses.
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (ASE declares it so)
+
+    def __init__(
+        self,
+        labeller: Labeller | BaseCalculator,
+        store: LabelStore | str | os.PathLike[str],
+        *,
+        bounds: Bounds | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.labeller = as_labeller(labeller)
+        self.store = store if isinstance(store, LabelStore) else LabelStore(store)
+        self.bounds = bounds or Bounds()
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation; for ASE charge and multiplicity would not count."""
+        changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
+        if self.atoms is not None and electronic_state(self.atoms) != electronic_state(atoms):
+            changes.append("electronic_state")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Iterable[str] = ("energy",),
+        system_changes: Iterable[str] = tuple(all_changes),
+    ) -> None:
+        """Read the label of ``atoms``, or compute and keep it."""
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        structure: Any = self.atoms
+        try:
+            check_distance(structure, self.bounds)
+            label, _ = self.store.obtain(structure, self.labeller)
+            check(label, structure, self.bounds)
+        except LabelError as error:
+            raise LabelError(error.reason, f"{structure.get_chemical_formula()}: {error}") from error
+        self.results = {"energy": label.energy, "forces": label.forces.copy()}
+
+
+def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Labeller:
+    """A labeller, or an ASE calculator, that an installed package registers under "sparring.labellers".
+
+    Args:
+        name: The name of the entry point, which is a callable.
+        parameters: What it takes.
+
+    Raises:
+        ValueError: If no package registers the name, or it gives neither labeller nor ASE calculator.
+    """
+    registered = {point.name: point for point in entry_points(group=PLUGIN_GROUP)}
+    if name not in registered:
+        known = ", ".join(sorted(registered)) or "none; packages register them in their entry points"
+        raise ValueError(f"unknown labeller {name!r}{nearest(name, registered)}; registered: {known}")
+    point = registered[name]
+    made = point.load()(**dict(parameters or {}))
+    if isinstance(made, Labeller):
+        return made
+    version = f"{point.dist.name} {point.dist.version}" if point.dist is not None else None
+    return FromCalculator(made, method=f"{name} {described(parameters or {})}", version=version)
+
+
+def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators share no type
+    """A labeller as it is, an ASE calculator as ``FromCalculator``.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    return labeller if isinstance(labeller, Labeller) else FromCalculator(labeller)
+
+
+def _try_method(calculator: Any, name: str) -> None:  # noqa: ANN401 - ASE calculators share no type
+    """Compute a hydrogen molecule, in a millisecond: only then does tblite look at its method."""
+    hydrogen = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.8]])
+    try:
+        calculator.calculate(hydrogen, ["energy"], all_changes)
+    except CalculationFailed:
+        return
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{name!r} does not take these parameters: {error}") from error
+
+
+def _is_described_by_parameters(calculator: BaseCalculator) -> bool:
+    package = type(calculator).__module__.partition(".")[0]
+    bookkeeping = vars(Calculator())
+    return package in ("ase", *PACKAGES) or set(vars(calculator)) <= set(bookkeeping)
+
+
+def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: str) -> dict[str, int]:
+    """Charge and multiplicity as the calculator takes them; an error if it takes none and they were asked for."""
+    state = electronic_state(atoms)
+    if names is not None:
+        return dict(zip(names, state, strict=True))
+    if state.charge or state.multiplicity > 2:
+        raise ValueError(
+            f"{atoms.get_chemical_formula()} has charge {state.charge} and multiplicity {state.multiplicity}, which "
+            f"{calculator!r} cannot be told; use a labeller that takes them"
+        )
+    return {}
+
+
+def _compute(calculator: Any, atoms: Atoms, method: str, version: str) -> Label:  # noqa: ANN401 - no common type
+    started = time.perf_counter()
+    structure = _bare(atoms)
+    structure.calc = calculator
+    properties = getattr(calculator, "implemented_properties", ())
+    energy, forces, stress, converged = np.nan, np.full((len(atoms), 3), np.nan), None, True
+    try:
+        forces = np.array(structure.get_forces(apply_constraint=False), dtype=float)
+        energy = float(structure.get_potential_energy(force_consistent="free_energy" in properties))
+        if structure.pbc.all() and "stress" in properties:
+            stress = np.array(structure.get_stress(apply_constraint=False), dtype=float)
+    except CalculationFailed as error:
+        # Not every interface has a type for this failure; all say it in the same word.
+        if not isinstance(error, SCFError) and "converge" not in str(error).lower():
+            raise
+        converged = False
+    return Label(
+        energy=energy,
+        forces=forces,
+        stress=stress,
+        method=method,
+        version=version,
+        converged=converged,
+        wall_time=time.perf_counter() - started,
+    )
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """A copy with all that is in the key of a label, and nothing else, lest anything else change the label."""
+    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare.info = electronic_state(atoms)._asdict()
+    for name in ("initial_magmoms", "initial_charges"):
+        if atoms.has(name) and np.any(atoms.get_array(name)):
+            bare.set_array(name, atoms.get_array(name))
+    return bare

@@ -1,0 +1,239 @@
+"""What a label is, who makes one, and when it may become a training point."""
+
+import difflib
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+from jaxtyping import Float
+
+Reason = Literal["not_converged", "not_finite", "energy", "force", "distance", "crashed"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Label:
+    """Energy and forces of one structure, as the labeller gave them; whether they may be used, ``check`` says.
+
+    Attributes:
+        energy: Total energy in eV.
+        forces: In eV/Å.
+        stress: In eV/Å³ and Voigt order (xx, yy, zz, yz, xz, xy); None where there is none.
+        method: The labeller's ``method``.
+        version: The labeller's ``version``.
+        converged: Whether the labeller's own criteria were met.
+        wall_time: Time the label took, in seconds.
+    """
+
+    energy: float
+    forces: Float[np.ndarray, "n_atoms 3"]
+    stress: Float[np.ndarray, "6"] | None = None
+    method: str
+    version: str
+    converged: bool
+    wall_time: float
+
+
+class LabelError(Exception):
+    """A structure has no usable label. This is data: it is counted, reported and carried on from.
+
+    Attributes:
+        reason: What went wrong, in a word that can be counted.
+        message: The whole story.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """Whatever computes labels. A plain function will do, with the two attributes set on it.
+
+    It must give the same label for the same structure whatever it computed before. To work in several processes it
+    must be picklable.
+
+    Attributes:
+        method: Names everything that changes the result: level of theory, basis, grids, thresholds.
+        version: Names the code that computes, with its version.
+    """
+
+    @property
+    def method(self) -> str:
+        """Everything that changes the result."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The code that computes."""
+        ...
+
+    def __call__(self, atoms: Atoms) -> Label:
+        """Compute energy and forces.
+
+        Raises:
+            LabelError: If the structure has no label.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Outside of these a label is taken for a failure of the method. None switches a bound off.
+
+    Electronic-structure codes do not always notice their own failure: for overlapping atoms tblite once gave +727 eV
+    and no error.
+
+    Attributes:
+        min_distance: Shortest distance between two atoms, in Å.
+        max_force: Longest force vector on an atom, in eV/Å.
+        energy_window: How far above the lowest known energy of the same composition, in eV.
+    """
+
+    min_distance: float | None = 0.5
+    max_force: float | None = 100.0
+    energy_window: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("min_distance", "max_force", "energy_window"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must not be negative, got {value}; None switches the bound off")
+
+
+class ElectronicState(NamedTuple):
+    """Total charge in e, and multiplicity 2S+1."""
+
+    charge: int
+    multiplicity: int
+
+
+def electronic_state(atoms: Atoms) -> ElectronicState:
+    """Charge and multiplicity of a structure: ``atoms.info["charge"]`` and ``atoms.info["multiplicity"]``.
+
+    Left out, the charge is 0 and the multiplicity the lowest: 1 for an even number of electrons, 2 for an odd one. (The
+    ground state of O₂ is a triplet; that has to be said.)
+
+    Raises:
+        ValueError: If either is no integer, or they do not fit the number of electrons.
+    """
+    formula = atoms.get_chemical_formula()
+    charge = _integer(atoms, "charge", 0)
+    n_electrons = int(atoms.numbers.sum()) - charge
+    if n_electrons < 0:
+        raise ValueError(f"{formula} has only {n_electrons + charge} electrons to lose, got charge {charge}")
+    multiplicity = _integer(atoms, "multiplicity", 1 + n_electrons % 2)
+    unpaired = multiplicity - 1
+    if unpaired < 0 or unpaired > n_electrons or (n_electrons - unpaired) % 2:
+        raise ValueError(
+            f"{formula} with charge {charge} has {n_electrons} electrons, which cannot have multiplicity "
+            f"{multiplicity}; set atoms.info['charge'] or atoms.info['multiplicity'] (the lowest is "
+            f"{1 + n_electrons % 2})"
+        )
+    return ElectronicState(charge=charge, multiplicity=multiplicity)
+
+
+def composition(atoms: Atoms) -> str:
+    """What energies are compared within: the formula, and the charge where there is one, as "NH3" or "H4N+1"."""
+    charge = electronic_state(atoms).charge
+    formula: str = atoms.get_chemical_formula()
+    return f"{formula}{charge:+d}" if charge else formula
+
+
+def _integer(atoms: Atoms, name: str, default: int) -> int:
+    value = atoms.info.get(name, default)
+    try:
+        # Files give 1 as 1.0; nothing is lost by taking it.
+        return operator.index(int(value) if isinstance(value, float | np.floating) and value == int(value) else value)
+    except (TypeError, ValueError, OverflowError):
+        formula = atoms.get_chemical_formula()
+        raise ValueError(f"{formula}: {name} must be an integer, got atoms.info[{name!r}] = {value!r}") from None
+
+
+def compute(labeller: Labeller, atoms: Atoms) -> Label:
+    """Let a labeller work, and make of whatever goes wrong a ``LabelError``.
+
+    Raises:
+        LabelError: If there is no label, with the reason "crashed" for every other exception.
+    """
+    try:
+        label = labeller(atoms)
+    except LabelError:
+        raise
+    # A foreign code may raise anything; one structure that it cannot do must not end the others.
+    except Exception as error:
+        raise LabelError("crashed", f"{labeller.method} raised {type(error).__name__}: {error}") from error
+    if label.forces.shape != (len(atoms), 3):
+        raise LabelError("crashed", f"{labeller.method} gave forces of shape {label.forces.shape}, not {len(atoms), 3}")
+    return label
+
+
+def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | None = None) -> None:
+    """Refuse a label that must not become a training point.
+
+    Args:
+        label: The label of ``atoms``.
+        atoms: The structure.
+        bounds: What is believable.
+        lowest_energy: Lowest known energy of the same composition, in eV; without it the energy is not bounded.
+
+    Raises:
+        LabelError: If the label has not converged, is not finite, or is out of bounds.
+    """
+    check_distance(atoms, bounds)
+    if not label.converged:
+        raise LabelError(
+            "not_converged", f"{label.method} did not converge; a geometry nearer to equilibrium may, or another method"
+        )
+    if not (np.isfinite(label.energy) and np.isfinite(label.forces).all()):
+        raise LabelError("not_finite", f"{label.method} gave an energy or a force that is not finite")
+    lengths = np.linalg.norm(label.forces, axis=1)
+    if bounds.max_force is not None and lengths.max(initial=0.0) > bounds.max_force:
+        i = int(lengths.argmax())
+        raise LabelError(
+            "force",
+            f"the force of {lengths[i]:.4g} eV/Å on atom {i} ({atoms.symbols[i]}) is above the bound of "
+            f"{bounds.max_force:g} eV/Å; raise max_force if it is meant",
+        )
+    if bounds.energy_window is not None and lowest_energy is not None:
+        above = label.energy - lowest_energy
+        if above > bounds.energy_window:
+            raise LabelError(
+                "energy",
+                f"its energy is {above:.4g} eV above the lowest known of this composition, more than the window of "
+                f"{bounds.energy_window:g} eV; raise energy_window if it is meant",
+            )
+
+
+def check_distance(atoms: Atoms, bounds: Bounds) -> None:
+    """Refuse a structure with atoms too close to each other, which needs no label to be known.
+
+    Raises:
+        LabelError: If two atoms, or an atom and a periodic image, are closer than ``bounds.min_distance``.
+    """
+    if not bounds.min_distance:
+        return
+    first, second, distance = neighbor_list("ijd", atoms, bounds.min_distance, self_interaction=False)
+    if len(distance):
+        nearest = int(distance.argmin())
+        i, j = first[nearest], second[nearest]
+        raise LabelError(
+            "distance",
+            f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {distance[nearest]:.4g} Å apart, less "
+            f"than the bound of {bounds.min_distance:g} Å; lower min_distance if it is meant",
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: which of the known ones it is most like, if any."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    return f", did you mean {folded[close[0]]!r}?" if close else ""

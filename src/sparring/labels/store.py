@@ -1,0 +1,197 @@
+"""The label store: what has been computed once is never computed again."""
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from sparring.labels.base import Label, Labeller, compute, electronic_state
+
+_RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
+_LARGEST = 1e8  # Å; beyond it the resolution does not fit into 64 bits
+
+
+class LabelStore:
+    """A folder with one immutable JSON record a label, named by the SHA-256 of what the label depends on.
+
+    Any number of processes may read and write it at the same time. Labels are kept as they were computed, those that
+    have not converged too, so that a failure is not computed twice either; ``check`` judges them after reading.
+
+    Args:
+        folder: Where the records are; made if it is not there.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.folder.glob("*.json"))
+
+    def __contains__(self, key: str) -> bool:
+        return self._path(key).exists()
+
+    def key(self, atoms: Atoms, labeller: Labeller | Label) -> str:
+        """The name of the label of ``atoms`` by ``labeller``; see ``label_key``."""
+        return label_key(atoms, labeller)
+
+    def get(self, key: str) -> Label | None:
+        """The label of that name, or None.
+
+        Raises:
+            ValueError: If the record is damaged.
+        """
+        path = self._path(key)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError as error:
+            raise _damaged(path, "is no text") from error
+        return _read(path, text)
+
+    def put(self, key: str, atoms: Atoms, label: Label) -> None:
+        """Keep a label. The record that came first stays: labels of one name are equal but for the time they took.
+
+        Raises:
+            ValueError: If ``key`` is not the name of this structure, method and version.
+        """
+        identity = _identity(atoms, label.method, label.version)
+        if _sha256(identity) != key:
+            raise ValueError(
+                f"the label of {atoms.get_chemical_formula()} by {label.method!r} ({label.version}) does not belong to "
+                f"key {key}; a labeller's labels must carry its own method and version"
+            )
+        path = self._path(key)
+        if path.exists():
+            return
+        record = {"key": key, "structure": identity, "label": _to_json(label)}
+        _write(path, json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n")
+
+    def obtain(self, atoms: Atoms, labeller: Labeller) -> tuple[Label, bool]:
+        """The label of ``atoms``, and whether it had to be computed; if so it is kept.
+
+        Raises:
+            LabelError: If the labeller has none to give. Nothing is kept then.
+        """
+        key = self.key(atoms, labeller)
+        found = self.get(key)
+        if found is not None:
+            return found, False
+        label = compute(labeller, atoms)
+        self.put(key, atoms, label)
+        return label, True
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+
+def label_key(atoms: Atoms, labeller: Labeller | Label) -> str:
+    """SHA-256 of all that a label depends on: geometry, cell, charge, multiplicity, method and version.
+
+    Positions count to 1e-10 Å. Initial magnetic moments and charges count where there are any, as some calculators
+    start from them.
+
+    Raises:
+        ValueError: If a position is not finite, or charge and multiplicity do not fit.
+    """
+    return _sha256(_identity(atoms, labeller.method, labeller.version))
+
+
+def _identity(atoms: Atoms, method: str, version: str) -> dict[str, object]:
+    state = electronic_state(atoms)
+    identity: dict[str, object] = {
+        "atomic_numbers": atoms.numbers.tolist(),
+        "positions": _rounded(atoms, "positions", atoms.positions),
+        "cell": _rounded(atoms, "cell", atoms.cell.array),
+        "pbc": atoms.pbc.tolist(),
+        "charge": state.charge,
+        "multiplicity": state.multiplicity,
+        "method": method,
+        "version": version,
+    }
+    for name in ("initial_magmoms", "initial_charges"):
+        if atoms.has(name) and np.any(atoms.get_array(name)):
+            identity[name] = atoms.get_array(name).tolist()
+    return identity
+
+
+def _rounded(atoms: Atoms, name: str, lengths: np.ndarray) -> list[list[int]]:
+    """Lengths in whole units of the resolution: integers know no -0.0 and print the same everywhere."""
+    if not (np.abs(lengths) < _LARGEST).all():
+        row = int(np.flatnonzero(~(np.abs(lengths) < _LARGEST).all(axis=1))[0])
+        raise ValueError(
+            f"{atoms.get_chemical_formula()}: the {name} must be finite and below {_LARGEST:g} Å, got row {row} = "
+            f"{lengths[row].tolist()}"
+        )
+    rows: list[list[int]] = np.rint(lengths / _RESOLUTION).astype(np.int64).tolist()
+    return rows
+
+
+def _sha256(content: Mapping[str, object]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _to_json(label: Label) -> dict[str, object]:
+    return {
+        "energy": _number(label.energy),
+        "forces": [[_number(component) for component in force] for force in label.forces.tolist()],
+        "stress": None if label.stress is None else [_number(component) for component in label.stress.tolist()],
+        "method": label.method,
+        "version": label.version,
+        "converged": bool(label.converged),
+        "wall_time": _number(label.wall_time),
+    }
+
+
+def _number(value: float) -> float | str:
+    # JSON has no NaN; Python writes a finite float such that it reads back to the same bits.
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _read(path: Path, text: str) -> Label:
+    try:
+        record = json.loads(text)
+        content = {name: record[name] for name in ("key", "structure", "label")}
+        sound = record["sha256"] == _sha256(content) and path.stem == content["key"] == _sha256(content["structure"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, "cannot be read") from error
+    if not sound:
+        raise _damaged(path, "does not agree with its own checksum")
+    label = record["label"]
+    stress = label["stress"]
+    return Label(
+        energy=float(label["energy"]),
+        forces=np.array(label["forces"], dtype=float).reshape(-1, 3),
+        stress=None if stress is None else np.array(stress, dtype=float),
+        method=label["method"],
+        version=label["version"],
+        converged=label["converged"],
+        wall_time=float(label["wall_time"]),
+    )
+
+
+def _damaged(path: Path, what: str) -> ValueError:
+    return ValueError(f"label record {path} {what}; delete this file and the label will be computed again")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there, whenever the process or the machine stops."""
+    # A hidden name of its own for every writer; made by open, it gets the permissions of any new file of this user.
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

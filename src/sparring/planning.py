@@ -1,0 +1,301 @@
+"""From a configuration to the functions that a run is made of: each section becomes arguments of one function."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float
+
+from sparring import objectives
+from sparring.attack import AttackResult, attack
+from sparring.calculator import CommitteeCalculator
+from sparring.committee import Committee
+from sparring.config import Config, sections
+from sparring.dataset import Dataset
+from sparring.labels import (
+    ASECalculator,
+    Bounds,
+    FromCalculator,
+    Label,
+    Labeller,
+    LabelReport,
+    LabelStore,
+    PySCF,
+    StoredCalculator,
+    label,
+    labelled_atoms,
+    plugin,
+)
+from sparring.labels.base import composition
+from sparring.loop import Plan
+from sparring.objectives import Objective
+from sparring.potentials import ARCHITECTURES, Architecture
+from sparring.progress import Watch, unwatched
+from sparring.randomness import derive
+from sparring.sampling import RelaxationError
+from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
+from sparring.spaces import Cartesian, RandomDisplacement, Space
+from sparring.structures import Structures
+from sparring.systems import ammonia, own, wells
+from sparring.training import fit
+
+__all__ = ["Laboratory", "architecture", "attack_arguments", "fit_arguments", "labeller", "plan"]
+
+logger = logging.getLogger(__name__)
+
+WELLS: dict[str, type[wells.DoubleWell1D] | type[wells.DoubleWell2D]] = {
+    "double_well_1d": wells.DoubleWell1D,
+    "double_well_2d": wells.DoubleWell2D,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laboratory:
+    """Where labels come from: one labeller, one store, and what is believed.
+
+    Attributes:
+        labeller: Who computes.
+        store: Where labels are looked up and kept.
+        bounds: Which are believed.
+        n_workers: In how many processes.
+        watch: Who looks on.
+    """
+
+    labeller: Labeller
+    store: LabelStore
+    bounds: Bounds
+    n_workers: int
+    watch: Watch = unwatched
+
+    @property
+    def calculator(self) -> StoredCalculator:
+        """For what goes step by step."""
+        return StoredCalculator(self.labeller, self.store, bounds=self.bounds)
+
+    def label(self, structures: Sequence[Atoms], lowest_energies: Mapping[str, float] | None = None) -> LabelReport:
+        """For what goes in parallel."""
+        return label(
+            structures,
+            self.labeller,
+            store=self.store,
+            n_workers=self.n_workers,
+            bounds=self.bounds,
+            lowest_energies=lowest_energies,
+            progress=self.watch("labelling"),
+        )
+
+    def label_many(self, structures: Sequence[Atoms]) -> list[Atoms]:
+        """The structures with their labels; those that have none are left out, and logged."""
+        if not structures:
+            return []
+        report = self.label(structures)
+        labelled = []
+        for atoms, result, key in zip(structures, report.labels, report.keys, strict=True):
+            if isinstance(result, Label):
+                labelled.append(labelled_atoms(atoms, result, key))
+            else:
+                logger.warning("left out: %s", result)
+        return labelled
+
+
+def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
+    """Everything that a configuration says of a run in a folder, as functions.
+
+    Raises:
+        ValueError: If a labeller, a method or a calculator is not known.
+        ModuleNotFoundError: If the package that a labeller needs is not installed.
+    """
+    laboratory = laboratory_of(config, folder, watch)
+    start, examine = _system(config, laboratory)
+    network, training = architecture(config.committee.potential), fit_arguments(config)
+    space, climbing = attack_arguments(config)
+
+    def fit_members(dataset: Dataset, splits: object, seed: int) -> object:
+        return fit(network, dataset, splits=splits, seed=seed, progress=watch("training"), **training)  # type: ignore[arg-type]
+
+    def attack_all(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
+        return attack(committee, seeds, objective, space=space, seed=seed, progress=watch("attack"), **climbing)  # type: ignore[arg-type]
+
+    return Plan(
+        seed=config.seed,
+        n_generations=config.generations,
+        start=start,
+        fit=fit_members,  # type: ignore[arg-type]
+        examine=examine,
+        seeds=lambda dataset, seed: choose_seeds(dataset, config.attack.seeds, config.attack.n_seeds, seed),
+        objective=lambda dataset: objective(config, dataset),
+        attack=attack_all,
+        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed),
+        label=laboratory.label,
+        n_members=config.committee.n_members,
+        fractions=config.training.splits.fractions,
+        shared_validation=config.training.splits.validation == "shared",
+        source="random" if isinstance(config.attack, sections.Random) else "attack",
+    )
+
+
+def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Laboratory:
+    """The section ``labels``; a store that is not named is in the run folder."""
+    cheap = isinstance(config.labels.labeller, sections.GroundTruth)
+    return Laboratory(
+        labeller=labeller(config),
+        store=LabelStore(config.labels.store or folder / "labels"),
+        bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
+        n_workers=1 if cheap else config.labels.n_workers or os.cpu_count() or 1,
+        watch=watch,
+    )
+
+
+def labeller(config: Config) -> Labeller:
+    """The section ``labels.labeller``."""
+    section = config.labels.labeller
+    if isinstance(section, sections.PySCF):
+        return PySCF(**section.arguments())  # type: ignore[arg-type]
+    if isinstance(section, sections.ASE):
+        return ASECalculator(**section.arguments())  # type: ignore[arg-type]
+    if isinstance(section, sections.Plugin):
+        return plugin(**section.arguments())  # type: ignore[arg-type]
+    return FromCalculator(WELLS[config.system.kind](), method=config.system.kind)
+
+
+def architecture(section: sections.SchNet | sections.CoordinateMLP) -> Architecture:
+    """The section ``committee.potential``."""
+    return ARCHITECTURES[section.kind](**section.arguments())  # type: ignore[arg-type]
+
+
+def fit_arguments(config: Config) -> dict[str, object]:
+    """The section ``training``, and where and how precisely to compute."""
+    return {
+        **config.training.arguments("splits"),
+        "dtype": getattr(torch, config.dtype),
+        "device": config.device,
+    }
+
+
+def attack_arguments(config: Config) -> tuple[Space, dict[str, object]]:
+    """The section ``attack``: in which space, and how."""
+    section = config.attack
+    if isinstance(section, sections.Random):
+        return RandomDisplacement(amplitude=section.amplitude, axes=section.axes), {"n_steps": 0}
+    bound = section.bound.arguments() if section.bound else {}
+    space = Cartesian(spread=section.initial_spread, axes=section.axes, **bound)  # type: ignore[arg-type]
+    names = ("n_steps", "learning_rate", "min_distance", "max_memory")
+    return space, {name: getattr(section, name) for name in names}
+
+
+def objective(config: Config, dataset: Dataset) -> Objective:
+    """The section ``attack.objective``: Eq. 10, Eq. 13, or the logarithm of either."""
+    if isinstance(config.attack, sections.Random):
+        return objectives.force_variance
+    section = config.attack.objective
+    uncertainty = {
+        "force_variance": objectives.force_variance,
+        "energy_variance": objectives.energy_variance,
+    }[section.uncertainty]
+    if section.kT is None:
+        return objectives.log(uncertainty) if section.logarithm else uncertainty
+    if section.logarithm:
+        return objectives.log(uncertainty) + objectives.boltzmann(section.kT, dataset)
+    return objectives.boltzmann_weighted(uncertainty, kT=section.kT, reference=dataset)
+
+
+def choose_seeds(dataset: Dataset, which: str, n_seeds: int | None, seed: int) -> list[int]:
+    """Which structures of the data are attacked.
+
+    ``lowest_energy`` is the lowest of every composition, one after the other as often as needed; ``random`` are all
+    in random order, begun again once they are used up. None for as many seeds as there are structures.
+    """
+    n = len(dataset)
+    if which == "random":
+        pool = np.random.default_rng(derive(seed, "which")).permutation(n).tolist()
+    else:
+        lowest: dict[str, int] = {}
+        for index, atoms in enumerate(dataset.to_atoms()):
+            name = composition(atoms)
+            if name not in lowest or dataset.energy[index] < dataset.energy[lowest[name]]:
+                lowest[name] = index
+        pool = list(lowest.values())
+    return [pool[k % len(pool)] for k in range(n if n_seeds is None else n_seeds)]
+
+
+def selectors(
+    config: Config, variances: Float[np.ndarray, " n_train"], lowest: Mapping[str, float], seed: int
+) -> list[Selector]:
+    """The section ``selection``."""
+    steps: list[Selector] = []
+    for section in config.selection:
+        if isinstance(section, sections.UncertaintyAbove):
+            steps.append(UncertaintyAbove(threshold=threshold_from(variances, float(section.percentile))))
+        elif isinstance(section, sections.EnergyWindow):
+            steps.append(EnergyWindow(above=lowest, window=section.window))
+        elif isinstance(section, sections.Distinct):
+            steps.append(Distinct(**section.arguments()))  # type: ignore[arg-type]
+        else:
+            steps.append(Budget(n=section.n, order=section.order, seed=seed))
+    return steps
+
+
+Start = Callable[[], Sequence[Atoms]]
+Examine = Callable[[Committee], Mapping[str, object]]
+
+
+def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
+    """The section ``system``: labelled structures to begin with, and what a committee is asked in the end."""
+    system, seed = config.system, derive(config.seed, 1, "start") % 2**31
+    if isinstance(system, sections.Ammonia):
+
+        def start() -> Sequence[Atoms]:
+            # The ground state itself is one of the structures: the one that is attacked.
+            sample = ammonia.starting_data(
+                laboratory.calculator,
+                laboratory.label_many,
+                n_structures=system.n_structures - 1,
+                temperatures=system.temperatures,
+                seed=seed,
+            )
+            return [sample.minimum, *sample.structures]
+
+        return start, lambda committee: inversion(committee, laboratory)
+    if isinstance(system, sections.Own):
+        return lambda: _own_start(system, laboratory, seed), lambda committee: {}
+    well = WELLS[system.kind]()
+    if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
+        return lambda: well.starting_data(seed=seed, n_points=system.n_points), lambda committee: grid_error(committee, well)
+    assert isinstance(well, wells.DoubleWell1D)
+    return well.starting_data, lambda committee: grid_error(committee, well)
+
+
+def _own_start(system: sections.Own, laboratory: Laboratory, seed: int) -> list[Atoms]:
+    section = system.enlarge
+    enlarge: own.NormalModes | own.Displacements | None = None
+    if isinstance(section, sections.NormalModes):
+        enlarge = own.NormalModes(**section.arguments())  # type: ignore[arg-type]
+    elif isinstance(section, sections.Displacements):
+        enlarge = own.Displacements(**section.arguments())  # type: ignore[arg-type]
+    structures = own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
+    return own.starting_data(structures, laboratory.calculator, laboratory.label_many, enlarge=enlarge, seed=seed)
+
+
+def grid_error(committee: Committee, well: wells.DoubleWell1D | wells.DoubleWell2D) -> dict[str, object]:
+    """RMSE of the mean energy on the paper's grid, in eV."""
+
+    def predict(structures: Structures) -> torch.Tensor:
+        return committee.predict(structures, differentiable=False).energy.mean(0)
+
+    return {"grid_rmse": wells.grid_rmse(well, predict)}
+
+
+def inversion(committee: Committee, laboratory: Laboratory) -> dict[str, object]:
+    """The barrier of ammonia's inversion on the committee's surface and on the label's own, both relaxed, in eV."""
+    reference = ammonia.inversion_barrier(laboratory.calculator)
+    try:
+        height = ammonia.inversion_barrier(CommitteeCalculator(committee), start=reference.minimum).height
+    except RelaxationError as error:
+        logger.warning("the committee has no inversion barrier: %s", error)
+        return {"barrier": None, "barrier_reference": reference.height, "barrier_error": None}
+    return {"barrier": height, "barrier_reference": reference.height, "barrier_error": height - reference.height}

@@ -1,0 +1,44 @@
+"""The one thing that a potential has to do."""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparring.structures import Structures
+
+__all__ = ["Architecture", "Potential"]
+
+
+@runtime_checkable
+class Potential(Protocol):
+    """Energies of structures, in eV. A plain function is a potential.
+
+    It may have a ``cutoff`` in Å; then :class:`sparring.Committee` hands it structures whose edges are there.
+    """
+
+    def __call__(self, structures: Structures) -> Float[Tensor, " n_structures"]:
+        """Energy of every structure, differentiable twice in the positions."""
+
+
+class Architecture(nn.Module):
+    """A potential that can be trained: a module with a name and the keyword arguments that rebuild it.
+
+    Attributes:
+        kind: Its name in files and configurations.
+        hyperparameters: Keyword arguments of its constructor.
+        cutoff: How far an atom sees, in Å; None for one that needs no edges.
+    """
+
+    kind: str
+    hyperparameters: Mapping[str, object]
+    cutoff: float | None
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw new weights."""
+        raise NotImplementedError(f"{type(self).__name__} cannot draw its own weights")
+
+    def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
+        """Take the energies that atoms have by themselves, in eV, by atomic number; ignored where there is no place."""

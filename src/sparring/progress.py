@@ -1,0 +1,68 @@
+"""Long work shows itself: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["Tick", "Watch", "unwatched", "watch_on"]
+
+Tick = Callable[[int, int], None]
+"""Called with the amount of work done and to do."""
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Watch(Protocol):
+    """Gives a piece of work, by its title, something to tick."""
+
+    def __call__(self, title: str) -> Tick | None:
+        """A tick for one piece of work."""
+
+
+def unwatched(title: str) -> Tick | None:
+    """Nobody is looking."""
+    return None
+
+
+def watch_on(console: Console | None = None) -> Watch:
+    """Bars on a terminal; plain lines in a log file."""
+    console = console or Console(file=sys.stderr)
+    return _bars(console) if console.is_terminal else _lines(console)
+
+
+def _bars(console: Console) -> Watch:
+    def watch(title: str) -> Tick:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        bar = Progress(*columns, console=console, transient=True)
+        task: list[TaskID] = []
+
+        def tick(done: int, total: int) -> None:
+            if not task:
+                bar.start()
+                task.append(bar.add_task(title, total=total))
+            bar.update(task[0], completed=done, total=total)
+            if done >= total:
+                bar.stop()
+
+        return tick
+
+    return watch
+
+
+def _lines(console: Console) -> Watch:
+    def watch(title: str) -> Tick:
+        last = [time.monotonic()]
+
+        def tick(done: int, total: int) -> None:
+            now = time.monotonic()
+            if done < total and now - last[0] >= SECONDS_BETWEEN_LINES:
+                last[0] = now
+                console.print(f"{title}: {done} of {total}", highlight=False)
+
+        return tick
+
+    return watch

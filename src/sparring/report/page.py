@@ -1,0 +1,89 @@
+"""One self-contained page about a run, and its figures: Jinja fills the template, Matplotlib's figures are embedded."""
+
+import base64
+import io
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+from matplotlib import rc_context
+
+from sparring.files import write_bytes, write_text
+from sparring.report.data import Run, read_run
+from sparring.report.sheets import Sheet, overview, sheets
+from sparring.report.style import STYLE
+from sparring.report.tables import funnel, generation_table, reference_barrier, stopped
+
+
+class Picture(NamedTuple):
+    """A figure, drawn: what the page says about it, its natural width in pixels, and the drawing as files."""
+
+    sheet: Sheet
+    width: int
+    svg: bytes
+    png: bytes
+
+    @property
+    def address(self) -> str:
+        """The drawing as an image address that needs no second file."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
+
+
+def report(folder: Path | str) -> Path:
+    """Writes `report.html` and `figures/*.png`, `figures/*.svg` into a run folder, finished or not; returns the page.
+
+    It reads nothing outside the folder, and the page needs nothing outside itself.
+
+    Raises:
+        ValueError: If the folder holds no run.
+    """
+    folder = Path(folder)
+    run = read_run(folder)
+    pictures = [_picture(sheet) for sheet in _sheets(run)]
+    (folder / "figures").mkdir(exist_ok=True)
+    for picture in pictures:
+        write_bytes(folder / "figures" / f"{picture.sheet.name}.svg", picture.svg)
+        write_bytes(folder / "figures" / f"{picture.sheet.name}.png", picture.png)
+    page = folder / "report.html"
+    write_text(page, _page(run, pictures))
+    return page
+
+
+def _sheets(run: Run) -> tuple[Sheet, ...]:
+    if not run.generations:
+        return ()
+    caption = "What the run labelled, how its attacks raised the uncertainty of each committee, and what that taught."
+    return (Sheet(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
+
+
+def _page(run: Run, pictures: Sequence[Picture]) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(
+        resources.files("sparring.report").joinpath("template.html").read_text(encoding="utf-8")
+    )
+    return template.render(
+        run=run,
+        n_evaluated=sum(generation.metric("errors") is not None for generation in run.generations),
+        table=generation_table(run),
+        reference_barrier=reference_barrier(run),
+        funnels=[
+            (generation.number, stages, stopped(generation))
+            for generation in run.generations
+            if (stages := funnel(generation))
+        ],
+        failures=[(generation.number, failure) for generation in run.generations for failure in generation.failures],
+        pictures=pictures,
+    )
+
+
+def _picture(sheet: Sheet) -> Picture:
+    svg, png = io.BytesIO(), io.BytesIO()
+    with rc_context(STYLE):
+        # Without the date the same run gives the same bytes.
+        sheet.figure.savefig(svg, format="svg", metadata={"Date": None})
+        sheet.figure.set_layout_engine("none")  # laid out once, half of the time is saved
+        sheet.figure.savefig(png, format="png")
+    width = round(96 * sheet.figure.get_figwidth())
+    return Picture(sheet=sheet, width=width, svg=svg.getvalue(), png=png.getvalue())

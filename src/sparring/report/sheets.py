@@ -1,0 +1,236 @@
+"""Which figures a run has: panels put together, each with a name, a title and the words below it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sparring.report import figures
+from sparring.report.data import Generation, Labelled, Paths, Predictions, Run, Sampled
+from sparring.report.style import COLUMNS, STYLE, generation_colours, panels
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """A figure with what the page says about it; `name` is the name of its files."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def sheets(run: Run) -> tuple[Sheet, ...]:
+    """All figures for which the run has data, in the order in which the page shows them."""
+    makers = (
+        _learning_curves,
+        _parity_energy,
+        _parity_forces,
+        _path_energy,
+        _path_uncertainty,
+        _labelled_energies,
+        _uncertainty_error,
+        _label_cost,
+    )
+    with rc_context(STYLE):
+        return tuple(sheet for sheet in (make(run) for make in makers) if sheet is not None)
+
+
+def overview(run: Run) -> Figure:
+    """One wide figure that tells the story: what was labelled, how attacks raised the uncertainty, what it taught."""
+    with rc_context(STYLE):
+        figure, (left, middle, right) = panels(3, width=4.0, height=3.5)
+        if run.start is not None:
+            figures.labelled_energies(_groups(run), left, unit=run.unit)
+        left.set_title("Labels it asked for")
+        for generation, paths in _paths(run):
+            colour, label = _colour(run, generation), f"generation {generation.number}"
+            figures.path_uncertainty(paths, middle, colour=colour, label=label)
+        if middle.has_data():
+            figures.note_paths_outside(middle)
+            middle.legend(loc="lower right", handletextpad=0.1)
+        middle.set_title("Attacks climb the uncertainty")
+        right.set_title(_draw_progress(run, right) or "Nothing evaluated yet")
+    return figure
+
+
+def _paths(run: Run) -> list[tuple[Generation, Paths]]:
+    return [(generation, generation.paths) for generation in run.generations if generation.paths is not None]
+
+
+def _predictions(run: Run) -> list[tuple[Generation, Predictions]]:
+    parts = ((generation, generation.predictions) for generation in run.generations)
+    return [(generation, predictions) for generation, predictions in parts if predictions is not None]
+
+
+def _labelled(run: Run) -> list[tuple[Generation, Labelled]]:
+    return [(generation, generation.labelled) for generation in run.generations if generation.labelled is not None]
+
+
+def _groups(run: Run) -> dict[str, Sampled]:
+    groups: dict[str, Sampled] = {} if run.start is None else {"start": run.start}
+    return groups | {str(generation.number): labelled for generation, labelled in _labelled(run)}
+
+
+def _colour(run: Run, generation: Generation) -> str:
+    return generation_colours(len(run.generations))[run.generations.index(generation)]
+
+
+def _draw_progress(run: Run, ax: Axes) -> str | None:
+    """Draws the one number that says whether the run gets anywhere; returns its title, None where there is none yet."""
+    unit = run.unit
+    choices: Sequence[tuple[tuple[str, ...], str, str]] = (
+        (("system", "barrier"), "Inversion barrier", f"barrier ({unit.name})"),
+        (("system", "grid_rmse"), "Error over the whole landscape", f"RMSE over the grid ({unit.name})"),
+        (
+            ("errors", "test", "force_mae"),
+            "Error of forces on the test set",
+            f"MAE of force components ({unit.name}/Å)",
+        ),
+    )
+    for keys, title, quantity in choices:
+        known = [generation for generation in run.generations if generation.metric(*keys) is not None]
+        if known:
+            reference = known[-1].metric("system", "barrier_reference") if "barrier" in keys else None
+            figures.by_generation(
+                [generation.number for generation in known],
+                [generation.metric(*keys) / unit.size for generation in known],
+                ax,
+                quantity=quantity,
+                reference=None if reference is None else ("label method", reference / unit.size),
+                colours=[_colour(run, generation) for generation in known],
+            )
+            return title
+    return None
+
+
+def _panel_each(
+    run: Run, parts: Sequence[tuple[Generation, Part]], draw: Callable[[Part, Axes, str], Axes], *, height: float = 3.2
+) -> Figure:
+    """A panel for each generation's part, in its colour, all with the same limits."""
+    figure, axes = panels(len(parts), height=height)
+    for (generation, part), ax in zip(parts, axes, strict=True):
+        draw(part, ax, _colour(run, generation))
+        ax.set_title(f"generation {generation.number}", color=_colour(run, generation))
+    x_limits, y_limits = np.array([ax.get_xlim() for ax in axes]), np.array([ax.get_ylim() for ax in axes])
+    for place, ax in enumerate(axes):
+        ax.set_xlim(x_limits[:, 0].min(), x_limits[:, 1].max())
+        ax.set_ylim(y_limits[:, 0].min(), y_limits[:, 1].max())
+        if place % COLUMNS:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+    return figure
+
+
+def _learning_curves(run: Run) -> Sheet | None:
+    parts = [(generation, generation.training) for generation in run.generations if generation.training is not None]
+    if not parts:
+        return None
+    return Sheet(
+        name="learning_curves",
+        title="Learning curves",
+        caption="Every line is one member. A member keeps the weights of its best validation epoch (dot).",
+        figure=_panel_each(run, parts, lambda training, ax, _: figures.learning_curves(training, ax)),
+    )
+
+
+def _parity_energy(run: Run) -> Sheet | None:
+    if not (parts := _predictions(run)):
+        return None
+    return Sheet(
+        name="parity_energy",
+        title="Energies: committee against labels",
+        caption="Every generation on its own data set. No member was ever trained on a test point.",
+        figure=_panel_each(run, parts, lambda part, ax, _: figures.parity_energy(part, ax, unit=run.unit), height=4.0),
+    )
+
+
+def _parity_forces(run: Run) -> Sheet | None:
+    if not (parts := _predictions(run)):
+        return None
+    return Sheet(
+        name="parity_forces",
+        title="Forces: committee against labels",
+        caption="Every Cartesian component of every atom.",
+        figure=_panel_each(run, parts, lambda part, ax, _: figures.parity_forces(part, ax, unit=run.unit), height=4.0),
+    )
+
+
+def _path_energy(run: Run) -> Sheet | None:
+    if not (parts := _paths(run)):
+        return None
+    figure = _panel_each(
+        run, parts, lambda paths, ax, colour: figures.path_energy(paths, ax, unit=run.unit, colour=colour)
+    )
+    return Sheet(
+        name="path_energy",
+        title="Energy along the attacks",
+        caption="What the committee believes, not the truth. A dot marks the best step: the geometry that is kept.",
+        figure=_paths_noted(figure),
+    )
+
+
+def _path_uncertainty(run: Run) -> Sheet | None:
+    if not (parts := _paths(run)):
+        return None
+    figure = _panel_each(run, parts, lambda paths, ax, colour: figures.path_uncertainty(paths, ax, colour=colour))
+    return Sheet(
+        name="path_uncertainty",
+        title="Uncertainty along the attacks",
+        caption="The root of the committee's variance of forces (Eq. 7). A dot marks the geometry that is kept.",
+        figure=_paths_noted(figure),
+    )
+
+
+def _paths_noted(figure: Figure) -> Figure:
+    for ax in figure.axes:
+        figures.note_paths_outside(ax)
+    return figure
+
+
+def _labelled_energies(run: Run) -> Sheet | None:
+    if not (groups := _groups(run)):
+        return None
+    figure, (ax,) = panels(width=max(4.2, 1.0 * len(groups)))
+    figures.labelled_energies(groups, ax, unit=run.unit)
+    return Sheet(
+        name="labelled_energies",
+        title="Energies of what was labelled",
+        caption="Labels above the lowest of the same composition, with median and interquartile range.",
+        figure=figure,
+    )
+
+
+def _uncertainty_error(run: Run) -> Sheet | None:
+    if not (parts := _labelled(run)):
+        return None
+    figure, (ax,) = panels(height=4.2)
+    labelled = {f"generation {generation.number}": part for generation, part in parts}
+    figures.uncertainty_error(labelled, ax, colours=[_colour(run, generation) for generation, _ in parts])
+    return Sheet(
+        name="uncertainty_error",
+        title="Uncertainty against true error",
+        caption="Structures that were just labelled, as the committee that chose them predicts them unseen. "
+        "On the line the committee knows how wrong it is; above it, it is too sure of itself.",
+        figure=figure,
+    )
+
+
+def _label_cost(run: Run) -> Sheet | None:
+    if not (parts := _labelled(run)):
+        return None
+    figure, (ax,) = panels(width=max(4.2, 1.1 * len(parts)))
+    labelled = {str(generation.number): part for generation, part in parts}
+    figures.label_cost(labelled, ax, colours=[_colour(run, generation) for generation, _ in parts])
+    return Sheet(
+        name="label_cost",
+        title="What a label cost",
+        caption="Wall time of each label when it was computed; one that came from the store cost this run nothing.",
+        figure=figure,
+    )

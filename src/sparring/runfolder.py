@@ -1,0 +1,190 @@
+"""What a run leaves on disk: one folder a generation, one atomic commit a stage, and a lock on the whole.
+
+A stage is committed when the generation's ``manifest.json`` names its files and their SHA-256. What was committed is
+read back rather than computed again, also right after it was computed, so that a run that was killed and resumed sees
+the very same numbers as one that was not.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO, TypeVar
+
+from sparring import stages
+from sparring.config import Config, difference, dump, load
+from sparring.files import write_text
+
+__all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+PACKAGES = ("sparring", "torch", "numpy", "scipy", "ase", "vesin", "pyscf", "pyscf-dispersion", "tblite", "rdkit")
+
+
+class RunFolderError(RuntimeError):
+    """A run folder that cannot be used as it is: in use, of another configuration, or damaged."""
+
+
+class RunFolder(AbstractContextManager["RunFolder"]):
+    """A run on disk, locked as long as it is open.
+
+    Args:
+        path: The folder; made if it is not there.
+        config: What the run is to do.
+        announce: Called with a line for people whenever a stage is found or committed.
+
+    Raises:
+        RunFolderError: If another process has the folder open, or it belongs to another configuration.
+    """
+
+    def __init__(self, path: Path, config: Config, announce: Callable[[str], None] | None = None) -> None:
+        self.path = path
+        self.config = config
+        self.announce = announce or logger.info
+        self._lock: TextIO | None = None
+
+    def __enter__(self) -> "RunFolder":
+        """Lock the folder, then claim it for the configuration."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.path / "lock")
+        try:
+            self._claim()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Unlock."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def _claim(self) -> None:
+        file = self.path / "config.yaml"
+        if file.exists():
+            changes = difference(load(file), self.config)
+            # More generations than before only go on with what is there.
+            done = len(list(self.path.glob("generation-*")))
+            changes = [line for line in changes if not (_is_generations(line) and self.config.generations >= done)]
+            if changes:
+                raise RunFolderError(
+                    f"{self.path} was started with another configuration:\n  "
+                    + "\n  ".join(changes)
+                    + "\nGive another --folder, or go back to the configuration in its config.yaml."
+                )
+        write_text(file, dump(self.config))
+        write_text(self.path / "versions.json", json.dumps(_versions(), indent=1) + "\n")
+
+    def once(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
+        """The result of a stage: read if it has been committed, else computed, committed and read."""
+        folder = self.path / f"generation-{generation:02d}"
+        codec = stages.CODECS[stage]
+        manifest = _manifest(folder)
+        if stage in manifest:
+            _verify(folder, manifest[stage]["files"])
+            self.announce(f"generation {generation}: {stages.TITLES[stage]} done before")
+            result: T = codec.read(folder)
+            return result
+        folder.mkdir(exist_ok=True)
+        began = time.perf_counter()
+        value = compute()
+        seconds = time.perf_counter() - began
+        names = list(codec.write(folder, value))
+        metrics = codec.metrics(value)
+        if metrics:
+            known = read_metrics(folder)
+            metrics = {"generation": generation, **known, **metrics}
+            metrics["seconds"] = {**dict(known.get("seconds", {})), stage: round(seconds, 3)}  # type: ignore[call-overload]
+            write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        manifest[stage] = {"files": {name: _sha256(folder / name) for name in names}}
+        write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+        self.announce(f"generation {generation}: {stages.TITLES[stage]} done in {_duration(seconds)}")
+        result = codec.read(folder)
+        return result
+
+
+def stages_done(folder: Path) -> tuple[str, ...]:
+    """Which stages of a generation have been committed."""
+    return tuple(_manifest(folder))
+
+
+def read_metrics(folder: Path) -> dict[str, object]:
+    """The numbers of a generation, as far as it has come."""
+    file = folder / "metrics.json"
+    metrics: dict[str, object] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return metrics
+
+
+def _locked(file: Path) -> TextIO:
+    lock = file.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        owner = lock.read().strip() or "another process"
+        lock.close()
+        raise RunFolderError(
+            f"{file.parent} is in use by {owner}; wait until it has finished, or give another --folder"
+        ) from error
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+    lock.flush()
+    return lock
+
+
+def _manifest(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
+    file = folder / "manifest.json"
+    manifest: dict[str, dict[str, dict[str, str]]] = {}
+    if file.exists():
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    return manifest
+
+
+def _verify(folder: Path, files: Mapping[str, str]) -> None:
+    for name, digest in files.items():
+        file = folder / name
+        if not file.exists() or _sha256(file) != digest:
+            state = "has changed since it was written" if file.exists() else "is missing"
+            raise RunFolderError(
+                f"{file} {state}; restore it, or delete {folder} and the generations after it to compute them again"
+            )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _is_generations(line: str) -> bool:
+    return line.startswith("generations:")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+

@@ -1,0 +1,191 @@
+"""``sparring init``, ``check``, ``run`` and ``status``, as functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ase import Atoms
+
+from sparring import loop
+from sparring.committee import Committee
+from sparring.config import Config, load, sections, template_files
+from sparring.files import write_text
+from sparring.labels import Label, label
+from sparring.planning import WELLS, labeller, plan
+from sparring.progress import Watch, unwatched
+from sparring.report import report
+from sparring.runfolder import RunFolder, read_metrics, stages_done
+from sparring.systems import ammonia, own, wells
+
+T = TypeVar("T")
+
+__all__ = ["Estimate", "GenerationStatus", "check", "init", "run", "status"]
+
+
+def init(kind: str, folder: Path | str = ".") -> list[Path]:
+    """Write a commented example to start from, and the files that it reads.
+
+    Args:
+        kind: Of the system: ``ammonia``, ``double_well_1d``, ``double_well_2d`` or ``own``.
+        folder: Where to.
+
+    Raises:
+        ConfigError: If there is no such kind.
+        FileExistsError: If one of the files is there already; nothing is written then.
+    """
+    files = {Path(folder) / name: text for name, text in template_files(kind).items()}
+    for file in files:
+        if file.exists():
+            raise FileExistsError(f"{file} exists already; move it away, or choose another folder")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for file, text in files.items():
+        write_text(file, text)
+    return list(files)
+
+
+def run(
+    config: Config | Path | str,
+    folder: Path | str,
+    *,
+    preset: str | None = None,
+    watch: Watch = unwatched,
+    announce: Callable[[str], None] | None = None,
+    finished_generation: Callable[[dict[str, object]], None] | None = None,
+) -> Committee:
+    """Start a run, or go on with it where it stopped; a finished one is left alone.
+
+    Args:
+        config: The configuration, or its file.
+        folder: The run folder.
+        preset: A preset of the file.
+        watch: Gives long work something to tick.
+        announce: Called with a line whenever a stage is done.
+        finished_generation: Called with the metrics of a generation once it is complete.
+
+    Returns:
+        The last committee.
+
+    Raises:
+        RunFolderError: If the folder is in use, belongs to another configuration, or is damaged.
+        ConfigError: If the configuration is wrong.
+    """
+    folder = Path(folder)
+    if not isinstance(config, Config):
+        config = load(config, preset)
+    with RunFolder(folder, config, announce) as run_folder:
+        committee = loop.run(plan(config, folder, watch), _Telling(run_folder, finished_generation))
+        report(folder)
+        return committee
+
+
+class _Telling:
+    """Stages through the run folder, with a word at the end of each generation."""
+
+    def __init__(self, folder: RunFolder, tell: Callable[[dict[str, object]], None] | None) -> None:
+        self.folder = folder
+        self.tell = tell
+
+    def __call__(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
+        result = self.folder.once(generation, stage, compute)
+        last = generation == self.folder.config.generations and stage == "evaluate"
+        if self.tell and (last or stage == "label"):
+            self.tell(read_metrics(self.folder.path / f"generation-{generation:02d}"))
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run would do, and what one label costs.
+
+    Attributes:
+        method: Of the labels.
+        label: Of a structure that the run would begin with.
+        n_start: Labels to begin with, about.
+        n_labels: Labels of attacks in all generations, at most.
+        n_generations: Committees that are trained.
+    """
+
+    method: str
+    label: Label
+    n_start: int
+    n_labels: int
+    n_generations: int
+
+
+def check(config: Config) -> Estimate:
+    """Try what can go wrong before the cluster hours are spent: read the structures, and compute one label.
+
+    Raises:
+        ValueError: If the structures cannot be read, or the labeller is not known.
+        LabelError: If the label fails.
+    """
+    worker = labeller(config)
+    structures = _examples(config)
+    (result,) = label(structures[:1], worker).labels
+    if not isinstance(result, Label):
+        raise result
+    attacks = config.attack.n_seeds or _n_start(config, len(structures))
+    budget = min([attacks, *(step.n for step in config.selection if isinstance(step, sections.Budget))])
+    return Estimate(
+        method=worker.method,
+        label=result,
+        n_start=_n_start(config, len(structures)),
+        n_labels=budget * (config.generations - 1),
+        n_generations=config.generations,
+    )
+
+
+def _examples(config: Config) -> list[Atoms]:
+    system = config.system
+    if isinstance(system, sections.Ammonia):
+        return [ammonia.starting_geometry()]
+    if isinstance(system, sections.Own):
+        return own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
+    well = WELLS[system.kind]()
+    return well.starting_data(seed=0) if isinstance(well, wells.DoubleWell2D) else well.starting_data()
+
+
+def _n_start(config: Config, n_structures: int) -> int:
+    """Labels before the first training: the structures themselves, and Hessians by central differences."""
+    system = config.system
+    if isinstance(system, sections.Ammonia):
+        return system.n_structures + 6 * 4
+    if isinstance(system, sections.Own) and system.enlarge:
+        n_hessians = sum(6 * len(atoms) for atoms in _examples(config)) if system.enlarge.kind == "normal_modes" else 0
+        return n_structures + system.enlarge.n_structures + n_hessians
+    return n_structures
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationStatus:
+    """How far a generation has come.
+
+    Attributes:
+        generation: Its number, from 1.
+        stages: Those that have been committed.
+        metrics: The numbers so far.
+    """
+
+    generation: int
+    stages: tuple[str, ...]
+    metrics: dict[str, object]
+
+
+def status(folder: Path | str) -> list[GenerationStatus]:
+    """How far a run has come, without touching it.
+
+    Raises:
+        ValueError: If the folder holds no run.
+    """
+    folder = Path(folder)
+    if not (folder / "config.yaml").exists():
+        raise ValueError(f"{folder} is not a run folder: there is no config.yaml; give the --folder of a `sparring run`")
+    return [
+        GenerationStatus(
+            generation=int(one.name.removeprefix("generation-")),
+            stages=stages_done(one),
+            metrics=read_metrics(one),
+        )
+        for one in sorted(folder.glob("generation-*"))
+    ]

@@ -1,0 +1,285 @@
+"""Which candidates are worth a label: what the committee does not know, low enough in energy, distinct, in budget.
+
+A selector is any function from `Candidates` to the indices it keeps; `select` applies several one after the other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float, Int
+from scipy.cluster.hierarchy import fcluster
+from scipy.cluster.hierarchy import linkage as cluster_tree
+from scipy.spatial.distance import squareform
+
+from sparring.geometry import rmsd_matrix
+from sparring.structures import Structures
+
+__all__ = [
+    "Budget",
+    "Candidates",
+    "Distinct",
+    "EnergyWindow",
+    "Selection",
+    "SelectionStep",
+    "Selector",
+    "UncertaintyAbove",
+    "select",
+    "threshold_from",
+]
+
+
+class Candidates(NamedTuple):
+    """Structures that might be labelled, and what the committee says of each.
+
+    Attributes:
+        structures: The geometries.
+        score: The objective; where a choice must be made the higher one stays.
+        energy: Mean energy in eV.
+        energy_variance: Eq. 5, in eV².
+        force_variance: Eq. 7, in (eV/Å)².
+    """
+
+    structures: Structures
+    score: Float[np.ndarray, " n_candidates"]
+    energy: Float[np.ndarray, " n_candidates"]
+    energy_variance: Float[np.ndarray, " n_candidates"]
+    force_variance: Float[np.ndarray, " n_candidates"]
+
+    def take(self, indices: Int[np.ndarray, " n_taken"]) -> "Candidates":
+        """Some of the candidates, in the order named."""
+        return Candidates(
+            structures=self.structures.take(torch.as_tensor(indices, dtype=torch.long)),
+            score=self.score[indices],
+            energy=self.energy[indices],
+            energy_variance=self.energy_variance[indices],
+            force_variance=self.force_variance[indices],
+        )
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Keeps some candidates: their indices, in ascending order."""
+
+    def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
+        """The indices of the candidates to keep, in ascending order."""
+        ...
+
+
+class SelectionStep(NamedTuple):
+    """What one selector did."""
+
+    name: str
+    n_in: int
+    n_out: int
+
+    @property
+    def n_dropped(self) -> int:
+        """How many candidates ended here."""
+        return self.n_in - self.n_out
+
+
+class Selection(NamedTuple):
+    """The chosen candidates, in ascending order, and how the selectors came to them."""
+
+    indices: Int[np.ndarray, " n_chosen"]
+    steps: tuple[SelectionStep, ...]
+
+
+def select(candidates: Candidates, *selectors: Selector) -> Selection:
+    """Apply selectors in the order given, each to what the ones before it kept.
+
+    Raises:
+        ValueError: If the candidates' arrays differ in length or hold NaN, or a selector keeps what it was not given.
+    """
+    _require_sound(candidates)
+    kept = np.arange(candidates.structures.n_structures)
+    steps = []
+    for selector in selectors:
+        name = str(getattr(selector, "name", None) or getattr(selector, "__name__", type(selector).__name__))
+        # A batch of no structures is no batch: there is nothing left to choose from.
+        chosen = selector(candidates.take(kept)) if len(kept) else kept
+        if len(chosen) and (np.diff(chosen).min(initial=1) < 1 or chosen[0] < 0 or chosen[-1] >= len(kept)):
+            raise ValueError(f"{name} must keep ascending indices below {len(kept)}, got {chosen.tolist()}")
+        steps.append(SelectionStep(name=name, n_in=len(kept), n_out=len(chosen)))
+        kept = kept[chosen]
+    return Selection(indices=kept, steps=tuple(steps))
+
+
+def threshold_from(force_variances: Float[np.ndarray, " n_structures"], percentile: float = 80.0) -> float:
+    """The threshold t of Eq. 8: a percentile of σ_F² over the training set, in (eV/Å)².
+
+    Raises:
+        ValueError: If there is nothing to take a percentile of, or no such percentile.
+    """
+    if not 0 <= percentile <= 100:
+        raise ValueError(f"a percentile lies between 0 and 100, got {percentile:g}")
+    if not len(force_variances) or not np.isfinite(force_variances).all():
+        raise ValueError(
+            f"the threshold needs finite variances of the training set; got {len(force_variances)}, "
+            f"of which {(~np.isfinite(force_variances)).sum()} are not finite"
+        )
+    return float(np.percentile(force_variances, percentile))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UncertaintyAbove:
+    r"""Keep what the committee does not know: :math:`\sigma_F^2 \geq t`, the second case of Eq. 8.
+
+    The published code asks every single force component to exceed the percentile instead; this is the paper's text.
+
+    Attributes:
+        threshold: t in (eV/Å)², see `threshold_from`.
+    """
+
+    threshold: float
+    name: ClassVar[str] = "uncertainty_above"
+
+    def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
+        """The candidates outside the committee's domain."""
+        return np.flatnonzero(candidates.force_variance >= self.threshold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyWindow:
+    """Keep what the committee's mean energy puts at most `window` above the lowest known energy.
+
+    Attributes:
+        above: The lowest known energy in eV, or one for each chemical formula where compositions differ.
+        window: Width in eV. Whatever lies below the lowest known energy is kept: it is a hole that wants a label.
+    """
+
+    above: float | Mapping[str, float]
+    window: float
+    name: ClassVar[str] = "energy_window"
+
+    def __post_init__(self) -> None:
+        if not self.window > 0:
+            raise ValueError(f"an energy window must be wider than zero, got {self.window:g} eV")
+
+    def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
+        """The candidates in the window."""
+        lowest = np.array([self._lowest(numbers) for numbers in _compositions(candidates.structures)])
+        return np.flatnonzero(candidates.energy - lowest <= self.window)
+
+    def _lowest(self, numbers: tuple[int, ...]) -> float:
+        if not isinstance(self.above, Mapping):
+            return self.above
+        formula = Atoms(numbers=numbers).get_chemical_formula()
+        if formula not in self.above:
+            raise ValueError(f"no lowest energy is known for {formula}, only for {', '.join(sorted(self.above))}")
+        return self.above[formula]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distinct:
+    """Keep one of several like geometries: hierarchical clustering on their RMSD, the highest score of each cluster.
+
+    Of equal scores the first candidate stays. Structures of different composition are always distinct; so are those
+    whose atoms are listed in different order, unless like atoms may be exchanged.
+
+    Attributes:
+        rmsd: Distance in Å within which clusters are merged.
+        align: Compare after the best translation and proper rotation.
+        permute: Compare after the best exchange of like atoms.
+        linkage: What the distance of two clusters is: the mean over all pairs, or the shortest, or the longest.
+    """
+
+    rmsd: float
+    align: bool = True
+    permute: bool = False
+    linkage: Literal["average", "single", "complete"] = "average"
+    name: ClassVar[str] = "distinct"
+
+    def __post_init__(self) -> None:
+        if not self.rmsd >= 0:
+            raise ValueError(f"the distance of distinct structures cannot be negative, got {self.rmsd:g} Å")
+        if self.linkage not in ("average", "single", "complete"):
+            raise ValueError(f"linkage must be average, single or complete, got {self.linkage!r}")
+
+    def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
+        """The best candidate of each cluster."""
+        ends = np.cumsum(candidates.structures.counts.cpu().numpy())[:-1]
+        geometries = np.split(candidates.structures.positions.detach().cpu().double().numpy(), ends)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, numbers in enumerate(_compositions(candidates.structures)):
+            if self.permute:
+                order = np.argsort(numbers, kind="stable")
+                geometries[index] = geometries[index][order]
+                numbers = tuple(sorted(numbers))
+            groups.setdefault(numbers, []).append(index)
+        kept: list[int] = []
+        for numbers, members in groups.items():
+            clusters = self._clusters(np.stack([geometries[i] for i in members]), np.array(numbers))
+            for cluster in np.unique(clusters):
+                alike = np.array(members)[clusters == cluster]
+                kept.append(int(alike[np.argmax(candidates.score[alike])]))
+        return np.sort(np.array(kept, dtype=np.int64))
+
+    def _clusters(
+        self, positions: Float[np.ndarray, "n_alike n_atoms 3"], atomic_numbers: Int[np.ndarray, " n_atoms"]
+    ) -> Int[np.ndarray, " n_alike"]:
+        if self.align and len(atomic_numbers) == 1:
+            raise ValueError("after alignment all single atoms are alike: compare them with align=False")
+        if len(positions) == 1:
+            return np.ones(1, dtype=np.int64)
+        distances = rmsd_matrix(positions, atomic_numbers, align=self.align, permute=self.permute)
+        tree = cluster_tree(squareform(distances), method=self.linkage)
+        return fcluster(tree, t=self.rmsd, criterion="distance").astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Keep at most n candidates: those of highest score (of equal scores the first), or a random draw.
+
+    Attributes:
+        n: How many labels can be paid for.
+        order: By score, or at random as in the paper's baseline.
+        seed: For the random draw.
+    """
+
+    n: int
+    order: Literal["score", "random"] = "score"
+    seed: int = 0
+    name: ClassVar[str] = "budget"
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"a budget must be at least one label, got {self.n}")
+        if self.order not in ("score", "random"):
+            raise ValueError(f"the order of a budget must be score or random, got {self.order!r}")
+
+    def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
+        """The candidates that the budget pays for."""
+        n_candidates = len(candidates.score)
+        if self.order == "random":
+            order = np.random.default_rng(self.seed).permutation(n_candidates)
+        else:
+            order = np.argsort(-candidates.score, kind="stable")
+        return np.sort(order[: self.n])
+
+
+def _compositions(structures: Structures) -> list[tuple[int, ...]]:
+    """The atomic numbers of each structure, in the order of its atoms."""
+    ends = np.cumsum(structures.counts.cpu().numpy())[:-1]
+    return [tuple(numbers.tolist()) for numbers in np.split(structures.atomic_numbers.cpu().numpy(), ends)]
+
+
+def _require_sound(candidates: Candidates) -> None:
+    n_structures = candidates.structures.n_structures
+    for field in candidates._fields[1:]:
+        values = getattr(candidates, field)
+        if values.shape != (n_structures,):
+            raise ValueError(f"{field} must have one value for each of {n_structures} structures, got {values.shape}")
+        if np.isnan(values).any():
+            raise ValueError(
+                f"{field} of candidate {int(np.flatnonzero(np.isnan(values))[0])} is NaN; leave out attacks "
+                "that have no finite geometry"
+            )
+    if not torch.isfinite(candidates.structures.positions).all():
+        raise ValueError(
+            "a candidate has positions that are not finite; leave out attacks that have no finite geometry"
+        )

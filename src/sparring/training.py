@@ -1,0 +1,307 @@
+r"""Training a committee: all members at once, each on its own minibatches (Eq. 2 and 3, with Adam).
+
+.. math:: \mathcal L = \frac 1 N \sum_i \left[ \alpha_E (E_i - \hat E_i)^2
+    + \alpha_F \frac{1}{3 n_i} \lVert F_i - \hat F_i \rVert^2 \right]
+
+The norm of the forces is taken as the mean over components ("the average mean squared error", Sec. II.A), so that
+molecules of different size weigh the same.
+"""
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sparring.batching import Batch, Shelf
+from sparring.committee import Committee, stacked_energies, unstack
+from sparring.dataset import Dataset
+from sparring.potentials import Architecture
+from sparring.randomness import derive
+from sparring.splits import Splits
+
+__all__ = ["FitReport", "fit", "reference_energies"]
+
+logger = logging.getLogger(__name__)
+
+BLOWN_UP = 1e4
+"""A validation loss this many times the first counts as divergence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """How the members learnt; curves have one row an epoch and one column a member.
+
+    Attributes:
+        train_loss: Mean over the structures of an epoch, each as its minibatch found the weights (Eq. 3).
+        validation_loss: After each epoch.
+        learning_rate: In each epoch.
+        best_epoch: From which epoch each member's weights are.
+        rolled_back: Which members diverged once, and went on from their best weights at a lower rate.
+        dropped: Which members diverged again, and are not in the committee.
+    """
+
+    train_loss: Float[np.ndarray, "n_epochs n_members"]
+    validation_loss: Float[np.ndarray, "n_epochs n_members"]
+    learning_rate: Float[np.ndarray, "n_epochs n_members"]
+    best_epoch: Int[np.ndarray, " n_members"]
+    rolled_back: tuple[int, ...]
+    dropped: tuple[int, ...]
+
+
+class State(NamedTuple):
+    """What the next epoch needs; weights and moments have one row a member."""
+
+    weights: Float[Tensor, "n_members n_weights"]
+    moment: Float[Tensor, "n_members n_weights"]
+    square: Float[Tensor, "n_members n_weights"]
+    n_steps: Float[Tensor, " n_members"]
+    learning_rate: Float[Tensor, " n_members"]
+    best_weights: Float[Tensor, "n_members n_weights"]
+    best_loss: Float[Tensor, " n_members"]
+    best_epoch: Int[Tensor, " n_members"]
+    plateau_loss: Float[Tensor, " n_members"]
+    first_loss: Float[Tensor, " n_members"]
+    waited: Int[Tensor, " n_members"]
+    n_rollbacks: Int[Tensor, " n_members"]
+
+
+def fit(
+    architecture: Architecture,
+    dataset: Dataset,
+    *,
+    seed: int,
+    n_members: int = 5,
+    splits: Splits | None = None,
+    n_epochs: int = 500,
+    batch_size: int = 30,
+    learning_rate: float = 3e-4,
+    energy_weight: float = 0.1,
+    force_weight: float = 1.0,
+    patience: int = 30,
+    factor: float = 0.5,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Committee, FitReport]:
+    """Train a committee.
+
+    Every member keeps the weights of the epoch in which its validation loss was lowest. A member whose loss blows up
+    goes back to its best weights and on at a tenth of its learning rate, once; if it diverges again it is dropped.
+
+    Args:
+        architecture: What every member is; its weights are drawn anew.
+        dataset: What to learn from.
+        seed: Of the weights and of the order of the minibatches.
+        n_members: Size of the committee, where ``splits`` does not say it.
+        splits: Who learns from what; by default 60:20:20 with a common test set.
+        n_epochs: How often every structure is seen.
+        batch_size: Structures in a minibatch; the last one of an epoch may be smaller.
+        learning_rate: Of Adam, at the start.
+        energy_weight: α_E of Eq. 3.
+        force_weight: α_F of Eq. 3.
+        patience: Epochs without improvement of the validation loss after which a member's learning rate is reduced.
+        factor: By what it is multiplied then.
+        dtype: Precision of the weights.
+        device: Where to train.
+        progress: Called with the number of epochs done and to do.
+
+    Raises:
+        ValueError: If the splits do not match the data set, or an argument makes no sense.
+        RuntimeError: If fewer than two members are left.
+    """
+    splits = splits or Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"))
+    _check(dataset, splits, n_epochs, batch_size, learning_rate)
+    architecture = copy.deepcopy(architecture)
+    architecture.set_reference_energies(reference_energies(dataset.take(splits.fit)))
+    shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device)
+    trainer = _Trainer(architecture, shelf, splits, batch_size, energy_weight, force_weight, seed)
+    state = trainer.start(learning_rate, dtype, device)
+    curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for epoch in range(n_epochs):
+        rates = state.learning_rate.cpu().numpy()
+        state, train_loss = trainer.epoch(state, epoch)
+        state, validation_loss = trainer.judge(state, epoch, patience, factor)
+        curves.append((train_loss.cpu().numpy(), validation_loss.cpu().numpy(), rates))
+        dropped = (state.n_rollbacks > 1).tolist()
+        if sum(dropped) > len(dropped) - min(2, len(dropped)):
+            raise RuntimeError(
+                f"{sum(dropped)} of {len(dropped)} members diverged twice by epoch {epoch + 1}, which leaves fewer "
+                f"than two; lower learning_rate (now {learning_rate:g}) or look for wrong labels in the data set"
+            )
+        if progress:
+            progress(epoch + 1, n_epochs)
+    train_curve, validation_curve, rate_curve = (np.stack(column) for column in zip(*curves, strict=True))
+    report = FitReport(
+        train_loss=train_curve,
+        validation_loss=validation_curve,
+        learning_rate=rate_curve,
+        best_epoch=state.best_epoch.cpu().numpy(),
+        rolled_back=tuple(torch.nonzero(state.n_rollbacks > 0).flatten().tolist()),
+        dropped=tuple(torch.nonzero(state.n_rollbacks > 1).flatten().tolist()),
+    )
+    kept = [member for member in range(splits.n_members) if member not in report.dropped]
+    return trainer.committee(state.best_weights, kept), report
+
+
+def _check(dataset: Dataset, splits: Splits, n_epochs: int, batch_size: int, learning_rate: float) -> None:
+    if splits.n_structures != len(dataset):
+        raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {len(dataset)}")
+    if n_epochs < 1 or batch_size < 1 or learning_rate <= 0:
+        got = f"{n_epochs}, {batch_size} and {learning_rate}"
+        raise ValueError(f"need n_epochs >= 1, batch_size >= 1 and learning_rate > 0, got {got}")
+    if len({len(ids) for ids in splits.train}) > 1 or len({len(ids) for ids in splits.validation}) > 1:
+        raise ValueError("all members must have training sets of one size, and validation sets of one size")
+
+
+def reference_energies(dataset: Dataset) -> Float[Tensor, " n_elements"]:
+    """Energy of each element that explains the total energies best, in eV, by atomic number.
+
+    Least squares over compositions; where elements always occur in the same proportions, the smallest such energies.
+    """
+    structures = dataset.structures
+    n_elements = 100
+    counts = torch.zeros(structures.n_structures * n_elements, dtype=torch.float64)
+    cells = structures.structure_index * n_elements + structures.atomic_numbers
+    counts = counts.index_add(0, cells, torch.ones(structures.n_atoms, dtype=torch.float64)).reshape(-1, n_elements)
+    energies, *_ = np.linalg.lstsq(counts.numpy(), dataset.energy.numpy(), rcond=1e-10)
+    return torch.as_tensor(energies)
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    architecture: Architecture
+    shelf: Shelf
+    splits: Splits
+    batch_size: int
+    energy_weight: float
+    force_weight: float
+    seed: int
+
+    def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> State:
+        rows = []
+        for member in range(self.splits.n_members):
+            one = copy.deepcopy(self.architecture)
+            one.initialise(torch.Generator().manual_seed(derive(self.seed, "weights", member)))
+            rows.append(torch.cat([parameter.detach().flatten() for parameter in one.parameters()]))
+        weights = torch.stack(rows).to(dtype=dtype, device=device)
+        per_member = torch.zeros(len(rows), dtype=torch.float64, device=device)
+        counter = torch.zeros(len(rows), dtype=torch.long, device=device)
+        return State(
+            weights=weights,
+            moment=torch.zeros_like(weights),
+            square=torch.zeros_like(weights),
+            n_steps=per_member,
+            learning_rate=per_member + learning_rate,
+            best_weights=weights.clone(),
+            best_loss=per_member + torch.inf,
+            best_epoch=counter,
+            plateau_loss=per_member + torch.inf,
+            first_loss=per_member + torch.inf,
+            waited=counter,
+            n_rollbacks=counter,
+        )
+
+    def epoch(self, state: State, epoch: int) -> tuple[State, Float[Tensor, " n_members"]]:
+        """One pass over every member's training set, in an order of its own."""
+        orders = [
+            torch.randperm(len(ids), generator=torch.Generator().manual_seed(derive(self.seed, "order", member, epoch)))
+            for member, ids in enumerate(self.splits.train)
+        ]
+        indices = torch.stack([torch.tensor(ids)[o] for ids, o in zip(self.splits.train, orders, strict=True)])
+        losses = torch.zeros_like(state.learning_rate)
+        for chosen in indices.to(self.shelf.energy.device).split(self.batch_size, dim=1):
+            weights = state.weights.detach().requires_grad_()
+            loss = self.loss(weights, self.shelf.gather(chosen), create_graph=True)
+            (gradient,) = torch.autograd.grad(loss.sum(), weights)
+            state = _adam(state, gradient)
+            losses += loss.detach() * chosen.shape[1] / indices.shape[1]
+        return state, losses
+
+    def loss(self, weights: Tensor, batch: Batch, *, create_graph: bool) -> Float[Tensor, " n_members"]:
+        """Eq. 3 for every member on its own minibatch."""
+        positions = batch.own["positions"]
+        assert isinstance(positions, Tensor)
+        positions = positions.detach().requires_grad_()
+        named = self.named(weights)
+        energy = stacked_energies(self.architecture, named, batch.structures, {**batch.own, "positions": positions})
+        (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
+        n_batch = batch.energy.shape[1]
+        energy_error = (energy[:, :n_batch] - batch.energy).square().mean(1)
+        force_error = ((gradient + batch.forces).square().sum(-1) * batch.weight).sum(1) / n_batch
+        return self.energy_weight * energy_error + self.force_weight * force_error
+
+    def judge(
+        self, state: State, epoch: int, patience: int, factor: float
+    ) -> tuple[State, Float[Tensor, " n_members"]]:
+        """Validate; keep what is best, halve what has stalled, roll back what has blown up."""
+        loss = self.validate(state.weights)
+        first = torch.where(torch.isinf(state.first_loss), loss, state.first_loss)
+        diverged = ~torch.isfinite(loss) | (loss > BLOWN_UP * first) | ~torch.isfinite(state.weights).all(1)
+        learning = state.n_rollbacks < 2
+        diverged &= learning
+        better = (loss < state.best_loss) & learning & ~diverged
+        # The schedule waits for progress of one part in ten thousand, as PyTorch's does; the best weights do not.
+        progressed = (loss < state.plateau_loss * (1 - 1e-4)) & learning & ~diverged
+        waited = torch.where(progressed, 0, state.waited + 1)
+        stalled = waited > patience
+        rate = torch.where(stalled, state.learning_rate * factor, state.learning_rate)
+        best_weights = torch.where(better.unsqueeze(1), state.weights, state.best_weights)
+        back = diverged.unsqueeze(1)
+        for member in torch.nonzero(diverged).flatten().tolist():
+            logger.warning("member %d diverged in epoch %d; back to its best weights", member, epoch + 1)
+        new = state._replace(
+            weights=torch.where(back, best_weights, state.weights),
+            moment=torch.where(back, 0.0, state.moment),
+            square=torch.where(back, 0.0, state.square),
+            n_steps=torch.where(diverged, 0.0, state.n_steps),
+            learning_rate=torch.where(diverged, rate * 0.1, rate),
+            best_weights=best_weights,
+            best_loss=torch.where(better, loss, state.best_loss),
+            best_epoch=torch.where(better, epoch, state.best_epoch),
+            plateau_loss=torch.where(progressed, loss, state.plateau_loss),
+            first_loss=torch.where(torch.isfinite(first), first, torch.inf),
+            waited=torch.where(stalled | diverged, 0, waited),
+            n_rollbacks=state.n_rollbacks + diverged.long(),
+        )
+        return new, loss
+
+    def validate(self, weights: Tensor) -> Float[Tensor, " n_members"]:
+        indices = torch.tensor(self.splits.validation, device=self.shelf.energy.device)
+        losses = torch.zeros(len(indices), dtype=torch.float64, device=indices.device)
+        for chosen in indices.split(4 * self.batch_size, dim=1):
+            loss = self.loss(weights, self.shelf.gather(chosen), create_graph=False)
+            losses += loss.detach() * chosen.shape[1] / indices.shape[1]
+        return losses
+
+    def named(self, weights: Tensor) -> dict[str, Tensor]:
+        """Rows of weights as the architecture's parameters and buffers, each with a leading axis of members."""
+        parameters = dict(self.architecture.named_parameters())
+        parts = weights.split([parameter.numel() for parameter in parameters.values()], dim=1)
+        named = {name: part.unflatten(1, p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
+        for name, buffer in self.architecture.named_buffers():
+            named[name] = buffer.to(weights.device).expand(len(weights), *buffer.shape)
+        return named
+
+    def committee(self, weights: Tensor, kept: list[int]) -> Committee:
+        named = self.named(weights.detach()[kept])
+        return Committee(unstack(self.architecture, named))
+
+
+def _adam(state: State, gradient: Float[Tensor, "n_members n_weights"]) -> State:
+    """One step of Adam (Kingma & Ba, arXiv:1412.6980) for all members, each at its own rate.
+
+    Moments and weights are updated in place: they are the state's own, and the largest tensors there are.
+    """
+    n_steps = state.n_steps + 1
+    moment = state.moment.lerp_(gradient, 0.1)
+    square = state.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+    scale = square.sqrt().div_((1 - 0.999**n_steps).sqrt().unsqueeze(1)).add_(1e-8)
+    rate = (state.learning_rate / (1 - 0.9**n_steps)).to(gradient.dtype).unsqueeze(1)
+    weights = state.weights.sub_(rate * moment / scale)
+    return state._replace(weights=weights, moment=moment, square=square, n_steps=n_steps)

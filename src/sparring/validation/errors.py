@@ -1,0 +1,143 @@
+"""Errors of a committee against labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float
+
+from sparring import uncertainty
+from sparring.committee import Committee
+from sparring.dataset import Dataset
+from sparring.structures import Structures
+
+__all__ = ["Errors", "Survey", "align", "errors", "evaluate", "survey"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """Mean absolute and root mean square errors; energies in eV a structure, forces in eV/Å a component."""
+
+    energy_mae: float
+    energy_rmse: float
+    force_mae: float
+    force_rmse: float
+    n_structures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What a committee says of many structures: means over its members, and their variances (Eq. 4-7).
+
+    Attributes:
+        energy: In eV.
+        forces: In eV/Å, one array a structure.
+        energy_variance: In eV².
+        force_variance: In (eV/Å)².
+    """
+
+    energy: Float[np.ndarray, " n_structures"]
+    forces: tuple[Float[np.ndarray, "_ 3"], ...]
+    energy_variance: Float[np.ndarray, " n_structures"]
+    force_variance: Float[np.ndarray, " n_structures"]
+
+    def take(self, indices: Sequence[int]) -> "Survey":
+        """Some of the structures."""
+        chosen = list(indices)
+        return Survey(
+            energy=self.energy[chosen],
+            forces=tuple(self.forces[i] for i in chosen),
+            energy_variance=self.energy_variance[chosen],
+            force_variance=self.force_variance[chosen],
+        )
+
+    def annotate(self, atoms: Sequence[Atoms]) -> list[Atoms]:
+        """Copies of the structures that carry it: ``committee_energy``, ``committee_forces`` and both variances."""
+        annotated = []
+        for index, one in enumerate(atoms):
+            copy = one.copy()
+            copy.info["committee_energy"] = float(self.energy[index])
+            copy.info["energy_variance"] = float(self.energy_variance[index])
+            copy.info["force_variance"] = float(self.force_variance[index])
+            copy.arrays["committee_forces"] = self.forces[index]
+            annotated.append(copy)
+        return annotated
+
+
+def survey(committee: Committee, structures: Structures, *, n_at_once: int = 256) -> Survey:
+    """Ask a committee about any number of structures, some at a time."""
+    surveys = []
+    for start in range(0, structures.n_structures, n_at_once):
+        part = structures.take(range(start, min(start + n_at_once, structures.n_structures)))
+        energy, forces = committee.predict(part, differentiable=False)
+        several = committee.n_members > 1
+        index, n = part.structure_index.to(forces.device), part.n_structures
+        nothing = torch.zeros_like(energy[0])
+        sizes = part.counts.cumsum(0)[:-1].tolist()
+        surveys.append(
+            Survey(
+                energy=energy.mean(0).double().cpu().numpy(),
+                forces=tuple(np.split(forces.mean(0).double().cpu().numpy(), sizes)),
+                energy_variance=(uncertainty.energy_variance(energy) if several else nothing).double().cpu().numpy(),
+                force_variance=(uncertainty.force_variance(forces, index, n) if several else nothing)
+                .double()
+                .cpu()
+                .numpy(),
+            )
+        )
+    return Survey(
+        energy=np.concatenate([part.energy for part in surveys]),
+        forces=tuple(forces for part in surveys for forces in part.forces),
+        energy_variance=np.concatenate([part.energy_variance for part in surveys]),
+        force_variance=np.concatenate([part.force_variance for part in surveys]),
+    )
+
+
+def errors(surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> Errors:
+    """How far a committee's means are from the labels.
+
+    Args:
+        surveyed: What the committee says.
+        dataset: What is true.
+        aligned: Whether to take out first what the reference energies of elements may differ by, see :func:`align`.
+    """
+    energy = surveyed.energy - dataset.energy.numpy()
+    if aligned:
+        energy = align(energy, dataset.structures)
+    force = np.concatenate(surveyed.forces) - dataset.forces.numpy()
+    return Errors(
+        energy_mae=float(np.abs(energy).mean()),
+        energy_rmse=float(np.sqrt(np.square(energy).mean())),
+        force_mae=float(np.abs(force).mean()),
+        force_rmse=float(np.sqrt(np.square(force).mean())),
+        n_structures=len(dataset),
+    )
+
+
+def align(
+    difference: Float[np.ndarray, " n_structures"], structures: Structures
+) -> Float[np.ndarray, " n_structures"]:
+    """Energy differences without the part that is linear in the composition.
+
+    Another code, or another treatment of core electrons, has another zero of energy for every element. What remains
+    are the differences that chemistry feels.
+    """
+    owner, numbers = structures.structure_index.cpu().numpy(), structures.atomic_numbers.cpu().numpy()
+    elements = np.unique(numbers)
+    counts = np.zeros((structures.n_structures, len(elements)))
+    np.add.at(counts, (owner, np.searchsorted(elements, numbers)), 1.0)
+    offsets, *_ = np.linalg.lstsq(counts, difference, rcond=1e-10)
+    return np.asarray(difference - counts @ offsets)
+
+
+def evaluate(committee: Committee, dataset: Dataset, *, aligned: bool = False) -> Errors:
+    """Errors of a committee on labelled structures.
+
+    Args:
+        committee: Whose.
+        dataset: Any labelled structures, also with energies of another code if ``aligned``.
+        aligned: Whether to take out what reference energies of elements may differ by, by least squares.
+    """
+    return errors(survey(committee, dataset.structures), dataset, aligned=aligned)

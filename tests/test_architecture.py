@@ -1,0 +1,110 @@
+"""The promises that hold for the whole package: floors, a light import, no global state, no pickles."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "sparring"
+FLOORS = {
+    "ground": "units files randomness structures geometry neighbors uncertainty",
+    "first": "potentials committee dataset splits batching training objectives spaces attack sampling selection labels "
+    "calculator",
+    "top": "systems validation loop planning stages runfolder running report tables config templates cli extxyz progress "
+    "testing",
+}
+HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}
+HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite"}
+FORBIDDEN_CALLS = {
+    "torch.manual_seed": "global seed",
+    "torch.seed": "global seed",
+    "torch.cuda.manual_seed_all": "global seed",
+    "np.random.seed": "global seed",
+    "numpy.random.seed": "global seed",
+    "random.seed": "global seed",
+    "torch.set_default_dtype": "global dtype",
+    "torch.set_default_device": "global device",
+    "torch.load": "unpickles",
+    "torch.save": "pickles",
+    "np.save": "may pickle",
+    "yaml.load": "may execute what it reads",
+    "yaml.unsafe_load": "executes what it reads",
+    "eval": "executes a string",
+    "exec": "executes a string",
+}
+PICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def read(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def part_of(path: Path) -> str:
+    """The name that the floors list: a module, or the package that a module is in."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    yield from ((ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def by_name(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def test_every_module_has_its_floor():
+    homeless = {part_of(path) for path in MODULES} - set(HEIGHT) - {"__init__", "__main__"}
+    assert not homeless
+
+
+@pytest.mark.parametrize("path", MODULES, ids=by_name)
+def test_imports_point_down_only(path):
+    height = HEIGHT.get(part_of(path), len(FLOORS))
+    for name, line in imports(read(path)):
+        package, _, rest = name.partition(".")
+        part = rest.partition(".")[0]
+        if package == "sparring" and part in HEIGHT:
+            assert HEIGHT[part] <= height, f"{by_name(path)}:{line} imports {name} from a higher floor"
+        elif package == "sparring" and height < len(FLOORS) - 1:
+            pytest.fail(f"{by_name(path)}:{line} imports {name} from the public names, which point at every floor")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=by_name)
+def test_no_module_has_global_state_or_reads_pickles(path):
+    tree = read(path)
+    for name, line in imports(tree):
+        assert name.partition(".")[0] not in PICKLERS, f"{by_name(path)}:{line} imports {name}"
+    for name, call in calls(tree):
+        assert name not in FORBIDDEN_CALLS, f"{by_name(path)}:{call.lineno} {name}: {FORBIDDEN_CALLS[name]}"
+        pickles = any(word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in call.keywords)
+        assert not pickles, f"{by_name(path)}:{call.lineno} allows pickles"
+
+
+@pytest.mark.parametrize("module", ["sparring", "sparring.cli"])
+def test_an_import_loads_nothing_heavy(module):
+    program = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "sparring" in loaded
+    assert not HEAVY & set(loaded)
+
+
+def test_every_public_name_is_what_it_says_also_after_the_module_of_the_same_name_was_imported():
+    program = """
+import sparring, sparring.attack, sparring.report, types
+hidden = [name for name in sparring.__all__ if isinstance(getattr(sparring, name), types.ModuleType)]
+assert not hidden, f"modules hide the functions {hidden}"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
