@@ -13,8 +13,8 @@ FLOORS = {
     "ground": "units files randomness structures geometry neighbors uncertainty",
     "first": "potentials committee dataset splits batching training objectives spaces attack sampling selection labels "
     "calculator",
-    "top": "systems validation loop planning stages runfolder running report tables config templates cli extxyz progress "
-    "testing",
+    "top": "systems validation loop planning stages runfolder running report tables config templates cli extxyz "
+    "progress testing",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}
 HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite"}

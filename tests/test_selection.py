@@ -197,18 +197,19 @@ def test_selectors_work_one_after_the_other_and_count_what_they_drop():
     )
     assert selection.indices.tolist() == [3, 4]
     assert [tuple(step) for step in selection.steps] == [
+        ("finite", 6, 6),
         ("uncertainty_above", 6, 5),
         ("energy_window", 5, 4),
         ("distinct", 4, 3),
         ("budget", 3, 2),
     ]
-    assert [step.n_dropped for step in selection.steps] == [1, 1, 1, 1]
+    assert [step.n_dropped for step in selection.steps] == [0, 1, 1, 1, 1]
 
 
 def test_when_nothing_is_left_the_rest_of_the_selectors_have_nothing_to_do():
     selection = select(points([0.0, 1.0]), UncertaintyAbove(threshold=1.0), Distinct(rmsd=0.1), Budget(n=3))
     assert selection.indices.tolist() == []
-    assert [(step.n_in, step.n_out) for step in selection.steps] == [(2, 0), (0, 0), (0, 0)]
+    assert [(step.n_in, step.n_out) for step in selection.steps] == [(2, 2), (2, 0), (0, 0), (0, 0)]
 
 
 def test_without_selectors_all_are_chosen():
@@ -221,7 +222,7 @@ def test_a_plain_function_is_a_selector():
 
     selection = select(points(range(5)), every_other)
     assert selection.indices.tolist() == [0, 2, 4]
-    assert selection.steps[0].name == "every_other"
+    assert selection.steps[1].name == "every_other"
 
 
 @pytest.mark.parametrize("wrong", [[1, 0], [0, 0], [0, 9], [-1, 0]])
@@ -230,9 +231,11 @@ def test_a_selector_that_makes_candidates_up_is_an_error(wrong):
         select(points(range(3)), lambda candidates: np.array(wrong))
 
 
-def test_candidates_that_are_not_finite_are_an_error():
-    with pytest.raises(ValueError, match="score of candidate 1 is NaN"):
-        select(points([0.0, 1.0], score=[0, np.nan]))
+def test_candidates_that_are_not_finite_are_left_out_and_counted():
+    candidates = points([0.0, 1.0, np.inf, 3.0], score=[0, np.nan, 0, 1])
+    selection = select(candidates, Budget(n=3))
+    assert selection.indices.tolist() == [0, 3]
+    assert selection.steps[0] == ("finite", 4, 2)
 
 
 def test_scores_that_do_not_belong_to_the_structures_are_an_error():

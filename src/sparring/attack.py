@@ -22,6 +22,7 @@ from sparring import uncertainty
 from sparring.committee import Committee
 from sparring.neighbors import distances, with_edges
 from sparring.objectives import Objective
+from sparring.selection import Candidates
 from sparring.spaces import Cartesian, Space
 from sparring.structures import Structures
 
@@ -76,6 +77,11 @@ class AttackResult:
         step = self.best_step.unsqueeze(0)
         along = (self.objective, self.energy, self.energy_variance, self.force_variance)
         return Observation(*(values.gather(0, step).squeeze(0) for values in along))
+
+    def candidates(self) -> Candidates:
+        """The best geometries and what was seen of them, to select from."""
+        objective, *seen = (values.cpu().numpy() for values in self.best())
+        return Candidates(self.structures, objective, *seen)
 
     def count(self, status: Status) -> int:
         """How many attacks ended that way."""

@@ -1,7 +1,7 @@
 """The command line: each verb reads its arguments, calls one library function, and shows or writes what it gives."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from sparring.config import Config
+    from sparring.progress import Watch
 
 __all__ = ["app"]
 
@@ -263,7 +264,7 @@ def _load(config: Path, preset: str | None) -> "Config":
     return load(config, preset)
 
 
-def _watch() -> Callable[[str], Any]:
+def _watch() -> "Watch":
     from sparring.progress import watch_on
 
     return watch_on()

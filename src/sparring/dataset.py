@@ -56,10 +56,10 @@ class Dataset:
     def to_atoms(self) -> list[Atoms]:
         """The labelled structures as ASE's."""
         atoms = self.structures.to_atoms()
-        forces = np.split(self.forces.numpy(), self.structures.counts.cumsum(0)[:-1].tolist())
+        forces = self.forces.split(self.structures.counts.tolist())
         for one, energy, force, info in zip(atoms, self.energy.tolist(), forces, self.info, strict=True):
             one.info.update({ENERGY: energy, **info})
-            one.arrays[FORCES] = force.copy()
+            one.arrays[FORCES] = force.numpy().copy()
         return atoms
 
     def __add__(self, other: "Dataset") -> "Dataset":

@@ -27,8 +27,7 @@ from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
 from sparring.dataset import ENERGY, FORCES
 
-__all__ = ["has_labels", "read_labelled", "read_structures",
-    "with_label", "write_structures"]
+__all__ = ["has_labels", "read_labelled", "read_structures", "with_label", "write_structures"]
 
 _logger = logging.getLogger(__name__)
 

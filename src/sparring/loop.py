@@ -20,7 +20,7 @@ from sparring.labels import Label, LabelError, LabelReport, labelled_atoms
 from sparring.labels.base import composition
 from sparring.objectives import Objective
 from sparring.randomness import derive
-from sparring.selection import Candidates, SelectionStep, Selector, select
+from sparring.selection import SelectionStep, Selector, select
 from sparring.splits import Splits
 from sparring.structures import Structures
 from sparring.training import FitReport
@@ -170,7 +170,8 @@ def step(state: State, plan: Plan, once: Once = forget) -> tuple[Committee, Stat
     labelled = once(generation, "label", lambda: label_chosen(state, plan, committee, chosen))
     if not labelled.atoms:
         logger.warning(
-            "generation %d: nothing that the attacks found was worth a label or could be labelled; the run ends here", generation
+            "generation %d: nothing that the attacks found was worth a label or could be labelled; the run ends here",
+            generation,
         )
         return committee, None
     return committee, once(generation + 1, "data", lambda: extend(state, plan, labelled))
@@ -230,36 +231,31 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
 
 def choose(state: State, plan: Plan, examined: Examined, attacked: Attacked) -> Chosen:
     """What is worth a label of what the attacks found."""
-    result = attacked.result
-    best = result.best()
-    score, energy, energy_variance, force_variance = (values.cpu().numpy() for values in best)
-    finite = np.flatnonzero(np.isfinite(score))
-    everything = Candidates(result.structures, score, energy, energy_variance, force_variance)
+    candidates = attacked.result.candidates()
     selectors = plan.selectors(
         examined.force_variance[list(state.splits.fit)],
         lowest_energies(state.dataset.to_atoms(), name=Atoms.get_chemical_formula),
         plan.seed_of(state.generation, "select"),
     )
-    selection = select(everything.take(finite), *selectors)
-    steps = (SelectionStep("finite", len(score), len(finite)), *selection.steps)
-    geometries = result.structures.to_atoms()
+    selection = select(candidates, *selectors)
+    geometries = candidates.structures.to_atoms()
     parents = state.dataset.info
     chosen = []
-    for candidate in finite[selection.indices].tolist():
-        atoms, parent = geometries[candidate], attacked.seeds[candidate]
+    for index in selection.indices.tolist():
+        atoms, parent = geometries[index], attacked.seeds[index]
         atoms.info.update({key: parents[parent][key] for key in IDENTITY if key in parents[parent]})
         atoms.info.update(
             source=plan.source,
             parent=parent,
-            candidate=candidate,
-            best_step=int(result.best_step[candidate]),
-            objective=float(score[candidate]),
-            energy_variance=float(energy_variance[candidate]),
-            force_variance=float(force_variance[candidate]),
-            committee_energy=float(energy[candidate]),
+            candidate=index,
+            best_step=int(attacked.result.best_step[index]),
+            objective=float(candidates.score[index]),
+            committee_energy=float(candidates.energy[index]),
+            energy_variance=float(candidates.energy_variance[index]),
+            force_variance=float(candidates.force_variance[index]),
         )
         chosen.append(atoms)
-    return Chosen(chosen, steps)
+    return Chosen(chosen, selection.steps)
 
 
 def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen) -> Labelled:

@@ -165,7 +165,7 @@ def labeller(config: Config) -> Labeller:
 
 def architecture(section: sections.SchNet | sections.CoordinateMLP) -> Architecture:
     """The section ``committee.potential``."""
-    return ARCHITECTURES[section.kind](**section.arguments())  # type: ignore[arg-type]
+    return ARCHITECTURES[section.kind](**section.arguments())
 
 
 def fit_arguments(config: Config) -> dict[str, object]:
@@ -188,8 +188,12 @@ def attack_arguments(config: Config) -> tuple[Space, dict[str, object]]:
     return space, {name: getattr(section, name) for name in names}
 
 
-def objective(config: Config, dataset: Dataset) -> Objective:
-    """The section ``attack.objective``: Eq. 10, Eq. 13, or the logarithm of either."""
+def objective(config: Config, dataset: Dataset | None) -> Objective:
+    """The section ``attack.objective``: Eq. 10, Eq. 13, or the logarithm of either.
+
+    Raises:
+        ValueError: If the Boltzmann weight has no data set to make its Q of.
+    """
     if isinstance(config.attack, sections.Random):
         return objectives.force_variance
     section = config.attack.objective
@@ -197,7 +201,9 @@ def objective(config: Config, dataset: Dataset) -> Objective:
         "force_variance": objectives.force_variance,
         "energy_variance": objectives.energy_variance,
     }[section.uncertainty]
-    if section.kT is None:
+    if section.kT is not None and dataset is None:
+        raise ValueError("the Boltzmann weight needs labelled structures for its Q, or attack.objective.kT: null")
+    if section.kT is None or dataset is None:
         return objectives.log(uncertainty) if section.logarithm else uncertainty
     if section.logarithm:
         return objectives.log(uncertainty) + objectives.boltzmann(section.kT, dataset)
@@ -260,12 +266,14 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
             )
             return [sample.minimum, *sample.structures]
 
-        return start, lambda committee: inversion(committee, laboratory)
+        return start, lambda c: inversion(c, laboratory)
     if isinstance(system, sections.Own):
-        return lambda: _own_start(system, laboratory, seed), lambda committee: {}
+        return lambda: _own_start(system, laboratory, seed), lambda c: {}
     well = WELLS[system.kind]()
     if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
-        return lambda: well.starting_data(seed=seed, n_points=system.n_points), lambda committee: grid_error(committee, well)
+        return lambda: well.starting_data(seed=seed, n_points=system.n_points), lambda committee: grid_error(
+            committee, well
+        )
     assert isinstance(well, wells.DoubleWell1D)
     return well.starting_data, lambda committee: grid_error(committee, well)
 

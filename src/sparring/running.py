@@ -180,7 +180,9 @@ def status(folder: Path | str) -> list[GenerationStatus]:
     """
     folder = Path(folder)
     if not (folder / "config.yaml").exists():
-        raise ValueError(f"{folder} is not a run folder: there is no config.yaml; give the --folder of a `sparring run`")
+        raise ValueError(
+            f"{folder} is not a run folder: there is no config.yaml; give the --folder of a `sparring run`"
+        )
     return [
         GenerationStatus(
             generation=int(one.name.removeprefix("generation-")),

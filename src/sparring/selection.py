@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.cluster.hierarchy import fcluster
 from scipy.cluster.hierarchy import linkage as cluster_tree
 from scipy.spatial.distance import squareform
@@ -92,12 +92,14 @@ class Selection(NamedTuple):
 def select(candidates: Candidates, *selectors: Selector) -> Selection:
     """Apply selectors in the order given, each to what the ones before it kept.
 
+    Candidates with a value that is not finite, from attacks that never had one, are left out first.
+
     Raises:
-        ValueError: If the candidates' arrays differ in length or hold NaN, or a selector keeps what it was not given.
+        ValueError: If the candidates' arrays differ in length, or a selector keeps what it was not given.
     """
-    _require_sound(candidates)
-    kept = np.arange(candidates.structures.n_structures)
-    steps = []
+    everything = np.arange(candidates.structures.n_structures)
+    kept = everything[_finite(candidates)]
+    steps = [SelectionStep(name="finite", n_in=len(everything), n_out=len(kept))]
     for selector in selectors:
         name = str(getattr(selector, "name", None) or getattr(selector, "__name__", type(selector).__name__))
         # A batch of no structures is no batch: there is nothing left to choose from.
@@ -268,18 +270,17 @@ def _compositions(structures: Structures) -> list[tuple[int, ...]]:
     return [tuple(numbers.tolist()) for numbers in np.split(structures.atomic_numbers.cpu().numpy(), ends)]
 
 
-def _require_sound(candidates: Candidates) -> None:
-    n_structures = candidates.structures.n_structures
+def _finite(candidates: Candidates) -> Bool[np.ndarray, " n_candidates"]:
+    """Which candidates have nothing but finite values."""
+    structures = candidates.structures
+    bad = (~torch.isfinite(structures.positions)).any(1).long()
+    bad_atoms = bad.new_zeros(structures.n_structures).index_add(0, structures.structure_index, bad)
+    finite = (bad_atoms == 0).cpu().numpy()
     for field in candidates._fields[1:]:
         values = getattr(candidates, field)
-        if values.shape != (n_structures,):
-            raise ValueError(f"{field} must have one value for each of {n_structures} structures, got {values.shape}")
-        if np.isnan(values).any():
+        if values.shape != (structures.n_structures,):
             raise ValueError(
-                f"{field} of candidate {int(np.flatnonzero(np.isnan(values))[0])} is NaN; leave out attacks "
-                "that have no finite geometry"
+                f"{field} must have one value for each of {structures.n_structures} structures, got {values.shape}"
             )
-    if not torch.isfinite(candidates.structures.positions).all():
-        raise ValueError(
-            "a candidate has positions that are not finite; leave out attacks that have no finite geometry"
-        )
+        finite &= np.isfinite(values)
+    return finite

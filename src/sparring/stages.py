@@ -56,7 +56,7 @@ class Codec(NamedTuple):
     metrics: Callable[[Any], Mapping[str, object]]
 
 
-# --- data --------------------------------------------------------------------------------------------------------------
+# --- data -----------------------------------------------------------------------------------------------------------
 
 
 def write_data(folder: Path, state: State) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def read_data(folder: Path) -> State:
     return State(int(folder.name.removeprefix("generation-")), dataset, splits)
 
 
-# --- fit ---------------------------------------------------------------------------------------------------------------
+# --- fit ------------------------------------------------------------------------------------------------------------
 
 CURVES = ("epoch", "member", "train_loss", "validation_loss", "learning_rate")
 
@@ -151,15 +151,24 @@ def read_committee(folder: Path) -> Committee:
         raise ValueError(f"{weights} cannot be read: {error}") from error
 
 
-# --- evaluate ----------------------------------------------------------------------------------------------------------
+# --- evaluate -------------------------------------------------------------------------------------------------------
 
 
 def write_examined(folder: Path, examined: Examined) -> tuple[str, ...]:
     """The committee's predictions of its own data, and the numbers made of them."""
     write_structures(folder / "predictions.extxyz", examined.predictions)
-    numbers = {"errors": {name: asdict(part) for name, part in examined.errors.items()}, "system": dict(examined.system)}
+    numbers = {
+        "errors": {name: asdict(part) for name, part in examined.errors.items()},
+        "system": dict(examined.system),
+    }
     write_text(folder / "evaluation.json", json.dumps(numbers, indent=1) + "\n")
     return "predictions.extxyz", "evaluation.json"
+
+
+def examined_metrics(examined: Examined) -> dict[str, object]:
+    """Errors, and what is special to the system."""
+    errors = {name: asdict(part) for name, part in examined.errors.items()}
+    return {"errors": errors, "system": dict(examined.system)}
 
 
 def read_examined(folder: Path) -> Examined:
@@ -174,7 +183,7 @@ def read_examined(folder: Path) -> Examined:
     )
 
 
-# --- attack ------------------------------------------------------------------------------------------------------------
+# --- attack ---------------------------------------------------------------------------------------------------------
 
 
 def attack_frames(result: AttackResult, seeds: Sequence[int]) -> list[Atoms]:
@@ -182,9 +191,7 @@ def attack_frames(result: AttackResult, seeds: Sequence[int]) -> list[Atoms]:
     best = result.best()
     frames = result.structures.to_atoms()
     for index, atoms in enumerate(frames):
-        atoms.info.update(
-            seed=seeds[index], best_step=int(result.best_step[index]), status=int(result.status[index])
-        )
+        atoms.info.update(seed=seeds[index], best_step=int(result.best_step[index]), status=int(result.status[index]))
         seen = zip(("objective", "committee_energy", "energy_variance", "force_variance"), best, strict=True)
         atoms.info.update({name: float(values[index]) for name, values in seen if torch.isfinite(values[index])})
     return frames
@@ -222,7 +229,7 @@ def attack_metrics(attacked: Attacked) -> dict[str, object]:
     }
 
 
-# --- select ------------------------------------------------------------------------------------------------------------
+# --- select ---------------------------------------------------------------------------------------------------------
 
 
 def write_chosen(folder: Path, chosen: Chosen) -> tuple[str, ...]:
@@ -239,7 +246,7 @@ def read_chosen(folder: Path) -> Chosen:
     return Chosen(atoms, tuple(SelectionStep(**step) for step in steps))
 
 
-# --- label -------------------------------------------------------------------------------------------------------------
+# --- label ----------------------------------------------------------------------------------------------------------
 
 
 def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
@@ -283,17 +290,8 @@ CODECS: dict[str, Codec] = {
         read_fit,
         lambda fitted: {"n_members": fitted.committee.n_members, "fit": _fit_facts(fitted.report)},
     ),
-    "evaluate": Codec(
-        write_examined,
-        read_examined,
-        lambda examined: {
-            "errors": {name: asdict(part) for name, part in examined.errors.items()},
-            "system": dict(examined.system),
-        },
-    ),
+    "evaluate": Codec(write_examined, read_examined, examined_metrics),
     "attack": Codec(write_attacked, read_attacked, attack_metrics),
-    "select": Codec(
-        write_chosen, read_chosen, lambda chosen: {"selection": [step._asdict() for step in chosen.steps]}
-    ),
+    "select": Codec(write_chosen, read_chosen, lambda chosen: {"selection": [step._asdict() for step in chosen.steps]}),
     "label": Codec(write_labelled, read_labelled_stage, label_metrics),
 }

@@ -67,5 +67,7 @@ def errors_table(errors: Errors) -> str:
         ("force MAE", errors.force_mae, "eV/Å", "kcal/mol/Å"),
         ("force RMSE", errors.force_rmse, "eV/Å", "kcal/mol/Å"),
     ]
-    lines = [f"{name:<12}{value:12.5f} {unit:<6}{value / KCAL_PER_MOL:12.4f} {chemists}" for name, value, unit, chemists in rows]
+    lines = [
+        f"{name:<12}{value:12.5f} {unit:<6}{value / KCAL_PER_MOL:12.4f} {other}" for name, value, unit, other in rows
+    ]
     return "\n".join([f"{errors.n_structures} structures", *lines])

@@ -72,7 +72,7 @@ def _parity(
 ) -> Axes:
     ax = ax or panels(height=4.0)[1][0]
     low, high = _padded(np.concatenate([label, committee]))
-    ax.plot([low, high], [low, high], color=FAINT, lw=0.8, zorder=1)
+    ax.axline((0.0, 0.0), slope=1.0, color=FAINT, lw=0.8, zorder=1)
     for name, rows, colour in (("fit", ~is_test, FIT), ("test", is_test, TEST)):
         if rows.any():
             mae = unit.show(np.abs(committee - label)[rows]).mean()
@@ -213,7 +213,8 @@ def label_cost(
         seconds = labelled.wall_time[np.isfinite(labelled.wall_time)]
         _box(ax, place, seconds)
         ax.scatter(place + generator.uniform(-0.24, 0.24, len(seconds)), seconds, s=13, color=colour, alpha=0.75, lw=0)
-        names.append(f"{name}\n{len(seconds)}\n{seconds.sum():.0f} s")
+        total = seconds.sum()
+        names.append(f"{name}\n{len(seconds)}\n{total:{'.0f' if total > 10 else '.2g'}} s")
     ax.set_xticks(range(len(names)), names)
     ax.set(xlim=(-0.6, len(names) - 0.4), xlabel="generation, number of labels, sum", ylabel="wall time of a label (s)")
     ax.set_ylim(0.0, 1.06 * max(ax.get_ylim()[1], 1e-3))

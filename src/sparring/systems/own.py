@@ -107,4 +107,3 @@ def starting_data(
 
 def _share(n: int, n_parts: int, index: int) -> int:
     return n // n_parts + (index < n % n_parts)
-

@@ -116,9 +116,7 @@ def errors(surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> Erro
     )
 
 
-def align(
-    difference: Float[np.ndarray, " n_structures"], structures: Structures
-) -> Float[np.ndarray, " n_structures"]:
+def align(difference: Float[np.ndarray, " n_structures"], structures: Structures) -> Float[np.ndarray, " n_structures"]:
     """Energy differences without the part that is linear in the composition.
 
     Another code, or another treatment of core electrons, has another zero of energy for every element. What remains

@@ -1,0 +1,181 @@
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from sparring.committee import Committee
+from sparring.dataset import ENERGY
+from sparring.structures import Structures
+from sparring.uncertainty import energy_variance, force_variance
+
+
+@pytest.fixture
+def batches(ammonia, water, salt, rattled, particle):
+    molecules = [*rattled(ammonia, 2), *rattled(water, 2)]
+    return {
+        "molecules": Structures.from_atoms(molecules),
+        "molecules and crystals": Structures.from_atoms([*molecules, *rattled(salt, 2)]),
+        "particles": Structures.from_atoms([particle(0.3, 0.7), particle(-1.0, 0.2)]),
+    }
+
+
+@pytest.fixture
+def members(schnet, mlp):
+    def make(kind, dtype):
+        return [(mlp if kind == "particles" else schnet)(seed, dtype=dtype) for seed in range(4)]
+
+    return make
+
+
+def looked_at_twice(committee, structures):
+    """Energies, forces, and what needs second derivatives: the slope of σ_F²."""
+    positions = structures.positions.to(committee.dtype).requires_grad_()
+    prediction = committee.predict(structures.to(dtype=committee.dtype).with_positions(positions))
+    variance = force_variance(prediction.forces, structures.structure_index, structures.n_structures)
+    (gradient,) = torch.autograd.grad(variance.sum(), positions)
+    return prediction.energy.detach(), prediction.forces.detach(), gradient
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("kind", ["molecules", "molecules and crystals", "particles"])
+def test_a_stacked_committee_says_what_its_members_say_one_after_another(batches, members, kind, dtype, tolerance):
+    stacked = looked_at_twice(Committee(members(kind, dtype), stacked=True), batches[kind])
+    looped = looked_at_twice(Committee(members(kind, dtype), stacked=False), batches[kind])
+    for fast, slow in zip(stacked, looped, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=tolerance, atol=tolerance)
+
+
+def test_members_of_one_architecture_are_stacked_and_others_looped(schnet, mlp, ammonia):
+    def spring(structures):
+        squares = structures.positions.square().sum(1)
+        return squares.new_zeros(structures.n_structures).index_add(0, structures.structure_index, squares)
+
+    structures = Structures.from_atoms([ammonia])
+    for others in ([spring], [mlp()], [schnet(n_features=4)]):
+        committee = Committee([schnet(), *others])
+        assert committee.predict(structures).energy.shape == (2, 1)
+        with pytest.raises(ValueError, match="only modules of one architecture and size can be stacked"):
+            Committee([schnet(), *others], stacked=True)
+    assert Committee([spring, spring]).predict(structures).forces[0] == pytest.approx(-2 * structures.positions)
+
+
+@pytest.mark.parametrize("kind", ["molecules", "molecules and crystals"])
+def test_every_members_forces_are_minus_the_slope_of_its_energy(batches, members, slope, kind):
+    committee, structures = Committee(members(kind, torch.float64)), batches[kind]
+    forces = committee.predict(structures).forces
+    for member in range(committee.n_members):
+        gradient = slope(lambda x, m=member: committee.predict(structures.with_positions(x)).energy[m].sum(), structures.positions)
+        torch.testing.assert_close(forces[member], -gradient, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["molecules", "molecules and crystals", "particles"])
+def test_the_slope_of_the_disagreement_about_forces_is_that_of_its_formula(batches, members, slope, kind):
+    committee, structures = Committee(members(kind, torch.float64)), batches[kind]
+
+    def variance(positions):
+        forces = committee.predict(structures.with_positions(positions)).forces
+        return force_variance(forces, structures.structure_index, structures.n_structures).sum()
+
+    _, _, gradient = looked_at_twice(committee, structures)
+    torch.testing.assert_close(gradient, slope(variance, structures.positions), rtol=1e-6, atol=1e-9)
+    assert gradient.abs().max() > 1e-5
+
+
+def test_members_that_agree_have_no_disagreement_to_climb(schnet, ammonia):
+    structures = Structures.from_atoms([ammonia])
+    committee = Committee([schnet(), schnet()])
+    _, _, gradient = looked_at_twice(committee, structures)
+    prediction = committee.predict(structures)
+    assert energy_variance(prediction.energy).item() == 0
+    assert force_variance(prediction.forces, structures.structure_index, 1).item() == 0
+    assert torch.isfinite(gradient).all()
+
+
+def test_without_its_graph_a_prediction_is_the_same(committee, ammonia):
+    structures = Structures.from_atoms([ammonia])
+    with_graph, without = (committee().predict(structures, differentiable=flag) for flag in (True, False))
+    assert with_graph.forces.requires_grad
+    assert not without.energy.requires_grad
+    assert not without.forces.requires_grad
+    assert (with_graph.energy == without.energy).all()
+    assert (with_graph.forces == without.forces).all()
+
+
+def test_forces_are_there_even_where_gradients_are_switched_off(committee, ammonia):
+    structures = Structures.from_atoms([ammonia])
+    with torch.no_grad():
+        forces = committee().predict(structures, differentiable=False).forces
+    assert (forces == committee().predict(structures).forces).all()
+
+
+def test_what_happens_to_a_network_later_does_not_change_the_committee(schnet, ammonia):
+    networks, structures = [schnet(0), schnet(1)], Structures.from_atoms([ammonia])
+    for stacked in (True, False):
+        committee = Committee(networks, stacked=stacked)
+        before = committee.predict(structures).energy
+        with torch.no_grad():
+            networks[0].embedding.weight.mul_(2.0)
+        assert (committee.predict(structures).energy == before).all()
+
+
+def test_a_committee_sees_as_far_as_its_farthest_sighted_member(schnet, mlp):
+    assert Committee([schnet(cutoff=3.0), schnet(cutoff=4.0), mlp()]).cutoff == 4.0
+    assert Committee([mlp()]).cutoff is None
+
+
+def test_precision_can_be_changed_and_energies_of_atoms_stay_exact(schnet, ammonia):
+    networks = [schnet(0), schnet(1)]
+    for network in networks:
+        network.set_reference_energies(torch.full((100,), -12345.678901234567, dtype=torch.float64))
+    double, structures = Committee(networks), Structures.from_atoms([ammonia])
+    single = double.to(dtype=torch.float32)
+    assert (double.dtype, single.dtype) == (torch.float64, torch.float32)
+    energy, forces = single.predict(structures)
+    assert forces.dtype == torch.float32
+    torch.testing.assert_close(energy, double.predict(structures).energy, rtol=0, atol=1e-5)
+    assert (single.to(dtype=torch.float64).members[0].atomic_energy == networks[0].atomic_energy).all()
+
+
+def test_a_committee_of_nobody_is_an_error():
+    with pytest.raises(ValueError, match="at least one member, got none"):
+        Committee([])
+
+
+@pytest.mark.parametrize("kind", ["molecules", "particles"])
+def test_a_committee_survives_the_way_through_a_file(batches, members, kind):
+    committee = Committee(members(kind, torch.float32))
+    weights, about = committee.state()
+    again = Committee.from_state(load(save(weights)), about)
+    before, after = committee.predict(batches[kind]), again.predict(batches[kind])
+    assert (before.energy == after.energy).all()
+    assert (before.forces == after.forces).all()
+    assert again.dtype == committee.dtype
+
+
+@pytest.mark.parametrize("where", [0.3, 0.6, 0.999])
+def test_one_flipped_bit_in_the_weights_is_an_error(committee, where):
+    weights, about = committee().state()
+    data = bytearray(save(weights))
+    header = 8 + int.from_bytes(data[:8], "little")
+    data[header + int(where * (len(data) - header))] ^= 0b100
+    with pytest.raises(ValueError, match="weights are damaged: their SHA-256"):
+        Committee.from_state(load(bytes(data)), about)
+
+
+def test_an_architecture_from_elsewhere_is_an_error(committee):
+    weights, about = committee().state()
+    with pytest.raises(ValueError, match=r"unknown architecture 'gap'; this version knows \['coordinate_mlp', 'schnet'\]"):
+        Committee.from_state(weights, {**about, "architecture": "gap"})
+
+
+def test_a_committee_that_cannot_be_rebuilt_cannot_be_saved(schnet, mlp):
+    with pytest.raises(ValueError, match="can be saved, not of function"):
+        Committee([lambda structures: structures.cells.sum((1, 2))]).state()
+    with pytest.raises(ValueError, match="can be saved"):
+        Committee([schnet(), mlp()]).state()
+
+
+def test_a_dataset_is_no_part_of_a_prediction(committee, ammonia):
+    labelled = ammonia.copy()
+    labelled.info[ENERGY] = 7.0
+    one, other = (committee().predict(Structures.from_atoms([a])).energy for a in (ammonia, labelled))
+    assert (one == other).all()
