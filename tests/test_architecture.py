@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
     "ground": "units files randomness structures geometry neighbors uncertainty",
-    "first": "potentials committee dataset splits batching training objectives spaces attack sampling selection labels "
+    "first": "potentials committee dataset splits batching training objectives spaces attacks sampling selection labels "
     "calculator",
     "top": "systems validation loop planning stages runfolder running report tables config templates cli extxyz "
     "progress testing",
@@ -103,7 +103,7 @@ def test_an_import_loads_nothing_heavy(module):
 
 def test_every_public_name_is_what_it_says_also_after_the_module_of_the_same_name_was_imported():
     program = """
-import sparring, sparring.attack, sparring.report, types
+import sparring, sparring.attacks, sparring.reporting, types
 hidden = [name for name in sparring.__all__ if isinstance(getattr(sparring, name), types.ModuleType)]
 assert not hidden, f"modules hide the functions {hidden}"
 """

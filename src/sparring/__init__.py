@@ -9,7 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "sparring.attack": ("AttackResult", "attack"),
+    "sparring.attacks": ("AttackResult", "attack"),
     "sparring.calculator": ("CommitteeCalculator",),
     "sparring.committee": ("Committee", "Prediction"),
     "sparring.config": ("Config", "ConfigError"),
@@ -42,7 +42,7 @@ _HOMES = {
         "mean_energy",
     ),
     "sparring.potentials": ("Architecture", "CoordinateMLP", "Potential", "SchNet"),
-    "sparring.report": ("report",),
+    "sparring.reporting": ("report",),
     "sparring.running": ("check", "init", "run", "status"),
     "sparring.selection": (
         "Budget",

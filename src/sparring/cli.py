@@ -184,7 +184,7 @@ def attack(
 ) -> None:
     """Attack a committee from given structures."""
     from sparring import Dataset, Structures
-    from sparring.attack import Status, attack
+    from sparring.attacks import Status, attack
     from sparring.extxyz import read_labelled, read_structures, write_structures
     from sparring.planning import attack_arguments, objective
     from sparring.stages import attack_frames, read_committee
@@ -253,7 +253,7 @@ def evaluate(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write the page and the figures of a run, finished or not."""
-    from sparring.report import report
+    from sparring.reporting import report
 
     typer.echo(f"report: {report(folder)}")
 

@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from ase.data import chemical_symbols
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
 from sparring.dataset import ENERGY, FORCES
+from sparring.files import write_text
 
 __all__ = ["has_labels", "read_labelled", "read_structures", "with_label", "write_structures"]
 
@@ -273,20 +273,7 @@ def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
         ValueError: If a structure could not be read back, or something that it carries cannot be written.
     """
     path = Path(path)
-    _replace(path, "".join(_frame_text(atoms, _where(path, index)) for index, atoms in enumerate(structures)))
-
-
-def _replace(path: Path, text: str) -> None:
-    # In the same folder, because only within one file system is a rename all or nothing.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, "".join(_frame_text(atoms, _where(path, index)) for index, atoms in enumerate(structures)))
 
 
 def _frame_text(atoms: Atoms, where: str) -> str:

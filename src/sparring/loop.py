@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from sparring.attack import AttackResult
+from sparring.attacks import AttackResult
 from sparring.committee import Committee
 from sparring.dataset import FORCES, Dataset
 from sparring.labels import Label, LabelError, LabelReport, labelled_atoms

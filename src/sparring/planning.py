@@ -12,7 +12,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from sparring import objectives
-from sparring.attack import AttackResult, attack
+from sparring.attacks import AttackResult, attack
 from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
 from sparring.config import Config, sections

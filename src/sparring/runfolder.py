@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from sparring import stages
 from sparring.config import Config, difference, dump, load
@@ -43,6 +43,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         config: What the run is to do.
         announce: Called with a line for people whenever a stage is found or committed.
 
+    Attributes:
+        computed: Whether any stage had to be computed since the folder was opened.
+
     Raises:
         RunFolderError: If another process has the folder open, or it belongs to another configuration.
     """
@@ -51,6 +54,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.path = path
         self.config = config
         self.announce = announce or logger.info
+        self.computed = False
         self._lock: TextIO | None = None
 
     def __enter__(self) -> "RunFolder":
@@ -72,11 +76,14 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             self._lock.close()
 
     def _claim(self) -> None:
-        file = self.path / "config.yaml"
-        if file.exists():
+        file, versions = self.path / "config.yaml", self.path / "versions.json"
+        if file.exists() and not versions.exists():
+            raise RunFolderError(f"{file} was not written by a run, and would be overwritten; give another --folder")
+        # As long as no stage is committed there is nothing that another configuration could spoil.
+        done = len(list(self.path.glob("generation-*/manifest.json")))
+        if file.exists() and done:
             changes = difference(load(file), self.config)
             # More generations than before only go on with what is there.
-            done = len(list(self.path.glob("generation-*")))
             changes = [line for line in changes if not (_is_generations(line) and self.config.generations >= done)]
             if changes:
                 raise RunFolderError(
@@ -84,7 +91,11 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                     + "\n  ".join(changes)
                     + "\nGive another --folder, or go back to the configuration in its config.yaml."
                 )
+        if not versions.exists():
+            self._note_versions()
         write_text(file, dump(self.config))
+
+    def _note_versions(self) -> None:
         write_text(self.path / "versions.json", json.dumps(_versions(), indent=1) + "\n")
 
     def once(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
@@ -97,6 +108,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             self.announce(f"generation {generation}: {stages.TITLES[stage]} done before")
             result: T = codec.read(folder)
             return result
+        if not self.computed:
+            self.computed = True
+            self._note_versions()
         folder.mkdir(exist_ok=True)
         began = time.perf_counter()
         value = compute()
@@ -120,11 +134,9 @@ def stages_done(folder: Path) -> tuple[str, ...]:
     return tuple(_manifest(folder))
 
 
-def read_metrics(folder: Path) -> dict[str, object]:
+def read_metrics(folder: Path) -> dict[str, Any]:
     """The numbers of a generation, as far as it has come."""
-    file = folder / "metrics.json"
-    metrics: dict[str, object] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return metrics
+    return _read_json(folder / "metrics.json")
 
 
 def _locked(file: Path) -> TextIO:
@@ -145,21 +157,30 @@ def _locked(file: Path) -> TextIO:
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
-    file = folder / "manifest.json"
-    manifest: dict[str, dict[str, dict[str, str]]] = {}
-    if file.exists():
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    return manifest
+    return _read_json(folder / "manifest.json")
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(file, f"cannot be read ({error})") from error
+    return content
+
+
+def _damaged(file: Path, problem: str) -> RunFolderError:
+    return RunFolderError(
+        f"{file} {problem}; restore it, or delete {file.parent} and the generations after it to compute them again"
+    )
 
 
 def _verify(folder: Path, files: Mapping[str, str]) -> None:
     for name, digest in files.items():
         file = folder / name
         if not file.exists() or _sha256(file) != digest:
-            state = "has changed since it was written" if file.exists() else "is missing"
-            raise RunFolderError(
-                f"{file} {state}; restore it, or delete {folder} and the generations after it to compute them again"
-            )
+            raise _damaged(file, "has changed since it was written" if file.exists() else "is missing")
 
 
 def _sha256(file: Path) -> str:

@@ -14,7 +14,7 @@ from sparring.files import write_text
 from sparring.labels import Label, label
 from sparring.planning import WELLS, labeller, plan
 from sparring.progress import Watch, unwatched
-from sparring.report import report
+from sparring.reporting import report
 from sparring.runfolder import RunFolder, read_metrics, stages_done
 from sparring.systems import ammonia, own, wells
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from ase import Atoms
 
-from sparring.attack import AttackResult, Status
+from sparring.attacks import AttackResult, Status
 from sparring.committee import Committee
 from sparring.dataset import Dataset
 from sparring.extxyz import read_labelled, read_structures, write_structures

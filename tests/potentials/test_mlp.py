@@ -27,16 +27,17 @@ def test_it_is_a_potential_and_can_be_found_by_name(mlp):
 
 @pytest.mark.parametrize("n_coordinates", [1, 2, 3])
 def test_forces_are_minus_the_slope_of_the_energy_and_act_along_its_coordinates_only(
-    mlp, particle, slope, n_coordinates
+    mlp, particle, slope, copies, n_coordinates
 ):
     network = mlp(n_coordinates=n_coordinates)
     structures = Structures.from_atoms([particle(0.3, -0.7, 1.1), particle(-1.2, 0.4, 0.2)])
 
-    def energy(positions):
-        return network(structures.with_positions(positions)).sum()
+    def energy(points):
+        moved = copies(structures, len(points)).with_positions(points.flatten(0, 1))
+        return network(moved).reshape(len(points), -1).sum(1)
 
     positions = structures.positions.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(energy(positions), positions)
+    (gradient,) = torch.autograd.grad(energy(positions.unsqueeze(0)).sum(), positions)
     torch.testing.assert_close(gradient, slope(energy, structures.positions), rtol=1e-8, atol=1e-10)
     assert (gradient[:, :n_coordinates] != 0).all()
     assert (gradient[:, n_coordinates:] == 0).all()

@@ -4,13 +4,13 @@ import hashlib
 import json
 import math
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from sparring.files import write_text
 from sparring.labels.base import Label, Labeller, compute, electronic_state
 
 _RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
@@ -72,7 +72,7 @@ class LabelStore:
         if path.exists():
             return
         record = {"key": key, "structure": identity, "label": _to_json(label)}
-        _write(path, json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n")
+        write_text(path, json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n")
 
     def obtain(self, atoms: Atoms, labeller: Labeller) -> tuple[Label, bool]:
         """The label of ``atoms``, and whether it had to be computed; if so it is kept.
@@ -180,18 +180,3 @@ def _read(path: Path, text: str) -> Label:
 
 def _damaged(path: Path, what: str) -> ValueError:
     return ValueError(f"label record {path} {what}; delete this file and the label will be computed again")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there, whenever the process or the machine stops."""
-    # A hidden name of its own for every writer; made by open, it gets the permissions of any new file of this user.
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -11,10 +11,10 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib import rc_context
 
 from sparring.files import write_bytes, write_text
-from sparring.report.data import Run, read_run
-from sparring.report.sheets import Sheet, overview, sheets
-from sparring.report.style import STYLE
-from sparring.report.tables import funnel, generation_table, reference_barrier, stopped
+from sparring.reporting.data import Run, read_run
+from sparring.reporting.sheets import Sheet, overview, sheets
+from sparring.reporting.style import STYLE
+from sparring.reporting.tables import funnel, generation_table, reference_barrier, stopped
 
 
 class Picture(NamedTuple):
@@ -61,7 +61,7 @@ def _sheets(run: Run) -> tuple[Sheet, ...]:
 def _page(run: Run, pictures: Sequence[Picture]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(
-        resources.files("sparring.report").joinpath("template.html").read_text(encoding="utf-8")
+        resources.files("sparring.reporting").joinpath("template.html").read_text(encoding="utf-8")
     )
     return template.render(
         run=run,

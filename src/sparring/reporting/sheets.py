@@ -9,9 +9,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.report import figures
-from sparring.report.data import Generation, Labelled, Paths, Predictions, Run, Sampled
-from sparring.report.style import COLUMNS, STYLE, generation_colours, panels
+from sparring.reporting import figures
+from sparring.reporting.data import Generation, Labelled, Paths, Predictions, Run, Sampled
+from sparring.reporting.style import COLUMNS, STYLE, generation_colours, panels
 
 Part = TypeVar("Part")
 

@@ -8,10 +8,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from sparring.report import figures
-from sparring.report.data import KCAL, Labelled, Paths, Predictions, Sampled, Training, read_run
-from sparring.report.sheets import overview, sheets
-from sparring.report.style import generation_colours
+from sparring.reporting import figures
+from sparring.reporting.data import KCAL, Labelled, Paths, Predictions, Sampled, Training, read_run
+from sparring.reporting.sheets import overview, sheets
+from sparring.reporting.style import generation_colours
 from sparring.units import KCAL_PER_MOL
 
 
@@ -62,7 +62,9 @@ def test_a_figure_draws_on_the_axes_it_is_given_or_makes_its_own(run, draw, give
 
 
 def test_drawing_leaves_no_trace_in_pyplot():
-    program = "import sys, sparring.report.sheets, sparring.report.page; assert 'matplotlib.pyplot' not in sys.modules"
+    program = (
+        "import sys, sparring.reporting.sheets, sparring.reporting.page; assert 'matplotlib.pyplot' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -2,10 +2,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sparring.report.data import read_run
-from sparring.report.page import report
-from sparring.report.sheets import sheets
-from sparring.report.tables import funnel, generation_table, reference_barrier, stopped
+from sparring.reporting.data import read_run
+from sparring.reporting.page import report
+from sparring.reporting.sheets import sheets
+from sparring.reporting.tables import funnel, generation_table, reference_barrier, stopped
 
 ATTACK = ("attacks.extxyz", "paths.npz", "selected.extxyz")
 LABELS = ("labelled.extxyz", "failures.csv")

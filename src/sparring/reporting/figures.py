@@ -9,8 +9,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
-from sparring.report.data import KCAL, EnergyUnit, Labelled, Paths, Predictions, Sampled, Training
-from sparring.report.style import FAINT, FIT, GENERATIONS, INK, SOURCES, TEST, generation_colours, panels
+from sparring.reporting.data import KCAL, EnergyUnit, Labelled, Paths, Predictions, Sampled, Training
+from sparring.reporting.style import FAINT, FIT, GENERATIONS, INK, SOURCES, TEST, generation_colours, panels
 
 # Above this many marks an SVG is slow to draw; they are then painted as pixels, the axes stay lines.
 MANY = 600

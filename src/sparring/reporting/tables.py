@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from sparring.report.data import EnergyUnit, Generation, Run
+from sparring.reporting.data import EnergyUnit, Generation, Run
 
 UNKNOWN = "–"
 
