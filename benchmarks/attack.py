@@ -56,7 +56,9 @@ def compare(arguments: argparse.Namespace) -> list[dict[str, float]]:
     alone = statistics.median(milliseconds_a_step(looped, seed, arguments.steps, arguments.repeats) for seed in single)
     rows = []
     print(f"ms per attack step, median of {arguments.repeats}; {arguments.members} members, ", end="")
-    print(f"{torch.get_num_threads()} threads; 'one at a time' is {arguments.timed_seeds} timed seeds, scaled")
+    print(
+        f"{torch.get_num_threads()} threads; 'one at a time' is {arguments.timed_seeds} timed seeds, scaled", flush=True
+    )
     print(f"{'seeds':>6} {'all at once':>12} {'one at a time':>14} {'ratio':>7}")
     for n_seeds in arguments.seeds:
         seeds = Structures.from_atoms([ammonia] * n_seeds)
@@ -71,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 10, 30, 100])
     parser.add_argument("--members", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10, help="steps of each attack")
+    parser.add_argument("--steps", type=int, default=5, help="steps of each attack")
     parser.add_argument("--repeats", type=int, default=5, help="attacks of which the median is taken")
     parser.add_argument("--timed-seeds", type=int, default=3, help="seeds that are timed one at a time")
     parser.add_argument("--output", type=Path, help="where to write the numbers as JSON")

@@ -1,14 +1,24 @@
 """Molecules, crystals and small networks that tests share."""
 
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 
+from sparring import cli, running
 from sparring.committee import Committee, cast
+from sparring.config import dump, load
 from sparring.dataset import ENERGY, FORCES, Dataset
+from sparring.extxyz import write_structures
 from sparring.potentials import CoordinateMLP, SchNet
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
@@ -123,3 +133,106 @@ def slope():
         return ((8 * (above - below) - (far_above - far_below)) / (12 * step)).reshape(x.shape)
 
     return differentiate
+
+
+# --- whole runs -----------------------------------------------------------------------------------------------------
+
+SMALL_WELL = {
+    "generations": 3,
+    "committee.n_members": 2,
+    "committee.potential.n_layers": 2,
+    "committee.potential.n_units": 16,
+    "training.n_epochs": 5,
+    "attack.n_seeds": 6,
+    "attack.n_steps": 5,
+    "attack.initial_spread": 0.3,
+    "attack.learning_rate": 0.05,
+    "selection": [{"kind": "distinct", "rmsd": 0.001, "align": False}, {"kind": "budget", "n": 4}],
+}
+
+
+@pytest.fixture
+def well_file(tmp_path):
+    """Writes the configuration of a well so small that a generation takes a fraction of a second."""
+
+    def make(changes=None, *, name="well.yaml"):
+        changes = changes or {}
+        small = {key: value for key, value in SMALL_WELL.items() if key.partition(".")[0] not in changes}
+        config = load(EXAMPLES / "double_well_1d.yaml", overrides={**small, **changes})
+        file = tmp_path / name
+        file.write_text(dump(config), encoding="utf-8")
+        return file
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_well(tmp_path_factory):
+    """The run folder of a small well, finished but for the report. Copy it before anything is changed in it."""
+    folder = tmp_path_factory.mktemp("finished") / "well"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "report", lambda folder: None)
+        running.run(load(EXAMPLES / "double_well_1d.yaml", overrides=SMALL_WELL), folder)
+    return folder
+
+
+SMALL_MOLECULES = """
+generations: 2
+system: {{kind: own, file: {file}, energy_key: dft_energy, forces_key: dft_forces}}
+labels: {{labeller: {{kind: ase, name: emt}}, n_workers: 1}}
+committee:
+  n_members: 2
+  potential: {{kind: schnet, n_features: 8, n_filters: 8, n_interactions: 1, n_gaussians: 4, cutoff: 3 Å}}
+training: {{n_epochs: 3, learning_rate: 1e-3}}
+attack: {{n_seeds: 4, seeds: random, n_steps: 3, initial_spread: 0.05 Å}}
+selection: [{{kind: budget, n: 3}}]
+"""
+
+
+@pytest.fixture
+def molecules(rattled):
+    """Molecules of three sizes; every other one is labelled by EMT under names of its own, the others not at all."""
+    structures = [one for name in ("N2", "H2O", "NH3") for one in rattled(molecule(name), 4, stdev=0.05)]
+    for one in structures[::2]:
+        one.calc = EMT()
+        one.info["dft_energy"] = one.get_potential_energy()
+        one.arrays["dft_forces"] = one.get_forces()
+        one.calc = None
+    return structures
+
+
+@pytest.fixture
+def molecules_file(molecules, tmp_path):
+    """Writes the configuration of a small run on these molecules, or on others, beside their file."""
+
+    def make(changes=None, *, structures=molecules, name="molecules"):
+        write_structures(tmp_path / f"{name}.xyz", structures)
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(SMALL_MOLECULES.format(file=f"{name}.xyz"), encoding="utf-8")
+        if changes:
+            file.write_text(dump(load(file, overrides=changes)), encoding="utf-8")
+        return file
+
+    return make
+
+
+class Answer(NamedTuple):
+    """What a command gave back and said."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def sparring(capsys, monkeypatch):
+    """The command line in this process: exit code, what is for pipes, and what is for people."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sparring", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Answer(end.value.code or 0, *capsys.readouterr())
+
+    return call

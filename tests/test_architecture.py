@@ -13,7 +13,7 @@ FLOORS = {
     "ground": "units files randomness structures geometry neighbors uncertainty",
     "first": "potentials committee dataset splits batching training objectives spaces attacks sampling selection labels "
     "calculator",
-    "top": "systems validation loop planning stages runfolder running report tables config templates cli extxyz "
+    "top": "systems validation loop planning stages runfolder running reporting tables config cli extxyz "
     "progress testing",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}

@@ -356,9 +356,9 @@ BAD = {
         AMMONIA + "training: {energy_weight: 0, force_weight: 0}\n",
         "run.yaml:2: training: energy_weight and force_weight are both 0, so that there is nothing to learn",
     ),
-    "norm without a projection": (
-        AMMONIA + "attack: {bound: {norm: 3, radius: 1}}\n",
-        "run.yaml:2: attack.bound.norm: wanted 2 or inf, got 3",
+    "norm that is none": (
+        AMMONIA + "attack: {bound: {norm: 0.5, radius: 1}}\n",
+        "run.yaml:2: attack.bound.norm: wanted a p of at least 1, or inf, got 0.5",
     ),
     "unknown device": (AMMONIA + "device: gpu\n", "run.yaml:2: device: wanted cpu, cuda, .* got 'gpu'"),
     "network that does not fit the system": (

@@ -107,5 +107,5 @@ def test_a_cutoff_that_is_not_positive_is_an_error(water, cutoff):
 
 
 def test_looking_along_edges_that_nobody_has_found_is_an_error(water):
-    with pytest.raises(ValueError, match="no edges yet; call neighbors.with_edges"):
+    with pytest.raises(ValueError, match=r"no edges yet; call neighbors\.with_edges"):
         distances(Structures.from_atoms([water]))

@@ -196,6 +196,7 @@ def attack(
     dataset = Dataset.from_atoms(read_labelled(reference or seeds, allow_dummy=True)) if weighted else None
     arguments: dict[str, Any] = {**climbing, "progress": _watch()("attack")}
     climbed = objective(resolved, dataset)
+    output.parent.mkdir(parents=True, exist_ok=True)
     result = attack(read_committee(committee), starts, climbed, space=space, seed=resolved.seed, **arguments)
     write_structures(output, attack_frames(result, range(starts.n_structures)))
     stopped = ", ".join(f"{result.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
@@ -210,13 +211,18 @@ def label(
     preset: Preset = None,
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
+    from sparring.config import sections
     from sparring.extxyz import read_structures, write_structures
     from sparring.labels import Label, labelled_atoms
     from sparring.planning import laboratory_of
+    from sparring.systems import own
 
     resolved = _load(config, preset)
-    laboratory = laboratory_of(resolved, output.parent, _watch())
     frames = read_structures(structures, allow_dummy=True)
+    if isinstance(resolved.system, sections.Own):
+        frames = own.assume_state(frames, charge=resolved.system.charge, multiplicity=resolved.system.multiplicity)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    laboratory = laboratory_of(resolved, output.parent, _watch())
     report = laboratory.label(frames)
     rows = list(zip(frames, report.labels, report.keys, strict=True))
     write_structures(output, [labelled_atoms(a, one, key) for a, one, key in rows if isinstance(one, Label)])

@@ -7,7 +7,7 @@ generation needs. Each stage goes through ``once``, which computes it, or finds 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -89,6 +89,7 @@ class Labelled(NamedTuple):
     n_reused: int
 
 
+@runtime_checkable
 class Once(Protocol):
     """Computes a stage of a generation, or gives back what was computed before."""
 

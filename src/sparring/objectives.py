@@ -63,31 +63,31 @@ class Term:
         """The formula."""
         return self.name
 
-    def __add__(self, other: "Objective | float") -> "Term":
+    def __add__(self, other: "Objective | float | int") -> "Term":
         """Sum of both."""
         right = _as_term(other)
         return Term(name=f"{self} + {right}", score=lambda p, s: self(p, s) + right(p, s))
 
-    def __sub__(self, other: "Objective | float") -> "Term":
+    def __sub__(self, other: "Objective | float | int") -> "Term":
         """Difference of both."""
         right = _as_term(other)
         return Term(name=f"{self} - {_factor(right)}", score=lambda p, s: self(p, s) - right(p, s))
 
-    def __mul__(self, other: "Objective | float") -> "Term":
+    def __mul__(self, other: "Objective | float | int") -> "Term":
         """Product of both."""
         right = _as_term(other)
         return Term(name=f"{_factor(self)} * {_factor(right)}", score=lambda p, s: self(p, s) * right(p, s))
 
-    def __radd__(self, other: float) -> "Term":
+    def __radd__(self, other: float | int) -> "Term":
         """Sum of both."""
         return _as_term(other) + self
 
-    def __rmul__(self, other: float) -> "Term":
+    def __rmul__(self, other: float | int) -> "Term":
         """Product of both."""
         return _as_term(other) * self
 
 
-def _as_term(value: Objective | float) -> Term:
+def _as_term(value: Objective | float | int) -> Term:
     if isinstance(value, Term):
         return value
     if isinstance(value, int | float):

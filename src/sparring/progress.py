@@ -1,9 +1,10 @@
 """Long work shows itself: a bar on a terminal, a plain line now and then elsewhere."""
 
+import atexit
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -16,6 +17,7 @@ Tick = Callable[[int, int], None]
 SECONDS_BETWEEN_LINES = 30.0
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Gives a piece of work, by its title, something to tick."""
 
@@ -42,11 +44,14 @@ def _bars(console: Console) -> Watch:
 
         def tick(done: int, total: int) -> None:
             if not task:
+                # Whatever interrupts the work, the terminal gets its cursor back.
+                atexit.register(bar.stop)
                 bar.start()
                 task.append(bar.add_task(title, total=total))
             bar.update(task[0], completed=done, total=total)
             if done >= total:
                 bar.stop()
+                atexit.unregister(bar.stop)
 
         return tick
 

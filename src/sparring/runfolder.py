@@ -106,8 +106,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         if stage in manifest:
             _verify(folder, manifest[stage]["files"])
             self.announce(f"generation {generation}: {stages.TITLES[stage]} done before")
-            result: T = codec.read(folder)
-            return result
+            found: T = codec.read(folder)
+            _add_metrics(folder, generation, codec.metrics(found))
+            return found
         if not self.computed:
             self.computed = True
             self._note_versions()
@@ -116,16 +117,11 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         value = compute()
         seconds = time.perf_counter() - began
         names = list(codec.write(folder, value))
-        metrics = codec.metrics(value)
-        if metrics:
-            known = read_metrics(folder)
-            metrics = {"generation": generation, **known, **metrics}
-            metrics["seconds"] = {**dict(known.get("seconds", {})), stage: round(seconds, 3)}  # type: ignore[call-overload]
-            write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        _add_metrics(folder, generation, codec.metrics(value), {stage: round(seconds, 3)})
         manifest[stage] = {"files": {name: _sha256(folder / name) for name in names}}
         write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
         self.announce(f"generation {generation}: {stages.TITLES[stage]} done in {_duration(seconds)}")
-        result = codec.read(folder)
+        result: T = codec.read(folder)
         return result
 
 
@@ -136,7 +132,17 @@ def stages_done(folder: Path) -> tuple[str, ...]:
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """The numbers of a generation, as far as it has come."""
-    return _read_json(folder / "metrics.json")
+    return _read_json(folder / "metrics.json", "delete it, and the same `sparring run` makes it again")
+
+
+def _add_metrics(
+    folder: Path, generation: int, metrics: Mapping[str, object], seconds: Mapping[str, float] | None = None
+) -> None:
+    known = read_metrics(folder)
+    timed = {"seconds": {**known.get("seconds", {}), **seconds}} if seconds else {}
+    text = json.dumps({"generation": generation, **known, **metrics, **timed}, indent=1) + "\n"
+    if json.loads(text) != known:
+        write_text(folder / "metrics.json", text)
 
 
 def _locked(file: Path) -> TextIO:
@@ -157,30 +163,29 @@ def _locked(file: Path) -> TextIO:
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
-    return _read_json(folder / "manifest.json")
+    return _read_json(folder / "manifest.json", _again(folder))
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _read_json(file: Path, remedy: str) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise _damaged(file, f"cannot be read ({error})") from error
+        raise RunFolderError(f"{file} cannot be read ({error}); {remedy}") from error
     return content
 
 
-def _damaged(file: Path, problem: str) -> RunFolderError:
-    return RunFolderError(
-        f"{file} {problem}; restore it, or delete {file.parent} and the generations after it to compute them again"
-    )
+def _again(folder: Path) -> str:
+    return f"restore it, or delete {folder} and the generations after it to compute them again"
 
 
 def _verify(folder: Path, files: Mapping[str, str]) -> None:
     for name, digest in files.items():
         file = folder / name
         if not file.exists() or _sha256(file) != digest:
-            raise _damaged(file, "has changed since it was written" if file.exists() else "is missing")
+            state = "has changed since it was written" if file.exists() else "is missing"
+            raise RunFolderError(f"{file} {state}; {_again(folder)}")
 
 
 def _sha256(file: Path) -> str:

@@ -10,6 +10,7 @@ from ase import Atoms
 from sparring import loop
 from sparring.committee import Committee
 from sparring.config import Config, load, sections, template_files
+from sparring.extxyz import has_labels
 from sparring.files import write_text
 from sparring.labels import Label, label
 from sparring.planning import WELLS, labeller, plan
@@ -73,9 +74,14 @@ def run(
     folder = Path(folder)
     if not isinstance(config, Config):
         config = load(config, preset)
+    # Before the folder is claimed: a method that nobody knows must not leave a run behind.
+    planned = plan(config, folder, watch)
     with RunFolder(folder, config, announce) as run_folder:
-        committee = loop.run(plan(config, folder, watch), _Telling(run_folder, finished_generation))
-        report(folder)
+        committee = loop.run(planned, _Telling(run_folder, finished_generation))
+        if run_folder.computed or not (folder / "report.html").exists():
+            report(folder)
+        else:
+            run_folder.announce("the run is finished: nothing was left to do")
         return committee
 
 
@@ -125,13 +131,11 @@ def check(config: Config) -> Estimate:
     (result,) = label(structures[:1], worker).labels
     if not isinstance(result, Label):
         raise result
-    attacks = config.attack.n_seeds or _n_start(config, len(structures))
-    budget = min([attacks, *(step.n for step in config.selection if isinstance(step, sections.Budget))])
     return Estimate(
         method=worker.method,
         label=result,
-        n_start=_n_start(config, len(structures)),
-        n_labels=budget * (config.generations - 1),
+        n_start=_n_start(config, structures),
+        n_labels=_n_labels(config, structures),
         n_generations=config.generations,
     )
 
@@ -146,15 +150,30 @@ def _examples(config: Config) -> list[Atoms]:
     return well.starting_data(seed=0) if isinstance(well, wells.DoubleWell2D) else well.starting_data()
 
 
-def _n_start(config: Config, n_structures: int) -> int:
-    """Labels before the first training: the structures themselves, and Hessians by central differences."""
+def _n_start(config: Config, structures: list[Atoms]) -> int:
+    """Labels before the first training: of structures that have none, and of Hessians by central differences."""
     system = config.system
     if isinstance(system, sections.Ammonia):
         return system.n_structures + 6 * 4
+    n_unlabelled = sum(not has_labels(atoms) for atoms in structures)
     if isinstance(system, sections.Own) and system.enlarge:
-        n_hessians = sum(6 * len(atoms) for atoms in _examples(config)) if system.enlarge.kind == "normal_modes" else 0
-        return n_structures + system.enlarge.n_structures + n_hessians
-    return n_structures
+        n_hessians = sum(6 * len(atoms) for atoms in structures) if system.enlarge.kind == "normal_modes" else 0
+        return n_unlabelled + system.enlarge.n_structures + n_hessians
+    return n_unlabelled
+
+
+def _n_labels(config: Config, structures: list[Atoms]) -> int:
+    """Labels of attacks, if every attack passes the selection but for its budgets."""
+    system, n_data = config.system, len(structures)
+    if isinstance(system, sections.Ammonia):
+        n_data = system.n_structures
+    if isinstance(system, sections.Own) and system.enlarge:
+        n_data += system.enlarge.n_structures
+    budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
+    n_labels = 0
+    for _ in range(config.generations - 1):
+        n_labels += min([config.attack.n_seeds or n_data + n_labels, *budgets])
+    return n_labels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,6 +98,9 @@ class RandomDisplacement:
     Attributes:
         amplitude: Largest displacement :math:`\sigma_\delta` of a coordinate, in Å.
         axes: Along which axes atoms may move.
+
+    Raises:
+        ValueError: If the amplitude is not positive, or an axis is not one of x, y, z.
     """
 
     amplitude: float
@@ -107,6 +110,7 @@ class RandomDisplacement:
         """Check the arguments."""
         if self.amplitude <= 0:
             raise ValueError(f"the amplitude must be positive, got {self.amplitude} Å")
+        Cartesian(axes=self.axes)  # raises where the axes make no sense
 
     @property
     def _cartesian(self) -> Cartesian:

@@ -148,7 +148,7 @@ def read_committee(folder: Path) -> Committee:
         loaded = safetensors.torch.load(weights.read_bytes())
         return Committee.from_state(loaded, json.loads(about.read_text(encoding="utf-8")))
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{weights} cannot be read: {error}") from error
+        raise ValueError(f"{weights} and {about.name} cannot be read: {error}") from error
 
 
 # --- evaluate -------------------------------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ def test_gaussians_start_evenly_spread_up_to_the_cutoff(schnet):
 
 
 def test_energies_need_edges(schnet, water):
-    with pytest.raises(ValueError, match="SchNet needs edges; call neighbors.with_edges"):
+    with pytest.raises(ValueError, match=r"SchNet needs edges; call neighbors\.with_edges"):
         schnet()(Structures.from_atoms([water]))
 
 

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from math import inf
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler
@@ -73,9 +72,8 @@ def _whole(fractions: tuple[float, float, float]) -> tuple[float, float, float]:
 
 
 def _norm(norm: float) -> float:
-    # Only onto these two balls is the projection a closed formula.
-    if norm not in (2.0, inf):
-        raise ValueError(f"wanted 2 or inf, got {norm:g}")
+    if not norm >= 1:
+        raise ValueError(f"wanted a p of at least 1, or inf, got {norm:g}")
     return norm
 
 

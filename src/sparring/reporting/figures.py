@@ -159,7 +159,7 @@ def labelled_energies(
         offsets = generator.uniform(-0.24, 0.24, len(energy))
         for source in dict.fromkeys(sampled.source):
             rows = np.array([name == source for name in sampled.source])
-            colour, marker = SOURCES.get(source, (INK, "x"))
+            colour, marker = SOURCES.get(source, (INK, "P"))
             name = None if source in drawn else source.replace("_", " ")
             drawn.add(source)
             ax.scatter(

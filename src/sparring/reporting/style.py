@@ -20,6 +20,8 @@ GENERATIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 # Where a structure came from: a colour and a marker, so that neither alone has to carry it.
 SOURCES = {
+    "minimum": ("#1f2328", "*"),
+    "uniform": ("#6e7781", "s"),
     "normal_mode": ("#6e7781", "o"),
     "displacement": ("#6e7781", "s"),
     "grid": ("#6e7781", "s"),

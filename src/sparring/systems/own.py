@@ -11,7 +11,7 @@ from sparring.extxyz import has_labels, read_structures, with_label
 from sparring.randomness import derive
 from sparring.sampling import LabelMany, bare_copy, normal_mode_sample, uniform_displacements
 
-__all__ = ["Displacements", "NormalModes", "read_own", "starting_data"]
+__all__ = ["Displacements", "NormalModes", "assume_state", "read_own", "starting_data"]
 
 
 class NormalModes(NamedTuple):
@@ -55,11 +55,17 @@ def read_own(
             own = with_label(atoms, energy_key, forces_key, f"{file}, frame {index} (counting from 0)")
         else:
             own = bare_copy(atoms)
-        own.info.setdefault("charge", charge)
-        if multiplicity is not None:
-            own.info.setdefault("multiplicity", multiplicity)
         own.info.update(source="file", parent=-1)
         result.append(own)
+    return assume_state(result, charge=charge, multiplicity=multiplicity)
+
+
+def assume_state(structures: list[Atoms], *, charge: int, multiplicity: int | None) -> list[Atoms]:
+    """The structures with a charge and a multiplicity; those that say theirs keep it."""
+    assumed = {"charge": charge} | ({} if multiplicity is None else {"multiplicity": multiplicity})
+    result = [atoms.copy() for atoms in structures]
+    for atoms in result:
+        atoms.info = assumed | atoms.info
     return result
 
 

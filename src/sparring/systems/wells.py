@@ -97,7 +97,7 @@ class DoubleWell2D(Calculator):
         """The labelled points with E < -2 among 800 random ones on ±1.5: about 59, all in the deeper basin."""
         plane = np.random.default_rng(seed).uniform(-self.limit, self.limit, (n_points, 2))
         positions = np.pad(plane, ((0, 0), (0, 1)))
-        return _labelled_points(self, positions[self.energies(positions) < -2], source="random")
+        return _labelled_points(self, positions[self.energies(positions) < -2], source="uniform")
 
 
 def grid_structures(well: DoubleWell1D | DoubleWell2D, n: int = 100) -> Structures:
