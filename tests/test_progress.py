@@ -18,7 +18,9 @@ def log():
 
 @pytest.fixture
 def terminal():
-    return Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=80, _environ={"TERM": "xterm"})
+    return Console(
+        file=io.StringIO(), force_terminal=True, force_interactive=True, width=80, _environ={"TERM": "xterm"}
+    )
 
 
 @pytest.fixture

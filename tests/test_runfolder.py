@@ -17,7 +17,14 @@ from sparring.runfolder import RunFolder, RunFolderError, read_metrics, stages_d
 from sparring.running import run
 
 HERE = Path(__file__).parent
-LAST = ("dataset.extxyz", "splits.json", "committee.safetensors", "committee.json", "training.csv", "predictions.extxyz")
+LAST = (
+    "dataset.extxyz",
+    "splits.json",
+    "committee.safetensors",
+    "committee.json",
+    "training.csv",
+    "predictions.extxyz",
+)
 STAGES = ("data", "fit", "evaluate", "attack", "select", "label")
 
 # One line for each way to die. Every stage is among them, before, within and after it.
@@ -51,9 +58,7 @@ def processes():
     """Runs the command line in processes forked from one that has imported everything."""
     program = [sys.executable, str(HERE / "killed_runs.py")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as server:
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
 
         def call(*arguments, told, death=None):
             job = {"arguments": [str(one) for one in arguments], "told": str(told), "death": death}
@@ -86,7 +91,9 @@ def copied(finished_well, tmp_path):
 
 
 def same_results(folder, other, generation="generation-03"):
-    return [name for name in LAST if (folder / generation / name).read_bytes() != (other / generation / name).read_bytes()]
+    return [
+        name for name in LAST if (folder / generation / name).read_bytes() != (other / generation / name).read_bytes()
+    ]
 
 
 def contents(folder):

@@ -27,7 +27,11 @@ def last_data(folder):
 
 
 def computed(folder):
-    return [read_metrics(one)["labels"]["n_computed"] for one in folder.glob("generation-*") if (one / "labels.json").exists()]
+    return [
+        read_metrics(one)["labels"]["n_computed"]
+        for one in folder.glob("generation-*")
+        if (one / "labels.json").exists()
+    ]
 
 
 # --- init -----------------------------------------------------------------------------------------------------------
@@ -167,7 +171,9 @@ def test_the_number_of_workers_changes_nothing_in_the_result(molecules_file, tmp
         assert (one / name).read_bytes() == (three / name).read_bytes()
 
 
-def test_a_data_set_of_one_point_is_an_error_and_the_run_goes_on_once_there_are_more(molecules, molecules_file, tmp_path):
+def test_a_data_set_of_one_point_is_an_error_and_the_run_goes_on_once_there_are_more(
+    molecules, molecules_file, tmp_path
+):
     with pytest.raises(ValueError, match="a data set of 1 cannot be divided"):
         run(molecules_file(structures=molecules[:1]), tmp_path / "run")
     run(molecules_file(), tmp_path / "run")

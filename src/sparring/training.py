@@ -10,7 +10,8 @@ molecules of different size weigh the same.
 import copy
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,10 @@ from sparring.batching import Batch, Shelf
 from sparring.committee import Committee, stacked_energies, unstack
 from sparring.dataset import Dataset
 from sparring.potentials import Architecture
+from sparring.potentials.schnet import N_ELEMENTS
 from sparring.randomness import derive
 from sparring.splits import Splits
+from sparring.structures import Structures
 
 __all__ = ["FitReport", "fit", "reference_energies"]
 
@@ -117,11 +120,11 @@ def fit(
     """
     splits = splits or Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"))
     _check(dataset, splits, n_epochs, batch_size, learning_rate)
-    architecture = copy.deepcopy(architecture)
-    architecture.set_reference_energies(reference_energies(dataset.take(splits.fit)))
     shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device)
-    trainer = _Trainer(architecture, shelf, splits, batch_size, energy_weight, force_weight, seed)
+    nothing = torch.zeros(splits.n_members, N_ELEMENTS, dtype=torch.float64)
+    trainer = _Trainer(architecture, shelf, splits, batch_size, energy_weight, force_weight, seed, nothing)
     state = trainer.start(learning_rate, dtype, device)
+    trainer = trainer.aligned(state.weights)
     curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for epoch in range(n_epochs):
         rates = state.learning_rate.cpu().numpy()
@@ -146,7 +149,7 @@ def fit(
         dropped=tuple(torch.nonzero(state.n_rollbacks > 1).flatten().tolist()),
     )
     kept = [member for member in range(splits.n_members) if member not in report.dropped]
-    return trainer.committee(state.best_weights, kept), report
+    return trainer.aligned(state.best_weights).committee(state.best_weights, kept), report
 
 
 def _check(dataset: Dataset, splits: Splits, n_epochs: int, batch_size: int, learning_rate: float) -> None:
@@ -159,17 +162,15 @@ def _check(dataset: Dataset, splits: Splits, n_epochs: int, batch_size: int, lea
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
 
 
-def reference_energies(dataset: Dataset) -> Float[Tensor, " n_elements"]:
-    """Energy of each element that explains the total energies best, in eV, by atomic number.
+def reference_energies(structures: Structures, energy: Float[Tensor, " n_structures"]) -> Float[Tensor, " n_elements"]:
+    """Energy of each element that explains energies of structures best, in eV, by atomic number.
 
     Least squares over compositions; where elements always occur in the same proportions, the smallest such energies.
     """
-    structures = dataset.structures
-    n_elements = 100
-    counts = torch.zeros(structures.n_structures * n_elements, dtype=torch.float64)
-    cells = structures.structure_index * n_elements + structures.atomic_numbers
-    counts = counts.index_add(0, cells, torch.ones(structures.n_atoms, dtype=torch.float64)).reshape(-1, n_elements)
-    energies, *_ = np.linalg.lstsq(counts.numpy(), dataset.energy.numpy(), rcond=1e-10)
+    cells = structures.structure_index * N_ELEMENTS + structures.atomic_numbers
+    counts = torch.zeros(structures.n_structures * N_ELEMENTS, dtype=torch.float64)
+    counts = counts.index_add(0, cells.cpu(), torch.ones(structures.n_atoms, dtype=torch.float64))
+    energies, *_ = np.linalg.lstsq(counts.reshape(-1, N_ELEMENTS).numpy(), energy.cpu().double().numpy(), rcond=1e-10)
     return torch.as_tensor(energies)
 
 
@@ -182,6 +183,7 @@ class _Trainer:
     energy_weight: float
     force_weight: float
     seed: int
+    references: Float[Tensor, "n_members n_elements"]
 
     def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> State:
         rows = []
@@ -206,6 +208,26 @@ class _Trainer:
             waited=counter,
             n_rollbacks=counter,
         )
+
+    def aligned(self, weights: Tensor) -> "_Trainer":
+        """The same with reference energies that leave as little of each member's training energies as they can.
+
+        Before training, so that a network need not unlearn what its random weights happen to say; and after it, because
+        forces teach nothing about the zero of energy, and gradient descent is slow to find it.
+        """
+        indices = torch.tensor(self.splits.train, device=self.shelf.energy.device)
+        errors = []
+        with torch.no_grad():
+            for chosen in indices.split(4 * self.batch_size, dim=1):
+                batch = self.shelf.gather(chosen)
+                energy = stacked_energies(self.architecture, self.named(weights), batch.structures, batch.own)
+                errors.append(batch.energy - energy[:, : chosen.shape[1]])
+        references = self.references.clone()
+        for member, error in enumerate(torch.cat(errors, dim=1)):
+            # A member that has diverged is dropped; its energies explain nothing.
+            if torch.isfinite(error).all():
+                references[member] += reference_energies(self.shelf.structures.take(indices[member]), error)
+        return replace(self, references=references)
 
     def epoch(self, state: State, epoch: int) -> tuple[State, Float[Tensor, " n_members"]]:
         """One pass over every member's training set, in an order of its own."""
@@ -284,13 +306,22 @@ class _Trainer:
         parameters = dict(self.architecture.named_parameters())
         parts = weights.split([parameter.numel() for parameter in parameters.values()], dim=1)
         named = {name: part.unflatten(1, p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
-        for name, buffer in self.architecture.named_buffers():
-            named[name] = buffer.to(weights.device).expand(len(weights), *buffer.shape)
-        return named
+        return {**named, **self.buffers}
+
+    @cached_property
+    def buffers(self) -> dict[str, Tensor]:
+        """What the architecture keeps beside its weights, reference energies among them, with an axis of members."""
+        members = [copy.deepcopy(self.architecture) for _ in self.references]
+        for member, energies in zip(members, self.references, strict=True):
+            member.set_reference_energies(energies)
+        named = [dict(member.named_buffers()) for member in members]
+        device = self.shelf.energy.device
+        return {name: torch.stack([one[name] for one in named]).to(device) for name in named[0]}
 
     def committee(self, weights: Tensor, kept: list[int]) -> Committee:
-        named = self.named(weights.detach()[kept])
-        return Committee(unstack(self.architecture, named))
+        """The members that are kept, with these weights."""
+        named = self.named(weights.detach())
+        return Committee(unstack(self.architecture, {name: value[kept] for name, value in named.items()}))
 
 
 def _adam(state: State, gradient: Float[Tensor, "n_members n_weights"]) -> State:

@@ -40,7 +40,9 @@ def shifted(dataset, energies):
 def test_a_committee_has_no_errors_against_itself(committee, labelled_by):
     members = committee()
     found = evaluate(members, labelled_by(members))
-    assert (found.energy_mae, found.energy_rmse, found.force_mae, found.force_rmse) == pytest.approx((0, 0, 0, 0), abs=1e-12)
+    assert (found.energy_mae, found.energy_rmse, found.force_mae, found.force_rmse) == pytest.approx(
+        (0, 0, 0, 0), abs=1e-12
+    )
     assert found.n_structures == 15
 
 

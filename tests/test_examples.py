@@ -1,0 +1,77 @@
+"""The examples and the README do what they say; what is expensive in them is replaced by something cheap."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sparring import planning, running
+from sparring.config import load
+from sparring.labels import ASECalculator
+from sparring.planning import plan
+from sparring.running import check
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+README = ROOT / "README.md"
+
+
+def presets(file):
+    section = file.read_text(encoding="utf-8").partition("\npresets:")[2]
+    return [None, *re.findall(r"^  (\w+):", section, flags=re.MULTILINE)]
+
+
+EVERY = [(file, preset) for file in EXAMPLES for preset in presets(file)]
+
+
+@pytest.fixture
+def cheap_labels(monkeypatch):
+    """EMT in the place of what an example asks for; gives what was asked for."""
+    asked = []
+
+    def emt(**arguments):
+        asked.append(arguments)
+        return ASECalculator("emt")
+
+    monkeypatch.setattr(planning, "PySCF", emt)
+    monkeypatch.setattr(planning, "ASECalculator", emt)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("file", "preset"), EVERY, ids=[f"{file.stem} {preset or ''}".strip() for file, preset in EVERY]
+)
+def test_every_example_can_be_planned_without_computing_anything(file, preset, cheap_labels, tmp_path):
+    config = load(file, preset)
+    planned = plan(config, tmp_path / "run")
+    assert planned.n_generations == config.generations
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("file", "preset"), EVERY, ids=[f"{file.stem} {preset or ''}".strip() for file, preset in EVERY]
+)
+def test_every_example_can_be_checked(file, preset, cheap_labels):
+    config = load(file, preset)
+    estimate = check(config)
+    assert estimate.n_generations == config.generations
+    assert estimate.n_labels > 0
+    if file.stem == "own_molecule":
+        assert (cheap_labels[0]["name"], estimate.n_start) == ("tblite", 2 + 60 + 2 * 6 * 9)
+    if file.stem == "ammonia":
+        assert (cheap_labels[0]["method"], estimate.n_start) == ("BP86-D3BJ/def2-SVP", 78 + 24)
+
+
+def test_the_quick_well_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "report", lambda folder: None)
+    quick = load(ROOT / "examples" / "double_well_1d.yaml", "quick", {"training.n_epochs": 3, "attack.n_steps": 3})
+    running.run(quick, tmp_path / "run")
+    assert (tmp_path / "run" / "generation-03" / "evaluation.json").exists()
+
+
+@pytest.mark.skipif(not README.exists(), reason="there is no README yet")
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, cheap_labels):
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(compile(block, str(README), "exec"), {})  # the README is ours

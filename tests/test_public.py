@@ -1,0 +1,47 @@
+import subprocess
+import sys
+import types
+
+import pytest
+
+import sparring
+from sparring import cli
+
+
+@pytest.mark.parametrize("verb", [command.callback.__name__ for command in cli.app.registered_commands])
+def test_every_verb_is_a_function_too(verb):
+    assert isinstance(getattr(sparring, verb), types.FunctionType)
+
+
+@pytest.mark.parametrize("name", sparring.__all__)
+def test_every_public_name_is_there_and_says_what_it_is(name):
+    value = getattr(sparring, name)
+    assert name == "__version__" or value.__doc__
+    assert name in dir(sparring)
+
+
+def test_a_name_that_is_not_public_is_an_error_like_any_other():
+    with pytest.raises(AttributeError, match="module 'sparring' has no attribute 'atack'"):
+        sparring.atack  # noqa: B018
+
+
+def test_everything_can_be_imported_at_once_and_in_any_order():
+    program = "from sparring import *; import sparring.attacks, sparring.running; attack.__call__, report.__call__"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_shape_of_the_api_works_from_data_to_labels(molecules, tmp_path):
+    sp = sparring
+    emt = sp.ASECalculator("emt")
+    labels = sp.label(molecules, emt, store=tmp_path)
+    data = [sp.labelled_atoms(*row) for row in zip(molecules, labels.labels, labels.keys, strict=True)]
+    dataset = sp.Dataset.from_atoms(data)
+    network = sp.SchNet(n_features=8, n_filters=8, n_interactions=1, n_gaussians=4, cutoff=3.0)
+    committee, _ = sp.fit(network, dataset, n_members=2, n_epochs=2, seed=0)
+    objective = sp.boltzmann_weighted(sp.force_variance, kT=sp.quantity("20 kcal/mol"), reference=dataset)
+    result = sp.attack(committee, dataset.structures.take([0, 5, 9]), objective, n_steps=2, seed=0)
+    chosen = sp.select(result.candidates(), sp.Distinct(rmsd=0.01), sp.Budget(n=2))
+    picked = result.structures.take(chosen.indices.tolist())
+    report = sp.label(picked.to_atoms(), emt, store=tmp_path)
+    assert report.n_computed == 2
+    assert sp.evaluate(committee, dataset).n_structures == 12
