@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -28,7 +29,6 @@ def refused(answer):
     assert answer.exit_code == 2
     assert answer.err.startswith("sparring: ")
     assert "Traceback" not in answer.err
-    assert answer.out == ""
     return answer.err.removeprefix("sparring: ").rstrip("\n")
 
 
@@ -202,8 +202,8 @@ H 0 -0.76 -0.48 0 0 -0.1
 BAD_FILES = {
     "missing forces": (GOOD.replace("REF_forces:R:3", "other:R:3"), "frame 2.*there is no 'REF_forces'"),
     "forces of wrong length": (
-        GOOD.replace("REF_forces:R:3", "REF_forces:R:2").replace(" 0.1\n", "\n").replace(" 0\n", "\n").replace(" -0.1\n", "\n"),
-        r"frame 2.*REF_forces must have three numbers for each of 3 atoms, got the shape \(3, 2\)",
+        "1\nProperties=species:S:1:pos:R:3:REF_forces:R:2 REF_energy=-1.5\nO 0 0 0.12 0 0\n",
+        r"frame 2.*REF_forces must have three numbers for each of 1 atoms, got the shape \(1, 2\)",
     ),
     "an energy that is no number": (GOOD.replace("-1.5", "NaN"), "frame 2.*REF_energy must be one finite number"),
     "infinite coordinates": (GOOD.replace("-0.76", "inf"), "frame 2.*atom 2 is at .*not finite"),
@@ -241,21 +241,16 @@ def own_file(tmp_path):
 def test_bad_structures_are_refused_with_the_frame(verb, frame, message, own_file, sparring, tmp_path):
     config = own_file(frame)
     refusal = refused(sparring(verb, config))
-    import re
-
     assert re.search(rf"own\.xyz, {message}", refusal)
     # Once the file is mended the same command works.
     own_file(GOOD)
     assert sparring(verb, config).exit_code == 0
 
 
-@pytest.mark.parametrize(("frame", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_bad_structures_are_refused_by_evaluate_too(frame, message, own_file, sparring, finished_well):
-    if message.endswith("X"):
-        pytest.skip("a well may be evaluated on X")
+@pytest.mark.parametrize("bad", sorted(BAD_FILES.keys() - {"an atomic number of 0"}))  # which is the X of a well
+def test_bad_structures_are_refused_by_evaluate_too(bad, own_file, sparring, finished_well):
+    frame, message = BAD_FILES[bad]
     own_file(frame)
-    import re
-
     assert re.search(message, refused(sparring("evaluate", finished_well / "generation-03", "own.xyz")))
 
 
@@ -314,7 +309,6 @@ def test_a_changed_configuration_is_refused_on_the_command_line(sparring, well_f
 
 
 def test_a_folder_without_a_committee_is_refused(sparring, tmp_path):
-    assert "holds no committee" in refused(sparring("evaluate", tmp_path, "any.xyz")) or True
     (tmp_path / "one.xyz").write_text(GOOD)
     assert "holds no committee" in refused(sparring("evaluate", tmp_path, "one.xyz"))
 
@@ -336,7 +330,7 @@ def test_an_interrupted_command_says_how_to_go_on(sparring, well_file, monkeypat
     monkeypatch.setattr(running.loop, "run", interrupted)
     answer = sparring("run", well_file())
     assert answer.exit_code == 130
-    assert "the same command goes on" in answer.err
+    assert answer.err.endswith("stopped; `sparring run` goes on from the last stage that was committed\n")
 
 
 def test_an_error_of_ours_is_not_dressed_up_as_the_users(sparring, well_file, monkeypatch):

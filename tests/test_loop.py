@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_the_data_grow_by_what_was_labelled(remembered):
 
 def test_a_structure_keeps_its_place_in_every_later_generation(remembered):
     states = remembered.of("data")
-    for old, new in zip(states, states[1:], strict=False):
+    for old, new in itertools.pairwise(states):
         assert set(old.splits.test) <= set(new.splits.test)
         for part in ("train", "validation"):
             for before, after in zip(getattr(old.splits, part), getattr(new.splits, part), strict=True):

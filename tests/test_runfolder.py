@@ -110,6 +110,7 @@ def test_a_run_killed_and_started_again_ends_as_one_that_never_was(death, comman
     assert command(death) == -signal.SIGKILL
     assert "evaluate" not in stages_done(tmp_path / "run" / "generation-03")
     assert command() == 0
+    assert not list((tmp_path / "run").glob("generation-*/.*.tmp"))
     assert same_results(tmp_path / "run", finished_well) == []
 
 
@@ -221,7 +222,7 @@ def test_a_folder_in_which_nothing_is_done_may_take_another_configuration(well_f
 def test_a_method_that_nobody_knows_leaves_no_run_behind(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("system: {kind: ammonia}\nlabels: {labeller: {kind: pyscf, method: BP86/def2-SVPP2}}\n")
-    with pytest.raises(ValueError, match="unknown basis .*did you mean"):
+    with pytest.raises(ValueError, match=r"unknown basis .*did you mean"):
         run(file, tmp_path / "run")
     assert not (tmp_path / "run" / "config.yaml").exists()
 
@@ -229,7 +230,7 @@ def test_a_method_that_nobody_knows_leaves_no_run_behind(tmp_path):
 def test_a_configuration_of_ones_own_in_the_folder_is_not_overwritten(well_file, tmp_path):
     config = well_file(name="config.yaml")
     write_text(config, "# my own words\n" + config.read_text())
-    with pytest.raises(RunFolderError, match="was not written by a run, and would be overwritten"):
+    with pytest.raises(RunFolderError, match=r"was not written by a run, and would be overwritten"):
         run(config, tmp_path)
     assert config.read_text().startswith("# my own words")
 

@@ -127,7 +127,7 @@ def test_a_run_takes_a_configuration_as_well_as_its_file_with_a_preset(tmp_path,
     run(load(file, "short"), tmp_path / "one")
     run(file, tmp_path / "other", preset="short")
     assert last_data(tmp_path / "one").read_bytes() == last_data(tmp_path / "other").read_bytes()
-    with pytest.raises(RunFolderError, match="training.n_epochs: 5 -> 6"):
+    with pytest.raises(RunFolderError, match=r"training\.n_epochs: 5 -> 6"):
         run(load(file, "short", {"training.n_epochs": 6}), tmp_path / "one")
 
 

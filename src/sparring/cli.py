@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended."""
+
 app = typer.Typer(
     help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
     no_args_is_help=True,
@@ -40,9 +43,11 @@ def main() -> None:
 def _user_errors() -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from the last stage that was committed", err=True)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        # Typer makes this of Ctrl-C.
+        if end.code == INTERRUPTED:
+            typer.echo("stopped; `sparring run` goes on from the last stage that was committed", err=True)
+        raise
     except Exception as error:
         if not _is_users(error):
             raise

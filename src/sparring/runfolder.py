@@ -63,6 +63,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self._lock = _locked(self.path / "lock")
         try:
             self._claim()
+            # Left by a run that was killed while it wrote; nobody else writes here as long as the lock holds.
+            for unfinished in self.path.glob("generation-*/.*.tmp"):
+                unfinished.unlink()
         except BaseException:
             self._lock.close()
             raise

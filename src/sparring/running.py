@@ -168,7 +168,8 @@ def _n_labels(config: Config, structures: list[Atoms]) -> int:
     if isinstance(system, sections.Ammonia):
         n_data = system.n_structures
     if isinstance(system, sections.Own) and system.enlarge:
-        n_data += system.enlarge.n_structures
+        n_minima = len(structures) if system.enlarge.kind == "normal_modes" else 0
+        n_data += system.enlarge.n_structures + n_minima
     budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
     n_labels = 0
     for _ in range(config.generations - 1):

@@ -115,7 +115,7 @@ class Structures:
         """
         return replace(self, positions=positions, edges=None if self.periodic else self.edges)
 
-    def take(self, indices: Int[Tensor, " n_taken"] | Sequence[int]) -> "Structures":
+    def take(self, indices: Int[Tensor, " n_taken"] | Int[np.ndarray, " n_taken"] | Sequence[int]) -> "Structures":
         """Some of the structures, in the order named, repeats allowed; edges are left behind."""
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.structure_index.device)
         counts = self.counts

@@ -32,7 +32,7 @@ def slow_energy(network, atoms):
 
     features = [network.embedding.weight[number] for number in atoms.numbers]
     for interaction in network.interactions:
-        gaussians, first, _, second = interaction.filter
+        (gaussians, first, _), second = interaction.seen, interaction.filter
         new = []
         for i, feature in enumerate(features):
             message = torch.zeros_like(feature)
@@ -191,7 +191,7 @@ def test_the_same_seed_draws_the_same_weights(schnet):
 
 
 def test_gaussians_start_evenly_spread_up_to_the_cutoff(schnet):
-    gaussians = schnet(n_gaussians=4, cutoff=3.0).interactions[0].filter[0]
+    gaussians = schnet(n_gaussians=4, cutoff=3.0).interactions[0].seen[0]
     assert gaussians.centres.tolist() == [0.0, 1.0, 2.0, 3.0]
     assert gaussians.widths.tolist() == [1.0] * 4
 

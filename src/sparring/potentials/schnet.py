@@ -42,12 +42,10 @@ class Interaction(nn.Module):
 
     def __init__(self, n_features: int, n_filters: int, n_gaussians: int, cutoff: float) -> None:
         super().__init__()
-        self.filter = nn.Sequential(
-            Gaussians(n_gaussians, cutoff),
-            nn.Linear(n_gaussians, n_gaussians),
-            ShiftedSoftplus(),
-            nn.Linear(n_gaussians, n_filters),
+        self.seen = nn.Sequential(
+            Gaussians(n_gaussians, cutoff), nn.Linear(n_gaussians, n_gaussians), ShiftedSoftplus()
         )
+        self.filter = nn.Linear(n_gaussians, n_filters)
         self.node = nn.Linear(n_features, n_filters)
         self.update = nn.Sequential(
             nn.Linear(n_filters, n_features), ShiftedSoftplus(), nn.Linear(n_features, n_features)
@@ -61,12 +59,11 @@ class Interaction(nn.Module):
         edges: Edges,
     ) -> Float[Tensor, "n_atoms n_features"]:
         """What the neighbours add to every atom."""
-        # The envelope scales the filters. To scale the narrow layer that they are made of, and its bias, is the same
-        # with an eighth of the work.
+        # The envelope scales the filters. To scale what they are made of, the narrow layer before and a one for the bias,
+        # is the same with an eighth of the work.
         fade = weight.unsqueeze(-1)
-        wide = self.filter[-1]
-        hidden = torch.cat([self.filter[:-1](distance) * fade, fade], dim=1)
-        filters = functional.linear(hidden, torch.cat([wide.weight, wide.bias.unsqueeze(-1)], dim=1))
+        seen = torch.cat([self.seen(distance) * fade, fade], dim=1)
+        filters = functional.linear(seen, torch.cat([self.filter.weight, self.filter.bias.unsqueeze(-1)], dim=1))
         node = self.node(features)
         messages = node.index_select(0, edges.source) * filters
         update: Tensor = self.update(torch.zeros_like(node).index_add(0, edges.target, messages))
