@@ -60,8 +60,10 @@ def _is_users(error: Exception) -> bool:
     from sparring.labels.base import LabelError
     from sparring.runfolder import RunFolderError
     from sparring.sampling import RelaxationError
+    from sparring.training import TrainingError
 
-    return isinstance(error, ValueError | OSError | ModuleNotFoundError | LabelError | RunFolderError | RelaxationError)
+    own = LabelError | RunFolderError | RelaxationError | TrainingError
+    return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)
 
 
 @app.command()

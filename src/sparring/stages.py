@@ -111,7 +111,7 @@ def read_fit(folder: Path) -> Fitted:
     curves = {name: np.array([float(row[name]) for row in rows]).reshape(-1, n_members) for name in CURVES[2:]}
     report = FitReport(
         **curves,
-        best_epoch=np.array(facts["best_epoch"]),
+        best_epoch=np.array(facts["best_epoch"]) - 1,
         rolled_back=tuple(facts["rolled_back"]),
         dropped=tuple(facts["dropped"]),
     )
@@ -120,7 +120,7 @@ def read_fit(folder: Path) -> Fitted:
 
 def _fit_facts(report: FitReport) -> dict[str, object]:
     return {
-        "best_epoch": report.best_epoch.tolist(),
+        "best_epoch": (report.best_epoch + 1).tolist(),  # as training.csv counts
         "rolled_back": list(report.rolled_back),
         "dropped": list(report.dropped),
     }

@@ -10,7 +10,7 @@ __all__ = ["GenerationTable", "errors_table"]
 
 
 class GenerationTable:
-    """One row a generation, with the heading above the first; energies in kcal/mol, except for wells, in eV."""
+    """One row a generation, with what the columns are above the first; molecules in kcal/mol, wells in eV."""
 
     def __init__(self) -> None:
         self._headed = False
@@ -23,33 +23,44 @@ class GenerationTable:
         if self._headed:
             return line
         self._headed = True
-        return "  ".join(name.rjust(width[name]) for name in columns) + "\n" + line
+        heading = "  ".join(name.rjust(width[name]) for name in columns)
+        return f"{_legend(metrics)}\n{heading}\n{line}"
+
+
+def _is_well(metrics: Mapping[str, Any]) -> bool:
+    return "grid_rmse" in metrics["system"]
+
+
+def _legend(metrics: Mapping[str, Any]) -> str:
+    unit = "eV" if _is_well(metrics) else "kcal/mol"
+    return (
+        f"energies in {unit}, forces in {unit}/Å; E, F: mean absolute errors on test structures; "
+        "new: labels that had to be computed"
+    )
 
 
 def _columns(metrics: Mapping[str, Any]) -> dict[str, str]:
     test, system = metrics["errors"]["test"], metrics["system"]
-    is_well = "grid_rmse" in system
-    unit, scale = ("eV", 1.0) if is_well else ("kcal/mol", 1 / KCAL_PER_MOL)
+    scale = 1.0 if _is_well(metrics) else 1 / KCAL_PER_MOL
     attack, labels = metrics.get("attack", {}), metrics.get("labels", {})
     stopped = attack.get("n_not_finite", 0) + attack.get("n_overlap", 0)
     columns = {
-        "generation": str(metrics["generation"]),
-        "structures": str(metrics["n_structures"]),
-        f"test MAE {unit}": f"{test['energy_mae'] * scale:.3f}",
-        f"{unit}/Å": f"{test['force_mae'] * scale:.3f}",
+        "gen": str(metrics["generation"]),
+        "data": str(metrics["n_structures"]),
+        "E": f"{test['energy_mae'] * scale:.3f}",
+        "F": f"{test['force_mae'] * scale:.3f}",
     }
-    if is_well:
-        columns["grid RMSE eV"] = f"{system['grid_rmse']:.3f}"
+    if _is_well(metrics):
+        columns["grid RMSE"] = f"{system['grid_rmse']:.3f}"
     if "barrier_reference" in system:
-        columns["barrier kcal/mol"] = _energy(system["barrier"])
-        columns["DFT"] = _energy(system["barrier_reference"])
+        columns["barrier"] = _energy(system["barrier"])
+        columns["truth"] = _energy(system["barrier_reference"])
         columns["error"] = _energy(system["barrier_error"], sign="+")
     columns |= {
         "attacks": str(attack.get("n_seeds", "-")),
         "stopped": str(stopped) if attack else "-",
-        "chosen": str(labels.get("n_chosen", "-")),
-        "labelled": str(labels["n_chosen"] - labels["n_failed"]) if labels else "-",
-        "computed": str(labels.get("n_computed", "-")),
+        "labels": str(labels["n_chosen"] - labels["n_failed"]) if labels else "-",
+        "new": str(labels.get("n_computed", "-")),
         "failed": str(labels.get("n_failed", "-")),
     }
     return columns

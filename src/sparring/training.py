@@ -28,12 +28,16 @@ from sparring.randomness import derive
 from sparring.splits import Splits
 from sparring.structures import Structures
 
-__all__ = ["FitReport", "fit", "reference_energies"]
+__all__ = ["FitReport", "TrainingError", "fit", "reference_energies"]
 
 logger = logging.getLogger(__name__)
 
 BLOWN_UP = 1e4
 """A validation loss this many times the first counts as divergence."""
+
+
+class TrainingError(RuntimeError):
+    """Too few members are left of a committee."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class FitReport:
         train_loss: Mean over the structures of an epoch, each as its minibatch found the weights (Eq. 3).
         validation_loss: After each epoch.
         learning_rate: In each epoch.
-        best_epoch: From which epoch each member's weights are.
+        best_epoch: From which epoch, counted from 0, each member's weights are.
         rolled_back: Which members diverged once, and went on from their best weights at a lower rate.
         dropped: Which members diverged again, and are not in the committee.
     """
@@ -116,7 +120,7 @@ def fit(
 
     Raises:
         ValueError: If the splits do not match the data set, or an argument makes no sense.
-        RuntimeError: If fewer than two members are left.
+        TrainingError: If fewer than two members are left.
     """
     splits = splits or Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"))
     _check(dataset, splits, n_epochs, batch_size, learning_rate)
@@ -133,7 +137,7 @@ def fit(
         curves.append((train_loss.cpu().numpy(), validation_loss.cpu().numpy(), rates))
         dropped = (state.n_rollbacks > 1).tolist()
         if sum(dropped) > len(dropped) - min(2, len(dropped)):
-            raise RuntimeError(
+            raise TrainingError(
                 f"{sum(dropped)} of {len(dropped)} members diverged twice by epoch {epoch + 1}, which leaves fewer "
                 f"than two; lower learning_rate (now {learning_rate:g}) or look for wrong labels in the data set"
             )

@@ -59,8 +59,8 @@ class Interaction(nn.Module):
         edges: Edges,
     ) -> Float[Tensor, "n_atoms n_features"]:
         """What the neighbours add to every atom."""
-        # The envelope scales the filters. To scale what they are made of, the narrow layer before and a one for the bias,
-        # is the same with an eighth of the work.
+        # The envelope scales the filters. To scale what they are made of, a narrow layer and a one for the bias, is the
+        # same with an eighth of the work.
         fade = weight.unsqueeze(-1)
         seen = torch.cat([self.seen(distance) * fade, fade], dim=1)
         filters = functional.linear(seen, torch.cat([self.filter.weight, self.filter.bias.unsqueeze(-1)], dim=1))
