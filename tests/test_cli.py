@@ -81,8 +81,9 @@ def test_run_prints_a_row_for_each_generation_and_where_the_report_is(sparring, 
     answer = sparring("run", well_file())
     assert answer.exit_code == 0
     lines = answer.out.rstrip().split("\n")
-    assert [line.split()[:2] for line in lines] == [
-        ["generation", "structures"], ["1", "66"], ["2", "70"], ["3", "74"], ["report:", "runs/well/report.html"]
+    assert lines[0].startswith("energies in eV")
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["gen", "data"], ["1", "66"], ["2", "70"], ["3", "74"], ["report:", "runs/well/report.html"]
     ]  # fmt: skip
     assert "generation 2: training done in" in answer.err
     assert (tmp_path / "runs" / "well" / "report.html").exists()
