@@ -19,6 +19,7 @@ from ase.build import molecule
 
 from sparring.attacks import attack
 from sparring.committee import Committee
+from sparring.memory import keep_freed_memory
 from sparring.objectives import Term, force_variance, log, mean_energy
 from sparring.potentials import SchNet
 from sparring.structures import Structures
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--timed-seeds", type=int, default=3, help="seeds that are timed one at a time")
     parser.add_argument("--output", type=Path, help="where to write the numbers as JSON")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as `sparring` does
     rows = compare(arguments)
     if arguments.output:
         about = {"torch": torch.__version__, "threads": torch.get_num_threads(), "members": arguments.members}

@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
-    "ground": "units files randomness structures geometry neighbors uncertainty",
+    "ground": "units files memory randomness structures geometry neighbors uncertainty",
     "first": "potentials committee dataset splits batching training objectives spaces attacks sampling selection "
     "labels calculator",
     "top": "systems validation loop planning stages runfolder running reporting tables config cli extxyz "

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparring.memory import keep_freed_memory
+
 if TYPE_CHECKING:
     from sparring.config import Config
     from sparring.progress import Watch
@@ -35,6 +37,7 @@ def main() -> None:
     """Entry point: one line and exit code 2 for what the user can mend; a traceback only for what we must."""
     # With several threads NumPy's sums differ in their last bits from those of the processes that label.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    keep_freed_memory()
     with _user_errors():
         app(standalone_mode=True)
 
