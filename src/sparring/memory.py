@@ -13,9 +13,9 @@ MEBIBYTE = 2**20
 def keep_freed_memory() -> bool:
     """Keep freed memory for the next step instead of handing it back to the operating system.
 
-    A step of training or of an attack makes and drops hundreds of megabytes. Left to itself, glibc returns them and asks
-    for them again, and clearing fresh pages takes up to a fifth of the time. For the whole process, so it is for programs
-    to call (``sparring`` does), not for libraries; elsewhere than with glibc nothing happens.
+    A step of training or of an attack makes and drops hundreds of megabytes. Left to itself, glibc returns them and
+    asks for them again, and clearing fresh pages takes up to a fifth of the time. It holds for the whole process, so it
+    is for programs to call (``sparring`` does), not for libraries; elsewhere than with glibc nothing happens.
 
     Returns:
         Whether it could be set.
