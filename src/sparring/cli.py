@@ -149,36 +149,21 @@ def fit(
     preset: Preset = None,
 ) -> None:
     """Train a committee on labelled structures."""
-    from sparring import Dataset, Splits
+    from sparring import Dataset
     from sparring.dataset import ENERGY, FORCES
     from sparring.extxyz import read_labelled
-    from sparring.planning import architecture, fit_arguments
+    from sparring.planning import train
     from sparring.stages import write_fit
-    from sparring.training import fit
 
     resolved = _load(config, preset)
-    keys = (getattr(resolved.system, "energy_key", ENERGY), getattr(resolved.system, "forces_key", FORCES))
-    structures = read_labelled(data, energy_key=keys[0], forces_key=keys[1], allow_dummy=True)
-    dataset = Dataset.from_atoms(structures)
-    splits = Splits.draw(
-        len(dataset),
-        n_members=resolved.committee.n_members,
-        seed=resolved.seed,
-        fractions=resolved.training.splits.fractions,
-        shared=resolved.training.splits.validation == "shared",
-    )
-    arguments: dict[str, Any] = {**fit_arguments(resolved), "progress": _watch()("training")}
-    fitted = fit(architecture(resolved.committee.potential), dataset, splits=splits, seed=resolved.seed, **arguments)
-    from sparring.loop import Fitted
-
+    energy_key = getattr(resolved.system, "energy_key", ENERGY)
+    forces_key = getattr(resolved.system, "forces_key", FORCES)
+    frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    fitted = train(resolved, Dataset.from_atoms(frames), _watch())
     output.mkdir(parents=True, exist_ok=True)
-    write_fit(output, Fitted(*fitted))
-    typer.echo(f"committee of {fitted[0].n_members}: {output}")
-    _show_errors(output, data, keys)
-
-
-def _show_errors(committee: Path, data: Path, keys: tuple[str, str]) -> None:
-    typer.echo(f"errors: sparring evaluate {committee} {data} --energy-key {keys[0]} --forces-key {keys[1]}")
+    write_fit(output, fitted)
+    typer.echo(f"committee of {fitted.committee.n_members}: {output}")
+    typer.echo(f"errors: sparring evaluate {output} {data} --energy-key {energy_key} --forces-key {forces_key}")
 
 
 @app.command()

@@ -32,7 +32,7 @@ from sparring.labels import (
     plugin,
 )
 from sparring.labels.base import composition
-from sparring.loop import Plan
+from sparring.loop import Fitted, Plan
 from sparring.objectives import Objective
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.progress import Watch, unwatched
@@ -40,11 +40,12 @@ from sparring.randomness import derive
 from sparring.sampling import RelaxationError
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.spaces import Cartesian, RandomDisplacement, Space
+from sparring.splits import Splits
 from sparring.structures import Structures
 from sparring.systems import ammonia, own, wells
-from sparring.training import fit
+from sparring.training import FitReport, fit
 
-__all__ = ["Laboratory", "architecture", "attack_arguments", "fit_arguments", "labeller", "plan"]
+__all__ = ["Laboratory", "architecture", "attack_arguments", "fit_arguments", "labeller", "plan", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
     network, training = architecture(config.committee.potential), fit_arguments(config)
     space, climbing = attack_arguments(config)
 
-    def fit_members(dataset: Dataset, splits: object, seed: int) -> object:
+    def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
         return fit(network, dataset, splits=splits, seed=seed, progress=watch("training"), **training)  # type: ignore[arg-type]
 
     def attack_all(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
@@ -125,7 +126,7 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         seed=config.seed,
         n_generations=config.generations,
         start=start,
-        fit=fit_members,  # type: ignore[arg-type]
+        fit=fit_members,
         examine=examine,
         seeds=lambda dataset, seed: choose_seeds(dataset, config.attack.seeds, config.attack.n_seeds, seed),
         objective=lambda dataset: objective(config, dataset),
@@ -137,6 +138,19 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         shared_validation=config.training.splits.validation == "shared",
         source="random" if isinstance(config.attack, sections.Random) else "attack",
     )
+
+
+def train(config: Config, dataset: Dataset, watch: Watch = unwatched) -> Fitted:
+    """The sections ``committee`` and ``training`` on data of one's own: one committee, without the loop."""
+    splits = Splits.draw(
+        len(dataset),
+        n_members=config.committee.n_members,
+        seed=derive(config.seed, "splits"),
+        fractions=config.training.splits.fractions,
+        shared=config.training.splits.validation == "shared",
+    )
+    network, arguments = architecture(config.committee.potential), fit_arguments(config)
+    return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=watch("training"), **arguments))  # type: ignore[arg-type]
 
 
 def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Laboratory:
