@@ -347,3 +347,8 @@ def test_members_with_training_sets_of_different_size_are_an_error(tiny, network
 def test_a_data_set_of_one_point_is_an_error(tiny, network):
     with pytest.raises(ValueError, match="a data set of 1 cannot be divided"):
         fit(network, tiny.take([0]), seed=0)
+
+
+def test_without_patience_the_learning_rate_never_changes(tiny, network):
+    _, report = fit(network, tiny, seed=0, n_members=2, n_epochs=8, learning_rate=1e-9, patience=None)
+    assert (report.learning_rate == 1e-9).all()

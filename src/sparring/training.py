@@ -90,7 +90,7 @@ def fit(
     learning_rate: float = 3e-4,
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
-    patience: int = 30,
+    patience: int | None = 30,
     factor: float = 0.5,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
@@ -112,7 +112,8 @@ def fit(
         learning_rate: Of Adam, at the start.
         energy_weight: α_E of Eq. 3.
         force_weight: α_F of Eq. 3.
-        patience: Epochs without improvement of the validation loss after which a member's learning rate is reduced.
+        patience: Epochs without improvement of the validation loss after which a member's learning rate is reduced;
+            None for a constant rate.
         factor: By what it is multiplied then.
         dtype: Precision of the weights.
         device: Where to train.
@@ -263,7 +264,7 @@ class _Trainer:
         return self.energy_weight * energy_error + self.force_weight * force_error
 
     def judge(
-        self, state: State, epoch: int, patience: int, factor: float
+        self, state: State, epoch: int, patience: int | None, factor: float
     ) -> tuple[State, Float[Tensor, " n_members"]]:
         """Validate; keep what is best, halve what has stalled, roll back what has blown up."""
         loss = self.validate(state.weights)
@@ -275,7 +276,7 @@ class _Trainer:
         # The schedule waits for progress of one part in ten thousand, as PyTorch's does; the best weights do not.
         progressed = (loss < state.plateau_loss * (1 - 1e-4)) & learning & ~diverged
         waited = torch.where(progressed, 0, state.waited + 1)
-        stalled = waited > patience
+        stalled = waited > (torch.inf if patience is None else patience)
         rate = torch.where(stalled, state.learning_rate * factor, state.learning_rate)
         best_weights = torch.where(better.unsqueeze(1), state.weights, state.best_weights)
         back = diverged.unsqueeze(1)

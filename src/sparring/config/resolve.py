@@ -23,7 +23,7 @@ def _well(n_coordinates: int) -> dict[str, object]:
     return {
         "labels": {"labeller": {"kind": "ground_truth"}, "bounds": no_bounds},
         "committee": {"potential": {"kind": "coordinate_mlp", "n_coordinates": n_coordinates}},
-        "training": {"splits": {"validation": "shared"}},
+        "training": {"splits": {"validation": "shared"}, "patience": None},
         "attack": {"axes": "xyz"[:n_coordinates], "seeds": "random", "n_seeds": None},
     }
 

@@ -180,7 +180,7 @@ class Training(Section):
     learning_rate: Number = 3e-4
     energy_weight: Weight = 0.1
     force_weight: Weight = 1.0
-    patience: Count = 30
+    patience: Count | None = 30
     factor: Annotated[Number, Field(lt=1)] = 0.5
     splits: Splits = Splits()
 
