@@ -115,7 +115,7 @@ def attack(
 ) -> AttackResult:
     """Climb the objective from every seed, and keep the best geometry of each path.
 
-    Seeds are independent: the result does not depend on which of them are attacked together. With ``n_steps=0`` seeds
+    Seeds do not notice one another, and how they are divided to fit the memory changes nothing. With ``n_steps=0`` they
     are only displaced, which in the space of :class:`sparring.RandomDisplacement` is the random baseline.
 
     Args:
