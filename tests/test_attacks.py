@@ -196,12 +196,11 @@ def test_a_seed_does_not_notice_which_others_are_attacked_with_it(committee, amm
         assert_same_attacks(apart, of_seeds(together, indices), tolerance=1e-8)
 
 
-def test_a_molecule_does_not_notice_a_crystal_that_is_attacked_with_it(committee, ammonia, salt):
+def test_a_molecule_does_not_notice_a_crystal_that_is_attacked_with_it(committee, ammonia, salt, rattled):
     space = Cartesian(spread=0.0)
-    together = attack(
-        committee(), Structures.from_atoms([ammonia, salt]), force_variance, seed=0, space=space, n_steps=5
-    )
-    for index, atoms in enumerate((ammonia, salt)):
+    seeds = [*rattled(ammonia, 1), *rattled(salt, 1)]
+    together = attack(committee(), Structures.from_atoms(seeds), force_variance, seed=0, space=space, n_steps=5)
+    for index, atoms in enumerate(seeds):
         alone = attack(committee(), Structures.from_atoms([atoms]), force_variance, seed=0, space=space, n_steps=5)
         assert_same_attacks(alone, of_seeds(together, [index]), tolerance=1e-8)
 

@@ -37,10 +37,11 @@ def looked_at_twice(committee, structures):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("kind", ["molecules", "molecules and crystals", "particles"])
 def test_a_stacked_committee_says_what_its_members_say_one_after_another(batches, members, kind, dtype, tolerance):
-    stacked = looked_at_twice(Committee(members(kind, dtype), stacked=True), batches[kind])
     looped = looked_at_twice(Committee(members(kind, dtype), stacked=False), batches[kind])
-    for fast, slow in zip(stacked, looped, strict=True):
-        torch.testing.assert_close(fast, slow, rtol=tolerance, atol=tolerance)
+    for written_out in (True, False):
+        committee = Committee(members(kind, dtype), stacked=True, written_out=written_out)
+        for fast, slow in zip(looked_at_twice(committee, batches[kind]), looped, strict=True):
+            torch.testing.assert_close(fast, slow, rtol=tolerance, atol=tolerance)
 
 
 def test_members_of_one_architecture_are_stacked_and_others_looped(schnet, mlp, ammonia):

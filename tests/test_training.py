@@ -13,6 +13,7 @@ from sparring.potentials import CoordinateMLP, SchNet
 from sparring.randomness import derive
 from sparring.splits import Splits
 from sparring.training import fit, reference_energies
+from sparring.validation.errors import evaluate
 
 
 @pytest.fixture
@@ -86,7 +87,8 @@ def slow_fit(architecture, dataset, splits, member, *, seed, n_epochs, batch_siz
             adam.step()
             total += loss.item() * len(chosen) / len(ids)
         train_curve.append(total)
-        validation_curve.append(slow_loss(network, dataset.take(splits.validation[member]), **weights).item())
+        alone = [slow_loss(network, dataset.take([index]), **weights).item() for index in splits.validation[member]]
+        validation_curve.append(np.mean(np.sqrt(alone)) ** 2)
         states.append({name: value.clone() for name, value in network.state_dict().items()})
     network.load_state_dict(states[int(np.argmin(validation_curve))])
     slow_alignment(network, dataset.take(splits.train[member]))
@@ -151,22 +153,26 @@ def test_members_start_from_different_weights_and_the_architecture_is_left_alone
     assert digest(network.state_dict()) == before
 
 
-def test_a_toy_well_is_learnt(particle):
+@pytest.fixture
+def double_well(particle):
     atoms = []
     for x, energy, force in zip(*well(60), strict=True):
         atoms.append(particle(x))
         atoms[-1].info[ENERGY], atoms[-1].arrays[FORCES] = float(energy), [[force, 0.0, 0.0]]
-    dataset = Dataset.from_atoms(atoms)
+    return Dataset.from_atoms(atoms)
+
+
+def test_a_toy_well_is_learnt(double_well):
     committee, report = fit(
         CoordinateMLP(n_coordinates=1, n_layers=2, n_units=64),
-        dataset,
+        double_well,
         seed=0,
         n_members=2,
         n_epochs=300,
         batch_size=20,
         learning_rate=1e-2,
     )
-    test = dataset.take(Splits.draw(60, n_members=2, seed=derive(0, "splits")).test)
+    test = double_well.take(Splits.draw(60, n_members=2, seed=derive(0, "splits")).test)
     energy, forces = committee.predict(test.structures, differentiable=False)
     assert (energy.mean(0) - test.energy).square().mean().sqrt().item() < 0.1
     assert (forces.mean(0) - test.forces).square().mean().sqrt().item() < 0.5
@@ -352,3 +358,32 @@ def test_a_data_set_of_one_point_is_an_error(tiny, network):
 def test_without_patience_the_learning_rate_never_changes(tiny, network):
     _, report = fit(network, tiny, seed=0, n_members=2, n_epochs=8, learning_rate=1e-9, patience=None)
     assert (report.learning_rate == 1e-9).all()
+
+
+def test_one_wild_label_in_the_validation_set_does_not_decide_when_learning_ends(double_well):
+    wild = double_well.forces.clone()
+    wild[7, 0] += 300.0
+    validation = tuple(range(2, 60, 5))
+    train = tuple(index for index in range(1, 60) if index not in validation)
+    assert 7 in validation
+    splits = Splits(test=(0,), train=(train, train), validation=(validation, validation))
+    network = CoordinateMLP(n_coordinates=1, n_layers=2, n_units=32)
+    options = {"seed": 0, "splits": splits, "n_epochs": 150, "learning_rate": 5e-3, "patience": None}
+    clean, _ = fit(network, double_well, **options)
+    misled, _ = fit(network, dataclasses.replace(double_well, forces=wild), **options)
+    others = double_well.take([index for index in validation if index != 7])
+    assert evaluate(misled, others).force_rmse < 1.5 * evaluate(clean, others).force_rmse
+
+
+def test_a_member_whose_squared_gradients_overflow_does_not_pass_for_one_that_learns(tiny, network, monkeypatch):
+    original = training._Trainer.epoch
+
+    def overflowing(self, state, epoch):
+        state, loss = original(self, state, epoch)
+        state.square[0] = torch.inf
+        return state, loss
+
+    monkeypatch.setattr(training._Trainer, "epoch", overflowing)
+    committee, report = fit(network, tiny, seed=0, n_members=3, n_epochs=2)
+    assert report.dropped == (0,)
+    assert committee.n_members == 2

@@ -24,6 +24,7 @@ class Batch(NamedTuple):
         energy: Reference energies in eV.
         forces: Reference forces in eV/Å; zero on atoms that only fill up.
         weight: 1 / 3n for each atom of a structure of n, and zero for atoms that only fill up.
+        owner: The structure of each atom.
     """
 
     structures: Structures
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
     energy: Float[Tensor, "n_members n_batch"]
     forces: Float[Tensor, "n_members n_atoms 3"]
     weight: Float[Tensor, "n_members n_atoms"]
+    owner: Int[Tensor, "n_members n_atoms"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Shelf:
             energy=self.energy[indices],
             forces=self.forces[atoms],
             weight=self.forces.new_full(atoms.shape, 1 / (3 * size)),
+            owner=shared.structure_index.expand(atoms.shape),
         )
 
     def _rows(self, chosen: Int[Tensor, " n_batch"]) -> Structures:
@@ -127,7 +130,8 @@ class Shelf:
             atoms, owner, _ = _ranges(self.atoms_first[chosen], self.atoms_count[chosen])
             forces[member, : part.n_atoms] = self.forces[atoms]
             weight[member, : part.n_atoms] = 1 / (3 * self.atoms_count[chosen][owner]).to(weight)
-        return Batch(structures=padded[0], own=own, energy=self.energy[indices], forces=forces, weight=weight)
+        owner = torch.stack([part.structure_index for part in padded])
+        return Batch(padded[0], own, self.energy[indices], forces, weight, owner)
 
 
 def _no_edges(structures: Structures) -> Edges:

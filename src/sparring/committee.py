@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from sparring.neighbors import with_edges
-from sparring.potentials import ARCHITECTURES, Architecture, Potential
+from sparring.potentials import ARCHITECTURES, Architecture, Potential, Together
 from sparring.structures import Structures
 
 __all__ = ["Committee", "Prediction", "stacked_energies"]
@@ -59,29 +59,34 @@ def stacked_energies(
 class Committee:
     """Potentials whose disagreement tells what they do not know.
 
-    Members that are modules of one architecture are stacked and evaluated in a single vectorised pass; any others
+    Members that are modules of one architecture are stacked and evaluated in a single pass; any others
     (foreign models, plain functions) are evaluated one after another behind the same interface, which is also the
     slow, plain reference for the fast way.
 
     Args:
         members: The potentials.
         stacked: Whether to evaluate them in one pass; by default wherever that is possible.
+        written_out: Whether to use derivatives that an architecture has written out for a stacked committee (SchNet
+            has). They are faster, the same but for rounding, and may be differentiated twice but not a third time.
 
     Raises:
         ValueError: If there is no member, or members that cannot be stacked are asked to be.
     """
 
-    def __init__(self, members: Sequence[Potential], *, stacked: bool | None = None) -> None:
+    def __init__(self, members: Sequence[Potential], *, stacked: bool | None = None, written_out: bool = True) -> None:
         if not members:
             raise ValueError("a committee needs at least one member, got none")
         self.members: tuple[Potential, ...] = tuple(_frozen(member) for member in members)
         possible = _same_architecture(self.members)
         if stacked and not possible:
             raise ValueError("only modules of one architecture and size can be stacked; leave out stacked=True")
-        self._energies = self._one_after_another
-        if possible if stacked is None else stacked:
+        self._energies: Together = self._one_after_another
+        self.stacked, self.written_out = possible if stacked is None else stacked, written_out
+        if self.stacked:
             self._weights = stack([m for m in self.members if isinstance(m, nn.Module)])
-            self._energies = self._all_at_once
+            first = self.members[0]
+            assert isinstance(first, Architecture)
+            self._energies = (first.written_out(self._weights) if written_out else None) or self._all_at_once
 
     @property
     def n_members(self) -> int:
@@ -144,7 +149,7 @@ class Committee:
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""
         members = [cast(m, dtype=dtype, device=device) if isinstance(m, nn.Module) else m for m in self.members]
-        return Committee(members, stacked=self._energies == self._all_at_once)
+        return Committee(members, stacked=self.stacked, written_out=self.written_out)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Weights with a leading axis of members, and what else rebuilds the committee, ready for JSON.

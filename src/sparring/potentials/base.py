@@ -1,6 +1,6 @@
 """The one thing that a potential has to do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from sparring.structures import Structures
 
 __all__ = ["Architecture", "Potential"]
+
+
+Together = Callable[[Structures, Tensor], Tensor]
+"""Energies (n_members, n_structures) of structures whose positions (n_members, n_atoms, 3) are each member's own."""
 
 
 @runtime_checkable
@@ -39,6 +43,14 @@ class Architecture(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights."""
         raise NotImplementedError(f"{type(self).__name__} cannot draw its own weights")
+
+    def written_out(self, weights: Mapping[str, Tensor]) -> "Together | None":
+        """A faster way to evaluate a committee of this architecture, twice differentiable; None if there is none.
+
+        Args:
+            weights: Parameters and buffers, each with a leading axis of members.
+        """
+        return None
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Take the energies that atoms have by themselves, in eV, by atomic number; ignored where there is no place."""

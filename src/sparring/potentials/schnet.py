@@ -1,6 +1,7 @@
 """SchNet, a continuous-filter convolutional network: Schütt et al., doi:10.1063/1.5019779."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -9,7 +10,9 @@ from torch.nn import functional
 
 from sparring.neighbors import distances
 from sparring.potentials.base import Architecture
+from sparring.potentials.written_out import LOWEST_EXPONENT, WrittenOut
 from sparring.structures import Edges, Structures
+from sparring.units import KCAL_PER_MOL
 
 __all__ = ["N_ELEMENTS", "SchNet"]
 
@@ -34,7 +37,8 @@ class Gaussians(nn.Module):
 
     def forward(self, distance: Float[Tensor, " n_edges"]) -> Float[Tensor, "n_edges n_gaussians"]:
         """One column a Gaussian."""
-        return torch.exp(-0.5 * ((distance.unsqueeze(-1) - self.centres) / self.widths).square())
+        exponent = -0.5 * ((distance.unsqueeze(-1) - self.centres) / self.widths).square()
+        return torch.exp(exponent.clamp(min=LOWEST_EXPONENT))
 
 
 class Interaction(nn.Module):
@@ -78,6 +82,10 @@ class SchNet(Architecture):
     at the cutoff (:math:`1 - 28x^6 + 48x^7 - 21x^8`, two continuous derivatives), where the published one breaks off.
     Each element has a reference energy, so that the network learns chemistry rather than the energies of cores.
     Energies are added up in double precision whatever the precision of the network.
+
+    The readout speaks kcal/mol, as that of the published network does. Adam moves weights by steps of the same length
+    whatever the unit, so the unit decides how much an energy moves in a step: with eV, training is slower and ends
+    farther from its goal.
 
     Args:
         n_features: Width of an atom's representation.
@@ -138,6 +146,16 @@ class SchNet(Architecture):
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
 
+    def written_out(self, weights: Mapping[str, Tensor]) -> WrittenOut:
+        """The same network for all members at once, its derivatives computed by hand."""
+        return WrittenOut(
+            weights,
+            n_interactions=len(self.interactions),
+            cutoff=self.cutoff,
+            envelope=self.envelope,
+            reference_energies=self.reference_energies,
+        )
+
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Take the energies that atoms have by themselves, in eV, by atomic number."""
         if self.reference_energies:
@@ -152,7 +170,7 @@ class SchNet(Architecture):
         features = self.embedding(structures.atomic_numbers)
         for interaction in self.interactions:
             features = features + interaction(features, distance, weight, structures.edges)
-        atoms: Tensor = self.readout(features).squeeze(-1).double()
+        atoms: Tensor = self.readout(features).squeeze(-1).double() * KCAL_PER_MOL
         if self.reference_energies:
             atoms = atoms + self.atomic_energy.index_select(0, structures.atomic_numbers)
         return atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms)
