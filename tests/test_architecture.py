@@ -10,11 +10,11 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
-    "ground": "units files memory randomness structures geometry neighbors uncertainty",
-    "first": "potentials committee dataset splits batching training objectives spaces attacks sampling selection "
-    "labels calculator",
+    "ground": "units files memory randomness philox structures geometry neighbors uncertainty",
+    "first": "potentials committee chunks dataset splits batching training objectives spaces attacks dynamics sampling "
+    "selection labels calculator",
     "top": "systems validation loop planning stages runfolder running reporting tables config cli extxyz "
-    "progress testing",
+    "trajectories progress testing",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}
 HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite"}

@@ -12,6 +12,7 @@ import pytest
 
 from sparring import running
 from sparring.config import load
+from sparring.extxyz import write_structures
 from sparring.files import write_text
 from sparring.runfolder import RunFolder, RunFolderError, read_metrics, stages_done
 from sparring.running import run
@@ -199,6 +200,23 @@ def test_a_changed_configuration_is_refused_and_names_what_has_changed(copied, w
     lines = str(refusal.value).split("\n")
     assert [line.strip() for line in lines[1:-1]] == ["seed: 0 -> 1", "training.n_epochs: 5 -> 7"]
     assert contents(copied) == before
+
+
+def test_structures_that_were_exchanged_behind_a_runs_back_are_refused(molecules_file, molecules, tmp_path):
+    file = molecules_file()
+
+    def begin():
+        with RunFolder(tmp_path / "run", load(file)) as folder:
+            (folder.path / "generation-01").mkdir(exist_ok=True)
+            write_text(folder.path / "generation-01" / "manifest.json", "{}")
+
+    begin()
+    begin()
+    write_structures(tmp_path / "molecules.xyz", molecules[:-1])
+    with pytest.raises(RunFolderError, match=r"the structures in .*molecules.xyz are others"):
+        begin()
+    (tmp_path / "molecules.xyz").unlink()  # what was read is in the run folder
+    begin()
 
 
 def test_fewer_generations_than_there_are_is_another_configuration(copied, well_file):

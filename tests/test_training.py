@@ -387,3 +387,11 @@ def test_a_member_whose_squared_gradients_overflow_does_not_pass_for_one_that_le
     committee, report = fit(network, tiny, seed=0, n_members=3, n_epochs=2)
     assert report.dropped == (0,)
     assert committee.n_members == 2
+
+
+def test_elements_beyond_the_table_are_refused_by_name(tiny, network):
+    numbers = tiny.structures.atomic_numbers.clone()
+    numbers[0] = 103
+    heavy = dataclasses.replace(tiny, structures=dataclasses.replace(tiny.structures, atomic_numbers=numbers))
+    with pytest.raises(ValueError, match=r"up to 99 can be learnt, the data set has atomic number 103"):
+        fit(network, heavy, seed=0, n_epochs=1)

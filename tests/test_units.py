@@ -3,7 +3,7 @@ import math
 import ase.units
 import pytest
 
-from sparring.units import BOHR, HARTREE, KCAL_PER_MOL, kT, quantity
+from sparring.units import AMU, BOHR, HARTREE, KCAL_PER_MOL, kT, quantity
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ from sparring.units import BOHR, HARTREE, KCAL_PER_MOL, kT, quantity
         ("90 deg", "angle", math.pi / 2),
         ("180°", "angle", math.pi),
         ("4 GB", "memory", 4e9),
+        ("0.02 1/fs", "rate", 0.02),
+        ("10 /ps", "rate", 0.01),
     ],
 )
 def test_a_quantity_is_read_in_the_internal_unit(text, dimension, expected):
@@ -46,6 +48,7 @@ def test_the_constants_agree_with_those_of_ase():
     assert pytest.approx(ase.units.kcal / ase.units.mol, rel=1e-7) == KCAL_PER_MOL
     assert pytest.approx(ase.units.Hartree, rel=1e-7) == HARTREE
     assert pytest.approx(ase.units.Bohr, rel=1e-7) == BOHR
+    assert pytest.approx(ase.units.fs**-2, rel=1e-7) == AMU
     assert kT(300.0) == pytest.approx(300 * ase.units.kB, rel=1e-6)
 
 

@@ -14,6 +14,18 @@ _HOMES = {
     "sparring.committee": ("Committee", "Prediction"),
     "sparring.config": ("Config", "ConfigError"),
     "sparring.dataset": ("Dataset",),
+    "sparring.dynamics": (
+        "CloserThan",
+        "Criterion",
+        "DynamicsResult",
+        "EnergyBelow",
+        "Ensemble",
+        "Langevin",
+        "NVE",
+        "NoseHooverChain",
+        "side_by_side",
+        "simulate",
+    ),
     "sparring.extxyz": ("read_labelled", "read_structures", "write_structures"),
     "sparring.labels": (
         "ASECalculator",
@@ -60,6 +72,7 @@ _HOMES = {
     "sparring.stages": ("read_committee", "write_committee"),
     "sparring.structures": ("Structures",),
     "sparring.training": ("FitReport", "fit"),
+    "sparring.trajectories": ("md", "trajectory"),
     "sparring.units": ("kT", "quantity"),
     "sparring.validation.errors": ("Errors", "evaluate"),
 }

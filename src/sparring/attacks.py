@@ -19,8 +19,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring import uncertainty
+from sparring.chunks import held_bytes, how_many_fit
 from sparring.committee import Committee
-from sparring.neighbors import distances, with_edges
+from sparring.neighbors import shortest_distance, with_edges
 from sparring.objectives import Objective
 from sparring.selection import Candidates
 from sparring.spaces import Cartesian, Space
@@ -219,7 +220,7 @@ class _Climb:
         """Look where the seeds are, note it, and take one step of Adam uphill; no host synchronisation."""
         structures, observation, gradient = self.observe(state.delta)
         finite = torch.stack([torch.isfinite(values) for values in observation]).all(0) & self._finite_rows(gradient)
-        overlap = _shortest(with_reach(self.committee, structures, min_distance)) < min_distance
+        overlap = shortest_distance(with_reach(self.committee, structures, min_distance)) < min_distance
         climbing = state.status == Status.FINISHED
         status = torch.where(climbing & ~finite, Status.NOT_FINITE, state.status)
         status = torch.where(climbing & overlap, Status.OVERLAP, status)
@@ -274,42 +275,15 @@ def _like(flags: Bool[Tensor, " n_rows"], rows: Tensor) -> Tensor:
     return flags.reshape(-1, *[1] * (rows.dim() - 1))
 
 
-def _shortest(structures: Structures) -> Float[Tensor, " n_structures"]:
-    with torch.no_grad():
-        distance = distances(structures)
-        assert structures.edges is not None
-        owner = structures.structure_index.index_select(0, structures.edges.target)
-        return distance.new_full((structures.n_structures,), torch.inf).scatter_reduce(0, owner, distance, "amin")
-
-
 def chunk_size(committee: Committee, seeds: Structures, objective: Objective, max_memory: float | None) -> int:
-    """How many seeds fit the memory: what a second copy of the largest adds to the graph of one attack step.
+    """How many seeds fit the memory that the graph of one attack step takes."""
 
-    The factor of two is for the backward pass, which holds about as much again.
-    """
-    if max_memory is None or seeds.n_structures == 1:
-        return seeds.n_structures
-    largest = int(seeds.counts.argmax())
-    one, two = (graph_bytes(committee, seeds.take([largest] * copies), objective) for copies in (1, 2))
-    return max(1, min(seeds.n_structures, int(max_memory // (2 * max(two - one, 1)))))
+    def held(some: Structures) -> int:
+        some = committee.prepare(some)
+        some = some.with_positions(some.positions.detach().requires_grad_())
+        return held_bytes(lambda: objective(committee.predict(some), some))
 
-
-def graph_bytes(committee: Committee, structures: Structures, objective: Objective) -> int:
-    """How many bytes the graph of an objective holds, weights included."""
-    held: dict[int, int] = {}
-
-    def weigh(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        held[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    structures = committee.prepare(structures)
-    with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-        structures = structures.with_positions(structures.positions.detach().requires_grad_())
-        graph = objective(committee.predict(structures), structures)
-        total = sum(held.values())
-    del graph
-    return total
+    return how_many_fit(seeds, held, max_memory)
 
 
 def _join(seeds: Structures, results: list[AttackResult]) -> AttackResult:

@@ -228,6 +228,8 @@ def label(
     typer.echo(
         f"{n_labelled} of {len(frames)} labelled ({report.n_computed} computed, {report.n_reused} reused): {output}"
     )
+    if not n_labelled:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -249,6 +251,51 @@ def evaluate(
 
     frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
     typer.echo(errors_table(evaluate(read_committee(committee), Dataset.from_atoms(frames), aligned=align)))
+
+
+@app.command()
+def md(
+    committee: CommitteeFolder,
+    start: Annotated[Path, typer.Argument(help="Where copies start, extended XYZ.")],
+    output: Annotated[Path, typer.Option(help="Extended XYZ for the trajectories.")],
+    temperature: Annotated[list[str], typer.Option(help="One or more, e.g. 300K,500K; may be repeated.")],
+    copies: Annotated[int, typer.Option(help="Copies of each structure at each temperature.")] = 1,
+    time: Annotated[str, typer.Option(help="How long.")] = "5 ps",
+    timestep: Annotated[str, typer.Option(help="How long a step is.")] = "0.5 fs",
+    ensemble: Annotated[str, typer.Option(help="nose_hoover, langevin or nve.")] = "nose_hoover",
+    friction: Annotated[str, typer.Option(help="Of langevin.")] = "10 1/ps",
+    time_constant: Annotated[str, typer.Option(help="Of nose_hoover.")] = "50 fs",
+    every: Annotated[int, typer.Option(help="After how many steps frames are written.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the velocities and the noise.")] = 0,
+    min_distance: Annotated[str, typer.Option(help="Atoms closer than this end the trajectory of a copy.")] = "0.5 Å",
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")] = "cpu",
+) -> None:
+    """Molecular dynamics under the mean forces of a committee, many copies and temperatures at once."""
+    from sparring.extxyz import read_structures
+    from sparring.stages import read_committee
+    from sparring.tables import dynamics_table
+    from sparring.trajectories import committee_on, md
+    from sparring.units import quantity
+
+    temperatures = [quantity(one, "temperature") for several in temperature for one in several.split(",")]
+    result = md(
+        committee_on(read_committee(committee), device),
+        read_structures(start, allow_dummy=True),
+        output,
+        temperatures=temperatures,
+        n_copies=copies,
+        duration=quantity(time, "time"),
+        timestep=quantity(timestep, "time"),
+        ensemble=ensemble,
+        friction=quantity(friction, "rate"),
+        time_constant=quantity(time_constant, "time"),
+        every=every,
+        seed=seed,
+        min_distance=quantity(min_distance, "length"),
+        progress=_watch()("md"),
+    )
+    typer.echo(dynamics_table(result, temperatures))
+    typer.echo(f"trajectories: {output}")
 
 
 @app.command()

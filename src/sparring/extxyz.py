@@ -273,10 +273,11 @@ def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
         ValueError: If a structure could not be read back, or something that it carries cannot be written.
     """
     path = Path(path)
-    write_text(path, "".join(_frame_text(atoms, _where(path, index)) for index, atoms in enumerate(structures)))
+    write_text(path, "".join(frame_text(atoms, _where(path, index)) for index, atoms in enumerate(structures)))
 
 
-def _frame_text(atoms: Atoms, where: str) -> str:
+def frame_text(atoms: Atoms, where: str) -> str:
+    """The lines of one frame; messages begin with `where`."""
     if not len(atoms):
         raise ValueError(f"{where}: a structure without atoms cannot be written; leave it out")
     _check_geometry(atoms, where, allow_dummy=True)

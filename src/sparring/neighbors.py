@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparring.structures import Edges, Structures
 
-__all__ = ["distances", "edge_vectors", "with_edges"]
+__all__ = ["distances", "edge_vectors", "shortest_distance", "with_edges"]
 
 
 def with_edges(structures: Structures, cutoff: float) -> Structures:
@@ -101,3 +101,12 @@ def edge_vectors(structures: Structures) -> Float[Tensor, "n_edges 3"]:
 def distances(structures: Structures) -> Float[Tensor, " n_edges"]:
     """Length of every edge, in Å."""
     return edge_vectors(structures).square().sum(-1).sqrt()
+
+
+def shortest_distance(structures: Structures) -> Float[Tensor, " n_structures"]:
+    """Length of the shortest edge of each structure, in Å, without its graph; infinite where there is no edge."""
+    with torch.no_grad():
+        distance = distances(structures)
+        assert structures.edges is not None  # distances() has just looked
+        owner = structures.structure_index.index_select(0, structures.edges.target)
+        return distance.new_full((structures.n_structures,), torch.inf).scatter_reduce(0, owner, distance, "amin")

@@ -88,6 +88,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             changes = difference(load(file), self.config)
             # More generations than before only go on with what is there.
             changes = [line for line in changes if not (_is_generations(line) and self.config.generations >= done)]
+            changes += self._changed_inputs()
             if changes:
                 raise RunFolderError(
                     f"{self.path} was started with another configuration:\n  "
@@ -97,6 +98,21 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         if not versions.exists():
             self._note_versions()
         write_text(file, dump(self.config))
+        if not done:
+            write_text(self.path / "inputs.json", json.dumps(self._inputs(), indent=1) + "\n")
+
+    def _inputs(self) -> dict[str, str]:
+        """SHA-256 of the files that the configuration names, by their path."""
+        file: Path | None = getattr(self.config.system, "file", None)
+        return {str(file): _sha256(file)} if file is not None and file.exists() else {}
+
+    def _changed_inputs(self) -> list[str]:
+        """What is no longer what the run was started with; a file that is gone is not needed any more."""
+        known, now = self.path / "inputs.json", self._inputs()
+        if not known.exists():
+            return []
+        before = _read_json(known, "delete it if the structures are those that the run was started with")
+        return [f"system.file: the structures in {name} are others" for name in now if now[name] != before.get(name)]
 
     def _note_versions(self) -> None:
         write_text(self.path / "versions.json", json.dumps(_versions(), indent=1) + "\n")

@@ -1,12 +1,13 @@
 """Numbers of a run as text for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sparring.dynamics import DynamicsResult, Status
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.errors import Errors
 
-__all__ = ["GenerationTable", "errors_table"]
+__all__ = ["GenerationTable", "dynamics_table", "errors_table"]
 
 
 class GenerationTable:
@@ -82,3 +83,29 @@ def errors_table(errors: Errors) -> str:
         f"{name:<12}{value:12.5f} {unit:<6}{value / KCAL_PER_MOL:12.4f} {other}" for name, value, unit, other in rows
     ]
     return "\n".join([f"{errors.n_structures} structures", *lines])
+
+
+def dynamics_table(result: DynamicsResult, temperatures: Sequence[float]) -> str:
+    """One row a temperature; copies of a temperature stand together, as many of each."""
+    legend = "T: mean temperature measured; uncertainty: root of the mean variance of forces; failure: the first"
+    widths = (9, 7, 9, 9, 18, 26)
+    heading = ("wanted", "copies", "finished", "T", "uncertainty", "failure")
+    lines = [legend, "".join(name.rjust(width) for name, width in zip(heading, widths, strict=True))]
+    size = len(result.status) // len(temperatures)
+    for number, temperature in enumerate(temperatures):
+        rows = slice(number * size, (number + 1) * size)
+        finished = int((result.status[rows] == Status.FINISHED).sum())
+        measured = float(result.temperature[:, rows].nanmean())
+        uncertainty = float(result.force_variance[:, rows].nanmean().sqrt())
+        cells = (f"{temperature:g} K", str(size), str(finished), f"{measured:.1f} K", f"{uncertainty:.4f} eV/Å")
+        row = (*cells, _first_failure(result, rows))
+        lines.append("".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    return "\n".join(lines)
+
+
+def _first_failure(result: DynamicsResult, rows: slice) -> str:
+    times = result.failure_time[rows]
+    if bool(times.isnan().all()):
+        return "none"
+    first = int(times.nan_to_num(float("inf")).argmin())
+    return f"{float(times[first]):g} fs ({result.reasons[int(result.status[rows][first])]})"

@@ -161,6 +161,9 @@ def fit(
 def _check(dataset: Dataset, splits: Splits, n_epochs: int, batch_size: int, learning_rate: float) -> None:
     if splits.n_structures != len(dataset):
         raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {len(dataset)}")
+    heaviest = int(dataset.structures.atomic_numbers.max())
+    if heaviest >= N_ELEMENTS:
+        raise ValueError(f"elements up to {N_ELEMENTS - 1} can be learnt, the data set has atomic number {heaviest}")
     if n_epochs < 1 or batch_size < 1 or learning_rate <= 0:
         got = f"{n_epochs}, {batch_size} and {learning_rate}"
         raise ValueError(f"need n_epochs >= 1, batch_size >= 1 and learning_rate > 0, got {got}")
@@ -251,9 +254,7 @@ class _Trainer:
             losses += loss.detach() * chosen.shape[1] / indices.shape[1]
         return state, losses
 
-    def losses(
-        self, weights: Tensor, batch: Batch, *, create_graph: bool
-    ) -> Float[Tensor, "n_members n_batch"]:
+    def losses(self, weights: Tensor, batch: Batch, *, create_graph: bool) -> Float[Tensor, "n_members n_batch"]:
         """Eq. 3 for every member and every structure of its own minibatch."""
         positions = batch.own["positions"]
         assert isinstance(positions, Tensor)

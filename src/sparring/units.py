@@ -1,6 +1,6 @@
 """The only conversion factors of the package, and the reader of quantities such as "20 kcal/mol".
 
-Inside, the units are always eV, Å, fs, K, eV/Å, rad and bytes. Factors follow the exact SI constants of 2019 and
+Inside, the units are always eV, Å, fs, K, eV/Å, 1/fs, rad and bytes. Factors follow the exact SI constants of 2019 and
 CODATA 2018 (doi:10.1103/RevModPhys.93.025010).
 """
 
@@ -21,6 +21,8 @@ HARTREE = 27.211386245988
 """One Hartree in eV."""
 BOHR = 0.529177210903
 """One Bohr radius in Å."""
+AMU = 1.66053906660e-27 * 1e10 / _ELEMENTARY_CHARGE  # 1 (Å/fs)² = 1e10 (m/s)²
+"""One atomic mass unit in eV fs²/Å²."""
 
 _ENERGY = {
     "eV": 1.0,
@@ -33,6 +35,7 @@ _ENERGY = {
     "mHa": 1e-3 * HARTREE,
     "Ry": HARTREE / 2,
 }
+_TIME = {"fs": 1.0, "ps": 1e3, "ns": 1e6}
 _LENGTH = {
     "Å": 1.0,
     "A": 1.0,
@@ -46,7 +49,8 @@ _LENGTH = {
 _UNITS: dict[str, dict[str, float]] = {
     "energy": _ENERGY,
     "temperature": {"K": 1.0},
-    "time": {"fs": 1.0, "ps": 1e3, "ns": 1e6},
+    "time": _TIME,
+    "rate": {f"{one}/{time}": 1 / fs for time, fs in _TIME.items() for one in ("1", "")},
     "length": _LENGTH,
     "force": {f"{energy}/{length}": _ENERGY[energy] / _LENGTH[length] for energy in _ENERGY for length in _LENGTH},
     "angle": {"rad": 1.0, "deg": math.pi / 180, "°": math.pi / 180},
@@ -67,8 +71,8 @@ def quantity(value: str | float | int, dimension: str | None = None) -> float:
 
     Args:
         value: A number with its unit, or a bare number.
-        dimension: What is wanted: energy (eV), temperature (K), time (fs), length (Å), force (eV/Å), angle (rad) or
-            memory (bytes). None takes any.
+        dimension: What is wanted: energy (eV), temperature (K), time (fs), rate (1/fs), length (Å), force (eV/Å),
+            angle (rad) or memory (bytes). None takes any.
 
     Raises:
         ValueError: If the number cannot be read or is not finite, the unit is unknown, or it measures something else.

@@ -1,0 +1,26 @@
+"""Molecular dynamics of many copies at once, for any committee."""
+
+from sparring.dynamics.criteria import CloserThan, EnergyBelow
+from sparring.dynamics.ensembles import NVE, Ensemble, Langevin, NoseHooverChain, Temperature
+from sparring.dynamics.records import DynamicsResult, State
+from sparring.dynamics.simulation import init, side_by_side, simulate, step
+from sparring.dynamics.system import Criterion, Observation, Status
+
+__all__ = [
+    "NVE",
+    "CloserThan",
+    "Criterion",
+    "DynamicsResult",
+    "EnergyBelow",
+    "Ensemble",
+    "Langevin",
+    "NoseHooverChain",
+    "Observation",
+    "State",
+    "Status",
+    "Temperature",
+    "init",
+    "side_by_side",
+    "simulate",
+    "step",
+]

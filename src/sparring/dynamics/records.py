@@ -1,0 +1,245 @@
+"""What is noted of many copies on their way, and what became of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from ase import Atoms
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sparring.dynamics.system import Bath, Observation, Phase, Status, System
+from sparring.structures import Structures
+from sparring.units import kT
+
+__all__ = ["DynamicsResult", "Log", "State", "Write", "join"]
+
+Write = Callable[[list[Atoms]], None]
+"""Takes the frames of one point in time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsResult:
+    """What became of every copy.
+
+    Traces have a row for every ``every`` steps, from the start on; behind the failure of a copy its values are NaN.
+
+    Attributes:
+        structures: Where each copy is at the end; where it last was well, if it failed.
+        velocities: Its velocities there, in Å/fs.
+        status: How each trajectory ended, a :class:`Status`: from 2 on, the criterion of that number (less 2) ended it.
+        failure_time: When, in fs; NaN for a copy that finished.
+        failed: Which copies failed.
+        offending: Where these were found to have failed; this need not be finite.
+        reasons: The words for each status.
+        time: Of the rows of traces, in fs.
+        energy: The committee's mean energy, in eV.
+        kinetic_energy: In eV.
+        temperature: The kinetic energy as a temperature, in K.
+        conserved: The energy of a copy and its thermostat together, in eV: up to the error of the time step, constant.
+        energy_variance: Disagreement of the committee about the energy, in eV².
+        force_variance: Disagreement about the forces, in (eV/Å)².
+        positions: The trajectories in Å, if they were to be kept.
+    """
+
+    structures: Structures
+    velocities: Float[Tensor, "n_atoms 3"]
+    status: Int[Tensor, " n_copies"]
+    failure_time: Float[Tensor, " n_copies"]
+    failed: Int[Tensor, " n_failed"]
+    offending: Structures
+    reasons: tuple[str, ...]
+    time: Float[Tensor, " n_rows"]
+    energy: Float[Tensor, "n_rows n_copies"]
+    kinetic_energy: Float[Tensor, "n_rows n_copies"]
+    temperature: Float[Tensor, "n_rows n_copies"]
+    conserved: Float[Tensor, "n_rows n_copies"]
+    energy_variance: Float[Tensor, "n_rows n_copies"]
+    force_variance: Float[Tensor, "n_rows n_copies"]
+    positions: Float[Tensor, "n_rows n_atoms 3"] | None
+
+
+_TRACES = ("energy", "kinetic_energy", "temperature", "conserved", "energy_variance", "force_variance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What the next step of many copies needs. A copy that has failed rests where it last was well.
+
+    Attributes:
+        system: What moves.
+        phase: Where it is.
+        step: How many steps have been taken.
+        status: Whether a copy has failed and why, a :class:`Status`.
+        failed_at: At which step; -1 if it has not.
+        offending: Where its atoms then were.
+    """
+
+    system: System
+    phase: Phase
+    step: int
+    status: Int[Tensor, " n_copies"]
+    failed_at: Int[Tensor, " n_copies"]
+    offending: Float[Tensor, "n_atoms 3"]
+
+    def take(self, chosen: Bool[Tensor, " n_copies"]) -> "State":
+        """The copies that are chosen."""
+        copies, atoms = torch.nonzero(chosen).flatten(), torch.nonzero(chosen[self.system.index]).flatten()
+        positions, velocities, seen, bath = self.phase
+        of_copies = {name: value[copies] for name, value in seen._asdict().items() if name != "forces"}
+        seen = Observation(forces=seen.forces[atoms], **of_copies)
+        return State(
+            system=self.system.take(copies, atoms),
+            phase=Phase(positions[atoms], velocities[atoms], seen, Bath(*(value[copies] for value in bath))),
+            step=self.step,
+            status=self.status[copies],
+            failed_at=self.failed_at[copies],
+            offending=self.offending[atoms],
+        )
+
+
+class Log:
+    """Notes the copies of one batch, row by row, and sees those off that have failed.
+
+    Args:
+        start: Where they start.
+        numbers: By which frames know them.
+        timestep: In fs.
+        reasons: The words for each status.
+        keep_frames: Whether to keep positions.
+        write: Takes frames.
+    """
+
+    def __init__(
+        self,
+        start: Structures,
+        numbers: Sequence[int],
+        *,
+        timestep: float,
+        reasons: tuple[str, ...],
+        keep_frames: bool,
+        write: Write | None,
+    ) -> None:
+        self.start, self.numbers, self.timestep, self.reasons = start, numbers, timestep, reasons
+        self.write = write
+        index = start.structure_index
+        self.status = index.new_zeros(start.n_structures)
+        self.failed_at = self.status - 1
+        self.last = self.velocities = self.offending = start.positions.double()
+        self.times: list[float] = []
+        self.rows: dict[str, list[Tensor]] = {name: [] for name in _TRACES}
+        self.frames: list[Tensor] | None = [] if keep_frames else None
+
+    def note(self, state: State) -> State:
+        """Add a row; gives the copies that go on."""
+        self.times.append(state.step * self.timestep)
+        going = state.status == Status.FINISHED
+        empty = self.start.positions.new_full((self.start.n_structures,), torch.nan, dtype=torch.float64)
+        for name, values in _thermodynamics(state).items():
+            noted = torch.where(going, values, torch.nan)
+            self.rows[name].append(empty.index_copy(0, state.system.copy, noted))
+        if self.frames is not None:
+            here = torch.where(going[state.system.index].unsqueeze(-1), state.phase.positions, torch.nan)
+            self.frames.append(torch.full_like(self.last, torch.nan).index_copy(0, state.system.atom, here))
+        left = self._see_off(state)
+        if self.write and left.system.n_copies:
+            self.write(self._frames(left, left.phase.positions, {"step": [state.step] * left.system.n_copies}))
+        return left
+
+    def close(self, state: State) -> DynamicsResult:
+        """What became of all copies."""
+        self._settle(self._see_off(state))
+        failed = torch.nonzero(self.status != Status.FINISHED).flatten()
+        ended = replace(self.start, positions=self.offending, edges=None).take(failed)
+        return DynamicsResult(
+            structures=replace(self.start, positions=self.last, edges=None),
+            velocities=self.velocities,
+            status=self.status,
+            failure_time=torch.where(self.failed_at < 0, torch.nan, self.timestep * self.failed_at.double()),
+            failed=failed,
+            offending=ended,
+            reasons=self.reasons,
+            time=torch.tensor(self.times, dtype=torch.float64, device=self.status.device),
+            positions=None if self.frames is None else torch.stack(self.frames),
+            **{name: torch.stack(rows) for name, rows in self.rows.items()},
+        )
+
+    def _see_off(self, state: State) -> State:
+        """Settle the copies that have failed, and go on without them."""
+        failed = state.status != Status.FINISHED
+        if not bool(failed.any()):
+            return state
+        gone = state.take(failed)
+        self._settle(gone)
+        if self.write:
+            steps = gone.failed_at.tolist()
+            # A copy that fails at the start never was well.
+            well = [at > 0 for at in steps]
+            last = self._frames(gone, gone.phase.positions, {"step": [at - 1 for at in steps]})
+            why = [self.reasons[status] for status in gone.status.tolist()]
+            offending = self._frames(gone, gone.offending, {"step": steps, "failed": why}, seen=False)
+            frames = [one for one, fine in zip(last, well, strict=True) if fine] + offending
+            self.write([one for one in frames if bool(torch.isfinite(torch.as_tensor(one.positions)).all())])
+        return state.take(~failed)
+
+    def _settle(self, state: State) -> None:
+        copy, atom = state.system.copy, state.system.atom
+        self.status = self.status.index_copy(0, copy, state.status)
+        self.failed_at = self.failed_at.index_copy(0, copy, state.failed_at)
+        self.last = self.last.index_copy(0, atom, state.phase.positions)
+        self.velocities = self.velocities.index_copy(0, atom, state.phase.velocities)
+        self.offending = self.offending.index_copy(0, atom, state.offending)
+
+    def _frames(
+        self, state: State, positions: Tensor, info: dict[str, list[int] | list[str]], *, seen: bool = True
+    ) -> list[Atoms]:
+        """The copies as ASE has them, each with its own part of the info."""
+        frames = replace(state.system.structures, positions=positions, edges=None).to_atoms()
+        columns: dict[str, Sequence[object]] = {
+            "copy": [self.numbers[copy] for copy in state.system.copy.tolist()],
+            **info,
+            "time": [int(step) * self.timestep for step in info["step"]],
+            "temperature": state.system.temperature.tolist(),
+        }
+        if seen:
+            energy, _, energy_variance, force_variance, _ = state.phase.seen
+            columns["committee_energy"] = energy.tolist()
+            columns["energy_variance"] = energy_variance.tolist()
+            columns["force_variance"] = force_variance.tolist()
+        for index, atoms in enumerate(frames):
+            atoms.info.update({name: column[index] for name, column in columns.items()})
+        return frames
+
+
+def _thermodynamics(state: State) -> dict[str, Tensor]:
+    system, phase = state.system, state.phase
+    kinetic = system.kinetic_energy(phase.velocities)
+    return {
+        "energy": phase.seen.energy,
+        "kinetic_energy": kinetic,
+        "temperature": 2 * kinetic / (system.degrees * kT(1.0)),
+        "conserved": phase.seen.energy + kinetic + phase.bath.energy,
+        "energy_variance": phase.seen.energy_variance,
+        "force_variance": phase.seen.force_variance,
+    }
+
+
+def join(start: Structures, parts: Sequence[DynamicsResult]) -> DynamicsResult:
+    """The parts of one simulation, put together again."""
+    first = parts[0]
+    status = torch.cat([part.status for part in parts])
+    failed = torch.nonzero(status != Status.FINISHED).flatten()
+    frames = [part.positions for part in parts if part.positions is not None]
+    traces: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts], dim=1) for name in _TRACES}
+    return replace(
+        first,
+        structures=replace(start, positions=torch.cat([part.structures.positions for part in parts]), edges=None),
+        velocities=torch.cat([part.velocities for part in parts]),
+        status=status,
+        failure_time=torch.cat([part.failure_time for part in parts]),
+        failed=failed,
+        offending=replace(start.take(failed), positions=torch.cat([part.offending.positions for part in parts])),
+        positions=torch.cat(frames, dim=1) if frames else None,
+        **traces,
+    )

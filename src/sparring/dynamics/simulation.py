@@ -1,0 +1,200 @@
+"""Many copies through time, in one batch or in as many as the memory asks for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparring.chunks import held_bytes, how_many_fit
+from sparring.committee import Committee
+from sparring.dynamics.ensembles import VELOCITIES, Ensemble, Temperature, per_copy
+from sparring.dynamics.records import DynamicsResult, Log, State, Write, join
+from sparring.dynamics.system import Criterion, Phase, Status, System, observe, pick
+from sparring.randomness import derive
+from sparring.structures import Structures
+
+__all__ = ["init", "side_by_side", "simulate", "step"]
+
+
+def init(
+    committee: Committee,
+    start: Structures,
+    *,
+    ensemble: Ensemble,
+    seed: int,
+    temperature: Temperature | None = None,
+    criteria: Sequence[Criterion] = (),
+    velocities: Float[Tensor, "n_atoms 3"] | None = None,
+    fixed_centre: bool = True,
+    numbers: Sequence[int] | None = None,
+) -> State:
+    """All copies before the first step; for the arguments see :func:`simulate`.
+
+    The temperature, if it is given, takes the place of the ensemble's.
+    """
+    n_copies = start.n_structures
+    numbers = range(n_copies) if numbers is None else numbers
+    if len(numbers) != n_copies:
+        raise ValueError(f"need a number for each of {n_copies} copies, got {len(numbers)}")
+    if fixed_centre and bool((start.counts == 1).any()):
+        raise ValueError("nothing of a single atom moves if its centre of mass rests; pass fixed_centre=False")
+    system = System.of(
+        replace(start, edges=None).to(dtype=committee.dtype, device=committee.device),
+        temperature=per_copy(ensemble.temperature if temperature is None else temperature, n_copies),
+        key=torch.tensor([derive(seed, "dynamics", number) for number in numbers]),
+        fixed_centre=fixed_centre,
+        reach=max([committee.cutoff or 0.0, *(getattr(criterion, "reach", 0.0) for criterion in criteria)]),
+    )
+    positions = start.positions.to(dtype=torch.float64, device=committee.device)
+    if velocities is None:
+        velocities = system.thermal(stream=VELOCITIES, step=0)
+    elif velocities.shape != positions.shape:
+        raise ValueError(f"need velocities of shape {tuple(positions.shape)}, got {tuple(velocities.shape)}")
+    seen = observe(committee, system, criteria, positions)
+    return State(
+        system=system,
+        phase=Phase(positions, velocities.to(positions), seen, ensemble.bath(system)),
+        step=0,
+        status=seen.status,
+        failed_at=torch.where(seen.status == Status.FINISHED, -1, 0),
+        offending=positions,
+    )
+
+
+def step(
+    committee: Committee, state: State, *, ensemble: Ensemble, timestep: float, criteria: Sequence[Criterion] = ()
+) -> State:
+    """All copies one time step later.
+
+    No host synchronisation but for the neighbours of periodic structures, which are looked for on the host.
+    """
+    system, old = state.system, state.phase
+    look = partial(observe, committee, system, criteria)
+    new = ensemble.step(old, system, look, timestep=timestep, step=state.step)
+    going = state.status == Status.FINISHED
+    status = torch.where(system.finite(new.velocities), new.seen.status, int(Status.NOT_FINITE))
+    fails = going & (status != Status.FINISHED)
+    return State(
+        system=system,
+        phase=pick(going & ~fails, system, new, old),
+        step=state.step + 1,
+        status=torch.where(fails, status, state.status),
+        failed_at=torch.where(fails, state.step + 1, state.failed_at),
+        offending=torch.where(fails[system.index].unsqueeze(-1), new.positions, state.offending),
+    )
+
+
+def simulate(
+    committee: Committee,
+    start: Structures,
+    *,
+    ensemble: Ensemble,
+    timestep: float,
+    n_steps: int,
+    seed: int,
+    every: int = 1,
+    criteria: Sequence[Criterion] = (),
+    velocities: Float[Tensor, "n_atoms 3"] | None = None,
+    fixed_centre: bool = True,
+    numbers: Sequence[int] | None = None,
+    max_memory: float | None = 4e9,
+    keep_frames: bool = False,
+    write: Write | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DynamicsResult:
+    """Molecular dynamics of all structures at once, under the mean forces of a committee.
+
+    Copies do not notice one another: how they are divided to fit the memory, and which of them fail, changes nothing
+    for the others. Positions and velocities are in double precision whatever the committee's is.
+
+    Args:
+        committee: Whose mean forces act.
+        start: Where copies start; see :func:`side_by_side` for many copies of a structure.
+        ensemble: What is held constant: :class:`sparring.NVE`, :class:`sparring.Langevin` or
+            :class:`sparring.NoseHooverChain`.
+        timestep: In fs.
+        n_steps: How many steps to take.
+        seed: Of the velocities and the noise.
+        every: After how many steps a row is noted, frames are written and copies that have failed leave.
+        criteria: What ends a trajectory, besides numbers that are not finite.
+        velocities: To begin with, in Å/fs, taken as they are; by default drawn at the temperatures of the ensemble.
+        fixed_centre: Whether the centre of mass of each copy rests to begin with, and the thermostat lets it. Then a
+            copy of n atoms has 3n - 3 degrees of freedom, else 3n. In an external potential, let it move.
+        numbers: By which random numbers and frames know the copies, so that a copy can be repeated apart from the
+            others; by default its place.
+        max_memory: Bytes to take at a time; copies beyond are simulated later. None for no limit.
+        keep_frames: Whether to keep whole trajectories in memory.
+        write: Takes the frames of all copies at one point in time, and what a failed copy last was and became. If not
+            all copies fit the memory, each part's frames come from the start to the end, then the next part's.
+        progress: Called with the number of steps done and to do.
+
+    Raises:
+        ValueError: If the arguments make no sense.
+    """
+    if not timestep > 0 or n_steps < 0 or every < 1:
+        raise ValueError(f"need timestep > 0, n_steps >= 0 and every >= 1, got {timestep} fs, {n_steps} and {every}")
+    n_copies = start.n_structures
+    # What holds for every part is checked before the first one starts.
+    temperature = per_copy(ensemble.temperature, n_copies)
+    numbers = range(n_copies) if numbers is None else numbers
+    if len(numbers) != n_copies:
+        raise ValueError(f"need a number for each of {n_copies} copies, got {len(numbers)}")
+    if velocities is not None and velocities.shape != start.positions.shape:
+        raise ValueError(f"need velocities of shape {tuple(start.positions.shape)}, got {tuple(velocities.shape)}")
+    start = replace(start.to(device=committee.device), edges=None)
+    reasons = ("finished", "not finite", *(getattr(one, "__name__", repr(one)) for one in criteria))
+    size = how_many_fit(start, lambda some: _held(committee, some), max_memory)
+    parts: list[DynamicsResult] = []
+    total = -(-n_copies // size) * n_steps
+    for first in range(0, n_copies, size):
+        part = slice(first, min(first + size, n_copies))
+        atoms = (start.structure_index >= part.start) & (start.structure_index < part.stop)
+        here = start.take(range(part.start, part.stop))
+        state = init(
+            committee,
+            here,
+            ensemble=ensemble,
+            seed=seed,
+            temperature=temperature[part],
+            criteria=criteria,
+            velocities=None if velocities is None else velocities.to(atoms.device)[atoms],
+            fixed_centre=fixed_centre,
+            numbers=numbers[part],
+        )
+        log = Log(here, numbers[part], timestep=timestep, reasons=reasons, keep_frames=keep_frames, write=write)
+        state = log.note(state)
+        done = len(parts) * n_steps
+        for count in range(1, n_steps + 1):
+            if state.system.n_copies:
+                state = step(committee, state, ensemble=ensemble, timestep=timestep, criteria=criteria)
+            if count % every == 0:
+                state = log.note(replace(state, step=count))
+            if progress:
+                progress(done + count, total)
+        parts.append(log.close(state))
+    return join(start, parts)
+
+
+def side_by_side(
+    structures: Structures, temperatures: Sequence[float], n_copies: int
+) -> tuple[Structures, Float[Tensor, " n_all"]]:
+    """Copies of every structure at every temperature: a batch to start from, and the temperature of each in K.
+
+    The copies of a structure stand together, the structures of a temperature likewise.
+
+    Raises:
+        ValueError: If there is to be less than one copy, or no temperature.
+    """
+    if n_copies < 1 or not temperatures:
+        raise ValueError(f"need at least one copy and one temperature, got {n_copies} and {list(temperatures)}")
+    indices = torch.arange(structures.n_structures).repeat_interleave(n_copies)
+    start = structures.take(indices.repeat(len(temperatures)))
+    return start, torch.as_tensor(list(temperatures), dtype=torch.float64).repeat_interleave(len(indices))
+
+
+def _held(committee: Committee, structures: Structures) -> int:
+    some = committee.prepare(structures)
+    return held_bytes(lambda: committee.predict(some, differentiable=False))
