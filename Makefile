@@ -16,7 +16,7 @@ help:
 	@echo "make demo    ammonia from nothing: DFT, rounds of attacks, a report at $(RUN)/report.html"
 	@echo "make test    formatting, types and tests"
 	@echo "make env     the development environment in $(VENV)"
-	@echo "make bench   how long one step of an attack takes"
+	@echo "make bench   what everything costs, beside a plain loop and beside matrix products alone: docs/performance"
 	@echo "make clean   removes $(VENV) and caches; leaves runs/ and labels/ alone"
 
 demo: $(VENV)/.demo
@@ -32,7 +32,9 @@ test: $(VENV)/.dev
 env: $(VENV)/.dev
 
 bench: $(VENV)/.demo
-	$(BIN)/python benchmarks/attack.py
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/plots.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"sparring needs Python 3.11 or newer, got {sys.version.split()[0]} from $(PYTHON); set PYTHON=...")'
