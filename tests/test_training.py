@@ -395,3 +395,13 @@ def test_elements_beyond_the_table_are_refused_by_name(tiny, network):
     heavy = dataclasses.replace(tiny, structures=dataclasses.replace(tiny.structures, atomic_numbers=numbers))
     with pytest.raises(ValueError, match=r"up to 99 can be learnt, the data set has atomic number 103"):
         fit(network, heavy, seed=0, n_epochs=1)
+
+
+@pytest.mark.parametrize("kind", ["one molecule", "crystals and molecules"])
+def test_how_many_members_learn_at_once_changes_nothing(datasets, network, kind, monkeypatch):
+    curves = []
+    for near in (1, 2**40):
+        monkeypatch.setattr(training, "NEAR_BYTES", near)
+        _, report = fit(network, datasets[kind], seed=0, n_members=3, n_epochs=2, batch_size=4, dtype=torch.float64)
+        curves.append(np.concatenate([report.train_loss, report.validation_loss]))
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-9)

@@ -134,15 +134,15 @@ class Committee:
             if not positions.requires_grad:
                 positions = positions.detach().requires_grad_()
             own = positions.expand(self.n_members, -1, -1)
-            energy = self._energies(structures, own)
+            energy = self._energies(structures, own, differentiable)
             (gradient,) = torch.autograd.grad(energy.sum(), own, create_graph=differentiable)
         prediction = Prediction(energy, -gradient)
         return prediction if differentiable else prediction.detach()
 
-    def _all_at_once(self, structures: Structures, own: Tensor) -> Tensor:
+    def _all_at_once(self, structures: Structures, own: Tensor, twice: bool) -> Tensor:
         return stacked_energies(self.members[0], self._weights, structures, {"positions": own})  # type: ignore[arg-type]
 
-    def _one_after_another(self, structures: Structures, own: Tensor) -> Tensor:
+    def _one_after_another(self, structures: Structures, own: Tensor, twice: bool) -> Tensor:
         seen = zip(self.members, own.unbind(), strict=True)
         return torch.stack([member(replace(structures, positions=positions)) for member, positions in seen])
 

@@ -36,6 +36,10 @@ BLOWN_UP = 1e4
 """A validation loss this many times the first counts as divergence."""
 
 
+NEAR_BYTES = 32 * 2**20
+"""What the filters of a minibatch may take in one interaction if all members are to learn in one pass."""
+
+
 class TrainingError(RuntimeError):
     """Too few members are left of a committee."""
 
@@ -247,12 +251,44 @@ class _Trainer:
         indices = torch.stack([torch.tensor(ids)[o] for ids, o in zip(self.splits.train, orders, strict=True)])
         losses = torch.zeros_like(state.learning_rate)
         for chosen in indices.to(self.shelf.energy.device).split(self.batch_size, dim=1):
-            weights = state.weights.detach().requires_grad_()
-            loss = self.losses(weights, self.shelf.gather(chosen), create_graph=True).mean(1)
-            (gradient,) = torch.autograd.grad(loss.sum(), weights)
+            loss, gradient = self.gradient(state.weights, chosen)
             state = _adam(state, gradient)
-            losses += loss.detach() * chosen.shape[1] / indices.shape[1]
+            losses += loss * chosen.shape[1] / indices.shape[1]
         return state, losses
+
+    def gradient(
+        self, weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]
+    ) -> tuple[Float[Tensor, " n_members"], Tensor]:
+        """The loss of every member on its own minibatch, and its gradient in the weights."""
+        losses, gradients = [], []
+        for members, some in self.parts(chosen.shape[1]):
+            part = weights.detach()[members].requires_grad_()
+            loss = some.losses(part, self.shelf.gather(chosen[members]), create_graph=True).mean(1)
+            gradients.append(torch.autograd.grad(loss.sum(), part)[0])
+            losses.append(loss.detach())
+        return torch.cat(losses), torch.cat(gradients)
+
+    def parts(self, n_batch: int) -> list[tuple[slice, "_Trainer"]]:
+        """The members in as many parts as learn one after another, each with a trainer of its own."""
+        n_members, step = self.splits.n_members, self.members_at_once(n_batch)
+        if step not in self._parts:
+            slices = [slice(first, min(first + step, n_members)) for first in range(0, n_members, step)]
+            one = len(slices) == 1
+            self._parts[step] = [(s, self if one else replace(self, references=self.references[s])) for s in slices]
+        return self._parts[step]
+
+    @cached_property
+    def _parts(self) -> dict[int, list[tuple[slice, "_Trainer"]]]:
+        return {}
+
+    def members_at_once(self, n_batch: int) -> int:
+        """All members, as long as what they make of a minibatch is not too much to stay near the processor."""
+        edges = self.shelf.structures.edges
+        width = getattr(self.architecture, "n_filters", 0)
+        if edges is None or not width or self.shelf.energy.device.type != "cpu":
+            return self.splits.n_members
+        edges_a_batch = n_batch * len(edges.target) / len(self.shelf.energy)
+        return max(1, min(self.splits.n_members, int(NEAR_BYTES // (edges_a_batch * width * 4 + 1))))
 
     def losses(self, weights: Tensor, batch: Batch, *, create_graph: bool) -> Float[Tensor, "n_members n_batch"]:
         """Eq. 3 for every member and every structure of its own minibatch."""

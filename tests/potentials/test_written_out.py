@@ -4,7 +4,8 @@ from ase import Atoms
 
 from sparring.committee import Committee
 from sparring.neighbors import distances, with_edges
-from sparring.potentials.slots import Slots
+from sparring.potentials import tiled
+from sparring.potentials.filters import narrow_features
 from sparring.structures import Structures
 
 
@@ -61,35 +62,58 @@ def test_what_is_written_out_is_what_automatic_differentiation_finds(networks, b
 def test_the_slope_is_the_finite_difference_of_the_energy_and_the_bend_that_of_the_slope(networks, batches):
     committee = Committee(networks())
     structures = committee.prepare(Structures.from_atoms(batches["different"]))
-    network, slots = committee.members[0].written_out(committee._weights), Slots.of(structures)
+    by_hand = committee.members[0].written_out(committee._weights)
+    network, (block,) = by_hand.of_members(0, 3), by_hand.layout(structures).blocks
     distance = distances(structures).expand(3, -1)
     direction = torch.randn(distance.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    reverse = {(int(s), int(t)): e for e, (s, t) in enumerate(zip(*structures.edges[:2], strict=True))}
-    partner = torch.tensor([reverse[t, s] for s, t in reverse])
-    direction = (direction + direction[partner]).expand(3, -1)
+    place = {(int(s), int(t)): e for e, (s, t) in enumerate(zip(*structures.edges[:2], strict=True))}
+    reverse = torch.tensor([place[t, s] for s, t in place])
+    direction = (direction + direction[reverse]).expand(3, -1)
 
     def at(step):
-        energy, narrow, forward = network.forward(distance + step * direction, structures, slots)
-        slope, back = network.slope(narrow, forward, slots)
-        return energy, slope, network.bend(narrow, forward, back, slots, direction)
+        moved = distance + step * direction
+        energy, *tape = network.forward(moved, block.atomic_numbers, block.owner, structures.n_structures, block.slots)
+        slope, back = network.slope(*tape, block.slots)
+        return energy, slope, network.bend(*tape, back, block.slots, direction)
 
     (energy, slope, bend), (below, slope_below, _), (above, slope_above, _) = at(0.0), at(-1e-4), at(1e-4)
-    along = torch.zeros_like(energy).index_add(
-        1, structures.structure_index[structures.edges.target], slope * direction
-    )
+    along = torch.zeros_like(energy).index_add(1, block.edge_owner, slope * direction)
     torch.testing.assert_close((above - below) / 2e-4, along, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close((slope_above - slope_below) / 2e-4, bend, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals"])
+@pytest.mark.parametrize("tile_bytes", [1, 3000, 10_000])
+def test_how_a_batch_is_cut_into_tiles_changes_nothing(networks, batches, kind, tile_bytes, monkeypatch):
+    structures = Structures.from_atoms(batches[kind])
+    whole = derivatives(Committee(networks()), structures)
+    monkeypatch.setitem(tiled.TILE_BYTES, "cpu", tile_bytes)
+    committee = Committee(networks())
+    for one, other in zip(derivatives(committee, structures), whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    layout = committee._energies.layout(committee.prepare(structures))
+    if tile_bytes == 1 and kind != "lonely":
+        assert (layout.n_members, len(layout.blocks)) == (1, structures.n_structures)
+
+
+def test_what_is_not_to_be_differentiated_again_keeps_nothing_and_refuses(networks, ammonia):
+    committee = Committee(networks())
+    structures = committee.prepare(Structures.from_atoms([ammonia]))
+    own = structures.positions.expand(3, -1, -1).clone().requires_grad_()
+    energy = committee._energies(structures, own, False)
+    (gradient,) = torch.autograd.grad(energy.sum(), own, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivatives were not asked for"):
+        torch.autograd.grad(gradient.square().sum(), own)
+
+
 def test_distances_far_from_every_gaussian_give_no_numbers_that_processors_are_slow_with(networks):
-    committee = Committee([member.float() for member in networks(n_gaussians=32)])
-    structures = committee.prepare(Structures.from_atoms([Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.7]])]))
-    _, narrow, _ = (
-        committee.members[0]
-        .written_out(committee._weights)
-        .forward(distances(structures).expand(3, -1), structures, Slots.of(structures))
-    )
-    assert (narrow.gaussian >= torch.finfo(torch.float32).tiny).all()
+    smallest = 1e10 * torch.finfo(torch.float32).tiny  # so that weights make no such numbers of them either
+    network = networks(n_gaussians=32)[0].float()
+    assert (network.interactions[0].seen[0](torch.tensor([0.7, 4.9])) >= smallest).all()
+    committee = Committee([network])
+    radial = committee.members[0].written_out(committee._weights).of_members(0, 1).radial
+    narrow = narrow_features(torch.tensor([[0.7, 4.9]]), radial, cutoff=5.0, envelope=True, filled=None)
+    assert (narrow.gaussian >= smallest).all()
 
 
 def test_edges_of_molecules_are_laid_out_once_and_those_of_other_structures_anew(networks, ammonia, water):

@@ -12,8 +12,10 @@ from sparring.structures import Structures
 __all__ = ["Architecture", "Potential"]
 
 
-Together = Callable[[Structures, Tensor], Tensor]
-"""Energies (n_members, n_structures) of structures whose positions (n_members, n_atoms, 3) are each member's own."""
+Together = Callable[[Structures, Tensor, bool], Tensor]
+"""Energies (n_members, n_structures) of structures whose positions (n_members, n_atoms, 3) are each member's own.
+
+The last argument is whether they are to be differentiated twice."""
 
 
 @runtime_checkable

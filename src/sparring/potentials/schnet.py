@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,9 @@ from torch.nn import functional
 
 from sparring.neighbors import distances
 from sparring.potentials.base import Architecture
-from sparring.potentials.written_out import LOWEST_EXPONENT, WrittenOut
+from sparring.potentials.filters import LOWEST_EXPONENT
+from sparring.potentials.tiled import Tiled
+from sparring.potentials.written_out import WrittenOut
 from sparring.structures import Edges, Structures
 from sparring.units import KCAL_PER_MOL
 
@@ -125,7 +128,7 @@ class SchNet(Architecture):
             "envelope": envelope,
             "reference_energies": reference_energies,
         }
-        self.cutoff = cutoff
+        self.cutoff, self.n_filters = cutoff, n_filters
         self.envelope = envelope
         self.reference_energies = reference_energies
         self.embedding = nn.Embedding(N_ELEMENTS, n_features)
@@ -146,15 +149,16 @@ class SchNet(Architecture):
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
 
-    def written_out(self, weights: Mapping[str, Tensor]) -> WrittenOut:
+    def written_out(self, weights: Mapping[str, Tensor]) -> Tiled:
         """The same network for all members at once, its derivatives computed by hand."""
-        return WrittenOut(
-            weights,
+        network = partial(
+            WrittenOut,
             n_interactions=len(self.interactions),
             cutoff=self.cutoff,
             envelope=self.envelope,
             reference_energies=self.reference_energies,
         )
+        return Tiled(weights, network, n_filters=self.n_filters)
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Take the energies that atoms have by themselves, in eV, by atomic number."""
