@@ -1,6 +1,7 @@
 """Molecules, crystals and small networks that tests share."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparring import cli, running
 from sparring.committee import Committee, cast
@@ -236,3 +238,34 @@ def sparring(capsys, monkeypatch):
         return Answer(end.value.code or 0, *capsys.readouterr())
 
     return call
+
+
+ASKS_THE_DEVICE = ("_local_scalar_dense", "nonzero", "repeat_interleave", "masked_select", "_unique2", "is_nonzero")
+
+
+class NeverAsks(TorchDispatchMode):
+    """Refuses operations whose result, or the shape of it, the host would have to wait for."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        name = function.name().partition("::")[2].partition(".")[0]
+        by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in arguments[1])
+        assert name not in ASKS_THE_DEVICE, f"{name} makes the host wait"
+        assert not by_mask, "indexing by a mask makes the host wait"
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.fixture
+def never_asks(monkeypatch):
+    """A context in which code that would make a graphics card wait for the host fails."""
+
+    def refused(self, *arguments, **keywords):
+        raise AssertionError("a copy to the host")
+
+    @contextmanager
+    def watch():
+        with monkeypatch.context() as patch, NeverAsks():
+            for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__"):
+                patch.setattr(torch.Tensor, name, refused)
+            yield
+
+    return watch

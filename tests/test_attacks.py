@@ -5,7 +5,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from sparring.attacks import AttackResult, Status, attack, chunk_size
+from sparring.attacks import AttackResult, Status, _Climb, attack, chunk_size, with_reach
 from sparring.committee import Committee
 from sparring.dataset import ENERGY, FORCES, Dataset
 from sparring.objectives import boltzmann, boltzmann_weighted, energy_variance, force_variance, log, mean_energy
@@ -360,3 +360,15 @@ def test_seeds_of_which_none_can_be_scored_are_an_error(particles, particle, com
 def test_arguments_that_make_no_sense_are_an_error(committee, ammonias, arguments):
     with pytest.raises(ValueError, match="need n_steps >= 0 and learning_rate > 0, got"):
         attack(committee(), ammonias, force_variance, seed=0, **arguments)
+
+
+def test_a_step_asks_nothing_of_the_device(committee, ammonia, water, never_asks):
+    members, objective = committee(dtype=torch.float32), log(force_variance)
+    seeds = with_reach(members, Structures.from_atoms([ammonia, water, ammonia]), 0.5)
+    climb = _Climb(members, seeds, objective, Cartesian())
+    state = climb.start(Cartesian().initial(seeds, torch.Generator().manual_seed(0)))
+    state, *_ = climb.step(state, 0, 0.01, 0.5)
+    with never_asks():
+        for number in (1, 2):
+            state, *_ = climb.step(state, number, 0.01, 0.5)
+    assert (state.best_step == 2).all()
