@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 .PHONY: help demo test env bench clean
 
 help:
-	@echo "make demo    ammonia from nothing: DFT, rounds of attacks, a report at $(RUN)/report.html"
+	@echo "make demo    ammonia from nothing: DFT, a round of attacks, a report at $(RUN)/report.html"
 	@echo "make test    formatting, types and tests"
 	@echo "make env     the development environment in $(VENV)"
 	@echo "make bench   what everything costs, beside a plain loop and beside matrix products alone: docs/performance"

@@ -94,11 +94,12 @@ def test_wells_follow_the_paper(name, axes):
     assert baseline.selection[-1].arguments() == {"n": 20, "order": "random"}
 
 
-def test_the_demo_is_ammonia_with_smaller_networks_and_a_shared_label_store():
+def test_the_demo_is_ammonia_with_smaller_networks_one_round_of_attacks_and_a_shared_label_store():
     paper, demo = load(EXAMPLES / "ammonia.yaml"), load(EXAMPLES / "ammonia.yaml", "demo")
     assert demo.labels.store == Path("labels")
     changed = {line.partition(":")[0].partition(".")[0] for line in difference(paper, demo)}
-    assert changed <= {"committee", "training"}
+    assert changed <= {"committee", "training", "generations"}
+    assert demo.generations == 2
 
 
 def test_a_system_is_all_that_must_be_said(loaded):
