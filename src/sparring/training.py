@@ -36,7 +36,7 @@ BLOWN_UP = 1e4
 """A validation loss this many times the first counts as divergence."""
 
 
-NEAR_BYTES = 32 * 2**20
+NEAR_BYTES = 8 * 2**20
 """What the filters of a minibatch may take in one interaction if all members are to learn in one pass."""
 
 
