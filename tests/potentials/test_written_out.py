@@ -122,6 +122,9 @@ def test_edges_of_molecules_are_laid_out_once_and_those_of_other_structures_anew
         one = Structures.from_atoms([atoms])
         alone = Committee(networks()).predict(one).energy
         torch.testing.assert_close(committee.predict(one).energy, alone, rtol=0, atol=0)
+    prepared = committee.prepare(one)
+    moved = prepared.with_positions(prepared.positions + 0.1)
+    assert committee._energies.layout(moved) is committee._energies.layout(prepared)
 
 
 def test_a_third_derivative_is_refused_rather_than_wrong(networks, ammonia):
