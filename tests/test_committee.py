@@ -181,3 +181,10 @@ def test_a_committee_that_cannot_be_rebuilt_cannot_be_saved(schnet, mlp):
         Committee([lambda structures: structures.cells.sum((1, 2))]).state()
     with pytest.raises(ValueError, match="can be saved"):
         Committee([schnet(), mlp()]).state()
+
+
+def test_weights_that_meant_other_energies_are_refused(schnet):
+    weights, about = Committee([schnet(0), schnet(1)]).state()
+    before = {name: value for name, value in about.items() if name != "revision"}
+    with pytest.raises(ValueError, match="another revision of 'schnet' than 2; train it again"):
+        Committee.from_state(weights, before)

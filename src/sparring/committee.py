@@ -163,6 +163,7 @@ class Committee:
         weights = {name: weight.contiguous().cpu() for name, weight in stack(self.members).items()}  # type: ignore[arg-type]
         about = {
             "architecture": first.kind,
+            "revision": first.revision,
             "hyperparameters": dict(first.hyperparameters),
             "n_members": self.n_members,
             "units": {"energy": "eV", "length": "Å"},
@@ -180,6 +181,9 @@ class Committee:
         kind = str(about["architecture"])
         if kind not in ARCHITECTURES:
             raise ValueError(f"unknown architecture {kind!r}; this version knows {sorted(ARCHITECTURES)}")
+        revision = ARCHITECTURES[kind].revision
+        if about.get("revision", 1) != revision:
+            raise ValueError(f"the committee is of another revision of {kind!r} than {revision}; train it again")
         if digest(weights) != about["weights_sha256"]:
             raise ValueError("the committee's weights are damaged: their SHA-256 is not the one saved with them")
         hyperparameters: Mapping[str, object] = about["hyperparameters"]  # type: ignore[assignment]

@@ -34,11 +34,13 @@ class Architecture(nn.Module):
 
     Attributes:
         kind: Its name in files and configurations.
+        revision: Which version of it weights are of; raised when the same weights come to mean other energies.
         hyperparameters: Keyword arguments of its constructor.
         cutoff: How far an atom sees, in Å; None for one that needs no edges.
     """
 
     kind: str
+    revision: int = 1
     hyperparameters: Mapping[str, object]
     cutoff: float | None
 

@@ -101,6 +101,7 @@ class SchNet(Architecture):
     """
 
     kind = "schnet"
+    revision = 2  # the readout speaks kcal/mol
     cutoff: float
 
     def __init__(
