@@ -1,4 +1,4 @@
-"""The figures of the report: data and an optional `Axes` in, `Axes` out; nothing is shown or saved here."""
+"""Figures of a run: its training, its attacks, and what it labelled."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,23 +1,13 @@
-"""The command line: each verb reads its arguments, calls one library function, and shows or writes what it gives."""
+"""The verbs: each reads its arguments, calls one library function, and shows or writes what it gives."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from sparring.memory import keep_freed_memory
-
-if TYPE_CHECKING:
-    from sparring.config import Config
-    from sparring.progress import Watch
+from sparring.cli.arguments import CommitteeFolder, ConfigFile, ConfigOption, Preset, load_config, watch
 
 __all__ = ["app"]
-
-INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended."""
 
 app = typer.Typer(
     help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
@@ -26,50 +16,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Preset = Annotated[str | None, typer.Option(help="A preset of the configuration file.")]
-ConfigFile = Annotated[Path, typer.Argument(help="The configuration, a YAML file.")]
-ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration whose sections are used.")]
-CommitteeFolder = Annotated[Path, typer.Argument(help="A folder with a committee, e.g. runs/x/generation-03.")]
-
-
-def main() -> None:
-    """Entry point: one line and exit code 2 for what the user can mend; a traceback only for what we must."""
-    # With several threads NumPy's sums differ in their last bits from those of the processes that label.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Threads that spin while they wait for one another starve each other as soon as another program needs a core. To
-    # spin briefly costs a twentieth on an idle machine, and is a third faster on a busy one.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    keep_freed_memory()
-    with _user_errors():
-        app(standalone_mode=True)
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    try:
-        yield
-    except SystemExit as end:
-        # Typer makes this of Ctrl-C.
-        if end.code == INTERRUPTED:
-            typer.echo("stopped; `sparring run` goes on from the last stage that was committed", err=True)
-        raise
-    except Exception as error:
-        if not _is_users(error):
-            raise
-        typer.echo(f"sparring: {error}", err=True)
-        raise SystemExit(2) from None
-
-
-def _is_users(error: Exception) -> bool:
-    """Errors that say by themselves what to do. Others are ours."""
-    from sparring.labels.base import LabelError
-    from sparring.runfolder import RunFolderError
-    from sparring.sampling import RelaxationError
-    from sparring.training import TrainingError
-
-    own = LabelError | RunFolderError | RelaxationError | TrainingError
-    return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)
 
 
 @app.command()
@@ -158,11 +104,11 @@ def fit(
     from sparring.planning import train
     from sparring.stages import write_fit
 
-    resolved = _load(config, preset)
+    resolved = load_config(config, preset)
     energy_key = getattr(resolved.system, "energy_key", ENERGY)
     forces_key = getattr(resolved.system, "forces_key", FORCES)
     frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
-    fitted = train(resolved, Dataset.from_atoms(frames), _watch())
+    fitted = train(resolved, Dataset.from_atoms(frames), watch())
     output.mkdir(parents=True, exist_ok=True)
     write_fit(output, fitted)
     typer.echo(f"committee of {fitted.committee.n_members}: {output}")
@@ -187,12 +133,12 @@ def attack(
     from sparring.planning import attack_arguments, objective
     from sparring.stages import attack_frames, read_committee
 
-    resolved = _load(config, preset)
+    resolved = load_config(config, preset)
     space, climbing = attack_arguments(resolved)
     starts = Structures.from_atoms(read_structures(seeds, allow_dummy=True))
     weighted = getattr(getattr(resolved.attack, "objective", None), "kT", None) is not None
     dataset = Dataset.from_atoms(read_labelled(reference or seeds, allow_dummy=True)) if weighted else None
-    arguments: dict[str, Any] = {**climbing, "progress": _watch()("attack")}
+    arguments: dict[str, Any] = {**climbing, "progress": watch()("attack")}
     climbed = objective(resolved, dataset)
     output.parent.mkdir(parents=True, exist_ok=True)
     result = attack(read_committee(committee), starts, climbed, space=space, seed=resolved.seed, **arguments)
@@ -215,12 +161,12 @@ def label(
     from sparring.planning import laboratory_of
     from sparring.systems import own
 
-    resolved = _load(config, preset)
+    resolved = load_config(config, preset)
     frames = read_structures(structures, allow_dummy=True)
     if isinstance(resolved.system, sections.Own):
         frames = own.assume_state(frames, charge=resolved.system.charge, multiplicity=resolved.system.multiplicity)
     output.parent.mkdir(parents=True, exist_ok=True)
-    laboratory = laboratory_of(resolved, output.parent, _watch())
+    laboratory = laboratory_of(resolved, output.parent, watch())
     report = laboratory.label(frames)
     rows = list(zip(frames, report.labels, report.keys, strict=True))
     write_structures(output, [labelled_atoms(a, one, key) for a, one, key in rows if isinstance(one, Label)])
@@ -295,7 +241,7 @@ def md(
         every=every,
         seed=seed,
         min_distance=quantity(min_distance, "length"),
-        progress=_watch()("md"),
+        progress=watch()("md"),
     )
     typer.echo(dynamics_table(result, temperatures))
     typer.echo(f"trajectories: {output}")
@@ -307,19 +253,3 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     from sparring.reporting import report
 
     typer.echo(f"report: {report(folder)}")
-
-
-def _load(config: Path, preset: str | None) -> "Config":
-    from sparring.config import load
-
-    return load(config, preset)
-
-
-def _watch() -> "Watch":
-    from sparring.progress import watch_on
-
-    return watch_on()
-
-
-if __name__ == "__main__":
-    main()

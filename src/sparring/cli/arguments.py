@@ -1,0 +1,31 @@
+"""What several verbs share: their arguments, and who looks on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sparring.config import Config
+    from sparring.progress import Watch
+
+__all__ = ["CommitteeFolder", "ConfigFile", "ConfigOption", "Preset", "load_config", "watch"]
+
+Preset = Annotated[str | None, typer.Option(help="A preset of the configuration file.")]
+ConfigFile = Annotated[Path, typer.Argument(help="The configuration, a YAML file.")]
+ConfigOption = Annotated[Path, typer.Option("--config", help="The configuration whose sections are used.")]
+CommitteeFolder = Annotated[Path, typer.Argument(help="A folder with a committee, e.g. runs/x/generation-03.")]
+
+
+def load_config(config: Path, preset: str | None) -> "Config":
+    """The configuration with a preset laid over it."""
+    from sparring.config import load
+
+    return load(config, preset)
+
+
+def watch() -> "Watch":
+    """Progress bars on a terminal, a line now and then in a log."""
+    from sparring.progress import watch_on
+
+    return watch_on()

@@ -1,0 +1,70 @@
+"""Results of a validation as JSON files: what the report and other programs read."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from sparring.files import write_text
+
+__all__ = ["read_record", "write_record"]
+
+T = TypeVar("T")
+
+
+def write_record(path: Path, result: object) -> None:
+    """Write a result, a frozen dataclass of numbers, texts, arrays, tuples, mappings and other such dataclasses.
+
+    Numbers that are not finite are written as null.
+    """
+    write_text(path, json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
+
+
+def read_record(path: Path, kind: type[T]) -> T:
+    """Read a result of a kind; its arrays are arrays again, and null in them is nan.
+
+    Raises:
+        ValueError: If the file holds no such result.
+    """
+    try:
+        return cast("T", _result(kind, json.loads(path.read_text(encoding="utf-8"))))
+    except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} does not hold a {kind.__name__}: {error}") from None
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _result(kind: Any, value: Any) -> Any:  # noqa: ANN401
+    """Undo :func:`_plain`, guided by the annotations."""
+    if hasattr(kind, "array_type"):  # jaxtyping's
+        return np.array(value, dtype={"Bool": bool, "Int": int}.get(kind.dtype.__name__, float))
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{field.name: _result(hints[field.name], value[field.name]) for field in dataclasses.fields(kind)})  # type: ignore[operator]
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        (one,) = (argument for argument in arguments if argument is not type(None))
+        return None if value is None else _result(one, value)
+    if origin is tuple:
+        kinds = [arguments[0]] * len(value) if arguments[1:] == (Ellipsis,) else arguments
+        return tuple(_result(of, one) for of, one in zip(kinds, value, strict=True))
+    if origin is Mapping:
+        return {key: _result(arguments[1], one) for key, one in value.items()}
+    return math.nan if kind is float and value is None else value
