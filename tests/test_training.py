@@ -9,7 +9,7 @@ import torch
 from sparring import training
 from sparring.committee import Committee, cast, digest, stack
 from sparring.dataset import ENERGY, FORCES, Dataset
-from sparring.potentials import CoordinateMLP, SchNet
+from sparring.potentials import CoordinateMLP, SchNet, tiled
 from sparring.randomness import derive
 from sparring.splits import Splits
 from sparring.training import fit, reference_energies
@@ -401,7 +401,8 @@ def test_elements_beyond_the_table_are_refused_by_name(tiny, network):
 def test_how_many_members_learn_at_once_changes_nothing(datasets, network, kind, monkeypatch):
     curves = []
     for near in (1, 2**40):
-        monkeypatch.setattr(training, "NEAR_BYTES", near)
+        monkeypatch.setattr("sparring.loss.NEAR_BYTES", near)
+        monkeypatch.setitem(tiled.TILE_BYTES, "cpu", near)
         _, report = fit(network, datasets[kind], seed=0, n_members=3, n_epochs=2, batch_size=4, dtype=torch.float64)
         curves.append(np.concatenate([report.train_loss, report.validation_loss]))
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-9)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -33,6 +34,22 @@ class Batch(NamedTuple):
     forces: Float[Tensor, "n_members n_atoms 3"]
     weight: Float[Tensor, "n_members n_atoms"]
     owner: Int[Tensor, "n_members n_atoms"]
+
+    @property
+    def positions(self) -> Float[Tensor, "n_members n_atoms 3"]:
+        """In Å."""
+        positions = self.own["positions"]
+        assert isinstance(positions, Tensor)
+        return positions
+
+    def part(self, members: slice, structures: slice, atoms: slice) -> "Batch":
+        """What is known of some members' structures, where all members share their topology."""
+        return self._replace(
+            energy=self.energy[members, structures],
+            forces=self.forces[members, atoms],
+            weight=self.weight[members, atoms],
+            owner=self.owner[members, atoms] - structures.start,
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,10 @@ class Shelf:
     def _alike(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         size = self.structures.n_atoms // self.structures.n_structures
         atoms = (indices.unsqueeze(-1) * size + torch.arange(size, device=indices.device)).flatten(1)
-        shared = self._rows(indices[0])
+        n_batch = indices.shape[1]
+        if n_batch not in self._shared:
+            self._shared[n_batch] = self._rows(indices[0])
+        shared = self._shared[n_batch]
         return Batch(
             structures=shared,
             own={"positions": self.structures.positions[atoms]},
@@ -97,6 +117,11 @@ class Shelf:
             weight=self.forces.new_full(atoms.shape, 1 / (3 * size)),
             owner=shared.structure_index.expand(atoms.shape),
         )
+
+    @cached_property
+    def _shared(self) -> dict[int, Structures]:
+        """What minibatches of each size share: always the same object, so that others remember what they made of it."""
+        return {}
 
     def _rows(self, chosen: Int[Tensor, " n_batch"]) -> Structures:
         """Structures with their edges, for one member."""

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from sparring.neighbors import with_edges
-from sparring.potentials import ARCHITECTURES, Architecture, Potential, Together
+from sparring.potentials import ARCHITECTURES, Architecture, Potential
 from sparring.structures import Structures
 
 __all__ = ["Committee", "Prediction", "stacked_energies"]
@@ -80,7 +80,7 @@ class Committee:
         possible = _same_architecture(self.members)
         if stacked and not possible:
             raise ValueError("only modules of one architecture and size can be stacked; leave out stacked=True")
-        self._energies: Together = self._one_after_another
+        self._energies: Callable[[Structures, Tensor, bool], Tensor] = self._one_after_another
         self.stacked, self.written_out = possible if stacked is None else stacked, written_out
         if self.stacked:
             self._weights = stack([m for m in self.members if isinstance(m, nn.Module)])

@@ -1,17 +1,9 @@
-r"""Training a committee: all members at once, each on its own minibatches (Eq. 2 and 3, with Adam).
-
-.. math:: \mathcal L = \frac 1 N \sum_i \left[ \alpha_E (E_i - \hat E_i)^2
-    + \alpha_F \frac{1}{3 n_i} \lVert F_i - \hat F_i \rVert^2 \right]
-
-The norm of the forces is taken as the mean over components ("the average mean squared error", Sec. II.A), so that
-molecules of different size weigh the same.
-"""
+"""Training a committee: all members at once, each on its own minibatches (Eq. 2, with Adam)."""
 
 import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.adam import State, adam
-from sparring.batching import Batch, Shelf
+from sparring.batching import Shelf
 from sparring.committee import Committee, stacked_energies, unstack
 from sparring.dataset import Dataset
+from sparring.loss import Loss
 from sparring.potentials import Architecture
 from sparring.potentials.schnet import N_ELEMENTS
 from sparring.randomness import derive
@@ -34,10 +27,6 @@ logger = logging.getLogger(__name__)
 
 BLOWN_UP = 1e4
 """A validation loss this many times the first counts as divergence."""
-
-
-NEAR_BYTES = 8 * 2**20
-"""What the filters of a minibatch may take in one interaction if all members are to learn in one pass."""
 
 
 class TrainingError(RuntimeError):
@@ -115,7 +104,7 @@ def fit(
     _check(dataset, splits, n_epochs, batch_size, learning_rate)
     shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device)
     nothing = torch.zeros(splits.n_members, N_ELEMENTS, dtype=torch.float64)
-    trainer = _Trainer(architecture, shelf, splits, batch_size, energy_weight, force_weight, seed, nothing)
+    trainer = _Trainer(Loss(architecture, shelf, energy_weight, force_weight, nothing), splits, batch_size, seed)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)
     curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -172,19 +161,15 @@ def reference_energies(structures: Structures, energy: Float[Tensor, " n_structu
 
 @dataclass(frozen=True)
 class _Trainer:
-    architecture: Architecture
-    shelf: Shelf
+    loss: Loss
     splits: Splits
     batch_size: int
-    energy_weight: float
-    force_weight: float
     seed: int
-    references: Float[Tensor, "n_members n_elements"]
 
     def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> State:
         rows = []
         for member in range(self.splits.n_members):
-            one = copy.deepcopy(self.architecture)
+            one = copy.deepcopy(self.loss.architecture)
             one.initialise(torch.Generator().manual_seed(derive(self.seed, "weights", member)))
             rows.append(torch.cat([parameter.detach().flatten() for parameter in one.parameters()]))
         weights = torch.stack(rows).to(dtype=dtype, device=device)
@@ -211,19 +196,19 @@ class _Trainer:
         Before training, so that a network need not unlearn what its random weights happen to say; and after it, because
         forces teach nothing about the zero of energy, and gradient descent is slow to find it.
         """
-        indices = torch.tensor(self.splits.train, device=self.shelf.energy.device)
+        indices = torch.tensor(self.splits.train, device=self.loss.shelf.energy.device)
         errors = []
         with torch.no_grad():
             for chosen in indices.split(4 * self.batch_size, dim=1):
-                batch = self.shelf.gather(chosen)
-                energy = stacked_energies(self.architecture, self.named(weights), batch.structures, batch.own)
+                batch = self.loss.shelf.gather(chosen)
+                energy = stacked_energies(self.loss.architecture, self.loss.named(weights), batch.structures, batch.own)
                 errors.append(batch.energy - energy[:, : chosen.shape[1]])
-        references = self.references.clone()
+        references = self.loss.references.clone()
         for member, error in enumerate(torch.cat(errors, dim=1)):
             # A member that has diverged is dropped; its energies explain nothing.
             if torch.isfinite(error).all():
-                references[member] += reference_energies(self.shelf.structures.take(indices[member]), error)
-        return replace(self, references=references)
+                references[member] += reference_energies(self.loss.shelf.structures.take(indices[member]), error)
+        return replace(self, loss=replace(self.loss, references=references))
 
     def epoch(self, state: State, epoch: int) -> tuple[State, Float[Tensor, " n_members"]]:
         """One pass over every member's training set, in an order of its own."""
@@ -233,63 +218,11 @@ class _Trainer:
         ]
         indices = torch.stack([torch.tensor(ids)[o] for ids, o in zip(self.splits.train, orders, strict=True)])
         losses = torch.zeros_like(state.learning_rate)
-        for chosen in indices.to(self.shelf.energy.device).split(self.batch_size, dim=1):
-            loss, gradient = self.gradient(state.weights, chosen)
+        for chosen in indices.to(self.loss.shelf.energy.device).split(self.batch_size, dim=1):
+            loss, gradient = self.loss.gradient(state.weights, chosen)
             state = adam(state, gradient)
             losses += loss * chosen.shape[1] / indices.shape[1]
         return state, losses
-
-    def gradient(
-        self, weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]
-    ) -> tuple[Float[Tensor, " n_members"], Tensor]:
-        """The loss of every member on its own minibatch, and its gradient in the weights."""
-        losses, gradients = [], []
-        for members, some in self.parts(chosen.shape[1]):
-            part = weights.detach()[members].requires_grad_()
-            loss = some.losses(part, self.shelf.gather(chosen[members]), create_graph=True).mean(1)
-            gradients.append(torch.autograd.grad(loss.sum(), part)[0])
-            losses.append(loss.detach())
-        return torch.cat(losses), torch.cat(gradients)
-
-    def parts(self, n_batch: int) -> list[tuple[slice, "_Trainer"]]:
-        """The members in as many parts as learn one after another, each with a trainer of its own."""
-        n_members, step = self.splits.n_members, self.members_at_once(n_batch)
-        if step not in self._parts:
-            slices = [slice(first, min(first + step, n_members)) for first in range(0, n_members, step)]
-            one = len(slices) == 1
-            self._parts[step] = [(s, self if one else replace(self, references=self.references[s])) for s in slices]
-        return self._parts[step]
-
-    @cached_property
-    def _parts(self) -> dict[int, list[tuple[slice, "_Trainer"]]]:
-        return {}
-
-    def members_at_once(self, n_batch: int) -> int:
-        """All members, as long as what they make of a minibatch is not too much to stay near the processor."""
-        edges = self.shelf.structures.edges
-        width = getattr(self.architecture, "n_filters", 0)
-        if edges is None or not width or self.shelf.energy.device.type != "cpu":
-            return self.splits.n_members
-        edges_a_batch = n_batch * len(edges.target) / len(self.shelf.energy)
-        return max(1, min(self.splits.n_members, int(NEAR_BYTES // (edges_a_batch * width * 4 + 1))))
-
-    def losses(self, weights: Tensor, batch: Batch, *, create_graph: bool) -> Float[Tensor, "n_members n_batch"]:
-        """Eq. 3 for every member and every structure of its own minibatch."""
-        positions = batch.own["positions"]
-        assert isinstance(positions, Tensor)
-        positions = positions.detach().requires_grad_()
-        named = self.named(weights)
-        # Derivatives that are written out know nothing of those in the weights, nor of neighbours that are not shared.
-        fast = self.architecture.written_out(named) if self.shelf.uniform and not create_graph else None
-        if fast:
-            energy = fast(batch.structures, positions, False)
-        else:
-            energy = stacked_energies(self.architecture, named, batch.structures, {**batch.own, "positions": positions})
-        (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
-        energy_error = (energy[:, : batch.energy.shape[1]] - batch.energy).square()
-        of_atoms = (gradient + batch.forces).square().sum(-1) * batch.weight
-        force_error = torch.zeros_like(energy, dtype=of_atoms.dtype).scatter_add(1, batch.owner, of_atoms)
-        return self.energy_weight * energy_error + self.force_weight * force_error[:, : batch.energy.shape[1]]
 
     def judge(
         self, state: State, epoch: int, patience: int | None, factor: float
@@ -334,31 +267,14 @@ class _Trainer:
         A set of twenty has a geometry or two like no other in it. Squared, their errors would outweigh all the rest,
         and rule when a member's learning ends, though nothing that it learns from tells of them.
         """
-        indices = torch.tensor(self.splits.validation, device=self.shelf.energy.device)
+        indices = torch.tensor(self.splits.validation, device=self.loss.shelf.energy.device)
         roots = torch.zeros(len(indices), dtype=torch.float64, device=indices.device)
         for chosen in indices.split(4 * self.batch_size, dim=1):
-            losses = self.losses(weights, self.shelf.gather(chosen), create_graph=False)
+            losses = self.loss.losses(weights, self.loss.shelf.gather(chosen), create_graph=False)
             roots += losses.detach().sqrt().sum(1) / indices.shape[1]
         return roots.square()
 
-    def named(self, weights: Tensor) -> dict[str, Tensor]:
-        """Rows of weights as the architecture's parameters and buffers, each with a leading axis of members."""
-        parameters = dict(self.architecture.named_parameters())
-        parts = weights.split([parameter.numel() for parameter in parameters.values()], dim=1)
-        named = {name: part.unflatten(1, p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
-        return {**named, **self.buffers}
-
-    @cached_property
-    def buffers(self) -> dict[str, Tensor]:
-        """What the architecture keeps beside its weights, reference energies among them, with an axis of members."""
-        members = [copy.deepcopy(self.architecture) for _ in self.references]
-        for member, energies in zip(members, self.references, strict=True):
-            member.set_reference_energies(energies)
-        named = [dict(member.named_buffers()) for member in members]
-        device = self.shelf.energy.device
-        return {name: torch.stack([one[name] for one in named]).to(device) for name in named[0]}
-
     def committee(self, weights: Tensor, kept: list[int]) -> Committee:
         """The members that are kept, with these weights."""
-        named = self.named(weights.detach())
-        return Committee(unstack(self.architecture, {name: value[kept] for name, value in named.items()}))
+        named = self.loss.named(weights.detach())
+        return Committee(unstack(self.loss.architecture, {name: value[kept] for name, value in named.items()}))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from ase import Atoms
@@ -72,7 +74,7 @@ def test_the_slope_is_the_finite_difference_of_the_energy_and_the_bend_that_of_t
 
     def at(step):
         moved = distance + step * direction
-        energy, *tape = network.forward(moved, block.atomic_numbers, block.owner, structures.n_structures, block.slots)
+        energy, *tape = network.forward(moved, block.own, block.slots)
         slope, back = network.slope(*tape, block.slots)
         return energy, slope, network.bend(*tape, back, block.slots, direction)
 
@@ -139,3 +141,66 @@ def test_a_third_derivative_is_refused_rather_than_wrong(networks, ammonia):
     assert torch.autograd.grad(gradient_of(Committee(networks(), written_out=False)).sum(), positions)
     with pytest.raises(RuntimeError, match=r"third derivatives .* written_out=False"):
         torch.autograd.grad(gradient.sum(), positions)
+
+
+def some_loss(energy, pull, structures):
+    """Of every structure, in which energies and forces have a part, and which differs between structures."""
+    count = torch.arange(1.0, energy.shape[1] + 1, dtype=torch.float64)
+    squares = pull.square().sum(-1)
+    of_forces = torch.zeros_like(energy).index_add(1, structures.structure_index, squares)
+    return (energy - 3.0 * count).square() + count * of_forces
+
+
+def learnt(members, structures, tile_bytes, monkeypatch):
+    """Losses and their gradient in the weights, written out."""
+    monkeypatch.setitem(tiled.TILE_BYTES, "cpu", tile_bytes)
+    committee = Committee(members)
+    structures = committee.prepare(structures)
+    gradient = {name: torch.zeros_like(weight) for name, weight in committee._weights.items()}
+    whole = torch.arange(structures.n_structures)
+
+    def score(members, some, atoms, energy, pull):
+        everything = energy.new_zeros(len(energy), len(whole)).index_copy(1, whole[some], energy)
+        forces = pull.new_zeros(len(pull), structures.n_atoms, 3)
+        forces = forces.index_copy(1, torch.arange(structures.n_atoms)[atoms], pull)
+        return some_loss(everything, forces, structures)[:, some]
+
+    own = structures.positions.expand(len(members), -1, -1)
+    return committee._energies.learn(structures, own, score, gradient), gradient
+
+
+@pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals"])
+@pytest.mark.parametrize("changes", [{}, {"envelope": False, "cutoff": 2.0}, {"reference_energies": False}])
+@pytest.mark.parametrize("tile_bytes", [1, 1_000_000])
+def test_derivatives_in_the_weights_are_those_of_automatic_differentiation(
+    networks, batches, kind, changes, tile_bytes, monkeypatch
+):
+    members, structures = networks(**changes), Structures.from_atoms(batches[kind])
+    losses, gradient = learnt(members, structures, tile_bytes, monkeypatch)
+    for number, member in enumerate(members):
+        prepared = with_edges(structures, member.cutoff)
+        positions = prepared.positions.clone().requires_grad_()
+        energy = member.requires_grad_()(replace(prepared, positions=positions))
+        (pull,) = torch.autograd.grad(energy.sum(), positions, create_graph=True, allow_unused=True)
+        loss = some_loss(energy[None], (torch.zeros_like(positions) if pull is None else pull)[None], prepared)[0]
+        torch.testing.assert_close(losses[number], loss.detach(), rtol=1e-11, atol=1e-11)
+        names, weights = zip(*member.named_parameters(), strict=True)
+        expected = torch.autograd.grad(loss.sum(), weights, allow_unused=True)
+        scale = max(float(one.abs().max()) for one in expected if one is not None)
+        for name, weight, one in zip(names, weights, expected, strict=True):
+            one = torch.zeros_like(weight) if one is None else one
+            torch.testing.assert_close(gradient[name][number], one, rtol=1e-9, atol=1e-12 * scale, msg=name)
+
+
+def test_derivatives_in_the_weights_follow_finite_differences(networks, batches, monkeypatch):
+    members, structures = networks(), Structures.from_atoms(batches["different"])
+    _, gradient = learnt(members, structures, 3000, monkeypatch)
+    for name, parameter in members[1].named_parameters():
+        direction = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1), dtype=parameter.dtype)
+        losses = []
+        for step in (-1e-5, 1e-5):
+            parameter.data += step * direction
+            losses.append(learnt(members, structures, 3000, monkeypatch)[0][1].sum())
+            parameter.data -= step * direction
+        slope = (gradient[name][1] * direction).sum()
+        torch.testing.assert_close((losses[1] - losses[0]) / 2e-5, slope, rtol=2e-6, atol=1e-4, msg=name)

@@ -9,13 +9,34 @@ from torch import Tensor, nn
 
 from sparring.structures import Structures
 
-__all__ = ["Architecture", "Potential"]
+__all__ = ["Architecture", "Potential", "Score", "Together"]
 
 
-Together = Callable[[Structures, Tensor, bool], Tensor]
-"""Energies (n_members, n_structures) of structures whose positions (n_members, n_atoms, 3) are each member's own.
+Score = Callable[[slice, slice, slice, Tensor, Tensor], Tensor]
+"""Losses (n_members, n_structures) of some members, structures and their atoms, given the energies in eV and their
+derivatives in the positions, (n_members, n_atoms, 3) in eV/Å."""
 
-The last argument is whether they are to be differentiated twice."""
+
+@runtime_checkable
+class Together(Protocol):
+    """A committee of one architecture, its derivatives computed by hand."""
+
+    def __call__(
+        self, structures: Structures, own: Float[Tensor, "n_members n_atoms 3"], twice: bool
+    ) -> Float[Tensor, "n_members n_structures"]:
+        """Energies of structures whose positions are each member's own; may be asked to be differentiable twice."""
+
+    def learn(
+        self,
+        structures: Structures,
+        own: Float[Tensor, "n_members n_atoms 3"],
+        score: Score,
+        gradient: Mapping[str, Tensor],
+    ) -> Float[Tensor, "n_members n_structures"]:
+        """Losses; the derivatives of their sums in the weights are added to a gradient, by name."""
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "Together":
+        """The same networks with other weights."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["LOWEST_EXPONENT", "Narrow", "Radial", "curvature", "narrow_features", "shifted_softplus"]
+__all__ = ["LOWEST_EXPONENT", "Narrow", "Radial", "curvature", "narrow_features", "radial_bars", "shifted_softplus"]
 
 LOWEST_EXPONENT = -50.0
 """Gaussians are no smaller than exp of this, 2e-22. Far smaller ones, and what weights make of them, are no normal
@@ -106,6 +106,30 @@ def curvature(narrow: Narrow, radial: Radial) -> Tensor:
     second = narrow.sigmoid * bent + first * narrow.rise * (1 - narrow.sigmoid)
     curved = second * narrow.fade + 2 * first * narrow.fade_slope + narrow.softplus * narrow.fade_curvature
     return torch.cat([curved, narrow.fade_curvature.expand(*curved.shape[:3], 1)], dim=-1)
+
+
+def radial_bars(narrow: Narrow, radial: Radial, value_bar: Tensor, slope_bar: Tensor) -> Radial:
+    """Derivatives in the parameters, given those in the features and in their slope.
+
+    Args:
+        narrow: The features.
+        radial: The parameters.
+        value_bar: Derivative of whatever is to be differentiated in the value of the features.
+        slope_bar: The same in their slope.
+    """
+    value_bar, slope_bar = value_bar[..., :-1], slope_bar[..., :-1]  # the last one is the envelope alone
+    gaussian, steepness, sigmoid = narrow.gaussian, narrow.steepness, narrow.sigmoid
+    rise_bar = slope_bar * narrow.fade * sigmoid
+    a_bar = sigmoid * (value_bar * narrow.fade + slope_bar * narrow.fade_slope)
+    a_bar.addcmul_(rise_bar, (1 - sigmoid) * narrow.rise)
+    a_back, rise_back = (bar.flatten(0, 1) @ radial.weight.flatten(0, 1).mT for bar in (a_bar, rise_bar))
+    a_back, rise_back = a_back.view_as(gaussian), rise_back.view_as(gaussian)
+    log_bar = gaussian * (a_back + rise_back * steepness)  # of ln g
+    steepness_bar = gaussian * rise_back
+    of_centres = steepness_bar / radial.widths.square() - log_bar * steepness
+    of_widths = steepness * (log_bar * steepness * radial.widths - 2 * steepness_bar / radial.widths)
+    weight = gaussian.mT @ a_bar + (gaussian * steepness).mT @ rise_bar
+    return Radial(of_centres.sum(2, keepdim=True), of_widths.sum(2, keepdim=True), weight, a_bar.sum(2, keepdim=True))
 
 
 def fade(distance: Tensor, *, cutoff: float, envelope: bool) -> list[Tensor]:

@@ -5,9 +5,9 @@ as its filters; of many seeds, or of large structures, that is hundreds of megab
 longer than computing with them. How a batch is cut into tiles changes nothing but the last bits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.func import vmap
 
 from sparring.neighbors import distances
+from sparring.potentials.base import Score
 from sparring.potentials.filters import Narrow
+from sparring.potentials.lessons import Lesson
 from sparring.potentials.slots import Slots
 from sparring.potentials.written_out import Back, Forward, WrittenOut
 from sparring.structures import Edges, Structures
@@ -27,6 +29,9 @@ TILE_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}
 """What the filters of all edges of a tile may take in one interaction. A graphics card has no use for small tiles: it
 waits for the next one to be launched."""
 
+N_KNOWN = 8
+"""How many layouts are remembered: a training has four or five."""
+
 Context = Any
 """What an operation of automatic differentiation keeps on its way; it takes whatever attributes we set."""
 
@@ -36,17 +41,17 @@ class Block(NamedTuple):
 
     Attributes:
         structures: Which of the batch.
-        edges: Which of the batch's.
-        atomic_numbers: Elements of their atoms.
-        owner: To which structure of the block each atom belongs.
-        edge_owner: To which structure of the block each edge belongs.
+        atoms: Which of the batch's.
+        edges: Likewise.
+        own: These structures by themselves.
+        edge_owner: To which of them each edge belongs.
         slots: The layout of their edges.
     """
 
     structures: slice
+    atoms: slice
     edges: slice
-    atomic_numbers: Int[Tensor, " n_atoms"]
-    owner: Int[Tensor, " n_atoms"]
+    own: Structures
     edge_owner: Int[Tensor, " n_edges"]
     slots: Slots
 
@@ -58,6 +63,28 @@ class Layout(NamedTuple):
     n_members: int
 
 
+class Layouts:
+    """The layouts of the batches seen last: edges of molecules stay the same, and to lay them out asks the device."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[Tensor, tuple[object, ...], Layout]] = []
+
+    def of(self, structures: Structures, n_members: int, n_filters: int) -> Layout:
+        """How a batch is cut for a committee with filters of this width."""
+        assert structures.edges is not None
+        target, shifts = structures.edges.target, structures.edges.shifts
+        key = shifts.dtype, n_members, n_filters
+        for known, its_key, layout in self._known:
+            if known is target and its_key == key:
+                return layout
+        tile_bytes = TILE_BYTES.get(target.device.type, TILE_BYTES["cuda"])
+        bytes_an_edge = n_filters * shifts.element_size()
+        at_once = max(1, min(n_members, tile_bytes // max(bytes_an_edge * len(target), 1)))
+        layout = Layout(tuple(blocks(structures, tile_bytes // (at_once * bytes_an_edge))), at_once)
+        self._known = [(target, key, layout), *self._known[: N_KNOWN - 1]]
+        return layout
+
+
 class Tiled:
     """The energies of a committee of SchNets.
 
@@ -65,20 +92,31 @@ class Tiled:
         weights: Their parameters and buffers, each with a leading axis of members.
         network: Makes the network of such weights.
         n_filters: How wide filters are.
+        layouts: Layouts that are known already.
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], network: Callable[[Mapping[str, Tensor]], WrittenOut], *, n_filters: int
+        self,
+        weights: Mapping[str, Tensor],
+        network: Callable[[Mapping[str, Tensor]], WrittenOut],
+        *,
+        n_filters: int,
+        layouts: Layouts | None = None,
     ) -> None:
         self.n_members = len(next(iter(weights.values())))
         self.n_filters = n_filters
-        self._last: tuple[Tensor, torch.dtype, Layout] | None = None
+        self._network = network
+        self._layouts = layouts or Layouts()
 
         @cache
         def of_members(first: int, last: int) -> WrittenOut:
             return network({name: weight[first:last] for name, weight in weights.items()})
 
         self.of_members = of_members
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "Tiled":
+        """The same networks with other weights."""
+        return Tiled(weights, self._network, n_filters=self.n_filters, layouts=self._layouts)
 
     def __call__(
         self, structures: Structures, own: Float[Tensor, "n_members n_atoms 3"], twice: bool
@@ -92,27 +130,81 @@ class Tiled:
         """
         if structures.edges is None:
             raise ValueError("SchNet needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
-        distance = vmap(lambda positions: distances(replace(structures, positions=positions)))(own)
-        layout = self.layout(structures)
+        distance = _own_distances(structures, own)
         rows = []
-        for first in range(0, self.n_members, layout.n_members):
-            last = min(first + layout.n_members, self.n_members)
-            network = self.of_members(first, last)
-            tiles = [_Energy.apply(distance[first:last, b.edges], network, b, twice) for b in layout.blocks]  # type: ignore[no-untyped-call]
-            rows.append(torch.cat(tiles, dim=1))
+        for members, tiles in self._tiles(structures):
+            network = self.of_members(members.start, members.stop)
+            row = [_Energy.apply(distance[members, tile.edges], network, tile, twice) for tile in tiles]  # type: ignore[no-untyped-call]
+            rows.append(torch.cat(row, dim=1))
         return torch.cat(rows)
 
+    def learn(
+        self,
+        structures: Structures,
+        own: Float[Tensor, "n_members n_atoms 3"],
+        score: Score,
+        gradient: Mapping[str, Tensor],
+    ) -> Float[Tensor, "n_members n_structures"]:
+        """Losses of all structures; the derivatives of their sums in the weights are added to a gradient.
+
+        Args:
+            structures: The batch, with edges.
+            own: Positions as each member sees them, in Å.
+            score: The losses of a part of the batch.
+            gradient: Of the weights, by name, with a leading axis of members.
+        """
+        losses = own.new_empty(self.n_members, structures.n_structures, dtype=torch.float64)
+        for members, tiles in self._tiles(structures):
+            network = self.of_members(members.start, members.stop)
+            some = {name: one[members] for name, one in gradient.items()}
+            for tile in tiles:
+                score_here = partial(score, members, tile.structures, tile.atoms)
+                losses[members, tile.structures] = _learn(network, tile, own[members, tile.atoms], score_here, some)
+        return losses
+
     def layout(self, structures: Structures) -> Layout:
-        """How the batch is cut; that of the edges seen last is remembered, for those of molecules stay."""
-        assert structures.edges is not None
-        edges = structures.edges
-        if self._last is None or self._last[0] is not edges.target or self._last[1] != edges.shifts.dtype:
-            tile_bytes = TILE_BYTES.get(edges.target.device.type, TILE_BYTES["cuda"])
-            bytes_an_edge = self.n_filters * edges.shifts.element_size()
-            n_members = max(1, min(self.n_members, tile_bytes // max(bytes_an_edge * len(edges.target), 1)))
-            layout = Layout(tuple(blocks(structures, tile_bytes // (n_members * bytes_an_edge))), n_members)
-            self._last = edges.target, edges.shifts.dtype, layout
-        return self._last[2]
+        """How a batch is cut."""
+        return self._layouts.of(structures, self.n_members, self.n_filters)
+
+    def _tiles(self, structures: Structures) -> Iterator[tuple[slice, tuple[Block, ...]]]:
+        """Some members at a time, and the blocks of structures that they look at one after another."""
+        layout = self.layout(structures)
+        for first in range(0, self.n_members, layout.n_members):
+            yield slice(first, min(first + layout.n_members, self.n_members)), layout.blocks
+
+
+def _learn(
+    network: WrittenOut,
+    block: Block,
+    own: Float[Tensor, "n_members n_atoms 3"],
+    score: Callable[[Tensor, Tensor], Tensor],
+    gradient: Mapping[str, Tensor],
+) -> Float[Tensor, "n_members n_structures"]:
+    """Losses of a tile, with their gradient in the weights."""
+    lesson = Lesson(gradient, block.own.atomic_numbers)
+    own = own.detach().requires_grad_()
+    with torch.enable_grad():
+        distance = _own_distances(block.own, own)
+    with torch.no_grad():
+        energy, narrow, forward = network.forward(distance, block.own, block.slots, lesson)
+        slope, back = network.slope(narrow, forward, block.slots, lesson)
+    with torch.enable_grad():
+        energy, slope = energy.requires_grad_(), slope.requires_grad_()
+        (pull,) = torch.autograd.grad(distance, own, slope, create_graph=True)
+        losses = score(energy, pull)
+        energy_bar, direction = torch.autograd.grad(losses.sum(), (energy, slope))
+    with torch.no_grad():
+        lesson.energy_bar = energy_bar.index_select(1, block.own.structure_index).to(slope)
+        network.learn(narrow, forward, back, block.slots, direction, lesson)
+    return losses.detach()
+
+
+def _own_distances(
+    structures: Structures, own: Float[Tensor, "n_members n_atoms 3"]
+) -> Float[Tensor, "n_members n_edges"]:
+    """Length of every edge where each member sees the atoms, in Å."""
+    lengths: Tensor = vmap(lambda positions: distances(replace(structures, positions=positions)))(own)
+    return lengths
 
 
 def blocks(structures: Structures, n_edges: int) -> list[Block]:
@@ -133,10 +225,19 @@ def blocks(structures: Structures, n_edges: int) -> list[Block]:
         while last < len(sizes) and (last == first or n_here + edge_sizes[last] <= n_edges):
             n_here, n_atoms, last = n_here + edge_sizes[last], n_atoms + sizes[last], last + 1
         atoms, here = slice(first_atom, first_atom + n_atoms), slice(first_edge, first_edge + n_here)
-        own = Edges(edges.source[here] - first_atom, edges.target[here] - first_atom, edges.shifts[here])
-        slots = Slots.of(own, n_atoms, size=sizes[0] if alike else None)
-        numbers, owner = structures.atomic_numbers[atoms], index[atoms] - first
-        pieces.append(Block(slice(first, last), here, numbers, owner, edge_owner[here] - first, slots))
+        some = slice(first, last)
+        own_edges = Edges(edges.source[here] - first_atom, edges.target[here] - first_atom, edges.shifts[here])
+        own = replace(
+            structures,
+            positions=structures.positions[atoms],
+            atomic_numbers=structures.atomic_numbers[atoms],
+            structure_index=index[atoms] - first,
+            cells=structures.cells[some],
+            pbc=structures.pbc[some],
+            edges=own_edges,
+        )
+        slots = Slots.of(own_edges, n_atoms, size=sizes[0] if alike else None)
+        pieces.append(Block(some, atoms, here, own, edge_owner[here] - first, slots))
         first, first_atom, first_edge = last, atoms.stop, here.stop
     return pieces
 
@@ -149,10 +250,7 @@ class _Energy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, distance: Tensor, network: WrittenOut, block: Block, twice: bool) -> Tensor:
-        n_structures = block.structures.stop - block.structures.start
-        energy, narrow, forward = network.forward(
-            distance, block.atomic_numbers, block.owner, n_structures, block.slots
-        )
+        energy, narrow, forward = network.forward(distance, block.own, block.slots)
         slope, back = network.slope(narrow, forward, block.slots)
         ctx.network, ctx.block = network, block
         ctx.save_for_backward(distance, slope, *((*narrow, *forward, *back) if twice else ()))

@@ -22,11 +22,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from sparring.potentials.filters import Narrow, Radial, curvature, narrow_features, shifted_softplus
+from sparring.potentials.filters import Narrow, Radial, curvature, narrow_features, radial_bars, shifted_softplus
+from sparring.potentials.lessons import Lesson
 from sparring.potentials.slots import Slots, listen, tell
+from sparring.structures import Structures
 from sparring.units import KCAL_PER_MOL
 
 __all__ = ["Back", "Forward", "WrittenOut"]
@@ -112,24 +114,22 @@ class WrittenOut:
     def forward(
         self,
         distance: Float[Tensor, "n_members n_edges"],
-        atomic_numbers: Int[Tensor, " n_atoms"],
-        owner: Int[Tensor, " n_atoms"],
-        n_structures: int,
+        structures: Structures,
         slots: Slots,
+        lesson: Lesson | None = None,
     ) -> tuple[Float[Tensor, "n_members n_structures"], Narrow, Forward]:
         """The energies in eV, and what the ways back need.
 
         Args:
             distance: Length of every edge, in Å; the same for an edge and its reverse.
-            atomic_numbers: Elements of the atoms.
-            owner: To which structure each atom belongs.
-            n_structures: How many structures there are.
+            structures: Which atoms there are, and whose they are.
             slots: The layout of the edges.
+            lesson: Takes notes for the derivatives in the weights.
         """
         narrow = narrow_features(
             slots.spread(distance), self.radial, cutoff=self.cutoff, envelope=self.envelope, filled=slots.filled
         )
-        h = self.embedding.index_select(1, atomic_numbers)
+        h = self.embedding.index_select(1, structures.atomic_numbers)
         filters = h.new_empty(self.n_layers, self.n_members, slots.source.numel(), self.n_filters)
         sigmoids = torch.empty_like(h.expand(self.n_layers, *h.shape), memory_format=torch.contiguous_format)
         said: list[Tensor] = []
@@ -139,17 +139,26 @@ class WrittenOut:
             m = listen(slots, said[layer], filters[layer])
             t = torch.baddbmm(self.hear_bias[layer], m, self.hear[layer].mT)
             torch.sigmoid(t, out=sigmoids[layer])
-            h.add_(self.update_bias[layer]).baddbmm_(shifted_softplus(t), self.update[layer].mT)
+            activated = shifted_softplus(t)
+            if lesson:
+                lesson.note_forward(h, m, activated)
+            h.add_(self.update_bias[layer]).baddbmm_(activated, self.update[layer].mT)
         r = torch.baddbmm(self.read_bias, h, self.read.mT)
-        atoms = ((shifted_softplus(r) * self.last).sum(-1) + self.last_bias.squeeze(1)).double()
+        activated = shifted_softplus(r)
+        if lesson:
+            lesson.note_forward(h, h, activated)
+        atoms = ((activated * self.last).sum(-1) + self.last_bias.squeeze(1)).double()
         if self.reference_energies:
-            atoms = atoms + self.atomic_energy.index_select(1, atomic_numbers)
-        energy = atoms.new_zeros(self.n_members, n_structures).index_add(1, owner, atoms)
+            atoms = atoms + self.atomic_energy.index_select(1, structures.atomic_numbers)
+        energy = atoms.new_zeros(self.n_members, structures.n_structures)
+        energy = energy.index_add(1, structures.structure_index, atoms)
         return energy, narrow, Forward(filters, torch.stack(said), sigmoids, torch.sigmoid(r))
 
     # --- backwards ------------------------------------------------------------------------------------------------
 
-    def slope(self, narrow: Narrow, forward: Forward, slots: Slots) -> tuple[Float[Tensor, "n_members n_edges"], Back]:
+    def slope(
+        self, narrow: Narrow, forward: Forward, slots: Slots, lesson: Lesson | None = None
+    ) -> tuple[Float[Tensor, "n_members n_edges"], Back]:
         """Derivative of the energies in the distances, in eV/Å."""
         filters, said, sigmoids, sigmoid = forward
         heard_bar, activation_bar = torch.empty_like(said), torch.empty_like(sigmoids)
@@ -161,16 +170,57 @@ class WrittenOut:
             heard_bar[layer] = slots.ring(m_bar)
             tell(slots, filter_bar, slots.shaped(m_bar), said[layer])
             torch.bmm(filter_bar, self.filter[layer], out=narrow_bar[layer])
-            if layer:  # what atoms say first does not depend on distances
-                h_bar.baddbmm_(listen(slots, heard_bar[layer], filters[layer]), self.say[layer])
+            x_bar = listen(slots, heard_bar[layer], filters[layer]) if layer else None
+            if lesson:
+                lesson.note_back(h_bar, x_bar)
+            if x_bar is not None:  # what atoms say first does not depend on distances
+                h_bar.baddbmm_(x_bar, self.say[layer])
         return slots.collect(_dot(narrow_bar, narrow.slope)), Back(heard_bar, activation_bar, narrow_bar)
 
     def bend(
         self, narrow: Narrow, forward: Forward, back: Back, slots: Slots, direction: Float[Tensor, "n_members n_edges"]
     ) -> Float[Tensor, "n_members n_edges"]:
         """Derivative of the slope along a direction in the distances: the matrix of second derivatives times it."""
-        filters, said, sigmoids, sigmoid = forward
         d_dot = slots.spread(direction)
+        narrow_bar_dot = self._turn(narrow, forward, back, slots, d_dot, None)
+        along = _dot(narrow_bar_dot, narrow.slope)
+        along.addcmul_(_dot(back.narrow_bar, curvature(narrow, self.radial)), d_dot)
+        return slots.collect(along)
+
+    def learn(
+        self,
+        narrow: Narrow,
+        forward: Forward,
+        back: Back,
+        slots: Slots,
+        direction: Float[Tensor, "n_members n_edges"],
+        lesson: Lesson,
+    ) -> None:
+        """Leave with the lesson the derivatives in the weights of the slope along a direction, and of the energies.
+
+        Args:
+            narrow: What the way forward left.
+            forward: Likewise.
+            back: What the way back left.
+            slots: The layout of the edges.
+            direction: How much the slope in each distance counts.
+            lesson: Knows how much energies count, and has taken notes on both ways.
+        """
+        d_dot = slots.spread(direction)
+        narrow_bar = self._turn(narrow, forward, back, slots, d_dot, lesson)
+        lesson.narrow(radial_bars(narrow, self.radial, narrow_bar, back.narrow_bar * d_dot.unsqueeze(-1)))
+
+    def _turn(
+        self,
+        narrow: Narrow,
+        forward: Forward,
+        back: Back,
+        slots: Slots,
+        d_dot: Float[Tensor, "n_members n_places"],
+        lesson: Lesson | None,
+    ) -> Float[Tensor, "n_layers n_members n_places n_narrow"]:
+        r"""Forwards along a direction and back: the derivative in q of :math:`\dot E`, or of what a lesson asks."""
+        filters, said, sigmoids, sigmoid = forward
         q_dot = narrow.slope * d_dot.unsqueeze(-1)
         filters_dot, said_dot, t_dot = (torch.empty_like(values) for values in (filters, said, sigmoids))
         h_dot = torch.zeros_like(sigmoids[0])
@@ -181,8 +231,15 @@ class WrittenOut:
                 said_dot[layer] = slots.ring(torch.bmm(h_dot, self.say[layer].mT))
                 m_dot = listen(slots, said_dot[layer], filters[layer], m_dot)
             torch.bmm(m_dot, self.hear[layer].mT, out=t_dot[layer])
+            if lesson:
+                lesson.note_direction(h_dot, m_dot)
             h_dot.baddbmm_(sigmoids[layer] * t_dot[layer], self.update[layer].mT)
-        h_bar_dot = torch.bmm(_curl(sigmoid) * torch.bmm(h_dot, self.read.mT) * self.last, self.read)
+        r_dot = torch.bmm(h_dot, self.read.mT)
+        r_bar_dot = _curl(sigmoid) * r_dot * self.last
+        if lesson:
+            r_bar_dot.addcmul_(lesson.energy_bar.unsqueeze(-1), sigmoid * self.last)
+            lesson.readout(r_bar_dot, sigmoid, sigmoid * self.last, h_dot, r_dot)
+        h_bar_dot = torch.bmm(r_bar_dot, self.read)
         narrow_bar_dot, filter_bar_dot = torch.empty_like(narrow.value), torch.empty_like(filters[0])
         for layer in reversed(range(self.n_layers)):
             t_bar_dot = torch.bmm(h_bar_dot, self.update[layer]).mul_(sigmoids[layer])
@@ -191,13 +248,22 @@ class WrittenOut:
             tell(slots, filter_bar_dot, slots.shaped(m_bar_dot), said[layer])
             if layer:
                 tell(slots, filter_bar_dot, slots.atoms(back.heard_bar[layer]), said_dot[layer], add=True)
-                x_bar_dot = listen(slots, slots.ring(m_bar_dot), filters[layer])
-                x_bar_dot = listen(slots, back.heard_bar[layer], filters_dot[layer], x_bar_dot)
-                h_bar_dot.baddbmm_(x_bar_dot, self.say[layer])
             torch.bmm(filter_bar_dot, self.filter[layer], out=narrow_bar_dot[layer])
-        along = _dot(narrow_bar_dot, narrow.slope)
-        along.addcmul_(_dot(back.narrow_bar, curvature(narrow, self.radial)), d_dot)
-        return slots.collect(along)
+            if not layer and not lesson:
+                break
+            x_bar_dot = listen(slots, slots.ring(m_bar_dot), filters[layer])
+            x_bar_dot = listen(slots, back.heard_bar[layer], filters_dot[layer], x_bar_dot)
+            if lesson:
+                t_bar, s_dot = back.activation_bar[layer] * sigmoids[layer], sigmoids[layer] * t_dot[layer]
+                lesson.update(layer, h_bar_dot, s_dot, t_bar_dot, t_bar)
+                lesson.node(layer, x_bar_dot)
+                lesson.filter(layer, filter_bar_dot, narrow.value[layer])
+                tell(slots, filter_bar_dot, slots.atoms(back.heard_bar[layer]), said[layer])
+                lesson.filter(layer, filter_bar_dot, q_dot[layer])
+            h_bar_dot.baddbmm_(x_bar_dot, self.say[layer])
+        if lesson:
+            lesson.embedding(h_bar_dot)
+        return narrow_bar_dot
 
 
 def _dot(
