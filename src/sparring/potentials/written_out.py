@@ -159,7 +159,10 @@ class WrittenOut:
     def slope(
         self, narrow: Narrow, forward: Forward, slots: Slots, lesson: Lesson | None = None
     ) -> tuple[Float[Tensor, "n_members n_edges"], Back]:
-        """Derivative of the energies in the distances, in eV/Å."""
+        """Derivative of the energies in the distances, in eV/Å.
+
+        Where an edge and its reverse share a place, one of them has what belongs to both.
+        """
         filters, said, sigmoids, sigmoid = forward
         heard_bar, activation_bar = torch.empty_like(said), torch.empty_like(sigmoids)
         narrow_bar, filter_bar = torch.empty_like(narrow.value), torch.empty_like(filters[0])
@@ -168,7 +171,7 @@ class WrittenOut:
             torch.bmm(h_bar, self.update[layer], out=activation_bar[layer])
             m_bar = torch.bmm(activation_bar[layer] * sigmoids[layer], self.hear[layer])
             heard_bar[layer] = slots.ring(m_bar)
-            tell(slots, filter_bar, slots.shaped(m_bar), said[layer])
+            tell(slots, filter_bar, heard_bar[layer], said[layer])
             torch.bmm(filter_bar, self.filter[layer], out=narrow_bar[layer])
             x_bar = listen(slots, heard_bar[layer], filters[layer]) if layer else None
             if lesson:
@@ -244,21 +247,21 @@ class WrittenOut:
         for layer in reversed(range(self.n_layers)):
             t_bar_dot = torch.bmm(h_bar_dot, self.update[layer]).mul_(sigmoids[layer])
             t_bar_dot.addcmul_(back.activation_bar[layer], _curl(sigmoids[layer]).mul_(t_dot[layer]))
-            m_bar_dot = torch.bmm(t_bar_dot, self.hear[layer])
-            tell(slots, filter_bar_dot, slots.shaped(m_bar_dot), said[layer])
+            heard_bar_dot = slots.ring(torch.bmm(t_bar_dot, self.hear[layer]))
+            tell(slots, filter_bar_dot, heard_bar_dot, said[layer])
             if layer:
-                tell(slots, filter_bar_dot, slots.atoms(back.heard_bar[layer]), said_dot[layer], add=True)
+                tell(slots, filter_bar_dot, back.heard_bar[layer], said_dot[layer], add=True)
             torch.bmm(filter_bar_dot, self.filter[layer], out=narrow_bar_dot[layer])
             if not layer and not lesson:
                 break
-            x_bar_dot = listen(slots, slots.ring(m_bar_dot), filters[layer])
+            x_bar_dot = listen(slots, heard_bar_dot, filters[layer])
             x_bar_dot = listen(slots, back.heard_bar[layer], filters_dot[layer], x_bar_dot)
             if lesson:
                 t_bar, s_dot = back.activation_bar[layer] * sigmoids[layer], sigmoids[layer] * t_dot[layer]
                 lesson.update(layer, h_bar_dot, s_dot, t_bar_dot, t_bar)
                 lesson.node(layer, x_bar_dot)
                 lesson.filter(layer, filter_bar_dot, narrow.value[layer])
-                tell(slots, filter_bar_dot, slots.atoms(back.heard_bar[layer]), said[layer])
+                tell(slots, filter_bar_dot, back.heard_bar[layer], said[layer])
                 lesson.filter(layer, filter_bar_dot, q_dot[layer])
             h_bar_dot.baddbmm_(x_bar_dot, self.say[layer])
         if lesson:
