@@ -1,6 +1,5 @@
 """Sums over the neighbours of every atom, a table row at a time instead of an edge at a time."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -76,20 +75,40 @@ class Slots:
 
     def ring(self, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
         """Values of atoms as neighbours are read from: twice over, where all molecules are of one size."""
-        return of_atoms if self.size is None else torch.cat([self.shaped(of_atoms)] * 2, dim=2)
+        return self.write_ring(self.new_ring(of_atoms), of_atoms)
 
-    def rows(self, of_places: Float[Tensor, "n_members n_places n_features"]) -> Iterator[tuple[int, Tensor]]:
-        """The rows of a table, counted from one, each shaped as :meth:`shaped` shapes values of atoms."""
+    def new_ring(self, like: Float[Tensor, "n_members n_atoms n_features"], *n_layers: int) -> Tensor:
+        """Room for a ring of such values, or for one in each layer."""
+        shape = like.shape
+        if self.size is not None:
+            shape = (len(like), like.shape[1] // self.size, 2 * self.size, like.shape[2])
+        return like.new_empty(*n_layers, *shape)
+
+    def write_ring(self, ring: Tensor, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
+        """Fill the room, and give it back."""
+        if self.size is None:
+            return ring.copy_(of_atoms)
+        ring.unflatten(2, (2, self.size)).copy_(self.shaped(of_atoms).unsqueeze(2))
+        return ring
+
+    def table(self, of_places: Float[Tensor, "n_members n_places n_features"]) -> Tensor:
+        """Values of places with an axis of rows behind that of members, each row shaped as :meth:`shaped` does it."""
         table = of_places.unflatten(1, self.source.shape)
-        return ((k, self.shaped(row)) for k, row in enumerate(table.unbind(1), start=1))
+        return table if self.size is None else table.unflatten(2, (-1, self.size))
+
+    def after(self, ring: Tensor, n_rows: int) -> Tensor:
+        """A view of a ring with an axis of rows behind that of members: in row k the k-th atom after each."""
+        assert self.size is not None
+        return ring[:, :, 1 : self.size + n_rows].unfold(2, self.size, 1).permute(0, 2, 1, 4, 3)
 
     def shaped(self, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
         """One row of a table, or values of atoms, with an axis of molecules where all are of one size."""
         return of_atoms if self.size is None else of_atoms.unflatten(1, (-1, self.size))
 
-    def for_both(self, k: int) -> bool:
-        """Whether a row is that of reverse edges too; halfway round, both have a place of their own."""
-        return self.size is not None and 2 * k < self.size
+    @property
+    def n_for_both(self) -> int:
+        """How many rows, the first ones, are those of reverse edges too; halfway round, each has a place of its own."""
+        return 0 if self.size is None else (self.size - 1) // 2
 
 
 def listen(
@@ -109,15 +128,23 @@ def listen(
         so_far: Of every atom.
     """
     total = None if so_far is None else slots.shaped(so_far)
-    n = slots.size or 0
-    for k, row in slots.rows(filters):
-        neighbour = said.index_select(1, slots.source[k - 1]) if slots.size is None else said[:, :, k : k + n]
+    n, n_both = slots.size or 0, slots.n_for_both
+    late = torch.zeros_like(said) if n_both > 1 else None
+    # Rows are added one by one: their products at once would be one more table to write and to read.
+    for k, row in enumerate(slots.table(filters).unbind(1), start=1):
+        neighbour = said[:, :, k : k + n] if slots.size else said.index_select(1, slots.source[k - 1])
         total = row * neighbour if total is None else total.addcmul_(row, neighbour)
-        if slots.for_both(k):  # the k-th atom after each hears it through the same filter
+        if k > n_both:
+            continue
+        if late is not None:  # the k-th atom after each hears it through the same filter
+            late[:, :, k : k + n].addcmul_(row, said[:, :, :n])
+        else:
             total[:, :, k:].addcmul_(row[:, :, : n - k], said[:, :, : n - k])
             total[:, :, :k].addcmul_(row[:, :, n - k :], said[:, :, n - k : n])
     if total is None:  # nobody has a neighbour
         return filters.new_zeros(len(filters), slots.source.shape[1], filters.shape[2])
+    if late is not None:
+        total.add_(late[:, :, :n]).add_(late[:, :, n:])
     return total.view(len(filters), -1, filters.shape[2])
 
 
@@ -138,15 +165,20 @@ def tell(
         said: By every atom, as a ring.
         add: Whether to add to what is in the table.
     """
-    n = slots.size or 0
-    for k, row in slots.rows(of_places):
-        if slots.size is None:
-            listener, neighbour = hears, said.index_select(1, slots.source[k - 1])
-        else:
-            listener, neighbour = hears[:, :, :n], said[:, :, k : k + n]
-        if add:
-            row.addcmul_(listener, neighbour)
-        else:
-            torch.mul(listener, neighbour, out=row)
-        if slots.for_both(k):
-            row.addcmul_(hears[:, :, k : k + n], said[:, :, :n])
+    table = slots.table(of_places)
+    if slots.size is None:
+        neighbours = said.index_select(1, slots.source.flatten()).view_as(table)
+        _product(table, hears.unsqueeze(1), neighbours, add=add)
+        return
+    n, n_rows, n_both = slots.size, table.shape[1], slots.n_for_both
+    if n_rows:
+        _product(table, hears[:, None, :, :n], slots.after(said, n_rows), add=add)
+    if n_both:
+        _product(table[:, :n_both], slots.after(hears, n_both), said[:, None, :, :n], add=True)
+
+
+def _product(result: Tensor, one: Tensor, other: Tensor, *, add: bool) -> None:
+    if add:
+        result.addcmul_(one, other)
+    else:
+        torch.mul(one, other, out=result)

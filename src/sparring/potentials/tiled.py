@@ -25,7 +25,7 @@ from sparring.structures import Edges, Structures
 
 __all__ = ["Tiled"]
 
-TILE_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}
+TILE_BYTES = {"cpu": 8 * 2**20, "cuda": 2**30}
 """What the filters of all edges of a tile may take in one interaction. A graphics card has no use for small tiles: it
 waits for the next one to be launched."""
 

@@ -132,10 +132,10 @@ class WrittenOut:
         h = self.embedding.index_select(1, structures.atomic_numbers)
         filters = h.new_empty(self.n_layers, self.n_members, slots.source.numel(), self.n_filters)
         sigmoids = torch.empty_like(h.expand(self.n_layers, *h.shape), memory_format=torch.contiguous_format)
-        said: list[Tensor] = []
+        said = slots.new_ring(h.new_empty(self.n_members, h.shape[1], self.n_filters), self.n_layers)
         for layer in range(self.n_layers):
             torch.bmm(narrow.value[layer], self.filter_t[layer], out=filters[layer])
-            said.append(slots.ring(torch.baddbmm(self.say_bias[layer], h, self.say[layer].mT)))
+            slots.write_ring(said[layer], torch.baddbmm(self.say_bias[layer], h, self.say[layer].mT))
             m = listen(slots, said[layer], filters[layer])
             t = torch.baddbmm(self.hear_bias[layer], m, self.hear[layer].mT)
             torch.sigmoid(t, out=sigmoids[layer])
@@ -152,7 +152,7 @@ class WrittenOut:
             atoms = atoms + self.atomic_energy.index_select(1, structures.atomic_numbers)
         energy = atoms.new_zeros(self.n_members, structures.n_structures)
         energy = energy.index_add(1, structures.structure_index, atoms)
-        return energy, narrow, Forward(filters, torch.stack(said), sigmoids, torch.sigmoid(r))
+        return energy, narrow, Forward(filters, said, sigmoids, torch.sigmoid(r))
 
     # --- backwards ------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class WrittenOut:
         for layer in reversed(range(self.n_layers)):
             torch.bmm(h_bar, self.update[layer], out=activation_bar[layer])
             m_bar = torch.bmm(activation_bar[layer] * sigmoids[layer], self.hear[layer])
-            heard_bar[layer] = slots.ring(m_bar)
+            slots.write_ring(heard_bar[layer], m_bar)
             tell(slots, filter_bar, heard_bar[layer], said[layer])
             torch.bmm(filter_bar, self.filter[layer], out=narrow_bar[layer])
             x_bar = listen(slots, heard_bar[layer], filters[layer]) if layer else None
@@ -231,7 +231,7 @@ class WrittenOut:
             torch.bmm(q_dot[layer], self.filter_t[layer], out=filters_dot[layer])
             m_dot = listen(slots, said[layer], filters_dot[layer])
             if layer:
-                said_dot[layer] = slots.ring(torch.bmm(h_dot, self.say[layer].mT))
+                slots.write_ring(said_dot[layer], torch.bmm(h_dot, self.say[layer].mT))
                 m_dot = listen(slots, said_dot[layer], filters[layer], m_dot)
             torch.bmm(m_dot, self.hear[layer].mT, out=t_dot[layer])
             if lesson:
