@@ -52,4 +52,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
-	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks examples studies -name __pycache__ -type d -prune -exec rm -rf {} +

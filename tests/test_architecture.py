@@ -11,8 +11,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
     "ground": "units files memory randomness philox structures geometry neighbors uncertainty",
-    "first": "potentials committee chunks dataset splits batching loss adam training objectives spaces attacks dynamics "
-    "sampling snapshots selection labels calculator",
+    "first": "potentials committee chunks dataset splits batching loss adam training objectives spaces attacks "
+    "dynamics sampling snapshots selection labels calculator",
     "top": "systems validation loop planning stages runfolder running reporting tables config cli extxyz "
     "trajectories progress testing",
 }

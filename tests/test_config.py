@@ -122,6 +122,26 @@ def test_quantities_are_read_in_any_unit_and_bare_numbers_in_the_internal_one(lo
     assert (attack.bound.radius, attack.initial_spread, attack.max_memory, attack.objective.kT) == (0.5, 0, 2e9, 0.5)
 
 
+def test_dynamics_is_a_kind_of_attack_whose_numbers_carry_units(loaded):
+    text = "attack: {kind: dynamics, temperature: 700 K, duration: 2 ps, timestep: 1 fs, friction: 5 1/ps}\n"
+    config = loaded(AMMONIA + text)
+    attack = config.attack
+    assert (attack.temperature, attack.duration, attack.timestep, attack.friction) == (700.0, 2000.0, 1.0, 0.005)
+    assert (attack.n_seeds, attack.seeds, attack.ensemble) == (30, "lowest_energy", "nose_hoover")
+    assert loaded(dump(config)) == config
+
+
+def test_the_comments_of_the_ammonia_example_are_a_configuration_too(tmp_path):
+    text = (EXAMPLES / "ammonia.yaml").read_text(encoding="utf-8")
+    kept, _, rest = text.partition("\nattack:")
+    comments = rest.partition("# attack:   ")[2].partition("\n\n")[0].splitlines()[1:]
+    file = tmp_path / "dynamics.yaml"
+    file.write_text("\n".join([kept, "attack:", *(line.removeprefix("# ") for line in comments)]), encoding="utf-8")
+    config = load(file)
+    assert config.attack == load(file, overrides={"attack": {"kind": "dynamics"}}).attack
+    assert [step.kind for step in config.selection] == ["uncertainty_above", "budget"]
+
+
 def test_null_is_a_value(loaded):
     config = loaded(AMMONIA + "attack: {objective: {kT: null}}\nlabels: {bounds: {max_force: null}}\n")
     assert config.attack.objective.kT is None
@@ -381,6 +401,18 @@ BAD = {
     "all seeds at the lowest energy": (
         AMMONIA + "attack: {n_seeds: null}\n",
         "run.yaml:2: attack.n_seeds: null attacks every structure of the training data: that needs `seeds: random`",
+    ),
+    "dynamics without a snapshot": (
+        AMMONIA + "attack: {kind: dynamics, duration: 10 fs}\n",
+        "run.yaml:2: attack.every: 100 steps of 0.5 fs are longer than the duration of 10 fs; take fewer",
+    ),
+    "dynamics of molecules along an axis": (
+        AMMONIA + "attack: {kind: dynamics, axes: x}\n",
+        "run.yaml:2: attack.axes: atoms of molecules move along xyz, got x",
+    ),
+    "time without a unit of time": (
+        AMMONIA + "attack: {kind: dynamics, duration: 5 K}\n",
+        "run.yaml:2: attack.duration: '5 K' measures temperature, wanted time",
     ),
     "key given twice": (
         AMMONIA + "seed: 1\ntraining: {}\nseed: 2\n",

@@ -10,9 +10,11 @@ from sparring import objectives, planning
 from sparring.committee import Prediction
 from sparring.config import load
 from sparring.dataset import ENERGY, FORCES, Dataset
+from sparring.dynamics import Langevin, NoseHooverChain
 from sparring.labels import PySCF
 from sparring.planning import (
     attack_arguments,
+    attacker,
     choose_seeds,
     fit_arguments,
     inversion,
@@ -23,6 +25,7 @@ from sparring.planning import (
     selectors,
 )
 from sparring.potentials import CoordinateMLP, SchNet
+from sparring.reporting.style import SOURCES
 from sparring.sampling import RelaxationError
 from sparring.selection import Budget, Distinct, EnergyWindow, UncertaintyAbove
 from sparring.spaces import Cartesian, RandomDisplacement
@@ -136,15 +139,47 @@ def test_training_gets_all_its_numbers(config):
 
 def test_an_attack_gets_its_space_and_its_bound(config):
     text = "attack: {n_steps: 7, axes: xy, initial_spread: 0.2 Å, bound: {norm: 2, radius: 0.5 Å}}\n"
-    space, arguments = attack_arguments(config(AMMONIA + text))
+    space, arguments = attack_arguments(config(AMMONIA + text).attack)
     assert space == Cartesian(spread=0.2, axes="xy", norm=2.0, radius=0.5)
     assert (arguments["n_steps"], arguments["min_distance"], arguments["max_memory"]) == (7, 0.5, 4e9)
 
 
 def test_random_displacements_climb_nothing(config):
-    space, arguments = attack_arguments(config(AMMONIA + "attack: {kind: random, amplitude: 0.4 Å}\n"))
+    space, arguments = attack_arguments(config(AMMONIA + "attack: {kind: random, amplitude: 0.4 Å}\n").attack)
     assert space == RandomDisplacement(amplitude=0.4, axes="xyz")
     assert arguments == {"n_steps": 0}
+
+
+class Asked(Exception):
+    """Stands for dynamics, with all that it was asked for."""
+
+
+def test_dynamics_gets_all_that_its_section_says(config, committee, monkeypatch):
+    def ask(committee, seeds, **how):
+        raise Asked(how)
+
+    def asked(rest, seed):
+        text = "attack: {kind: dynamics, temperature: 700 K, duration: 1 ps, timestep: 1 fs, every: 7, "
+        seeds = Structures.from_atoms([molecule("NH3")])
+        with pytest.raises(Asked) as caught:
+            attacker(config(AMMONIA + text + rest + "}\n"))(committee(), seeds, objectives.force_variance, seed)
+        return caught.value.args[0]
+
+    monkeypatch.setattr(planning, "take_snapshots", ask)
+    first = asked("min_distance: 1 Å, ensemble: langevin, friction: 5 1/ps", 3)
+    second = asked("time_constant: 20 fs, max_memory: null", 4)
+    assert (first["ensemble"], second["ensemble"]) == (Langevin(700.0, 0.005), NoseHooverChain(700.0, 20.0))
+    assert (first["duration"], first["timestep"], first["every"], first["min_distance"]) == (1000.0, 1.0, 7, 1.0)
+    assert (first["seed"], second["seed"], first["max_memory"], second["max_memory"]) == (3, 4, 4e9, None)
+    assert first["axes"] == "xyz"
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"), [("adversarial", "attack"), ("random", "random"), ("dynamics", "dynamics")]
+)
+def test_data_say_how_they_were_found(kind, source, config, tmp_path):
+    assert plan(config(WELL + f"attack: {{kind: {kind}}}\n"), tmp_path).source == source
+    assert source in SOURCES  # figures know it
 
 
 def evaluated(term):

@@ -15,8 +15,10 @@ _HOMES = {
     "sparring.config": ("Config", "ConfigError"),
     "sparring.dataset": ("Dataset",),
     "sparring.dynamics": (
+        "BondsKept",
         "CloserThan",
         "Criterion",
+        "DistanceWindow",
         "DynamicsResult",
         "EnergyBelow",
         "Ensemble",
@@ -67,6 +69,7 @@ _HOMES = {
         "select",
         "threshold_from",
     ),
+    "sparring.snapshots": ("take_snapshots",),
     "sparring.spaces": ("Cartesian", "RandomDisplacement", "Space"),
     "sparring.splits": ("Splits",),
     "sparring.stages": ("read_committee", "write_committee"),
@@ -75,6 +78,7 @@ _HOMES = {
     "sparring.trajectories": ("md", "trajectory"),
     "sparring.units": ("kT", "quantity"),
     "sparring.validation.errors": ("Errors", "evaluate"),
+    "sparring.validation.stability": ("Stability", "own_minimum", "stability"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

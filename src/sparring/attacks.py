@@ -9,10 +9,10 @@ r"""Adversarial attacks: gradient ascent on the geometry, all seeds at once (Eq.
 ======================  ==========================================================
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,6 +28,8 @@ from sparring.spaces import Cartesian, Space
 from sparring.structures import Structures
 
 __all__ = ["AttackResult", "Status", "attack"]
+
+T = TypeVar("T")
 
 
 class Status(IntEnum):
@@ -78,6 +80,17 @@ class AttackResult:
         step = self.best_step.unsqueeze(0)
         along = (self.objective, self.energy, self.energy_variance, self.force_variance)
         return Observation(*(values.gather(0, step).squeeze(0) for values in along))
+
+    def origins(self, seeds: Sequence[T]) -> tuple[T, ...]:
+        """The seed of every path. Whoever returns to the seeds several times gives paths in rounds of all seeds.
+
+        Raises:
+            ValueError: If these cannot be the seeds.
+        """
+        rounds, rest = divmod(self.structures.n_structures, len(seeds))
+        if rest:
+            raise ValueError(f"{self.structures.n_structures} paths cannot come from {len(seeds)} seeds each")
+        return tuple(seeds) * rounds
 
     def candidates(self) -> Candidates:
         """The best geometries and what was seen of them, to select from."""

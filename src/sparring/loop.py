@@ -67,7 +67,7 @@ class Examined(NamedTuple):
 
 
 class Attacked(NamedTuple):
-    """Where the attacks led, and from which structures of the data set they set out."""
+    """Where the attacks led, and from which structure of the data set each of them set out."""
 
     result: AttackResult
     seeds: tuple[int, ...]
@@ -114,7 +114,7 @@ class Plan:
         examine: What is special to the system, e.g. a barrier.
         seeds: Which structures of the data are attacked.
         objective: What attacks climb, given the data for Q.
-        attack: Committee, seeds, objective and a seed to paths.
+        attack: Committee, seeds, objective and a seed to paths; several from a seed come in rounds of all seeds.
         selectors: What is worth a label, given the variances of the training set, lowest energies and a seed.
         label: Structures, and the lowest known energies, to labels.
         n_members: Size of the committee.
@@ -227,7 +227,8 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     seed = plan.seed_of(state.generation, "attack")
     seeds = tuple(int(i) for i in plan.seeds(state.dataset, derive(seed, "seeds")))
     structures = state.dataset.structures.take(seeds)
-    return Attacked(plan.attack(committee, structures, plan.objective(state.dataset), seed), seeds)
+    result = plan.attack(committee, structures, plan.objective(state.dataset), seed)
+    return Attacked(result, result.origins(seeds))
 
 
 def choose(state: State, plan: Plan, examined: Examined, attacked: Attacked) -> Chosen:

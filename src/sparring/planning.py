@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -39,13 +40,15 @@ from sparring.progress import Watch, unwatched
 from sparring.randomness import derive
 from sparring.sampling import RelaxationError
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
+from sparring.snapshots import n_snapshots, take_snapshots
 from sparring.spaces import Cartesian, RandomDisplacement, Space
 from sparring.splits import Splits
 from sparring.structures import Structures
 from sparring.systems import ammonia, own, wells
 from sparring.training import FitReport, fit
+from sparring.trajectories import ensemble_of
 
-__all__ = ["Laboratory", "architecture", "attack_arguments", "fit_arguments", "labeller", "plan", "train"]
+__all__ = ["Laboratory", "architecture", "attacker", "fit_arguments", "labeller", "plan", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,9 @@ WELLS: dict[str, type[wells.DoubleWell1D] | type[wells.DoubleWell2D]] = {
     "double_well_1d": wells.DoubleWell1D,
     "double_well_2d": wells.DoubleWell2D,
 }
+
+
+Attack: TypeAlias = Callable[[Committee, Structures, Objective, int], AttackResult]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +120,9 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
     laboratory = laboratory_of(config, folder, watch)
     start, examine = _system(config, laboratory)
     network, training = architecture(config.committee.potential), fit_arguments(config)
-    space, climbing = attack_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
         return fit(network, dataset, splits=splits, seed=seed, progress=watch("training"), **training)  # type: ignore[arg-type]
-
-    def attack_all(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
-        return attack(committee, seeds, objective, space=space, seed=seed, progress=watch("attack"), **climbing)  # type: ignore[arg-type]
 
     return Plan(
         seed=config.seed,
@@ -130,13 +132,13 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         examine=examine,
         seeds=lambda dataset, seed: choose_seeds(dataset, config.attack.seeds, config.attack.n_seeds, seed),
         objective=lambda dataset: objective(config, dataset),
-        attack=attack_all,
+        attack=attacker(config, watch),
         selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed),
         label=laboratory.label,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",
-        source="random" if isinstance(config.attack, sections.Random) else "attack",
+        source={"adversarial": "attack"}.get(config.attack.kind, config.attack.kind),
     )
 
 
@@ -191,9 +193,35 @@ def fit_arguments(config: Config) -> dict[str, object]:
     }
 
 
-def attack_arguments(config: Config) -> tuple[Space, dict[str, object]]:
-    """The section ``attack``: in which space, and how."""
+def attacker(config: Config, watch: Watch = unwatched) -> Attack:
+    """The section ``attack``: what finds candidates, one for each seed or several."""
     section = config.attack
+    if isinstance(section, sections.Dynamics):
+        return _sampler(section, watch)
+    space, climbing = attack_arguments(section)
+
+    def attack_all(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
+        return attack(committee, seeds, objective, space=space, seed=seed, progress=watch("attack"), **climbing)  # type: ignore[arg-type]
+
+    return attack_all
+
+
+def _sampler(section: sections.Dynamics, watch: Watch) -> Attack:
+    ensemble = ensemble_of(
+        section.ensemble, section.temperature, friction=section.friction, time_constant=section.time_constant
+    )
+    names = ("duration", "timestep", "every", "min_distance", "axes", "max_memory")
+    moving: dict[str, Any] = {name: getattr(section, name) for name in names}
+
+    def sample(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
+        # Dynamics climbs nothing.
+        return take_snapshots(committee, seeds, ensemble=ensemble, seed=seed, progress=watch("dynamics"), **moving)
+
+    return sample
+
+
+def attack_arguments(section: sections.Adversarial | sections.Random) -> tuple[Space, dict[str, object]]:
+    """The section ``attack``: in which space, and how."""
     if isinstance(section, sections.Random):
         return RandomDisplacement(amplitude=section.amplitude, axes=section.axes), {"n_steps": 0}
     bound = section.bound.arguments() if section.bound else {}
@@ -208,7 +236,7 @@ def objective(config: Config, dataset: Dataset | None) -> Objective:
     Raises:
         ValueError: If the Boltzmann weight has no data set to make its Q of.
     """
-    if isinstance(config.attack, sections.Random):
+    if not isinstance(config.attack, sections.Adversarial):
         return objectives.force_variance
     section = config.attack.objective
     uncertainty = {
@@ -222,6 +250,14 @@ def objective(config: Config, dataset: Dataset | None) -> Objective:
     if section.logarithm:
         return objectives.log(uncertainty) + objectives.boltzmann(section.kT, dataset)
     return objectives.boltzmann_weighted(uncertainty, kT=section.kT, reference=dataset)
+
+
+def candidates_per_seed(config: Config) -> int:
+    """How many candidates an attack finds from each of its seeds, at most."""
+    section = config.attack
+    if not isinstance(section, sections.Dynamics):
+        return 1
+    return n_snapshots(duration=section.duration, timestep=section.timestep, every=section.every)
 
 
 def choose_seeds(dataset: Dataset, which: str, n_seeds: int | None, seed: int) -> list[int]:

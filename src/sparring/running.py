@@ -13,7 +13,7 @@ from sparring.config import Config, load, sections, template_files
 from sparring.extxyz import has_labels
 from sparring.files import write_text
 from sparring.labels import Label, label
-from sparring.planning import WELLS, labeller, plan
+from sparring.planning import WELLS, candidates_per_seed, labeller, plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
 from sparring.runfolder import RunFolder, read_metrics, stages_done
@@ -173,7 +173,8 @@ def _n_labels(config: Config, structures: list[Atoms]) -> int:
     budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
     n_labels = 0
     for _ in range(config.generations - 1):
-        n_labels += min([config.attack.n_seeds or n_data + n_labels, *budgets])
+        n_seeds = config.attack.n_seeds or n_data + n_labels
+        n_labels += min([n_seeds * candidates_per_seed(config), *budgets])
     return n_labels
 
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from sparring.reporting import figures
-from sparring.reporting.data import KCAL, Labelled, Paths, Predictions, Sampled, Training, read_run
+from sparring.reporting.data import KCAL, Labelled, Paths, Predictions, Sampled, Training
+from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import overview, sheets
 from sparring.reporting.style import generation_colours
 from sparring.units import KCAL_PER_MOL

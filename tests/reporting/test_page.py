@@ -1,9 +1,12 @@
+import base64
+import hashlib
+import re
 from html.parser import HTMLParser
 
 import pytest
 
-from sparring.reporting.data import read_run
 from sparring.reporting.page import report
+from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import sheets
 from sparring.reporting.tables import funnel, generation_table, reference_barrier, stopped
 
@@ -54,9 +57,19 @@ def test_the_page_needs_nothing_outside_itself(page):
     parser = parse(page[0])
     assert parser.addresses
     assert all(address.startswith(("data:", "#")) for address in parser.addresses)
-    assert not {"script", "link rel=stylesheet", "iframe", "object"} & parser.tags
+    assert not {"iframe", "object", "embed", "base"} & parser.tags
     assert "@import" not in parser.text
-    assert "url(" not in parser.text
+    assert not re.search(r"url\((?!#)", parser.text)
+
+
+def test_the_page_forbids_a_browser_to_load_anything_or_to_run_any_other_script(page):
+    text = page[0].read_text(encoding="utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    (script,) = re.findall(r'<script type="module">(.*?)</script>', text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    )
 
 
 def test_every_figure_is_on_the_page_and_beside_it_as_png_and_svg(page, finished_run):

@@ -8,7 +8,7 @@ from sparring import uncertainty
 from sparring.committee import Committee
 from sparring.dataset import ENERGY, FORCES, Dataset
 from sparring.structures import Structures
-from sparring.validation.errors import align, errors, evaluate, survey
+from sparring.validation.errors import Differences, align, errors, evaluate, survey
 
 
 @pytest.fixture
@@ -83,6 +83,18 @@ def test_what_is_taken_of_a_survey_stays_together(committee, mixed):
     part = whole.take([4, 1])
     assert part.energy.tolist() == [whole.energy[4], whole.energy[1]]
     np.testing.assert_array_equal(part.forces[1], whole.forces[1])
+
+
+def test_differences_of_some_structures_are_those_of_their_own_survey(committee, mixed, with_random_labels):
+    data = with_random_labels(mixed)
+    whole = survey(committee(), data.structures)
+    rows = np.arange(len(data)) % 4 == 1
+    indices = np.flatnonzero(rows).tolist()
+    part = Differences.of(whole, data).take(rows)
+    wanted = Differences.of(whole.take(indices), data.take(indices))
+    for field in dataclasses.fields(Differences):
+        np.testing.assert_array_equal(getattr(part, field.name), getattr(wanted, field.name))
+    assert part.errors() == errors(whole.take(indices), data.take(indices))
 
 
 def test_annotations_go_onto_copies(committee, mixed):

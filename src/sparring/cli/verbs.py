@@ -1,7 +1,7 @@
 """The verbs: each reads its arguments, calls one library function, and shows or writes what it gives."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -128,23 +128,22 @@ def attack(
 ) -> None:
     """Attack a committee from given structures."""
     from sparring import Dataset, Structures
-    from sparring.attacks import Status, attack
+    from sparring.attacks import Status
     from sparring.extxyz import read_labelled, read_structures, write_structures
-    from sparring.planning import attack_arguments, objective
+    from sparring.planning import attacker, objective
     from sparring.stages import attack_frames, read_committee
 
     resolved = load_config(config, preset)
-    space, climbing = attack_arguments(resolved)
     starts = Structures.from_atoms(read_structures(seeds, allow_dummy=True))
     weighted = getattr(getattr(resolved.attack, "objective", None), "kT", None) is not None
     dataset = Dataset.from_atoms(read_labelled(reference or seeds, allow_dummy=True)) if weighted else None
-    arguments: dict[str, Any] = {**climbing, "progress": watch()("attack")}
     climbed = objective(resolved, dataset)
     output.parent.mkdir(parents=True, exist_ok=True)
-    result = attack(read_committee(committee), starts, climbed, space=space, seed=resolved.seed, **arguments)
-    write_structures(output, attack_frames(result, range(starts.n_structures)))
+    result = attacker(resolved, watch())(read_committee(committee), starts, climbed, resolved.seed)
+    write_structures(output, attack_frames(result, result.origins(range(starts.n_structures))))
     stopped = ", ".join(f"{result.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
-    typer.echo(f"{starts.n_structures} attacks ({stopped}): {output}")
+    found = "snapshots" if resolved.attack.kind == "dynamics" else "attacks"
+    typer.echo(f"{result.structures.n_structures} {found} ({stopped}): {output}")
 
 
 @app.command()

@@ -188,6 +188,12 @@ def _contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
     if dimensions is not None and not set(attack.axes) <= set("xyz"[:dimensions]):
         yield ("attack", "axes"), f"{kind} has only {'xyz'[:dimensions]}, got {attack.axes}"
+    if attack.kind == "dynamics":
+        if dimensions is None and attack.axes != "xyz":
+            yield ("attack", "axes"), f"atoms of molecules move along xyz, got {attack.axes}"
+        if round(attack.duration / attack.timestep) < attack.every:
+            steps = f"{attack.every} steps of {attack.timestep:g} fs"
+            yield ("attack", "every"), f"{steps} are longer than the duration of {attack.duration:g} fs; take fewer"
     if attack.seeds == "lowest_energy" and attack.n_seeds is None:
         yield ("attack", "n_seeds"), "null attacks every structure of the training data: that needs `seeds: random`"
 

@@ -18,7 +18,10 @@ from sparring.config.values import (
     Memory,
     Norm,
     Number,
+    Rate,
+    Temperature,
     TemperatureRange,
+    Time,
     Weight,
 )
 from sparring.units import quantity
@@ -226,6 +229,24 @@ class Random(Section):
     axes: Axes = "xyz"
 
 
+class Dynamics(Section):
+    """Snapshots of molecular dynamics under the committee's own mean forces, the baseline that people use."""
+
+    kind: Literal["dynamics"]
+    n_seeds: Count | None = 30
+    seeds: Seeds = "lowest_energy"
+    temperature: Temperature = 500.0
+    duration: Time = quantity("5 ps", "time")
+    timestep: Time = quantity("0.5 fs", "time")
+    every: Count = 100
+    ensemble: Literal["langevin", "nose_hoover"] = "nose_hoover"
+    friction: Rate = quantity("10 1/ps", "rate")
+    time_constant: Time = quantity("50 fs", "time")
+    axes: Axes = "xyz"
+    min_distance: LengthOrZero = 0.5
+    max_memory: Memory | None = 4e9
+
+
 class UncertaintyAbove(Section):
     """Keep what is more uncertain than this percentile of the training set (Eq. 8)."""
 
@@ -269,7 +290,7 @@ class Config(Section):
     labels: Labels
     committee: Committee
     training: Training = Training()
-    attack: Annotated[Adversarial | Random, Field(discriminator="kind")]
+    attack: Annotated[Adversarial | Random | Dynamics, Field(discriminator="kind")]
     selection: tuple[
         Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget, Field(discriminator="kind")], ...
     ] = ()

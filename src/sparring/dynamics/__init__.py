@@ -1,6 +1,7 @@
 """Molecular dynamics of many copies at once, for any committee."""
 
-from sparring.dynamics.criteria import CloserThan, EnergyBelow
+from sparring.dynamics.bonds import BondsKept
+from sparring.dynamics.criteria import CloserThan, DistanceWindow, EnergyBelow
 from sparring.dynamics.ensembles import NVE, Ensemble, Langevin, NoseHooverChain, Temperature
 from sparring.dynamics.records import DynamicsResult, State
 from sparring.dynamics.simulation import init, side_by_side, simulate, step
@@ -8,8 +9,10 @@ from sparring.dynamics.system import Criterion, Observation, Status
 
 __all__ = [
     "NVE",
+    "BondsKept",
     "CloserThan",
     "Criterion",
+    "DistanceWindow",
     "DynamicsResult",
     "EnergyBelow",
     "Ensemble",

@@ -1,15 +1,20 @@
 """What ends the trajectory of a copy, other than numbers that are not finite."""
 
+import functools
+import itertools
+import math
 from dataclasses import dataclass
 
-from jaxtyping import Bool
+import torch
+from ase.data import atomic_numbers
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sparring.dynamics.system import Observation
-from sparring.neighbors import shortest_distance
+from sparring.neighbors import distances, shortest_distance
 from sparring.structures import Structures
 
-__all__ = ["CloserThan", "EnergyBelow"]
+__all__ = ["CloserThan", "DistanceWindow", "EnergyBelow", "first_atoms"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class CloserThan:
         """Check the distance."""
         if not self.distance > 0:
             raise ValueError(f"the distance must be positive, got {self.distance} Å")
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"atoms closer than {self.distance:g} Å"
 
     @property
     def reach(self) -> float:
@@ -50,6 +59,160 @@ class EnergyBelow:
 
     energy: float
 
+    def __str__(self) -> str:
+        """In words."""
+        return f"energy below {self.energy:.10g} eV"
+
     def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
         """Copies whose mean energy is below."""
         return observation.energy < self.energy
+
+
+@dataclass(frozen=True)
+class DistanceWindow:
+    """Two atoms are closer, or farther apart, than they may be.
+
+    With elements this is about every pair of their atoms in a copy, bonded or not; with indices about the pairs that
+    are listed, the first with the first and so on. Where a structure repeats, the nearest images of a pair count.
+
+    Attributes:
+        first: The symbol of an element, or places of atoms in a copy, from 0.
+        second: Likewise, as many.
+        low: In Å.
+        high: In Å; without it atoms may part.
+
+    Raises:
+        ValueError: If there is no such element or pair, or the window is empty or excludes nothing.
+    """
+
+    first: str | tuple[int, ...]
+    second: str | tuple[int, ...]
+    low: float = 0.0
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if not 0 <= self.low < self.high or not (self.low > 0 or self.high < math.inf):
+            raise ValueError(f"a window needs 0 <= low < high, and one of them, got {self.low} Å and {self.high} Å")
+        if isinstance(self.first, str) and isinstance(self.second, str):
+            for symbol in (self.first, self.second):
+                if symbol not in atomic_numbers:
+                    raise ValueError(f"unknown element {symbol!r}; wanted a symbol such as 'H'")
+            return
+        pairs = self._pairs
+        if not pairs or any(low < 0 or low == high for low, high in pairs):
+            raise ValueError(
+                "a window needs two elements, or places of atoms, from 0 and different, in lists of the same length; "
+                f"got {self.first!r} and {self.second!r}"
+            )
+
+    def __str__(self) -> str:
+        """In words."""
+        pairs = " ".join(f"{i}-{j}" for i, j in self._pairs) or f"{self.first}-{self.second}"
+        if self.high == math.inf:
+            return f"{pairs} closer than {self.low:g} Å"
+        return f"{pairs} outside {self.low:g} to {self.high:g} Å"
+
+    @property
+    def reach(self) -> float:
+        """How far it looks, in Å."""
+        return self.low if self.high == math.inf else self.high
+
+    @property
+    def _pairs(self) -> tuple[tuple[int, int], ...]:
+        """The listed pairs, each once; none if there are elements, or the lists make no pairs."""
+        if isinstance(self.first, str) or isinstance(self.second, str) or len(self.first) != len(self.second):
+            return ()
+        return tuple(sorted({(min(pair), max(pair)) for pair in zip(self.first, self.second, strict=True)}))
+
+    def check(self, structures: Structures) -> None:
+        """Whether it says anything about every structure.
+
+        Raises:
+            ValueError: If one of them has no such pair.
+        """
+        if self._pairs:
+            needed, smallest = 1 + max(itertools.chain(*self._pairs)), int(structures.counts.min())
+            if needed > smallest:
+                raise ValueError(f"{self}: there is no atom {needed - 1}; the structure has {smallest}, counted from 0")
+        elif bool((self._n_meant(structures) == 0).any()):
+            raise ValueError(f"{self}: the structure has no pair of {self.first} and {self.second}")
+
+    def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
+        """Copies with a pair outside.
+
+        Asks the device only where structures repeat and there is an upper bound.
+        """
+        distance, edges = distances(structures), structures.edges
+        assert edges is not None  # distances() has just looked
+        owner = structures.structure_index.index_select(0, edges.target)
+        meant = self._meant(structures, edges.source, edges.target)
+        if self.high == math.inf:
+            return _any_of(meant & (distance < self.low), owner, structures.n_structures)
+        if not structures.periodic:  # then the edges are all pairs
+            outside = (distance < self.low) | (distance > self.high)
+            return _any_of(meant & outside, owner, structures.n_structures)
+        closer = _any_of(meant & (distance < self.low), owner, structures.n_structures)
+        return closer | (self._n_near(structures, meant & (distance <= self.high)) < self._n_meant(structures))
+
+    def _meant(
+        self, structures: Structures, source: Int[Tensor, " n_edges"], target: Int[Tensor, " n_edges"]
+    ) -> Bool[Tensor, " n_edges"]:
+        """Which edges are about a pair that is meant, in whatever order."""
+        if isinstance(self.first, str) and isinstance(self.second, str):
+            one, other = atomic_numbers[self.first], atomic_numbers[self.second]
+            numbers = structures.atomic_numbers
+            seen, seer = numbers.index_select(0, source), numbers.index_select(0, target)
+            return ((seen == one) & (seer == other)) | ((seen == other) & (seer == one))
+        table = _table(self._pairs, source.device)
+        beyond = len(table) - 1
+        first = first_atoms(structures).index_select(0, structures.structure_index)
+        place = (torch.arange(structures.n_atoms, device=first.device) - first).clamp(max=beyond)
+        flat = place.index_select(0, target) * len(table) + place.index_select(0, source)
+        return table.flatten().index_select(0, flat)
+
+    def _n_meant(self, structures: Structures) -> Int[Tensor, " n_copies"]:
+        """How many ordered pairs of different atoms are meant in each copy."""
+        index = structures.structure_index
+        zeros = index.new_zeros(structures.n_structures)
+        if self._pairs:
+            return zeros + 2 * len(self._pairs)
+        numbers = structures.atomic_numbers
+        one, other = (
+            zeros.index_add(0, index, (numbers == atomic_numbers[str(symbol)]).long())
+            for symbol in (self.first, self.second)
+        )
+        return one * (one - 1) if self.first == self.second else 2 * one * other
+
+    def _n_near(self, structures: Structures, near: Bool[Tensor, " n_edges"]) -> Int[Tensor, " n_copies"]:
+        """How many ordered pairs of different atoms have an edge that is near, in each copy."""
+        assert structures.edges is not None
+        source, target, _ = structures.edges
+        near = near & (source != target)
+        pairs = torch.unique(target[near] * structures.n_atoms + source[near])
+        owner = structures.structure_index[pairs // structures.n_atoms]
+        return owner.new_zeros(structures.n_structures).index_add(0, owner, torch.ones_like(owner))
+
+
+def first_atoms(structures: Structures) -> Int[Tensor, " n_copies"]:
+    """Where the atoms of each copy begin."""
+    counts = structures.counts
+    return counts.cumsum(0) - counts
+
+
+def _any_of(
+    flags: Bool[Tensor, " n_edges"], owner: Int[Tensor, " n_edges"], n_copies: int
+) -> Bool[Tensor, " n_copies"]:
+    """Copies to which something belongs that is true."""
+    return owner.new_zeros(n_copies).index_add(0, owner, flags.long()) > 0
+
+
+# Kept on the device: to copy it there in every step would make the host wait.
+@functools.lru_cache(maxsize=64)
+def _table(pairs: tuple[tuple[int, int], ...], device: torch.device) -> Bool[Tensor, "size size"]:
+    """Which places make a pair; the last row and column are for all places beyond."""
+    size = 2 + max(itertools.chain(*pairs))
+    table = torch.zeros(size, size, dtype=torch.bool)
+    for i, j in pairs:
+        table[i, j] = table[j, i] = True
+    return table.to(device)

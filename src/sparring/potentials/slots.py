@@ -79,10 +79,9 @@ class Slots:
 
     def new_ring(self, like: Float[Tensor, "n_members n_atoms n_features"], *n_layers: int) -> Tensor:
         """Room for a ring of such values, or for one in each layer."""
-        shape = like.shape
-        if self.size is not None:
-            shape = (len(like), like.shape[1] // self.size, 2 * self.size, like.shape[2])
-        return like.new_empty(*n_layers, *shape)
+        n_members, n_atoms, n_features = like.shape
+        of_molecules = (n_atoms,) if self.size is None else (n_atoms // self.size, 2 * self.size)
+        return torch.empty(*n_layers, n_members, *of_molecules, n_features, dtype=like.dtype, device=like.device)
 
     def write_ring(self, ring: Tensor, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
         """Fill the room, and give it back."""
@@ -93,13 +92,14 @@ class Slots:
 
     def table(self, of_places: Float[Tensor, "n_members n_places n_features"]) -> Tensor:
         """Values of places with an axis of rows behind that of members, each row shaped as :meth:`shaped` does it."""
-        table = of_places.unflatten(1, self.source.shape)
+        table: Tensor = of_places.unflatten(1, self.source.shape)  # type: ignore[no-untyped-call]
         return table if self.size is None else table.unflatten(2, (-1, self.size))
 
     def after(self, ring: Tensor, n_rows: int) -> Tensor:
         """A view of a ring with an axis of rows behind that of members: in row k the k-th atom after each."""
         assert self.size is not None
-        return ring[:, :, 1 : self.size + n_rows].unfold(2, self.size, 1).permute(0, 2, 1, 4, 3)
+        windows: Tensor = ring[:, :, 1 : self.size + n_rows].unfold(2, self.size, 1)
+        return windows.permute(0, 2, 1, 4, 3)
 
     def shaped(self, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
         """One row of a table, or values of atoms, with an axis of molecules where all are of one size."""

@@ -1,19 +1,14 @@
-"""What the report reads from a run folder: plain arrays, and nothing of a stage that has not committed."""
+"""What a report knows of a run: plain arrays, and the units in which people are shown energies."""
 
-import csv
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from sparring.extxyz import read_structures
 from sparring.units import KCAL_PER_MOL
 
 
@@ -120,155 +115,49 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run as the report shows it."""
+class Origin:
+    """Labelled structures that came together: what the run began with, or what one generation labelled.
 
+    `generation` is 0 for the start; `file` is where they are, seen from the run's folder.
+    """
+
+    generation: int
+    file: str
+    frames: tuple[Atoms, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as the report shows it.
+
+    Attributes:
+        folder: As it was given.
+        name: Of the folder.
+        kind: What system it is.
+        strategy: How it finds what to label: adversarial, random and others; empty if the configuration does not say.
+        config: The whole configuration, as text.
+        n_planned: How many generations the run is to have.
+        versions: Of packages.
+        unit: In which energies are shown.
+        start: What the run began with.
+        generations: All that have a folder.
+        lowest: The lowest label of every composition, in eV.
+        origins: Every labelled structure, in the order in which data sets have them.
+        newest: What the newest committee that has looked at its data says of these; nothing before there is one.
+        newest_generation: Its number.
+    """
+
+    folder: Path
     name: str
+    kind: str
+    strategy: str
     config: str
     n_planned: int | None
     versions: Mapping[str, str]
     unit: EnergyUnit
     start: Sampled | None
     generations: tuple[Generation, ...]
-
-
-def read_run(folder: Path) -> Run:
-    """Reads a run folder, finished or not.
-
-    Raises:
-        ValueError: If the folder holds no run.
-    """
-    if not (folder / "config.yaml").is_file():
-        raise ValueError(f"{folder} is not a run folder: it has no config.yaml. Give the folder of a `sparring run`.")
-    config = (folder / "config.yaml").read_text(encoding="utf-8")
-    sections = yaml.safe_load(config)
-    kind = sections["system"]["kind"]
-    folders = sorted(path for path in folder.glob("generation-*") if path.is_dir())
-    datasets = {path: _frames(path / "dataset.extxyz") for path in folders}
-    fresh = {path: _frames(path / "labelled.extxyz") for path in folders}
-    lowest = _lowest_energies(chain.from_iterable([*datasets.values(), *fresh.values()]))
-    start = next(iter(datasets.values()), [])
-    return Run(
-        name=folder.resolve().name,
-        config=config,
-        n_planned=sections.get("generations"),
-        versions=_versions(folder / "versions.json"),
-        # The energies of the toy wells are numbers that stand for eV; kcal/mol would give them a meaning they lack.
-        unit=EV if kind.startswith("double_well") else KCAL,
-        start=_sampled(start, lowest) if start else None,
-        generations=tuple(_generation(path, fresh[path], lowest) for path in folders),
-    )
-
-
-def _generation(folder: Path, fresh: Sequence[Atoms], lowest: Mapping[str, float]) -> Generation:
-    metrics = folder / "metrics.json"
-    return Generation(
-        number=int(folder.name.removeprefix("generation-")),
-        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
-        training=_training(folder / "training.csv"),
-        predictions=_predictions(_frames(folder / "predictions.extxyz"), lowest),
-        paths=_paths(folder / "paths.npz", _frames(folder / "attacks.extxyz"), lowest),
-        labelled=_labelled(fresh, lowest) if fresh else None,
-        failures=tuple(
-            Failure(candidate=row["candidate"], reason=row["reason"], message=row["message"])
-            for row in _rows(folder / "failures.csv")
-        ),
-    )
-
-
-def _frames(path: Path) -> list[Atoms]:
-    """All frames; none if the stage has not committed, or has committed that there are none."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return []
-    return read_structures(path, allow_dummy=True)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _versions(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    return {name: str(version) for name, version in json.loads(path.read_text(encoding="utf-8")).items()}
-
-
-def _lowest_energies(frames: Iterable[Atoms]) -> dict[str, float]:
-    lowest: dict[str, float] = {}
-    for atoms in frames:
-        formula = atoms.get_chemical_formula()
-        lowest[formula] = min(lowest.get(formula, np.inf), float(atoms.info["REF_energy"]))
-    return lowest
-
-
-def _above(
-    energy: Float[np.ndarray, "*shape"], frames: Sequence[Atoms], lowest: Mapping[str, float]
-) -> Float[np.ndarray, "*shape"]:
-    """Energies, structures last, above the lowest label of each structure's composition."""
-    zero = np.array([lowest[atoms.get_chemical_formula()] for atoms in frames])
-    above: Float[np.ndarray, "*shape"] = energy - zero
-    return above
-
-
-def _info(frames: Sequence[Atoms], key: str) -> Float[np.ndarray, " n_structures"]:
-    return np.array([float(atoms.info.get(key, np.nan)) for atoms in frames])
-
-
-def _sampled(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Sampled:
-    return Sampled(
-        energy=_above(_info(frames, "REF_energy"), frames, lowest),
-        source=tuple(str(atoms.info.get("source", "file")) for atoms in frames),
-    )
-
-
-def _labelled(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Labelled:
-    sampled = _sampled(frames, lowest)
-    errors = [atoms.arrays["committee_forces"] - atoms.arrays["REF_forces"] for atoms in frames]
-    return Labelled(
-        energy=sampled.energy,
-        source=sampled.source,
-        force_sigma=np.sqrt(_info(frames, "force_variance")),
-        force_error=np.array([np.sqrt(np.mean(error**2)) for error in errors]),
-        wall_time=_info(frames, "wall_time"),
-    )
-
-
-def _training(path: Path) -> Training | None:
-    rows = _rows(path)
-    if not rows:
-        return None
-    return Training(
-        epoch=np.array([int(row["epoch"]) for row in rows]),
-        member=np.array([int(row["member"]) for row in rows]),
-        train_loss=np.array([float(row["train_loss"]) for row in rows]),
-        validation_loss=np.array([float(row["validation_loss"]) for row in rows]),
-    )
-
-
-def _predictions(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Predictions | None:
-    if not frames:
-        return None
-    is_test = np.array([atoms.info["split"] == "test" for atoms in frames])
-    return Predictions(
-        energy=_above(_info(frames, "REF_energy"), frames, lowest),
-        committee_energy=_above(_info(frames, "committee_energy"), frames, lowest),
-        is_test=is_test,
-        forces=np.concatenate([atoms.arrays["REF_forces"].ravel() for atoms in frames]),
-        committee_forces=np.concatenate([atoms.arrays["committee_forces"].ravel() for atoms in frames]),
-        is_test_component=np.repeat(is_test, [3 * len(atoms) for atoms in frames]),
-    )
-
-
-def _paths(path: Path, seeds: Sequence[Atoms], lowest: Mapping[str, float]) -> Paths | None:
-    if not path.is_file() or not seeds:
-        return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return Paths(
-            energy=_above(arrays["energy"].astype(float), seeds, lowest),
-            force_sigma=np.sqrt(arrays["force_variance"].astype(float)),
-            best_step=arrays["best_step"],
-            status=arrays["status"],
-        )
+    lowest: Mapping[str, float]
+    origins: tuple[Origin, ...]
+    newest: tuple[Atoms, ...]
+    newest_generation: int | None

@@ -1,6 +1,7 @@
 """One self-contained page about a run, and its figures: Jinja fills the template, Matplotlib's figures are embedded."""
 
 import base64
+import hashlib
 import io
 from collections.abc import Sequence
 from importlib import resources
@@ -8,13 +9,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from matplotlib import rc_context
 
 from sparring.files import write_bytes, write_text
-from sparring.reporting.data import Run, read_run
+from sparring.reporting import explore
+from sparring.reporting.data import Run
+from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import Sheet, overview, sheets
 from sparring.reporting.style import STYLE
 from sparring.reporting.tables import funnel, generation_table, reference_barrier, stopped
+from sparring.reporting.validations import Section, Validations, validations
 
 
 class Picture(NamedTuple):
@@ -31,6 +36,13 @@ class Picture(NamedTuple):
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
 
 
+class Script(NamedTuple):
+    """A program for the page, and the word by which a browser knows that it is the one that was meant."""
+
+    code: Markup
+    digest: str
+
+
 def report(folder: Path | str) -> Path:
     """Writes `report.html` and `figures/*.png`, `figures/*.svg` into a run folder, finished or not; returns the page.
 
@@ -41,13 +53,15 @@ def report(folder: Path | str) -> Path:
     """
     folder = Path(folder)
     run = read_run(folder)
+    known = validations(run)
     pictures = [_picture(sheet) for sheet in _sheets(run)]
+    results = [(section, [_picture(sheet) for sheet in section.sheets]) for section in known.sections]
     (folder / "figures").mkdir(exist_ok=True)
-    for picture in pictures:
+    for picture in [*pictures, *(picture for _, several in results for picture in several)]:
         write_bytes(folder / "figures" / f"{picture.sheet.name}.svg", picture.svg)
         write_bytes(folder / "figures" / f"{picture.sheet.name}.png", picture.png)
     page = folder / "report.html"
-    write_text(page, _page(run, pictures))
+    write_text(page, _page(run, pictures, known, results))
     return page
 
 
@@ -58,8 +72,15 @@ def _sheets(run: Run) -> tuple[Sheet, ...]:
     return (Sheet(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
 
 
-def _page(run: Run, pictures: Sequence[Picture]) -> str:
+def _page(
+    run: Run,
+    pictures: Sequence[Picture],
+    known: Validations,
+    results: Sequence[tuple[Section, Sequence[Picture]]],
+) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    # Jinja's tojson also escapes what would end a script.
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
     template = environment.from_string(
         resources.files("sparring.reporting").joinpath("template.html").read_text(encoding="utf-8")
     )
@@ -75,7 +96,18 @@ def _page(run: Run, pictures: Sequence[Picture]) -> str:
         ],
         failures=[(generation.number, failure) for generation in run.generations for failure in generation.failures],
         pictures=pictures,
+        results=[one for one in results if one[1] or one[0].problems],
+        missing=[(section.title, command) for section in known.sections for command in section.missing],
+        explorer=explore.explorer(run, known.mapped),
+        explorer_style=Markup(explore.style()),
+        script=_script(),
     )
+
+
+def _script() -> Script:
+    code = f"\n{explore.scripts()}"
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    return Script(Markup(code), f"sha256-{digest}")
 
 
 def _picture(sheet: Sheet) -> Picture:

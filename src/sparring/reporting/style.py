@@ -28,6 +28,7 @@ SOURCES = {
     "file": ("#6e7781", "D"),
     "attack": ("#882255", "o"),
     "random": ("#117733", "^"),
+    "dynamics": ("#0077bb", "v"),
 }
 
 STYLE: dict[Any, Any] = {

@@ -1,6 +1,7 @@
 """Ammonia and its umbrella inversion: a start from nothing, and the barrier that nobody put into the data."""
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,28 @@ from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.optimize import brentq
 
+from sparring.dynamics import DistanceWindow, EnergyBelow
 from sparring.sampling import LabelMany, NormalModeSample, RelaxationError, bare_copy, normal_mode_sample, relax
 
-__all__ = ["Barrier", "inversion_barrier", "planar_geometry", "relax_planar", "starting_data", "starting_geometry"]
+__all__ = [
+    "UMBRELLA",
+    "Barrier",
+    "inversion_barrier",
+    "inversion_endpoints",
+    "planar_geometry",
+    "relax_planar",
+    "starting_data",
+    "starting_geometry",
+    "umbrella_coordinates",
+    "umbrella_grid",
+    "unphysical",
+]
+
+UMBRELLA = ("R/R0", "Z/Z0")
+"""What the two variables of the inversion are called, as they stand in ``info``."""
+
+# A pyramid flatter than this, in Å, is no unit to measure heights by.
+FLAT = 1e-3
 
 # No bond between N and H is shorter or longer than this, in Å, in anything that deserves the name ammonia.
 SHORTEST_BOND, LONGEST_BOND = 0.7, 1.6
@@ -163,10 +183,119 @@ def inversion_barrier(calculator: BaseCalculator, start: Atoms | None = None) ->
     return Barrier(minimum=minimum, planar=planar)
 
 
-def _circle(ammonia: Atoms) -> tuple[float, float]:
-    """The radius of the circle through the hydrogens and the height of the nitrogen above their plane."""
+def inversion_endpoints(minimum: Atoms) -> tuple[Atoms, Atoms]:
+    """The pyramid and its mirror image: where the umbrella inversion begins and ends.
+
+    The mirror is parallel to the plane of the hydrogens and goes through the centre of the four atoms. So every atom
+    keeps its number and moves at right angles to that plane, and the centre rests. Half way along the straight path all
+    four atoms are in one plane. No turn or shift brings the two closer to each other, if the pyramid is symmetric.
+
+    Args:
+        minimum: The ground state, the nitrogen first.
+
+    Raises:
+        ValueError: If it is no pyramid of ammonia.
+    """
+    _pyramid(minimum)
+    start = Atoms(minimum.symbols, positions=minimum.positions)
+    start.info = {key: minimum.info[key] for key in ("charge", "multiplicity") if key in minimum.info}
+    _, *hydrogens = start.positions
+    normal = np.cross(hydrogens[1] - hydrogens[0], hydrogens[2] - hydrogens[0])
+    normal /= np.linalg.norm(normal)
+    end: Atoms = start.copy()
+    end.positions -= 2 * np.outer((start.positions - start.positions.mean(axis=0)) @ normal, normal)
+    return start, end
+
+
+def unphysical(minimum_energy: float, *, margin: float = 1e-3) -> tuple[DistanceWindow, EnergyBelow]:
+    """What ends a trajectory of ammonia in the paper (Sec. V.B), for `sparring.stability` and `sparring.simulate`.
+
+    Two hydrogens are closer than 0.80 Å or farther apart than 2.55 Å, or the predicted energy is below that of the
+    ground state. The paper takes the energy of the ground state's label, and no margin. Then a committee that predicts
+    the ground state too low, be it by a thousandth of an eV, fails before the first step, however good its forces are.
+    So give the energy of the committee's own minimum, `sparring.own_minimum`: what is lower is a hole in its surface.
+    The margin is for rounding, up to 1e-4 eV where total energies are in single precision, and for what relaxations
+    leave.
+
+    Args:
+        minimum_energy: Energy of the ground state in eV, on the committee's scale.
+        margin: How far below a copy may be, in eV.
+    """
+    return DistanceWindow("H", "H", low=0.80, high=2.55), EnergyBelow(minimum_energy - margin)
+
+
+def umbrella_grid(minimum: Atoms, *, radii: Sequence[float], heights: Sequence[float]) -> list[Atoms]:
+    """Ammonia with the symmetry of the pyramid (C3v) at every pair of R and Z, heights varying fastest (Fig. 3e).
+
+    R is the radius of the circle through the hydrogens, Z the height of the nitrogen over their plane. Both count in
+    units of the ground state's, and go along in ``info`` as ``R/R0`` and ``Z/Z0``. The ground state is at (1, 1), its
+    mirror image of the same energy at (1, -1).
+
+    Args:
+        minimum: The ground state, the nitrogen first.
+        radii: Of R/R0.
+        heights: Of Z/Z0.
+
+    Raises:
+        ValueError: If a radius is not positive, or the minimum is no pyramid of ammonia.
+    """
+    if not min(radii) > 0:
+        raise ValueError(f"the hydrogens need a circle of positive radius, got R/R0 = {min(radii):g}")
+    radius, height = _pyramid(minimum)
+    state = {key: minimum.info[key] for key in ("charge", "multiplicity") if key in minimum.info}
+    grid = []
+    for r in map(float, radii):
+        for z in map(float, heights):
+            atoms = planar_geometry(r * radius)
+            atoms.positions[0, 2] = z * height
+            atoms.info |= {**state, **dict(zip(UMBRELLA, (r, z), strict=True))}
+            grid.append(atoms)
+    return grid
+
+
+def umbrella_coordinates(minimum: Atoms) -> Callable[[Atoms], tuple[float, float]]:
+    """What R/R0 and Z/Z0 are for any ammonia, symmetric or not, its atoms in the order of the minimum's.
+
+    Z is positive on the side of the hydrogens' plane on which the minimum has its nitrogen, and negative where the
+    umbrella has turned inside out.
+
+    Raises:
+        ValueError: If the minimum is no pyramid of ammonia.
+    """
+    radius, height = _pyramid(minimum)
+
+    def coordinates(atoms: Atoms) -> tuple[float, float]:
+        r, z = _umbrella(atoms)
+        return r / radius, z / height
+
+    return coordinates
+
+
+def _pyramid(minimum: Atoms) -> tuple[float, float]:
+    """Radius and signed height of a ground state to measure others by."""
+    if minimum.get_chemical_symbols() != ["N", "H", "H", "H"]:
+        raise ValueError(f"wanted ammonia with the nitrogen first, got {minimum.symbols}")
+    radius, height = _umbrella(minimum)
+    if not abs(height) > FLAT:
+        raise ValueError(f"the minimum must be a pyramid, got a nitrogen {abs(height):.2g} Å from the hydrogens' plane")
+    return radius, height
+
+
+def _umbrella(ammonia: Atoms) -> tuple[float, float]:
+    """The radius of the circle through the hydrogens, and the height of the nitrogen above their plane.
+
+    The height is positive on the side from which the hydrogens, in their order, go round counterclockwise.
+    """
     nitrogen, *hydrogens = ammonia.positions
     normal = np.cross(hydrogens[1] - hydrogens[0], hydrogens[2] - hydrogens[0])
-    height = float(abs((nitrogen - hydrogens[0]) @ normal) / np.linalg.norm(normal))
+    area = float(np.linalg.norm(normal))
+    if not area:
+        return np.inf, np.nan  # hydrogens in a line span no plane
     a, b, c = (float(ammonia.get_distance(i, j)) for i, j in ((1, 2), (2, 3), (3, 1)))
-    return a * b * c / (2 * float(np.linalg.norm(normal))), height
+    return a * b * c / (2 * area), float((nitrogen - hydrogens[0]) @ normal) / area
+
+
+def _circle(ammonia: Atoms) -> tuple[float, float]:
+    """The radius of the circle through the hydrogens and the distance of the nitrogen from their plane."""
+    radius, height = _umbrella(ammonia)
+    return radius, abs(height)

@@ -17,7 +17,7 @@ from torch import Tensor
 from sparring.dataset import ENERGY, FORCES
 from sparring.structures import Structures
 
-__all__ = ["DoubleWell1D", "DoubleWell2D", "grid_rmse", "grid_structures"]
+__all__ = ["DoubleWell1D", "DoubleWell2D", "coordinates", "grid_points", "grid_rmse", "grid_structures"]
 
 
 def _calculate(
@@ -113,6 +113,32 @@ def grid_structures(well: DoubleWell1D | DoubleWell2D, n: int = 100) -> Structur
         pbc=torch.zeros(n_points, 3, dtype=torch.bool),
         periodic=False,
     )
+
+
+def grid_points(well: DoubleWell1D | DoubleWell2D, shape: Sequence[int]) -> list[Atoms]:
+    """The labelled points of a regular grid over the well's whole interval, with ``x`` (and ``y``) in ``info``.
+
+    Args:
+        well: Which.
+        shape: How many points along each of its coordinates; the last one varies fastest.
+
+    Raises:
+        ValueError: If there is not one number of points for each coordinate.
+    """
+    if len(shape) != well.n_coordinates:
+        raise ValueError(f"{well.name} has {well.n_coordinates} coordinates, got numbers of points for {len(shape)}")
+    axes = [np.linspace(-well.limit, well.limit, n) for n in shape]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, well.n_coordinates)
+    positions = np.pad(places, ((0, 0), (0, 3 - well.n_coordinates)))
+    points = _labelled_points(well, positions, source="grid")
+    for point in points:
+        point.info |= dict(zip("xy", coordinates(point, well.n_coordinates), strict=False))
+    return points
+
+
+def coordinates(point: Atoms, n_coordinates: int) -> tuple[float, ...]:
+    """Where a point of a well is, in Å."""
+    return tuple(point.positions[0, :n_coordinates].tolist())
 
 
 def grid_rmse(

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from sparring import uncertainty
 from sparring.committee import Committee
 from sparring.dataset import Dataset
 from sparring.structures import Structures
 
-__all__ = ["Errors", "Survey", "align", "errors", "evaluate", "survey"]
+__all__ = ["Differences", "Errors", "Survey", "align", "errors", "evaluate", "survey"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,53 @@ class Survey:
         return annotated
 
 
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """What a committee says, less what is true.
+
+    Attributes:
+        energy: In eV.
+        force: All components of all structures in one row, in eV/Å.
+        owner: The structure of each component.
+        n_atoms: Of each structure.
+    """
+
+    energy: Float[np.ndarray, " n_structures"]
+    force: Float[np.ndarray, " n_components"]
+    owner: Int[np.ndarray, " n_components"]
+    n_atoms: Int[np.ndarray, " n_structures"]
+
+    @classmethod
+    def of(cls, surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> "Differences":
+        """Compare a committee's means with labels, aligned as by :func:`align` or not."""
+        energy = surveyed.energy - dataset.energy.numpy()
+        structures = dataset.structures
+        return cls(
+            energy=align(energy, structures) if aligned else energy,
+            force=(np.concatenate(surveyed.forces) - dataset.forces.numpy()).ravel(),
+            owner=np.repeat(structures.structure_index.cpu().numpy(), 3),
+            n_atoms=structures.counts.cpu().numpy(),
+        )
+
+    def take(self, rows: Bool[np.ndarray, " n_structures"]) -> "Differences":
+        """Those of some structures."""
+        components = rows[self.owner]
+        owner = (np.cumsum(rows) - 1)[self.owner[components]]
+        return Differences(
+            energy=self.energy[rows], force=self.force[components], owner=owner, n_atoms=self.n_atoms[rows]
+        )
+
+    def errors(self) -> Errors:
+        """Their means over structures and over force components."""
+        return Errors(
+            energy_mae=float(np.abs(self.energy).mean()),
+            energy_rmse=float(np.sqrt(np.square(self.energy).mean())),
+            force_mae=float(np.abs(self.force).mean()),
+            force_rmse=float(np.sqrt(np.square(self.force).mean())),
+            n_structures=len(self.energy),
+        )
+
+
 def survey(committee: Committee, structures: Structures, *, n_at_once: int = 256) -> Survey:
     """Ask a committee about any number of structures, some at a time."""
     surveys = []
@@ -103,17 +150,7 @@ def errors(surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> Erro
         dataset: What is true.
         aligned: Whether to take out first what the reference energies of elements may differ by, see :func:`align`.
     """
-    energy = surveyed.energy - dataset.energy.numpy()
-    if aligned:
-        energy = align(energy, dataset.structures)
-    force = np.concatenate(surveyed.forces) - dataset.forces.numpy()
-    return Errors(
-        energy_mae=float(np.abs(energy).mean()),
-        energy_rmse=float(np.sqrt(np.square(energy).mean())),
-        force_mae=float(np.abs(force).mean()),
-        force_rmse=float(np.sqrt(np.square(force).mean())),
-        n_structures=len(dataset),
-    )
+    return Differences.of(surveyed, dataset, aligned=aligned).errors()
 
 
 def align(difference: Float[np.ndarray, " n_structures"], structures: Structures) -> Float[np.ndarray, " n_structures"]:

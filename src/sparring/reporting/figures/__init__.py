@@ -1,5 +1,26 @@
 """The figures: data and an optional `Axes` in, `Axes` out; nothing is shown or saved here."""
 
+from sparring.reporting.figures.barrier import barrier_figure, barrier_profiles
+from sparring.reporting.figures.diversity import (
+    diversity_figure,
+    energies_by_source,
+    likeness_map,
+    rmsd_energy,
+)
+from sparring.reporting.figures.errors import (
+    calibration_curve,
+    coverage_curve,
+    error_by_energy,
+    errors_figure,
+    roc_curves,
+    sigma_error,
+)
+from sparring.reporting.figures.landscape import (
+    landscape_energy,
+    landscape_errors,
+    landscape_sheet,
+    landscape_uncertainty,
+)
 from sparring.reporting.figures.run import (
     by_generation,
     label_cost,
@@ -12,16 +33,36 @@ from sparring.reporting.figures.run import (
     path_uncertainty,
     uncertainty_error,
 )
+from sparring.reporting.figures.stability import stability_figure, stable_fraction, survival
 
 __all__ = [
+    "barrier_figure",
+    "barrier_profiles",
     "by_generation",
+    "calibration_curve",
+    "coverage_curve",
+    "diversity_figure",
+    "energies_by_source",
+    "error_by_energy",
+    "errors_figure",
     "label_cost",
     "labelled_energies",
+    "landscape_energy",
+    "landscape_errors",
+    "landscape_sheet",
+    "landscape_uncertainty",
     "learning_curves",
+    "likeness_map",
     "note_paths_outside",
     "parity_energy",
     "parity_forces",
     "path_energy",
     "path_uncertainty",
+    "rmsd_energy",
+    "roc_curves",
+    "sigma_error",
+    "stability_figure",
+    "stable_fraction",
+    "survival",
     "uncertainty_error",
 ]

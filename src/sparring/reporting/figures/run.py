@@ -135,7 +135,8 @@ def _along_paths(
 def note_paths_outside(ax: Axes) -> Axes:
     """Writes into axes of attack paths, once their limits are final, how many paths leave them."""
     low, high = ax.get_ylim()
-    paths = [path for lines in ax.collections if isinstance(lines, LineCollection) for path in lines.get_segments()]
+    drawn = (lines.get_segments() for lines in ax.collections if isinstance(lines, LineCollection))
+    paths = [path for segments in drawn for path in segments if len(path)]  # one that never was finite has no points
     n_outside = sum(bool(np.any((path[:, 1] < low) | (path[:, 1] > high))) for path in paths)
     if n_outside:
         words = f"{n_outside} of {len(paths)} paths leave the frame"

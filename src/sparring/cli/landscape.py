@@ -1,0 +1,106 @@
+"""What `sparring validate landscape` makes of its arguments, and the table that it prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sparring.extxyz import read_structures
+from sparring.reporting.data import EV, KCAL, EnergyUnit
+from sparring.units import KCAL_PER_MOL
+from sparring.validation.grids import Grid, grid
+from sparring.validation.landscape import Landscapes
+from sparring.validation.landscape_runs import Survey
+
+__all__ = ["caps", "grid_of", "landscape_table", "points_of", "truth_lines", "unit_of"]
+
+
+SHOWN = 5  # points that are missing, by name
+
+
+def points_of(text: str | None) -> tuple[int, ...] | None:
+    """Numbers of points along the sides of a grid, as in "21x21".
+
+    Raises:
+        ValueError: If there are no such numbers.
+    """
+    if text is None:
+        return None
+    numbers = text.lower().replace("×", "x").split("x")
+    if not all(number.strip().isdecimal() for number in numbers):
+        raise ValueError(f"--points must be numbers such as 21x21, or 201 for a line, got {text!r}")
+    return tuple(int(number) for number in numbers)
+
+
+def grid_of(file: Path | None, names: tuple[str | None, str | None], units: tuple[str, str]) -> Grid | None:
+    """The grid of a file; None if there is no file.
+
+    Raises:
+        ValueError: If the variables are not named, or named without a file, or the file holds no grid of them.
+    """
+    x, y = names
+    if file is None:
+        if x or y:
+            raise ValueError("--x and --y name variables of a file with a grid; give that too")
+        return None
+    frames = read_structures(file, allow_dummy=True)
+    if x is None:
+        numbers = sorted({key for atoms in frames for key, value in atoms.info.items() if isinstance(value, float)})
+        raise ValueError(f"name the variables of {file} with --x and --y; it has {', '.join(numbers) or 'no numbers'}")
+    return grid(frames, x, y, x_unit=units[0], y_unit=units[1])
+
+
+def truth_lines(found: Survey) -> list[str]:
+    """Where the grid's true energies come from, and what of it is missing."""
+    grid, truth = found.grid, found.truth
+    n_known, n = int(np.isfinite(truth.energy).sum()), grid.index.size
+    sides = " × ".join(f"{len(one.values)} of {one.name}" for one in (grid.x, grid.y) if one)
+    lines = [f"{n} points: {sides}"]
+    if grid.missing:
+        more = f" and {len(grid.missing) - SHOWN} more" if len(grid.missing) > SHOWN else ""
+        lines.append(f"{len(grid.missing)} without a structure: {'; '.join(grid.missing[:SHOWN])}{more}")
+    if not truth.method:
+        return [*lines, "no true energies: the structures carry none, and nobody was asked"]
+    counts = (
+        (truth.n_computed, "computed"),
+        (truth.n_reused, "from the store"),
+        (truth.n_mirrored, "mirror images"),
+        (len(truth.failures), "failed"),
+    )
+    parts = ", ".join(f"{count} {what}" for count, what in counts if count)
+    lines.append(f"true energies of {n_known}" + (f" ({parts})" if parts else "") + f": {truth.method}")
+    return lines
+
+
+def unit_of(grid: Grid) -> EnergyUnit:
+    """What energies are shown in: kcal/mol, but eV for toy wells, which have no chemistry."""
+    return EV if 0 in grid.structures[0].numbers else KCAL
+
+
+def caps(unit: EnergyUnit) -> tuple[float, ...]:
+    """Energies in eV below which errors are usually given."""
+    return (1.0, 2.0, 5.0, 10.0, 20.0, 40.0) if unit is EV else tuple(c * KCAL_PER_MOL for c in (5, 10, 20, 40, 80))
+
+
+def landscape_table(landscapes: Landscapes, unit: EnergyUnit, *, aligned: bool = False) -> str:
+    """One row a committee: errors and uncertainty where the true energy is below each of several caps."""
+    maps = landscapes.committees
+    limits = caps(unit)
+    width = max(map(len, maps)) + 2
+    first = next(iter(maps.values()))
+
+    def row(name: str, values: Sequence[str]) -> str:
+        return name.ljust(width) + "".join(value.rjust(10) for value in values)
+
+    lines = [
+        f"where the true energy is at most so many {unit.name} above its lowest:",
+        row("", [f"{cap / unit.size:g}" for cap in limits]),
+        row("points", [str(n) for n in first.n_below(limits)]),
+        f"root mean square error of the energy ({unit.name}{', aligned at the lowest point' if aligned else ''})",
+    ]
+    for name, one in maps.items():
+        errors = unit.show(one.rmse_below(limits, aligned=aligned))
+        lines.append(row(name, [f"{error:.{unit.decimals}f}" for error in errors]))
+    lines.append("mean σ_F of the committee (eV/Å)")
+    lines += [row(name, [f"{sigma:.3f}" for sigma in one.force_sigma_below(limits)]) for name, one in maps.items()]
+    return "\n".join(lines)

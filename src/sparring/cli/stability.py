@@ -1,0 +1,150 @@
+"""What `sparring validate stability` makes of its arguments, and the table that it prints."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from ase import Atoms
+
+from sparring.committee import Committee
+from sparring.dataset import ENERGY
+from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, EnergyBelow
+from sparring.extxyz import read_labelled, read_structures
+from sparring.sampling import bare_copy
+from sparring.systems import ammonia
+from sparring.units import quantity
+from sparring.validation.stability import own_minimum
+from sparring.validation.trials import Stability, Trial
+
+__all__ = ["StabilityTable", "criteria_of", "start_of", "temperatures_of"]
+
+DATA = "dataset.extxyz"
+TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
+"""The paper's."""
+
+
+def temperatures_of(given: Sequence[str] | None) -> list[float]:
+    """Temperatures in K; several may stand in one word."""
+    return [quantity(one, "temperature") for several in given or TEMPERATURES for one in several.split(",")]
+
+
+def start_of(folder: Path, file: Path | None) -> Atoms:
+    """The structure of a file, or the one of lowest energy that the committee of a run has learnt from.
+
+    Raises:
+        ValueError: If there is none, or several.
+    """
+    if file is not None:
+        structures = read_structures(file, allow_dummy=True)
+        if len(structures) > 1:
+            raise ValueError(f"{file} has {len(structures)} structures, wanted the one that copies start from")
+        return structures[0]
+    data = folder / DATA
+    if not data.exists():
+        raise ValueError(
+            f"{folder} is no generation of a run (there is no {DATA}); give a START, the structure in a file"
+        )
+    labelled = read_labelled(data, allow_dummy=True)
+    formulas = sorted({atoms.get_chemical_formula() for atoms in labelled})
+    if len(formulas) > 1:
+        raise ValueError(f"{data} has structures of {', '.join(formulas)}; give a START, one of them in a file")
+    return bare_copy(min(labelled, key=lambda atoms: float(atoms.info[ENERGY])))
+
+
+def criteria_of(
+    committee: Committee,
+    folder: Path,
+    start: Atoms,
+    *,
+    min_distance: str | None,
+    bonds: str | None,
+    windows: Sequence[str],
+    energy_below: str | None,
+) -> tuple[Criterion, ...]:
+    """The criteria that were asked for; without any the paper's for ammonia, and for others bonds and overlaps.
+
+    Raises:
+        ValueError: If one of them cannot be read.
+    """
+    chosen: list[Criterion] = [_window(text) for text in windows]
+    if bonds is not None:
+        chosen.append(BondsKept(start, _factors(bonds)))
+    if min_distance is not None:
+        chosen.append(CloserThan(quantity(min_distance, "length")))
+    if energy_below is not None:
+        chosen.append(EnergyBelow(own_minimum(committee, start) - quantity(energy_below, "energy")))
+    if chosen:
+        return tuple(chosen)
+    if _kind(folder) == "ammonia" and start.get_chemical_formula() == "H3N":
+        return ammonia.unphysical(own_minimum(committee, start))
+    return BondsKept(start), CloserThan(0.5)
+
+
+class StabilityTable:
+    """One row a temperature, with what the columns are above the first."""
+
+    WIDTHS = (8, 8, 8, 22, 14)
+    HEADINGS = ("T", "copies", "stable", "fraction [95 %]", "half failed")
+
+    def __init__(self, duration: float) -> None:
+        self.duration, self._headed = duration, False
+
+    def row(self, trial: Trial) -> str:
+        """The row of a temperature."""
+        reasons = [f"{reason} ({count})" for reason, count in trial.reasons[:1]]
+        median = trial.median_failure_time
+        half = f"> {_time(self.duration)}" if math.isnan(median) else _time(median)
+        line = self._line(f"{trial.temperature:g} K", trial, half) + "  " + (reasons or ["none"])[0]
+        if self._headed:
+            return line
+        self._headed = True
+        heading = "".join(name.rjust(width) for name, width in zip(self.HEADINGS, self.WIDTHS, strict=True))
+        return f"half failed: when half of the copies had failed\n{heading}  commonest failure\n{line}"
+
+    def total(self, result: Stability) -> str:
+        """All temperatures together."""
+        return self._line("all", result, "")
+
+    def _line(self, name: str, one: Trial | Stability, half: str) -> str:
+        low, high = one.interval
+        fraction = f"{one.fraction:.2f} [{low:.2f}, {high:.2f}]"
+        cells = (name, str(one.n_copies), str(one.n_stable), fraction, half)
+        return "".join(cell.rjust(width) for cell, width in zip(cells, self.WIDTHS, strict=True)).rstrip()
+
+
+def _time(time: float) -> str:
+    return f"{time / 1000:.4g} ps" if time >= 1000 else f"{time:g} fs"
+
+
+def _kind(folder: Path) -> str | None:
+    """The kind of the system of the run that a generation belongs to."""
+    file = folder.resolve().parent / "config.yaml"
+    if not (folder / DATA).exists() or not file.exists():
+        return None
+    system = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("system", {})
+    return str(system.get("kind"))
+
+
+def _window(text: str) -> DistanceWindow:
+    """`H,H,0.80,2.55`, or with places of atoms `0,1,0.9,1.3`."""
+    words = [word.strip() for word in text.split(",")]
+    if len(words) != 4 or words[0].isdecimal() != words[1].isdecimal():
+        raise ValueError(
+            f"a window is two elements or two places of atoms, and the shortest and longest distance, e.g. "
+            f"'H,H,0.80 Å,2.55 Å' or '0,1,0.9 Å,inf'; got {text!r}"
+        )
+    first, second, *bounds = words
+    low, high = (math.inf if bound == "inf" else quantity(bound, "length") for bound in bounds)
+    if first.isdecimal():
+        return DistanceWindow((int(first),), (int(second),), low=low, high=high)
+    return DistanceWindow(first, second, low=low, high=high)
+
+
+def _factors(text: str) -> tuple[float, float]:
+    """`0.6,1.6`."""
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError:
+        raise ValueError(f"bonds have two factors of their lengths, e.g. '0.6,1.6'; got {text!r}") from None
+    return low, high

@@ -1,0 +1,122 @@
+"""The criterion for molecules of any kind: their bonds hold."""
+
+import functools
+from dataclasses import InitVar, dataclass, field
+from typing import NamedTuple
+
+import torch
+from ase import Atoms
+from ase.data import covalent_radii
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sparring.dynamics.criteria import first_atoms
+from sparring.dynamics.system import Observation
+from sparring.neighbors import distances, with_edges
+from sparring.structures import Structures
+
+__all__ = ["Bond", "BondsKept"]
+
+BONDED = 1.25
+"""Atoms are bonded that are closer than this many times the sum of their covalent radii (those that ASE has, of Cordero
+et al. 2008, doi:10.1039/B801115J)."""
+
+
+class Bond(NamedTuple):
+    """Two atoms of a copy, in units of the cell the image of the second one, and their distance in Å."""
+
+    first: int
+    second: int
+    shift: tuple[float, float, float]
+    length: float
+
+
+@dataclass(frozen=True)
+class BondsKept:
+    """A bond of the starting structure has broken or collapsed.
+
+    Atoms are bonded that stand closer than 1.25 times the sum of their covalent radii. Copies must start near that
+    structure, and with its atoms in the same order.
+
+    Attributes:
+        factor: How short and how long a bond may become, as multiples of its length in the starting structure.
+        bonds: What is bonded there.
+
+    Raises:
+        ValueError: If nothing is bonded, or the factors are not one below and one above 1.
+    """
+
+    start: InitVar[Atoms]
+    factor: tuple[float, float] = (0.6, 1.6)
+    bonds: tuple[Bond, ...] = field(init=False, repr=False)
+    numbers: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self, start: Atoms) -> None:
+        """Find the bonds."""
+        low, high = self.factor
+        if not 0 <= low < 1 < high:
+            raise ValueError(f"the factors of bonds must be one below and one above 1, got {low:g} and {high:g}")
+        object.__setattr__(self, "bonds", _bonds(start))
+        object.__setattr__(self, "numbers", tuple(start.numbers.tolist()))
+        if not self.bonds:
+            raise ValueError(f"nothing is bonded in {start.get_chemical_formula()}; use CloserThan or DistanceWindow")
+
+    def __str__(self) -> str:
+        """In words."""
+        low, high = self.factor
+        return f"a bond outside {low:g} to {high:g} of its length"
+
+    def check(self, structures: Structures) -> None:
+        """Whether copies have the atoms of the structure whose bonds these are.
+
+        Raises:
+            ValueError: If one of them has others.
+        """
+        wanted = list(self.numbers) * structures.n_structures
+        if structures.atomic_numbers.tolist() != wanted or bool((structures.counts != len(self.numbers)).any()):
+            raise ValueError(f"{self}: the bonds are those of another molecule; take them from where copies start")
+
+    def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
+        """Copies with such a bond."""
+        low, high = self.factor
+        stretch = self.stretch(structures)
+        return ((stretch < low) | (stretch > high)).any(-1)
+
+    def stretch(self, structures: Structures) -> Float[Tensor, "n_copies n_bonds"]:
+        """Lengths of the bonds as multiples of what they were in the starting structure; no host synchronisation."""
+        positions = structures.positions
+        pairs, shifts, lengths = _of_bonds(self.bonds, positions.device, positions.dtype)
+        atoms = first_atoms(structures).unsqueeze(-1) + pairs.unsqueeze(1)
+        first, second = (positions.index_select(0, column.flatten()).unflatten(0, column.shape) for column in atoms)
+        # Positions are never wrapped into the cell, so a bond keeps its image.
+        vectors = second - first + shifts @ structures.cells if structures.periodic else second - first
+        stretched: Tensor = vectors.square().sum(-1).sqrt() / lengths
+        return stretched
+
+
+def _bonds(start: Atoms) -> tuple[Bond, ...]:
+    """All bonds, each once."""
+    radii = torch.as_tensor(covalent_radii[start.numbers])
+    structures = with_edges(Structures.from_atoms([start]), 2 * BONDED * float(radii.max()))
+    assert structures.edges is not None
+    source, target, shifts = structures.edges
+    length = distances(structures)
+    rows = torch.nonzero(length < BONDED * (radii[source] + radii[target])).flatten().tolist()
+    found = []
+    for row in rows:
+        first, second = int(target[row]), int(source[row])
+        i, j, k = shifts[row].tolist()
+        if (first, 0.0, 0.0, 0.0) < (second, i, j, k):  # the other direction is the same bond
+            found.append(Bond(first, second, (i, j, k), float(length[row])))
+    return tuple(found)
+
+
+# Kept on the device: to copy them there in every step would make the host wait.
+@functools.lru_cache(maxsize=64)
+def _of_bonds(
+    bonds: tuple[Bond, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Int[Tensor, "2 n_bonds"], Float[Tensor, "n_bonds 3"], Float[Tensor, " n_bonds"]]:
+    """Both atoms of each bond, the image of the second, and the length."""
+    pairs = torch.tensor([[bond.first for bond in bonds], [bond.second for bond in bonds]], device=device)
+    shifts = torch.tensor([bond.shift for bond in bonds], device=device, dtype=dtype)
+    return pairs, shifts, torch.tensor([bond.length for bond in bonds], device=device, dtype=dtype)

@@ -1,0 +1,302 @@
+"""What the map of the page shows of every labelled structure: numbers to choose axes from, origin, and geometry.
+
+The page carries it as JSON. What draws it are the small scripts in the folder `explorer`. A library would be chemiscope
+(doi:10.21105/joss.02117), which needs WebGL and would add more than 3 MB to every report; this adds a tenth of one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+from ase.data.colors import jmol_colors
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from sparring.reporting.data import Origin, Run
+from sparring.reporting.style import INK, SOURCES, generation_colours
+from sparring.validation.diversity import Diversity
+
+__all__ = ["Mapped", "explorer", "scripts", "style"]
+
+# So many atoms make a page of about a megabyte; a browser draws them at ease.
+MAX_ATOMS = 40_000
+SCRIPTS = ("molecule.js", "chart.js", "main.js")
+# Quantities that span more than this are shown on a logarithmic axis.
+DECADES = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A map of likeness, with the structures that it was made of, row by row."""
+
+    diversity: Diversity
+    frames: Sequence[Atoms]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Structure:
+    """A labelled structure, where it came from, and in which frame of which file it is."""
+
+    atoms: Atoms
+    origin: Origin
+    frame: int
+    number: int
+
+    @property
+    def source(self) -> str:
+        return str(self.atoms.info.get("source", "file"))
+
+    @property
+    def group(self) -> tuple[int, str]:
+        return self.origin.generation, self.source
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Quantity:
+    """A number of every structure, nan where it is not known.
+
+    `is_fact` if it means something on its own; quantities of one `plane` belong on axes of one scale.
+    """
+
+    name: str
+    label: str
+    values: Float[np.ndarray, " n_structures"]
+    may_be_logarithmic: bool = False
+    is_fact: bool = True
+    plane: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        known = self.values[np.isfinite(self.values)]
+        spread = self.may_be_logarithmic and bool(known.min() > 0 and known.max() > DECADES * known.min())
+        # The sum with zero makes one of what rounding left, and of minus zero.
+        values = [float(f"{round(value, 9) + 0.0:.5g}") if np.isfinite(value) else None for value in self.values]
+        return {
+            "name": self.name,
+            "label": self.label,
+            "logarithmic": spread,
+            "isFact": self.is_fact,
+            "plane": self.plane,
+            "values": values,
+        }
+
+
+def explorer(run: Run, mapped: Mapped | None = None, *, max_atoms: int = MAX_ATOMS) -> dict[str, Any] | None:
+    """All that the page knows of the labelled structures of a run, ready for JSON; None if there are none.
+
+    Args:
+        run: Whose.
+        mapped: A map of likeness, if there is one.
+        max_atoms: If there are more, only some of the structures go along, evenly spread over all.
+    """
+    everything = list(_structures(run.origins))
+    if not everything:
+        return None
+    structures = _thinned(everything, max_atoms)
+    quantities = [one for one in _quantities(run, structures, mapped) if np.isfinite(one.values).any()]
+    groups = list(dict.fromkeys(one.group for one in structures))
+    shown = {one.number: place for place, one in enumerate(structures)}
+    return {
+        "total": len(everything),
+        "committee": run.newest_generation,
+        "quantities": [quantity.plain() for quantity in quantities],
+        "axes": _first_axes([quantity.name for quantity in quantities]),
+        "scale": [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0.0, 1.0, 9))],
+        "groups": [_group(run, *group) for group in groups],
+        "structures": [
+            {
+                "number": one.number,
+                "group": groups.index(one.group),
+                "parent": shown.get(_parent(one)),
+                "parentNumber": _parent(one),
+                "file": one.origin.file,
+                "frame": one.frame,
+                "split": split,
+                **geometry,
+            }
+            for one, split, geometry in zip(structures, _splits(run, structures), _geometries(structures), strict=True)
+        ],
+        "elements": _elements(structures),
+    }
+
+
+def scripts() -> str:
+    """The program that draws it, for one module script."""
+    folder = resources.files("sparring.reporting").joinpath("explorer")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+def style() -> str:
+    """How it looks, as CSS."""
+    return resources.files("sparring.reporting").joinpath("explorer", "style.css").read_text(encoding="utf-8")
+
+
+# --- which structures -----------------------------------------------------------------------------------------------
+
+
+def _structures(origins: Sequence[Origin]) -> Iterator[_Structure]:
+    """Every structure, numbered as in the data sets."""
+    number = 0
+    for origin in origins:
+        for frame, atoms in enumerate(origin.frames):
+            yield _Structure(atoms=atoms, origin=origin, frame=frame, number=number)
+            number += 1
+
+
+def _thinned(structures: Sequence[_Structure], max_atoms: int) -> list[_Structure]:
+    n_atoms = sum(len(one.atoms) for one in structures)
+    if n_atoms <= max_atoms:
+        return list(structures)
+    n_kept = max(1, len(structures) * max_atoms // n_atoms)
+    return [structures[place] for place in np.linspace(0, len(structures) - 1, n_kept).astype(int)]
+
+
+def _parent(one: _Structure) -> int | None:
+    """Number of the structure that an attack set out from; it is counted in the data set of that time."""
+    parent = int(one.atoms.info.get("parent", -1))
+    return parent if one.origin.generation and parent >= 0 else None
+
+
+def _key(atoms: Atoms) -> tuple[bytes, bytes, float]:
+    """Files keep all digits, so that a structure is the same in all of them."""
+    return atoms.numbers.tobytes(), atoms.positions.tobytes(), float(atoms.info["REF_energy"])
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+def _quantities(run: Run, structures: Sequence[_Structure], mapped: Mapped | None) -> Iterator[_Quantity]:
+    nothing = np.full(len(structures), np.nan)
+    if mapped is not None:
+        rows = {_key(atoms): row for row, atoms in enumerate(mapped.frames)}
+        places = [rows.get(_key(one.atoms)) for one in structures]
+        known = np.array([place is not None for place in places])
+        taken = [place for place in places if place is not None]
+
+        def spread(values: Float[np.ndarray, " n_rows"]) -> Float[np.ndarray, " n_structures"]:
+            filled = nothing.copy()
+            filled[known] = values[taken]
+            return filled
+
+        for axis in (0, 1):
+            values = spread(mapped.diversity.map[:, axis])
+            yield _Quantity(
+                name=f"umap{axis + 1}", label=f"UMAP {axis + 1}", values=values, is_fact=False, plane="likeness"
+            )
+    if all(len(one.atoms) == 1 and not one.atoms.numbers.any() for one in structures):
+        positions = np.array([one.atoms.positions[0] for one in structures])
+        for axis in range(2 if positions[:, 1].any() else 1):
+            name, values = "xy"[axis], positions[:, axis]
+            yield _Quantity(name=name, label=f"{name} (Å)", values=values, is_fact=False, plane="space")
+    energy = [one.atoms.info["REF_energy"] - run.lowest[one.atoms.get_chemical_formula()] for one in structures]
+    yield _Quantity(
+        name="energy", label=f"energy above lowest ({run.unit.name})", values=run.unit.show(np.array(energy))
+    )
+    if mapped is not None:
+        yield _Quantity(name="rmsd", label="RMSD to the ground state (Å)", values=spread(mapped.diversity.rmsd))
+        label = "distance to the nearest known structure (SOAP)"
+        yield _Quantity(name="novelty", label=label, values=spread(mapped.diversity.novelty))
+    generation = np.array([float(one.origin.generation) for one in structures])
+    label = "generation that labelled it (0: start)"
+    yield _Quantity(name="labelled_in", label=label, values=generation, is_fact=False)
+    yield from _uncertainties([one.atoms for one in structures], "before", "before labelling")
+    if run.newest:
+        now = {_key(atoms): atoms for atoms in run.newest}
+        frames = [now.get(_key(one.atoms)) for one in structures]
+        yield from _uncertainties(frames, "now", f"of committee {run.newest_generation}")
+
+
+def _uncertainties(frames: Sequence[Atoms | None], when: str, words: str) -> Iterator[_Quantity]:
+    """What a committee believed of the forces, and how wrong it was."""
+    sigma, error = np.full((2, len(frames)), np.nan)
+    for place, atoms in enumerate(frames):
+        if atoms is not None and "force_variance" in atoms.info and "committee_forces" in atoms.arrays:
+            sigma[place] = np.sqrt(atoms.info["force_variance"])
+            error[place] = np.sqrt(np.mean((atoms.arrays["committee_forces"] - atoms.arrays["REF_forces"]) ** 2))
+    yield _Quantity(name=f"sigma_{when}", label=f"σ_F {words} (eV/Å)", values=sigma, may_be_logarithmic=True)
+    yield _Quantity(name=f"error_{when}", label=f"force error {words} (eV/Å)", values=error, may_be_logarithmic=True)
+
+
+def _first_axes(names: Sequence[str]) -> tuple[str, str]:
+    """What the map begins with: likeness, the coordinates of a well, or else energy and uncertainty."""
+    wanted = (("umap1", "umap2"), ("x", "y"), ("x", "energy"), ("energy", "sigma_now"), ("energy", "sigma_before"))
+    return next((pair for pair in wanted if set(pair) <= set(names)), ("energy", "labelled_in"))
+
+
+def _splits(run: Run, structures: Sequence[_Structure]) -> list[str | None]:
+    """What the newest committee uses each structure for."""
+    known = {_key(atoms): str(atoms.info.get("split")) for atoms in run.newest}
+    words = {"test": "test", "fit": "training or validation"}
+    return [words.get(known.get(_key(one.atoms), "")) for one in structures]
+
+
+# --- looks ----------------------------------------------------------------------------------------------------------
+
+
+def _group(run: Run, generation: int, source: str) -> dict[str, Any]:
+    colour, marker = SOURCES.get(source, (INK, "P"))
+    numbers = [one.number for one in run.generations]
+    own = generation_colours(len(numbers))[numbers.index(generation)] if generation else colour
+    words = source.replace("_", " ")
+    return {
+        "name": f"{words}, generation {generation}" if generation else f"{words}, start",
+        "marker": marker,
+        "colours": {"generation": own, "source": colour},
+    }
+
+
+def _elements(structures: Sequence[_Structure]) -> dict[str, Any]:
+    numbers = sorted({int(number) for one in structures for number in one.atoms.numbers})
+    return {
+        chemical_symbols[number]: {
+            "colour": to_hex(jmol_colors[number]),
+            "radius": round(float(covalent_radii[number]), 3),
+        }
+        for number in numbers
+    }
+
+
+def _geometries(structures: Sequence[_Structure]) -> Iterator[Mapping[str, Any]]:
+    """Symbols and positions in Å; molecules of a composition lie as the one of lowest energy does, as near as can be.
+
+    Otherwise they would jump about from one to the next, and what differs would be hard to see.
+    """
+    lowest: dict[bytes, Atoms] = {}
+    for one in sorted(structures, key=lambda one: float(one.atoms.info["REF_energy"])):
+        lowest.setdefault(one.atoms.numbers.tobytes(), one.atoms)
+    frames = {key: _upright(atoms) for key, atoms in lowest.items()}
+    for one in structures:
+        positions, cell = one.atoms.positions, None
+        if one.atoms.pbc.any():
+            middle = one.atoms.cell.array.sum(axis=0) / 2
+            positions, cell = positions - middle, _rounded(one.atoms.cell.array)
+        elif len(one.atoms) > 1:
+            positions = _laid_onto(positions, frames[one.atoms.numbers.tobytes()])
+        yield {"symbols": one.atoms.get_chemical_symbols(), "positions": _rounded(positions), "cell": cell}
+
+
+def _rounded(vectors: Float[np.ndarray, "n 3"]) -> list[float]:
+    return (np.round(vectors.ravel(), 3) + 0.0).tolist()
+
+
+def _upright(atoms: Atoms) -> Float[np.ndarray, "n_atoms 3"]:
+    """Spread out in the plane of x and y, as far as its shape allows, with the first atom above that plane."""
+    positions = atoms.positions - atoms.positions.mean(axis=0)
+    _, _, (across, _, up) = np.linalg.svd(positions)
+    if positions[0] @ up < 0:
+        up = -up
+    return np.asarray(positions @ np.column_stack([across, np.cross(up, across), up]))
+
+
+def _laid_onto(
+    positions: Float[np.ndarray, "n_atoms 3"], target: Float[np.ndarray, "n_atoms 3"]
+) -> Float[np.ndarray, "n_atoms 3"]:
+    """Turned and shifted onto the target (Kabsch)."""
+    centred = positions - positions.mean(axis=0)
+    left, _, right = np.linalg.svd(centred.T @ target)
+    left[:, 2] *= np.sign(np.linalg.det(left) * np.linalg.det(right))
+    return np.asarray(centred @ left @ right)

@@ -1,0 +1,117 @@
+"""The two ends of a path: checked, relaxed on one surface, and laid onto each other."""
+
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.build import minimize_rotation_and_translation
+from ase.calculators.calculator import BaseCalculator
+from ase.geometry import find_mic
+
+from sparring.labels import LabelError
+from sparring.labels.base import electronic_state
+from sparring.sampling import RelaxationError, relax
+
+__all__ = ["Ends", "relaxed_ends"]
+
+# Geometries no atom of which differs by more than this, in Å, are the same minimum.
+SAME = 0.05
+
+
+class Ends(NamedTuple):
+    """Two minima, the second laid onto the first, and how far an atom moved at most to get into each, in Å."""
+
+    first: Atoms
+    last: Atoms
+    moved: tuple[float, float]
+
+
+def relaxed_ends(start: Atoms, end: Atoms, calculator: BaseCalculator, *, fmax: float, max_steps: int) -> Ends:
+    """The minima that two geometries relax to.
+
+    Atoms are never renumbered. A free molecule is shifted and turned onto the start, a crystal only shifted, and its
+    atoms go the shortest way round. Nothing moves what is held in place: by constraints, or by the field of a toy well.
+
+    Args:
+        start: Near the first.
+        end: Near the second, its atoms in the same order.
+        calculator: The surface.
+        fmax: The largest force on an atom of a minimum, in eV/Å.
+        max_steps: For each.
+
+    Raises:
+        ValueError: If there can be no path between the two.
+        RelaxationError: If one of them does not relax, or both relax to the same minimum.
+        LabelError: If the calculator is one of labels, and a label fails.
+    """
+    start, end = _bare(start), _bare(end)
+    _require_path(start, end)
+    first = _relaxed("start", start, calculator, fmax=fmax, max_steps=max_steps)
+    last = _laid_onto(first, _relaxed("end", end, calculator, fmax=fmax, max_steps=max_steps))
+    moved = (_distance(start, first), _distance(end, last))
+    if _distance(first, last) < SAME:
+        raise RelaxationError(
+            f"both ends of the path relax to the same minimum of {start.symbols} (the start moved by {moved[0]:.2g} Å, "
+            f"the end by {moved[1]:.2g} Å): on this surface there is no second minimum where one was expected"
+        )
+    return Ends(first, last, moved)
+
+
+def _relaxed(name: str, atoms: Atoms, calculator: BaseCalculator, *, fmax: float, max_steps: int) -> Atoms:
+    try:
+        return relax(atoms, calculator, fmax=fmax, max_steps=max_steps)
+    except LabelError as error:
+        raise LabelError(error.reason, f"the {name} of the path: {error}") from error
+    except RelaxationError as error:
+        raise RelaxationError(f"the {name} of the path: {error}") from error
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The geometry with its constraints and its electronic state: whatever else it carries, other images have not."""
+    bare = Atoms(
+        numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, constraint=atoms.constraints
+    )
+    bare.info = {key: atoms.info[key] for key in ("charge", "multiplicity") if key in atoms.info}
+    for name in ("initial_magmoms", "initial_charges"):
+        if atoms.has(name):
+            bare.set_array(name, atoms.get_array(name))
+    return bare
+
+
+def _require_path(start: Atoms, end: Atoms) -> None:
+    if sorted(start.numbers) != sorted(end.numbers):
+        raise ValueError(f"the ends of a path have the same atoms, got {start.symbols} and {end.symbols}")
+    if (start.numbers != end.numbers).any():
+        at = int((start.numbers != end.numbers).argmax())
+        raise ValueError(
+            f"the ends of a path have their atoms in the same order, got {start.symbols} and {end.symbols}: atom {at} "
+            f"is {start.symbols[at]} in one and {end.symbols[at]} in the other; renumber one of them"
+        )
+    if (start.pbc != end.pbc).any() or not np.allclose(start.cell[start.pbc], end.cell[end.pbc], atol=1e-8):
+        raise ValueError("the ends of a path have the same cell and pbc; relax both ends in one cell")
+    if electronic_state(start) != electronic_state(end):
+        raise ValueError(
+            f"the ends of a path have the same charge and multiplicity, got {tuple(electronic_state(start))} and "
+            f"{tuple(electronic_state(end))}"
+        )
+    if (apart := _distance(start, end)) < SAME:
+        raise ValueError(
+            f"start and end are the same geometry: laid onto each other, no atom is farther away than {apart:.2g} Å; "
+            "give two minima"
+        )
+
+
+def _laid_onto(reference: Atoms, atoms: Atoms) -> Atoms:
+    """The atoms as near to the reference as motions bring them that cost no energy."""
+    laid: Atoms = atoms.copy()
+    held = len(atoms) == 1 or bool(atoms.constraints) or bool((atoms.numbers == 0).any())
+    if not held:
+        minimize_rotation_and_translation(reference, laid)
+    elif atoms.pbc.any():
+        laid.positions = reference.positions + find_mic(atoms.positions - reference.positions, atoms.cell, atoms.pbc)[0]
+    return laid
+
+
+def _distance(reference: Atoms, atoms: Atoms) -> float:
+    """The largest displacement of an atom, in Å, when both are laid onto each other."""
+    return float(np.linalg.norm(_laid_onto(reference, atoms).positions - reference.positions, axis=1).max())

@@ -1,0 +1,137 @@
+"""Labels that a committee has not seen: its own test split, what its run labelled later, or a file of the user's."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial import KDTree
+
+from sparring.dataset import Dataset
+from sparring.extxyz import read_labelled
+
+__all__ = ["HeldOut", "held_out", "held_out_of", "unseen"]
+
+DATA, SPLITS = "dataset.extxyz", "splits.json"
+SAME = 1e-4
+"""Geometries whose coordinates and cells differ by less than this, in Å, are the same; files carry eight decimals."""
+
+
+class HeldOut(NamedTuple):
+    """Labelled structures that a committee has not seen.
+
+    Attributes:
+        dataset: These structures.
+        training: Those that it has learnt from, None if the folder does not tell.
+        name: What they are, for people.
+        n_seen: How many were left out, because the committee had learnt from them.
+    """
+
+    dataset: Dataset
+    training: Dataset | None
+    name: str
+    n_seen: int
+
+    def note(self) -> str:
+        """What people should know of it."""
+        if self.training is None:
+            return "the folder does not tell what the committee learnt from: make sure that it has not seen these"
+        if self.n_seen:
+            return f"{self.n_seen} structures of the file were left out: the committee learnt from them"
+        return "the committee has learnt from none of these"
+
+
+def held_out(folder: Path, *, later: bool = False) -> HeldOut:
+    """The test split of a generation.
+
+    Args:
+        folder: Of the generation of a run.
+        later: Whether to add what this generation and those after it labelled. The committee had not seen it, but chose
+            what was labelled first by its own uncertainty.
+
+    Raises:
+        ValueError: If the folder is not that of a generation.
+    """
+    if not (folder / SPLITS).is_file():
+        raise ValueError(
+            f"{folder} has no test split ({SPLITS}), which generations of a run have; give a file of labelled "
+            "structures that the committee has not seen"
+        )
+    dataset, training = _split(folder)
+    name = f"test split of {folder.name}"
+    if not later:
+        return HeldOut(dataset, training, name, 0)
+    labelled = _labelled_since(folder)
+    if labelled is None:
+        return HeldOut(dataset, training, f"{name}, after which nothing was labelled", 0)
+    new = unseen(labelled, dataset + training)
+    if not new:
+        return HeldOut(dataset, training, f"{name}, after which nothing new was labelled", 0)
+    return HeldOut(dataset + labelled.take(new), training, f"{name}, and {len(new)} labels of the run since", 0)
+
+
+def held_out_of(folder: Path, dataset: Dataset, name: str) -> HeldOut:
+    """What a committee has not seen of any labelled structures; what it learnt from is left out.
+
+    Args:
+        folder: Of the committee; only that of a generation tells what it learnt from.
+        dataset: The structures.
+        name: What they are, for people.
+
+    Raises:
+        ValueError: If it has seen them all.
+    """
+    if not (folder / SPLITS).is_file():
+        return HeldOut(dataset, None, name, 0)
+    _, training = _split(folder)
+    new = unseen(dataset, training)
+    if not new:
+        raise ValueError(f"the committee learnt from all {len(dataset)} structures of {name}; give others")
+    return HeldOut(dataset.take(new), training, name, len(dataset) - len(new))
+
+
+def unseen(dataset: Dataset, known: Dataset, *, tolerance: float = SAME) -> Sequence[int]:
+    """Which structures are not among the known ones: other atoms, or the same atoms elsewhere, in Å.
+
+    Copies that are turned, shifted or have their atoms in another order are not recognised.
+    """
+    trees = {numbers: KDTree(rows) for numbers, (_, rows) in _by_atoms(known).items()}
+    new: list[int] = []
+    for numbers, (indices, rows) in _by_atoms(dataset).items():
+        if numbers in trees:
+            distance, _ = trees[numbers].query(rows, p=np.inf, distance_upper_bound=tolerance)
+            indices = indices[np.isinf(distance)]
+        new.extend(indices.tolist())
+    return sorted(new)
+
+
+def _split(folder: Path) -> tuple[Dataset, Dataset]:
+    """What no member has seen of the data of a generation, and what members learnt from."""
+    dataset = Dataset.from_atoms(read_labelled(folder / DATA, allow_dummy=True))
+    splits = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
+    test = set(splits["test"])
+    return dataset.take(sorted(test)), dataset.take([i for i in range(len(dataset)) if i not in test])
+
+
+def _by_atoms(
+    dataset: Dataset,
+) -> dict[tuple[int, ...], tuple[np.ndarray, Float[np.ndarray, "_ n_coordinates"]]]:
+    """For all structures of the same atoms their indices, and a row of coordinates each: positions and cell."""
+    groups: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
+    for index, atoms in enumerate(dataset.structures.to_atoms()):
+        row = np.concatenate([atoms.positions.ravel(), atoms.cell.array.ravel()])
+        groups.setdefault(tuple(atoms.numbers.tolist()), []).append((index, row))
+    return {
+        numbers: (np.array([index for index, _ in members]), np.stack([row for _, row in members]))
+        for numbers, members in groups.items()
+    }
+
+
+def _labelled_since(folder: Path) -> Dataset | None:
+    """What a generation and those after it have labelled."""
+    files = sorted(folder.resolve().parent.glob("generation-*/labelled.extxyz"))
+    files = [file for file in files if file.parent.name >= folder.resolve().name]
+    frames = [atoms for file in files for atoms in read_labelled(file, allow_dummy=True, allow_empty=True)]
+    return Dataset.from_atoms(frames) if frames else None

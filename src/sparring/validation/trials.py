@@ -1,0 +1,143 @@
+"""What became of copies that were put through dynamics: how many are left, and when and why the others failed."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import binomtest
+
+__all__ = ["Failure", "Settings", "Stability", "Trial"]
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """The end of a copy: its number, from 0; when, in fs; and the words of the criterion that said so."""
+
+    copy: int
+    time: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What copies are put through.
+
+    Attributes:
+        formula: Of the structure that they start from.
+        duration: How long they are watched, in fs.
+        timestep: In fs.
+        ensemble: In words.
+        criteria: In words.
+        seed: Of velocities and noise.
+    """
+
+    formula: str
+    duration: float
+    timestep: float
+    ensemble: str
+    criteria: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What became of the copies at one temperature.
+
+    Attributes:
+        temperature: In K.
+        n_copies: How many there were.
+        n_stable: How many did not fail.
+        fraction: These as a part of all.
+        interval: Wilson's 95 % interval of the probability to be stable.
+        median_failure_time: When half of all copies had failed, in fs; NaN if fewer have. All others were watched for
+            the same time, so that this is the median of the survival curve of Kaplan and Meier.
+        failures: In order of time.
+    """
+
+    temperature: float
+    n_copies: int
+    n_stable: int
+    fraction: float
+    interval: tuple[float, float]
+    median_failure_time: float
+    failures: tuple[Failure, ...]
+
+    @classmethod
+    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "Trial":
+        """Sum up failures, which are in order of time."""
+        n_stable, half = n_copies - len(failures), -(-n_copies // 2)
+        return cls(
+            temperature=temperature,
+            n_copies=n_copies,
+            n_stable=n_stable,
+            fraction=n_stable / n_copies,
+            interval=_wilson(n_stable, n_copies),
+            median_failure_time=failures[half - 1].time if len(failures) >= half else math.nan,
+            failures=tuple(failures),
+        )
+
+    @property
+    def reasons(self) -> tuple[tuple[str, int], ...]:
+        """What ended how many copies, the commonest first."""
+        return tuple(Counter(failure.reason for failure in self.failures).most_common())
+
+    def survival(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, " n_times"]:
+        """The part of the copies that have not failed up to and at these times, in fs."""
+        return _survival(self.failures, self.n_copies, times)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability:
+    """What became of copies at several temperatures.
+
+    Attributes:
+        trials: One a temperature.
+        n_copies: How many copies there were at all temperatures together.
+        n_stable: How many did not fail.
+        fraction: These as a part of all.
+        interval: Wilson's 95 % interval of the mean probability to be stable; if temperatures differ in theirs, it is
+            a little too wide.
+        settings: What the copies were put through.
+    """
+
+    trials: tuple[Trial, ...]
+    n_copies: int
+    n_stable: int
+    fraction: float
+    interval: tuple[float, float]
+    settings: Settings
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial], settings: Settings) -> "Stability":
+        """Sum up temperatures."""
+        n_copies, n_stable = sum(trial.n_copies for trial in trials), sum(trial.n_stable for trial in trials)
+        return cls(
+            trials=tuple(trials),
+            n_copies=n_copies,
+            n_stable=n_stable,
+            fraction=n_stable / n_copies,
+            interval=_wilson(n_stable, n_copies),
+            settings=settings,
+        )
+
+    def survival(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, " n_times"]:
+        """The part of all copies that have not failed up to and at these times, in fs."""
+        return _survival([failure for trial in self.trials for failure in trial.failures], self.n_copies, times)
+
+
+def _wilson(n_stable: int, n_copies: int) -> tuple[float, float]:
+    """Wilson's score interval (1927, doi:10.1080/01621459.1927.10502953) of a probability, from 0 to 1 at any count."""
+    interval = binomtest(n_stable, n_copies).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _survival(
+    failures: Sequence[Failure], n_copies: int, times: Float[np.ndarray, " n_times"]
+) -> Float[np.ndarray, " n_times"]:
+    ends = np.sort([failure.time for failure in failures])
+    return np.asarray(1.0 - np.searchsorted(ends, times, side="right") / n_copies)

@@ -1,0 +1,224 @@
+"""The study of ammonia as a plan: strategies, how large it is, and the pieces that it is made of."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import ammonia_tasks
+from schedule import Piece
+
+from sparring.config import Config, load
+from sparring.runfolder import read_metrics, stages_done
+
+__all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Strategy", "Study", "name_of", "pieces"]
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "ammonia.yaml"
+ADVERSARIAL = "adversarial"
+TASKS = ("run", "barrier", "landscape", "stability")
+TEMPERATURES = (500.0, 600.0, 700.0, 800.0, 900.0, 1000.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """A way of finding structures to label.
+
+    Attributes:
+        title: For people.
+        changes: What it changes in the configuration of the example.
+        generations: How many committees there are, the first of which all strategies share.
+    """
+
+    title: str
+    changes: Mapping[str, object] = field(default_factory=dict)
+    generations: int = 2
+
+
+def random_displacements(amplitude: float, n_labels: int) -> Strategy:
+    """The paper's baseline: that many structures, none of them sorted out."""
+    attack = {"kind": "random", "n_seeds": n_labels, "amplitude": f"{amplitude} Å"}
+    return Strategy(title=f"random {amplitude} Å, {n_labels}", changes={"attack": attack})
+
+
+STRATEGIES = {
+    ADVERSARIAL: Strategy(title="adversarial", generations=3),
+    "random-0.3-30": random_displacements(0.3, 30),
+    "random-0.3-100": random_displacements(0.3, 100),
+    "random-0.1-30": random_displacements(0.1, 30),
+    "dynamics": Strategy(
+        title="dynamics 500 K",
+        changes={
+            "attack": {
+                "kind": "dynamics",
+                "n_seeds": 10,
+                "temperature": "500 K",
+                "duration": "5 ps",
+                "timestep": "0.5 fs",
+                "every": 100,
+            },
+            "selection": [
+                {"kind": "uncertainty_above", "percentile": 80},
+                {"kind": "budget", "n": 30, "order": "random"},
+            ],
+        },
+        generations=3,
+    ),
+    "random-0.3-60": random_displacements(0.3, 60),
+}
+"""In the order in which they are computed; names are those of folders."""
+
+
+def name_of(strategy: str, generation: int | None = None) -> str:
+    """What people call a strategy, or a committee of it."""
+    title = STRATEGIES[strategy].title if strategy in STRATEGIES else strategy
+    if generation is None or STRATEGIES.get(strategy, STRATEGIES[ADVERSARIAL]).generations == 2:
+        return title
+    return f"{title}, generation {generation}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is computed, and how large.
+
+    Attributes:
+        folder: Of all runs and results.
+        seeds: One run of every strategy for each.
+        strategies: By name.
+        tasks: Of `TASKS`.
+        base: The configuration that strategies change.
+        preset: Of that file.
+        store: Where labels are kept, for all runs together.
+        workers: Processes that label.
+        leave: Strategies whose runs another process computes.
+        temperatures: Of stability, in K.
+        copies: At each temperature.
+        duration: Of stability, in fs.
+        points: Of the landscape, along R and Z.
+    """
+
+    folder: Path
+    seeds: tuple[int, ...] = (0, 1, 2)
+    strategies: Mapping[str, Strategy] = field(default_factory=lambda: STRATEGIES)
+    tasks: tuple[str, ...] = TASKS
+    base: Path = EXAMPLE
+    preset: str | None = None
+    store: Path = Path("labels")
+    workers: int = 1
+    leave: tuple[str, ...] = ()
+    temperatures: tuple[float, ...] = TEMPERATURES
+    copies: int = 20
+    duration: float = 5000.0
+    points: tuple[int, int] = (21, 21)
+
+    def config(self, strategy: str, seed: int) -> Config:
+        """The configuration of a run."""
+        chosen = self.strategies[strategy]
+        options = {"seed": seed, "generations": chosen.generations, "labels.store": str(self.store)}
+        return load(self.base, self.preset, {**chosen.changes, **options, "labels.n_workers": self.workers})
+
+    def run(self, strategy: str, seed: int) -> Path:
+        """The folder of a run."""
+        return self.folder / strategy / f"seed-{seed}"
+
+    def generation(self, strategy: str, seed: int, number: int) -> Path:
+        """The folder of a generation."""
+        return self.run(strategy, seed) / f"generation-{number:02d}"
+
+    def result(self, strategy: str, seed: int, number: int, task: str) -> Path:
+        """The file of a result."""
+        return self.folder / "results" / strategy / f"seed-{seed}" / f"generation-{number:02d}" / f"{task}.json"
+
+    def generations(self, strategy: str) -> range:
+        """Which committees are a strategy's own: the first belongs to the adversarial run."""
+        return range(1 if strategy == ADVERSARIAL else 2, self.strategies[strategy].generations + 1)
+
+    def ended(self, strategy: str, seed: int) -> bool:
+        """Whether a run has come to its end, or found nothing more that could be labelled."""
+        for number in range(1, self.strategies[strategy].generations + 1):
+            folder = self.generation(strategy, seed, number)
+            if "label" in stages_done(folder):
+                labels = read_metrics(folder)["labels"]
+                if labels["n_chosen"] == labels["n_failed"]:
+                    return True
+        return "evaluate" in stages_done(folder)
+
+    def trained(self, strategy: str, seed: int, number: int) -> bool:
+        """Whether there is a committee."""
+        return "evaluate" in stages_done(self.generation(strategy, seed, number))
+
+    @cached_property
+    def truth(self) -> ammonia_tasks.Truth:
+        """What the labels themselves say, the same for all."""
+        return ammonia_tasks.Truth(self.config(ADVERSARIAL, 0), self.folder / "results" / "truth", self.points)
+
+
+def pieces(study: Study) -> list[Piece]:
+    """All pieces of a study, in the order in which they are wanted."""
+    found = list(_truths(study))
+    for seed in study.seeds:
+        for strategy in study.strategies:
+            if "run" in study.tasks and strategy not in study.leave:
+                found.append(_run(study, strategy, seed))
+            for task in ("barrier", "landscape"):
+                found += list(_of_committees(study, strategy, seed, task)) if task in study.tasks else []
+    if "stability" in study.tasks:
+        for seed in study.seeds:
+            for strategy in study.strategies:
+                found += _stabilities(study, strategy, seed)
+    return found
+
+
+def _truths(study: Study) -> Iterator[Piece]:
+    for task in ("landscape", "barrier"):
+        if task in study.tasks:
+            file = study.folder / "results" / "truth" / f"{task}.json"
+            do = partial(getattr(ammonia_tasks, f"true_{task}"), lambda: study.truth, file)
+            yield Piece(name=f"truth/{task}", done=file.exists, ready=lambda: True, do=do)
+
+
+def _run(study: Study, strategy: str, seed: int) -> Piece:
+    def do() -> None:
+        config, folder = study.config(strategy, seed), study.run(strategy, seed)
+        if strategy != ADVERSARIAL:
+            ammonia_tasks.graft(study.run(ADVERSARIAL, seed), folder, config)
+        ammonia_tasks.run(config, folder)
+
+    def ready() -> bool:
+        return strategy == ADVERSARIAL or study.trained(ADVERSARIAL, seed, 1)
+
+    return Piece(name=f"{strategy}/seed-{seed}/run", done=partial(study.ended, strategy, seed), ready=ready, do=do)
+
+
+def _of_committees(study: Study, strategy: str, seed: int, task: str) -> Iterator[Piece]:
+    for number in study.generations(strategy):
+        file = study.result(strategy, seed, number, task)
+        do = partial(getattr(ammonia_tasks, task), lambda: study.truth, study.generation(strategy, seed, number), file)
+        yield _piece(study, strategy, seed, number, task, file, do)
+
+
+def _stabilities(study: Study, strategy: str, seed: int) -> Iterator[Piece]:
+    # The last committee of a strategy is the one that is asked about most.
+    for number in reversed(study.generations(strategy)):
+        for temperature in study.temperatures:
+            task = f"stability-{temperature:g}K"
+            file = study.result(strategy, seed, number, task)
+            do = partial(
+                ammonia_tasks.stable,
+                lambda: study.truth,
+                study.generation(strategy, seed, number),
+                file,
+                temperature=temperature,
+                n_copies=study.copies,
+                duration=study.duration,
+                seed=seed,
+            )
+            yield _piece(study, strategy, seed, number, task, file, do)
+
+
+def _piece(study: Study, strategy: str, seed: int, number: int, task: str, file: Path, do: "partial[None]") -> Piece:
+    def done() -> bool:
+        # A run that found nothing more to label has no later committees, and they need no results.
+        return file.exists() or (study.ended(strategy, seed) and not study.trained(strategy, seed, number))
+
+    ready = partial(study.trained, strategy, seed, number)
+    return Piece(name=f"{strategy}/seed-{seed}/generation-{number:02d}/{task}", done=done, ready=ready, do=do)

@@ -1,0 +1,136 @@
+"""The page of the study of ammonia: tables of what there is, with the number of seeds in every cell."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from ammonia_plan import Study, name_of
+from ammonia_results import CAPS, CommitteeRow, Results, collect
+
+from sparring.files import write_text
+from sparring.units import KCAL_PER_MOL
+from sparring.validation.records import write_record
+
+__all__ = ["page", "report", "summary"]
+
+
+def summary(values: Iterable[float | None], *, unit: float = 1.0, decimals: int = 2) -> str:
+    """Mean and standard deviation over seeds, and how many there are: "0.12 ± 0.03 (3)"."""
+    known = np.array([value for value in values if value is not None and np.isfinite(value)]) / unit
+    if not len(known):
+        return "–"
+    spread = f" ± {known.std(ddof=1):.{decimals}f}" if len(known) > 1 else ""
+    mean = known.mean() + 0.0 if abs(known.mean()) > 0.5 * 10.0**-decimals else 0.0  # no minus before a zero
+    return f"{mean:.{decimals}f}{spread} ({len(known)})".replace("-", "−")
+
+
+def report(study: Study, output: Path) -> str:
+    """Write record, page and figures; gives what was written, and what is missing, in words.
+
+    Raises:
+        ValueError: If there is nothing yet.
+    """
+    from ammonia_figures import figures
+
+    results = collect(study)
+    if not results.committees:
+        raise ValueError(f"{study.folder} has no committee yet; `python studies/ammonia.py run` makes them")
+    output.mkdir(parents=True, exist_ok=True)
+    write_record(output / "ammonia.json", results)
+    drawn = figures(study, results, output)
+    write_text(output / "ammonia.md", page(results, drawn))
+    written = ["ammonia.json", "ammonia.md", *(f"{name}.png and .svg" for name in drawn)]
+    left = [f"missing: {one}" for one in results.missing] or ["nothing is missing"]
+    return "\n".join([f"{output}: {', '.join(written)}", *left])
+
+
+def page(results: Results, drawn: Mapping[str, str]) -> str:
+    """The tables and figures as Markdown."""
+    known = {"by NEB": results.truth_barrier, "from relaxed ends": results.truth_relaxed}
+    words = [f"{height / KCAL_PER_MOL:.2f} kcal/mol {how}" for how, height in known.items() if height is not None]
+    height = ", ".join(words) or "not computed yet"
+    pictures = [f"![{caption}]({name}.svg)\n\n{caption}" for name, caption in drawn.items()]
+    return (
+        "\n\n".join(
+            [
+                "# Ammonia: attacks, random displacements and dynamics, label for label",
+                f"Made by `{results.command}`.",
+                "Cells are means over seeds ± their standard deviation (number of seeds). Runs of one seed share the "
+                "data and the committee of generation 1. Labels are those asked for beyond the start; some of them "
+                "are refused, because their energy or a force is out of bounds, and count all the same.",
+                f"Barrier of the label method: {height}.",
+                table("Barrier and errors (kcal/mol)", results, _barrier_cells(results)),
+                table(
+                    "RMSE of the energy on the (R, Z) grid below a true energy (kcal/mol)", results, _landscape_cells()
+                ),
+                table(
+                    "Trajectories that stay physical (%), mean over temperatures", results, _stability_cells(results)
+                ),
+                *pictures,
+                "## Missing\n\n" + ("\n".join(f"- {one}" for one in results.missing) or "Nothing."),
+            ]
+        )
+        + "\n"
+    )
+
+
+Cells = Mapping[str, Callable[[list[CommitteeRow]], str]]
+
+
+def table(title: str, results: Results, cells: Cells) -> str:
+    """One row for each strategy and generation of which there is a committee."""
+    groups = list(dict.fromkeys((row.strategy, row.generation) for row in results.committees))
+    heading = ["strategy", "generation", "labels (refused)", *cells]
+    lines = [f"## {title}\n", f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
+    for strategy, generation in groups:
+        rows = results.of(strategy, generation)
+        labels = f"{np.mean([row.n_asked for row in rows]):g} ({np.mean([row.n_failed for row in rows]):.3g})"
+        shown = [name_of(strategy), str(generation), labels, *(cell(rows) for cell in cells.values())]
+        lines.append(f"| {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _barrier_cells(results: Results) -> Cells:
+    def error(rows: list[CommitteeRow]) -> str:
+        if results.truth_relaxed is None:
+            return "–"
+        truth = results.truth_relaxed
+        missed = [None if row.barrier is None else abs(row.barrier - truth) for row in rows]
+        return summary(missed, unit=KCAL_PER_MOL)
+
+    return {
+        "barrier, NEB": lambda rows: summary((row.barrier for row in rows), unit=KCAL_PER_MOL),
+        "its error, absolute": error,
+        "± of the members": lambda rows: summary((row.barrier_sigma for row in rows), unit=KCAL_PER_MOL),
+        "barrier, relaxed ends": lambda rows: summary((row.barrier_relaxed for row in rows), unit=KCAL_PER_MOL),
+        "no barrier": lambda rows: str(
+            sum(bool(row.barrier_why) and row.barrier_why != ("not computed",) for row in rows)
+        ),
+        "energy MAE, own test": lambda rows: summary((row.energy_mae for row in rows), unit=KCAL_PER_MOL),
+        "force MAE, own test (per Å)": lambda rows: summary((row.force_mae for row in rows), unit=KCAL_PER_MOL),
+    }
+
+
+def _landscape_cells() -> Cells:
+    def below(cap: float) -> Callable[[list[CommitteeRow]], str]:
+        key = f"{cap:g} kcal/mol"
+        return lambda rows: summary((row.rmse_below.get(key) for row in rows), unit=KCAL_PER_MOL)
+
+    return {f"≤ {cap:g}": below(cap) for cap in CAPS}
+
+
+def _stability_cells(results: Results) -> Cells:
+    temperatures = sorted({one.temperature for row in results.committees for one in row.stable})
+
+    def at(temperature: float) -> Callable[[list[CommitteeRow]], str]:
+        def cell(rows: list[CommitteeRow]) -> str:
+            found = [one for row in rows for one in row.stable if one.temperature == temperature]
+            return summary((100 * one.n_stable / one.n_copies for one in found), decimals=0)
+
+        return cell
+
+    def whole(rows: list[CommitteeRow]) -> str:
+        fractions = (row.stable_fraction for row in rows if len(row.stable) == len(temperatures))
+        return summary((None if one is None else 100 * one for one in fractions), decimals=0)
+
+    return {**{f"{temperature:g} K": at(temperature) for temperature in temperatures}, "all": whole}

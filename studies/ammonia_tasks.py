@@ -1,0 +1,237 @@
+"""What is done for the study of ammonia: runs of the loop, and questions to their committees."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from schedule import Busy
+
+from sparring import running
+from sparring.calculator import CommitteeCalculator
+from sparring.config import Config, difference, load
+from sparring.dataset import ENERGY
+from sparring.extxyz import read_labelled, write_structures
+from sparring.planning import Laboratory, laboratory_of
+from sparring.runfolder import RunFolderError
+from sparring.sampling import RelaxationError
+from sparring.stages import read_committee
+from sparring.systems import ammonia
+from sparring.validation import grids
+from sparring.validation.barrier import MinimumEnergyPath, neb
+from sparring.validation.landscape import Marks
+from sparring.validation.landscape import landscape as map_landscape
+from sparring.validation.records import write_record
+from sparring.validation.stability import own_minimum, stability
+from sparring.validation.surfaces import committee_surface, label_surface
+
+__all__ = ["BarrierResult", "Truth", "barrier", "graft", "landscape", "run", "stable", "true_barrier", "true_landscape"]
+
+SHARED = ("data", "fit", "evaluate")
+"""The stages of the first generation that do not depend on the strategy."""
+
+RADII, HEIGHTS = (0.65, 1.35), (-2.0, 2.0)
+"""In units of the ground state's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarrierResult:
+    """The barrier of the inversion by two ways that must agree.
+
+    Attributes:
+        path: By NEB, its images relaxed on the mean surface; None if there is none.
+        relaxed: From the relaxed pyramid to the relaxed planar molecule, in eV; None if one of them does not exist.
+        why: What went wrong; empty if nothing did.
+    """
+
+    path: MinimumEnergyPath | None
+    relaxed: float | None
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the labels themselves say; computed when it is asked for, with labels from the store where they are known.
+
+    Attributes:
+        config: Whose labeller.
+        folder: For the store, if the configuration names none.
+        points: Of the landscape, along R and Z.
+    """
+
+    config: Config
+    folder: Path
+    points: tuple[int, int]
+
+    @cached_property
+    def laboratory(self) -> Laboratory:
+        """The labeller. A landscape is meant to have high places, so there is no window of energy."""
+        found = laboratory_of(self.config, self.folder)
+        return replace(found, bounds=replace(found.bounds, energy_window=None))
+
+    @cached_property
+    def inversion(self) -> ammonia.Barrier:
+        """Pyramid and planar molecule."""
+        return ammonia.inversion_barrier(self.laboratory.calculator)
+
+    @property
+    def minimum(self) -> Atoms:
+        """The pyramid, the same for all seeds."""
+        minimum: Atoms = self.inversion.minimum.copy()
+        minimum.info.update(charge=0, multiplicity=1)
+        return minimum
+
+    @cached_property
+    def grid(self) -> grids.Grid:
+        """Fig. 3e: R and Z in units of the ground state's."""
+        radii, heights = (np.linspace(*side, n) for side, n in zip((RADII, HEIGHTS), self.points, strict=True))
+        frames = ammonia.umbrella_grid(self.minimum, radii=radii.tolist(), heights=heights.tolist())
+        return grids.grid(frames, *ammonia.UMBRELLA)
+
+    @cached_property
+    def energies(self) -> grids.Truth:
+        """True energies on the grid; those below the hydrogens' plane are those of the mirror images."""
+        return grids.true_energies(self.grid, self.laboratory.label, mirrored=True)
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def graft(source: Path, target: Path, config: Config) -> None:
+    """Begin a run with data, committee and evaluation of another run's first generation.
+
+    Raises:
+        ValueError: If that run was of another seed, system or committee.
+    """
+    first = target / "generation-01"
+    if first.exists():
+        return
+    others = ("attack", "selection", "generations")
+    changes = [line for line in difference(load(source / "config.yaml"), config) if not line.startswith(others)]
+    if changes:
+        raise ValueError(f"{source} is no beginning of this run:\n  " + "\n  ".join(changes))
+    target.mkdir(parents=True, exist_ok=True)
+    manifest = json.loads((source / "generation-01" / "manifest.json").read_text(encoding="utf-8"))
+    kept = {stage: manifest[stage] for stage in SHARED}
+    unfinished = target / ".generation-01.tmp"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    for stage in kept.values():
+        for name in stage["files"]:
+            shutil.copyfile(source / "generation-01" / name, unfinished / name)
+    (unfinished / "manifest.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    unfinished.rename(first)
+
+
+def run(config: Config, folder: Path) -> None:
+    """Start a run of the loop, or go on with it.
+
+    Raises:
+        Busy: If another process is at it.
+    """
+    try:
+        running.run(config, folder)
+    except RunFolderError as error:
+        if "is in use by" in str(error):
+            raise Busy(str(error)) from error
+        raise
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+GiveTruth = Callable[[], Truth]
+
+
+def true_landscape(truth: GiveTruth, file: Path) -> None:
+    """Label the grid; committees find the labels in the store."""
+    found = truth()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_record(file, found.energies)
+
+
+def true_barrier(truth: GiveTruth, file: Path) -> None:
+    """The barrier of the labels themselves, by both ways."""
+    found = truth()
+    path, images = neb(
+        *ammonia.inversion_endpoints(found.minimum),
+        label_surface(found.laboratory),
+        method=found.laboratory.labeller.method,
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_structures(file.with_suffix(".extxyz"), images)
+    write_record(file, BarrierResult(path=path, relaxed=found.inversion.height, why=()))
+
+
+def barrier(truth: GiveTruth, generation: Path, file: Path) -> None:
+    """The barrier of a committee, by both ways."""
+    committee, start = read_committee(generation), truth().minimum
+    path, relaxed, why = None, None, []
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path, images = neb(*ammonia.inversion_endpoints(start), committee_surface(committee), method="committee")
+        write_structures(file.with_suffix(".extxyz"), images)
+    except RelaxationError as error:
+        why.append(str(error))
+    try:
+        relaxed = ammonia.inversion_barrier(CommitteeCalculator(committee), start=start).height
+    except RelaxationError as error:
+        why.append(str(error))
+    write_record(file, BarrierResult(path=path, relaxed=relaxed, why=tuple(why)))
+
+
+def landscape(truth: GiveTruth, generation: Path, file: Path) -> None:
+    """What a committee says of the grid, beside the truth."""
+    found = truth()
+    zero = float(np.nanmin(found.energies.energy))
+    marks = _marks(generation, zero)
+    mapped = map_landscape(read_committee(generation), found.grid, found.energies, zero=zero, marks=marks)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_record(file, mapped)
+
+
+def _marks(generation: Path, zero: float) -> dict[str, Marks]:
+    """The labelled structures that a committee knows, in the coordinates of the grid."""
+    data = read_labelled(generation / "dataset.extxyz")
+    start = [atoms for atoms in data if atoms.info["generation"] == 1]
+    # The hydrogens of another start may be numbered the other way round.
+    project = ammonia.umbrella_coordinates(min(start, key=_energy))
+    roles = {"start": start, "earlier": data[len(start) :]}
+    marks = {}
+    for role, frames in roles.items():
+        places = np.array([project(atoms) for atoms in frames]).reshape(-1, 2)
+        energies = np.array([_energy(atoms) for atoms in frames])
+        marks[role] = Marks(x=places[:, 0], y=places[:, 1], energy=energies - zero)
+    return marks
+
+
+def _energy(atoms: Atoms) -> float:
+    return float(atoms.info[ENERGY])
+
+
+def stable(
+    truth: GiveTruth,
+    generation: Path,
+    file: Path,
+    *,
+    temperature: float,
+    n_copies: int,
+    duration: float,
+    seed: int,
+) -> None:
+    """How many trajectories from the ground state stay physical at a temperature, by the paper's criteria."""
+    committee, start = read_committee(generation), truth().minimum
+    result = stability(
+        committee,
+        start,
+        temperatures=[temperature],
+        criteria=ammonia.unphysical(own_minimum(committee, start)),
+        n_copies=n_copies,
+        duration=duration,
+        seed=seed,
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_record(file, result)
