@@ -3,8 +3,9 @@
     python studies/double_well.py run --loops 100 --folder runs/studies/double_well
     python studies/double_well.py report --folder runs/studies/double_well
 
-``run`` computes loops in groups and keeps each group in a file of its own: called again, it goes on with the groups
-that are missing. ``report`` reads whatever groups there are, and writes numbers, figures and a page to docs/results.
+``run`` computes loops in groups. Each group has a file of its own, and after each generation it is noted how far it has
+come: called again after a kill, it goes on from there. ``report`` reads whatever groups are finished, and writes
+numbers, figures and a page to docs/results.
 """
 
 import argparse
@@ -20,12 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from double_well_loops import Panel, run_loops
-from double_well_protocol import Protocol
+from double_well_protocol import Course, Protocol
 from double_well_search import STRATEGIES
 
 import sparring
 from sparring.files import write_bytes, write_text
 from sparring.memory import keep_freed_memory
+from sparring.splits import Splits
 
 FOLDER = Path("runs/studies/double_well")
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -60,43 +62,59 @@ def run(
             print(f"{file}: done before", flush=True)
             continue
         print(f"{file}: {len(numbers)} loops", flush=True)
-        began, cpu = time.time(), time.process_time()
-        courses, panels = run_loops(
-            protocol,
-            numbers,
-            strategies,
-            panels_of=numbers[0],
-            say=lambda line, began=began: print(f"{time.time() - began:7.0f} s  {line}", flush=True),
-        )
-        write_panels(here / f"{name}.npz", panels)
-        content = {
-            "version": sparring.__version__,
-            "torch": torch.__version__,
-            "protocol": asdict(protocol),
-            "wall_time": round(time.time() - began, 1),
-            "cpu_time": round(time.process_time() - cpu, 1),
-            "loops": [
-                {
-                    "loop": c.number,
-                    "strategy": c.strategy,
-                    "start": c.points[: c.record[0]["n_labels"]].round(6).tolist(),
-                    "generations": c.record,
-                }
-                for c in courses
-            ],
-        }
-        write_text(file, json.dumps(content) + "\n")
+        compute(protocol, here / name, numbers, strategies)
 
 
-def write_panels(file: Path, panels: Sequence[Panel]) -> None:
-    """Grids of one loop, for the figures."""
-    content = io.BytesIO()
-    arrays: dict[str, np.ndarray] = {}
-    for one in panels:
-        key = f"{one.strategy}/{one.generation}"
-        arrays[f"{key}/energy"], arrays[f"{key}/spread"] = one.energy.astype("f4"), one.spread.astype("f4")
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-    write_bytes(file, content.getvalue())
+def compute(protocol: Protocol, path: Path, numbers: Sequence[int], strategies: Sequence[str]) -> None:
+    """One group, from the generation that an earlier call came to, into ``path`` with the endings .json and .npz."""
+    part, grids = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.npz")
+    before = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {"courses": [], "wall": 0.0, "cpu": 0.0}
+    began, cpu = time.time() - before["wall"], time.process_time() - before["cpu"]
+    arrays = dict(np.load(grids, allow_pickle=False)) if part.exists() else {}
+
+    def keep(courses: Sequence[Course], panels: Sequence[Panel]) -> None:
+        for one in panels:
+            key = f"{one.strategy}/{one.generation}"
+            arrays[f"{key}/energy"], arrays[f"{key}/spread"] = one.energy.astype("f4"), one.spread.astype("f4")
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        write_bytes(grids, content.getvalue())
+        times = {"wall": time.time() - began, "cpu": time.process_time() - cpu}
+        write_text(part, json.dumps({"courses": [written(course) for course in courses], **times}) + "\n")
+
+    courses = run_loops(
+        protocol,
+        numbers,
+        strategies,
+        begun=[read(course, protocol) for course in before["courses"]],
+        panels_of=numbers[0],
+        say=lambda line: print(f"{time.time() - began:7.0f} s  {line}", flush=True),
+        keep=keep,
+    )
+    content = {
+        "version": sparring.__version__,
+        "torch": torch.__version__,
+        "protocol": asdict(protocol),
+        "wall_time": round(time.time() - began, 1),
+        "cpu_time": round(time.process_time() - cpu, 1),
+        "loops": [{"loop": c.number, "strategy": c.strategy, "generations": c.record} for c in courses],
+    }
+    write_text(path.with_name(f"{path.name}.json"), json.dumps(content) + "\n")
+    part.unlink()
+
+
+def written(course: Course) -> dict[str, Any]:
+    """A course as JSON; all members share their split."""
+    splits = {"test": course.splits.test, "train": course.splits.train[0], "validation": course.splits.validation[0]}
+    return {**course._asdict(), "points": course.points.tolist(), "splits": splits}
+
+
+def read(content: dict[str, Any], protocol: Protocol) -> Course:
+    """A course that has been written."""
+    ids = {name: tuple(values) for name, values in content["splits"].items()}
+    train, validation = ((ids[name],) * protocol.n_members for name in ("train", "validation"))
+    splits = Splits(test=ids["test"], train=train, validation=validation)
+    return Course(content["number"], content["strategy"], np.array(content["points"]), splits, tuple(content["record"]))
 
 
 def main() -> None:

@@ -46,26 +46,35 @@ def run_loops(
     numbers: Sequence[int],
     strategies: Sequence[str],
     *,
+    begun: Sequence[Course] = (),
     panels_of: int | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[list[Course], list[Panel]]:
-    """Loops of these numbers under each strategy, all side by side, from the starting data to the last committee."""
-    courses = [begin(protocol, number, strategy) for strategy in strategies for number in numbers]
-    panels: list[Panel] = []
-    for generation in range(1, protocol.n_generations + 1):
+    keep: Callable[[Sequence[Course], Sequence[Panel]], None] = lambda courses, panels: None,
+) -> list[Course]:
+    """Loops of these numbers under each strategy, all side by side, to the last committee.
+
+    Args:
+        protocol: All choices.
+        numbers: Of the loops.
+        strategies: Names of STRATEGIES.
+        begun: Where an earlier call was, to go on from there.
+        panels_of: The number of the loop whose committees are wanted for figures.
+        say: Takes a line of progress.
+        keep: Takes where the loops are after each generation, and the panels of that generation.
+    """
+    courses = list(begun) or [begin(protocol, number, strategy) for strategy in strategies for number in numbers]
+    for generation in range(courses[0].generation, protocol.n_generations + 1):
         weights = learn(protocol, courses)
         errors = [examine(protocol, courses[i], weights[i]) for i in range(len(courses))]
         for strategy in strategies:
             mine = [e for c, e in zip(courses, errors, strict=True) if c.strategy == strategy]
             n_labels, rmse = (np.median([e[name] for e in mine]) for name in ("n_labels", "rmse"))
             say(f"generation {generation}: {strategy}, {n_labels:g} labels, RMSE {rmse:.3g} eV (medians)")
-        panels += [
-            panel(protocol, course, weights[i]) for i, course in enumerate(courses) if course.number == panels_of
-        ]
+        panels = [panel(protocol, c, weights[i]) for i, c in enumerate(courses) if c.number == panels_of]
         if generation == protocol.n_generations:
-            return [
-                course._replace(record=(*course.record, e)) for course, e in zip(courses, errors, strict=True)
-            ], panels
+            courses = [c._replace(record=(*c.record, e)) for c, e in zip(courses, errors, strict=True)]
+            keep(courses, panels)
+            return courses
         for strategy in strategies:
             mine = [i for i, course in enumerate(courses) if course.strategy == strategy]
             some = [courses[i] for i in mine]
@@ -75,7 +84,8 @@ def run_loops(
             found = STRATEGIES[strategy](protocol, team, some, thresholds)
             for i, course, threshold, candidates in zip(mine, some, thresholds, found, strict=True):
                 courses[i] = extend(protocol, course, errors[i], threshold, candidates)
-    raise AssertionError("a run has at least one generation")
+        keep(courses, panels)
+    return courses
 
 
 def begin(protocol: Protocol, number: int, strategy: str) -> Course:

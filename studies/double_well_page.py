@@ -40,10 +40,15 @@ def report(folder: Path, output: Path) -> Iterator[str]:
 def figures(study: Study, output: Path) -> Iterator[str]:
     """Fig. 2b of all loops, and Fig. 2a of the first one; in one dimension the profiles of the first loop."""
     drawn = {"curves": curves(study)}
-    panels = dict(np.load(study.files[0].with_suffix(".npz"), allow_pickle=False))
-    loop = {strategy: study.loops(strategy)[0] for strategy in study.strategies}
+    number = min(int(one["loop"]) for one in study.groups[0]["loops"])
+    panels: dict[str, np.ndarray] = {}
+    loop = {}
+    for group, file in zip(study.groups, study.files, strict=True):
+        found = {one["strategy"]: one for one in group["loops"] if one["loop"] == number}
+        if found:
+            panels |= np.load(file.with_suffix(".npz"), allow_pickle=False)
+            loop |= found
     draw = landscapes if study.protocol.well == "2d" else profiles
-    number = min(int(one["loop"]) for one in loop.values())
     start = begin(study.protocol, number, "start").points
     drawn["loop"] = draw(study.protocol, loop, start, panels)
     for name, figure in drawn.items():

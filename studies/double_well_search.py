@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparring.attacks import attack
 from sparring.committee import Committee
-from sparring.dynamics import EnergyBelow, Langevin, Status, init, step
+from sparring.dynamics import Langevin, Observation, Status, init, step
 from sparring.objectives import exp, force_variance, mean_energy
 from sparring.randomness import derive
 from sparring.spaces import Cartesian
@@ -133,9 +133,18 @@ def by_dynamics(
     numbers = np.zeros(structures.n_structures, dtype=int)
     for course, place in zip(courses, places, strict=True):
         numbers[place] = 100_000 * course.number + 1_000 * course.generation + np.arange(place.stop - place.start)
-    lowest = min(float(WELLS[protocol.well].energies(course.points).min()) for course in courses)
+    floors, limits = (
+        torch.full((structures.n_structures,), end, dtype=torch.float64) for end in (-torch.inf, torch.inf)
+    )
+    for course, place, threshold in zip(courses, places, thresholds, strict=True):
+        floors[place] = float(WELLS[protocol.well].energies(course.points).min()) - protocol.kT
+        limits[place] = threshold
+
+    def in_a_hole(structures: Structures, observation: Observation) -> Tensor:
+        return observation.energy < floors
+
     ensemble = Langevin(temperature=protocol.kT / kT(1.0), friction=protocol.friction)
-    criteria = [EnergyBelow(lowest - protocol.kT)]
+    criteria = [in_a_hole]
     state = init(
         team,
         structures,
@@ -145,9 +154,6 @@ def by_dynamics(
         fixed_centre=False,
         numbers=numbers.tolist(),
     )
-    limits = torch.full((structures.n_structures,), torch.inf, dtype=torch.float64)
-    for place, threshold in zip(places, thresholds, strict=True):
-        limits[place] = threshold
     first, seen = structures.positions.clone(), torch.full_like(limits, torch.nan)
     for count in range(1, protocol.dynamics_steps + 1):
         # Copies that have failed stay in the batch, where a course is known by the places of its copies.

@@ -18,7 +18,7 @@ from sparring.validation.diversity import Diversity
 
 
 def values(found, name):
-    return np.array([one["values"] for one in found["quantities"] if one["name"] == name][0], dtype=float)
+    return np.array(next(one["values"] for one in found["quantities"] if one["name"] == name), dtype=float)
 
 
 def names(found):
@@ -102,7 +102,9 @@ def test_uncertainties_before_labelling_are_those_of_the_committee_that_chose(fi
 def test_uncertainties_now_are_those_of_the_newest_committee(finished_run):
     found = explorer(read_run(finished_run))
     predicted = read(finished_run / "generation-03" / "predictions.extxyz", ":")
-    assert np.allclose(values(found, "sigma_now"), [np.sqrt(one.info["force_variance"]) for one in predicted], rtol=1e-4)
+    assert np.allclose(
+        values(found, "sigma_now"), [np.sqrt(one.info["force_variance"]) for one in predicted], rtol=1e-4
+    )
     errors = [np.sqrt(np.mean((o.arrays["committee_forces"] - o.arrays["REF_forces"]) ** 2)) for o in predicted]
     assert np.allclose(values(found, "error_now"), errors, rtol=1e-4)
     assert found["committee"] == 3

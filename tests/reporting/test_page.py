@@ -67,9 +67,7 @@ def test_the_page_forbids_a_browser_to_load_anything_or_to_run_any_other_script(
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
     (script,) = re.findall(r'<script type="module">(.*?)</script>', text, flags=re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert policy == (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    )
+    assert policy == (f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'")
 
 
 def test_every_figure_is_on_the_page_and_beside_it_as_png_and_svg(page, finished_run):

@@ -2,7 +2,9 @@
 
 import json
 import shlex
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,7 +51,9 @@ def path(height, n_members=3):
 
 
 def trials(n_stable):
-    settings = Settings(formula="H3N", duration=5000.0, timestep=0.5, ensemble="made up", criteria=("it fails",), seed=0)
+    settings = Settings(
+        formula="H3N", duration=5000.0, timestep=0.5, ensemble="made up", criteria=("it fails",), seed=0
+    )
     failures = [Failure(copy=number, time=100.0 + number, reason="too short") for number in range(20 - n_stable)]
     return Stability.of([Trial.of(500.0, 20, failures), Trial.of(1000.0, 20, failures)], settings)
 
@@ -108,10 +112,8 @@ def likeness(folder):
     )
 
 
-@pytest.fixture
-def run_folder(made_up_run):
-    """A run of three generations with room for results, whose labels were found by attacks."""
-    folder = made_up_run()
+def with_room(folder):
+    """A run with room for results, whose labels were found by attacks."""
     with (folder / "config.yaml").open("a") as config:
         config.write("attack:\n  kind: adversarial\n")
     for place in (folder, *folder.glob("generation-*")):
@@ -120,11 +122,21 @@ def run_folder(made_up_run):
 
 
 @pytest.fixture
-def measured_run(run_folder):
-    """The same with all results."""
+def run_folder(made_up_run):
+    return with_room(made_up_run())
+
+
+@pytest.fixture(scope="module")
+def measured(finished_run, tmp_path_factory):
+    """A run with all results, for those who only look at it."""
+    folder = tmp_path_factory.mktemp("measured") / "run"
+    ignored = shutil.ignore_patterns("report.html", "figures")
+    run_folder = with_room(Path(shutil.copytree(finished_run, folder, ignore=ignored)))
     names = ("generation 1", "generation 2", "generation 3")
     committees = dict(zip(names, (path(5.3), path(6.2), path(6.35)), strict=True))
-    write_record(run_folder / "validation/barrier.json", Barriers(committees=committees, truth=path(6.3, 1), failures={}))
+    write_record(
+        run_folder / "validation/barrier.json", Barriers(committees=committees, truth=path(6.3, 1), failures={})
+    )
     maps = dict(zip(names, (surface(4.0), surface(2.0), surface(1.0)), strict=True))
     write_record(run_folder / "validation/landscape.json", Landscapes(committees=maps))
     write_record(run_folder / "validation/diversity.json", likeness(run_folder))
@@ -133,6 +145,17 @@ def measured_run(run_folder):
         write_record(place / "stability.json", trials(n_stable))
         write_record(place / "errors.json", errors(0.1 / number))
     return run_folder
+
+
+@pytest.fixture(scope="module")
+def known(measured):
+    return {one.name: one for one in validations(read_run(measured)).sections}
+
+
+@pytest.fixture
+def measured_run(measured, tmp_path):
+    """A copy of one's own."""
+    return Path(shutil.copytree(measured, tmp_path / "measured", ignore=shutil.ignore_patterns("figures")))
 
 
 def sections(folder):
@@ -177,13 +200,15 @@ def test_a_run_with_all_results_has_a_section_and_a_figure_of_each(measured_run,
     assert "Not measured yet" not in page.text
 
 
-def test_the_same_results_give_the_same_page(measured_run, without_figures_of_the_run):
-    first = pages.report(measured_run).read_bytes()
-    assert pages.report(measured_run).read_bytes() == first
+def test_the_same_results_give_the_same_page(run_folder, without_figures_of_the_run):
+    result = Landscapes(committees={"generation 1": surface(1.0)})
+    write_record(run_folder / "validation/landscape.json", result)
+    first = pages.report(run_folder).read_bytes()
+    assert pages.report(run_folder).read_bytes() == first
 
 
-def test_barriers_stand_beside_the_label_methods_and_the_papers(measured_run):
-    table = rows(sections(measured_run)["barrier"].table)
+def test_barriers_stand_beside_the_label_methods_and_the_papers(known):
+    table = rows(known["barrier"].table)
     assert table["generation 1"]["barrier\n(kcal/mol)"] == "5.30"
     assert table["generation 1"]["its\nerror"] == "−1.00"
     assert table["generation 1"]["members"] == "5.20 to 5.40"
@@ -191,8 +216,8 @@ def test_barriers_stand_beside_the_label_methods_and_the_papers(measured_run):
     assert [table[f"generation {n}"]["paper's\nerror"] for n in (1, 2, 3)] == ["about −1", "within ±0.25", "–"]
 
 
-def test_stable_shares_stand_beside_the_papers(measured_run):
-    section = sections(measured_run)["stability"]
+def test_stable_shares_stand_beside_the_papers(known):
+    section = known["stability"]
     table = rows(section.table)
     assert [table[f"generation {n}"]["all"].splitlines()[0] for n in (1, 2, 3)] == ["0 %", "50 %", "85 %"]
     assert [table[f"generation {n}"]["paper"] for n in (1, 2, 3)] == ["0 %", "–", "83 %"]
@@ -201,15 +226,15 @@ def test_stable_shares_stand_beside_the_papers(measured_run):
     assert any("20 copies at each temperature for 5 ps" in note for note in section.notes)
 
 
-def test_landscapes_give_errors_below_caps(measured_run):
-    table = rows(sections(measured_run)["landscape"].table)
+def test_landscapes_give_errors_below_caps(known):
+    table = rows(known["landscape"].table)
     assert table["generation 1"]["up to 5"] == "4.00"
     assert table["generation 3"]["up to 80"] == "1.00"
     assert table["points"]["up to 80"] == "25"
 
 
-def test_errors_are_given_by_generation_and_the_newest_is_drawn(measured_run):
-    section = sections(measured_run)["errors"]
+def test_errors_are_given_by_generation_and_the_newest_is_drawn(known):
+    section = known["errors"]
     assert section.sheets[0].title.endswith("generation 3")
     assert [row[0] for row in section.table.rows] == ["generation 1", "generation 2", "generation 3"]
     energy = [float(row[2]) for row in section.table.rows]
@@ -218,12 +243,10 @@ def test_errors_are_given_by_generation_and_the_newest_is_drawn(measured_run):
     assert {len(row) for row in section.table.rows} == {len(section.table.headings)}
 
 
-def test_diversity_is_given_by_group_with_how_new_it_is(measured_run):
-    known = validations(read_run(measured_run))
-    table = rows(known.sections[-1].table)
+def test_diversity_is_given_by_group_with_how_new_it_is(known):
+    table = rows(known["diversity"].table)
     assert table["attack, generation 1"]["times\nfarther"] == "2.0 ×"
     assert table["normal mode, start"]["new"] == "–"
-    assert known.mapped is not None
 
 
 def test_what_the_paper_says_is_only_said_of_its_own_systems(measured_run):
@@ -296,8 +319,18 @@ def test_results_of_single_generations_are_put_together(run_folder):
         write_record(run_folder / f"generation-0{number}/validation/barrier.json", result)
     section = sections(run_folder)["barrier"]
     assert [row[0] for row in section.table.rows] == ["generation 1", "generation 3"]
-    assert section.missing == ()
+    assert len(section.missing) == 1  # generation 2
     assert any("--config" in note for note in section.notes)  # nobody asked for the true path yet
+
+
+def test_a_run_that_has_gone_on_is_asked_for_its_newer_committees(measured_run):
+    file = measured_run / "validation/landscape.json"
+    content = json.loads(file.read_text())
+    del content["committees"]["generation 3"]
+    file.write_text(json.dumps(content))
+    found = sections(measured_run)
+    assert found["landscape"].missing == (f"sparring validate landscape {measured_run}",)
+    assert found["barrier"].missing == ()
 
 
 def test_a_result_of_the_whole_run_goes_before_one_of_a_generation(measured_run):
@@ -358,16 +391,23 @@ def test_a_result_of_another_version_is_a_line_on_the_page(measured_run, key):
     assert section.sheets == ()
 
 
-def test_what_cannot_be_drawn_is_a_line_on_the_page(measured_run, without_figures_of_the_run, caplog):
-    file = measured_run / "validation/landscape.json"
+def test_what_cannot_be_drawn_is_a_line_on_the_page(run_folder, without_figures_of_the_run, caplog):
+    file = run_folder / "validation/landscape.json"
+    write_record(file, Landscapes(committees={"generation 1": surface(1.0)}))
+    write_record(run_folder / "generation-01/validation/stability.json", trials(10))
     content = json.loads(file.read_text())
-    for one in content["committees"].values():
-        one["x"]["values"] = one["x"]["values"][:2]
+    values = content["committees"]["generation 1"]["x"]["values"]
+    del values[2:]
     file.write_text(json.dumps(content))
-    page = parsed(measured_run)
+    page = parsed(run_folder)
     assert "cannot be shown" in page.text
-    assert "barrier-section" in page.ids
+    assert "stability" in page.ids
     assert "landscape" in caplog.text.lower()
+
+
+def test_a_map_comes_with_its_structures(measured_run):
+    mapped = validations(read_run(measured_run)).mapped
+    assert len(mapped.frames) == len(mapped.diversity.rmsd) == 78
 
 
 def test_a_map_without_its_structures_leaves_the_explorer_as_it_is_without(measured_run):

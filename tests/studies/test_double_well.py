@@ -116,8 +116,8 @@ def test_a_crew_says_of_each_course_what_its_own_committee_says(trained):
 def test_loops_do_not_notice_one_another(small):
     from double_well_loops import run_loops
 
-    alone, _ = run_loops(small, [1], ["adversarial", "random"])
-    among, _ = run_loops(small, [0, 1, 2], ["adversarial", "random", "md"])
+    alone = run_loops(small, [1], ["random", "md", "adversarial"])
+    among = run_loops(small, [0, 1, 2], ["adversarial", "random", "md"])
     for one in alone:
         (same,) = (course for course in among if course[:2] == one[:2])
         assert [g["n_labels"] for g in same.record] == [g["n_labels"] for g in one.record]
@@ -128,7 +128,7 @@ def test_loops_do_not_notice_one_another(small):
 def test_strategies_of_a_loop_begin_with_the_same_points_and_the_same_committee(small):
     from double_well_loops import run_loops
 
-    courses, _ = run_loops(replace(small, n_generations=2), [4, 5], ["adversarial", "random", "md"])
+    courses = run_loops(replace(small, n_generations=2), [4, 5], ["adversarial", "random", "md"])
     for number in (4, 5):
         mine = [course for course in courses if course.number == number]
         assert len({course.record[0]["rmse"] for course in mine}) == 1
@@ -186,17 +186,35 @@ def test_dynamics_ends_where_the_committee_knows_no_more(trained):
     assert np.isnan(found.force_variance).all()
 
 
-def test_a_study_that_was_killed_goes_on_where_it_was(small, tmp_path, capsys):
-    from double_well import run, study_name
+def test_a_study_that_was_killed_goes_on_where_it_was(small, tmp_path, capsys, monkeypatch):
+    import double_well
 
-    run(small, tmp_path, n_loops=2, group=1, strategies=["random"])
-    first, second = sorted((tmp_path / study_name(small)).glob("random-*.json"))
-    before, lost = first.read_bytes(), json.loads(second.read_text())
-    second.unlink()
-    run(small, tmp_path, n_loops=2, group=1, strategies=["random"])
-    assert "random-000-000.json: done before" in capsys.readouterr().out
-    assert first.read_bytes() == before
-    assert json.loads(second.read_text())["loops"] == lost["loops"]
+    def run(folder):
+        double_well.run(small, folder, n_loops=2, group=1, strategies=["random", "md"])
+        return [json.loads(file.read_text())["loops"] for file in sorted(folder.glob("*/random+md-*.json"))]
+
+    unbroken = run(tmp_path / "unbroken")
+    capsys.readouterr()
+    learn, calls = double_well.run_loops.__globals__["learn"], []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == small.n_generations + 2:  # in the second generation of the second group
+            raise KeyboardInterrupt
+        return learn(*arguments)
+
+    monkeypatch.setitem(double_well.run_loops.__globals__, "learn", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken")
+    assert "generation 1: md" in capsys.readouterr().out
+    assert run(tmp_path / "broken") == unbroken
+    assert len(calls) == 2 * small.n_generations + 1
+    said = capsys.readouterr().out
+    assert "random+md-000-000.json: done before" in said
+    assert "generation 1" not in said
+    (grids,) = (tmp_path / "broken").glob("*/random+md-001-001.npz")
+    assert len(np.load(grids, allow_pickle=False).files) == 2 * 2 * small.n_generations
+    assert not list((tmp_path / "broken").glob("*/*.part"))
 
 
 @pytest.mark.parametrize("well", ["1d", "2d"])

@@ -92,7 +92,7 @@ class Slots:
 
     def table(self, of_places: Float[Tensor, "n_members n_places n_features"]) -> Tensor:
         """Values of places with an axis of rows behind that of members, each row shaped as :meth:`shaped` does it."""
-        table: Tensor = of_places.unflatten(1, self.source.shape)  # type: ignore[no-untyped-call]
+        table: Tensor = of_places.unflatten(1, self.source.shape)
         return table if self.size is None else table.unflatten(2, (-1, self.size))
 
     def after(self, ring: Tensor, n_rows: int) -> Tensor:

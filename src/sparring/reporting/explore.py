@@ -111,8 +111,8 @@ def explorer(run: Run, mapped: Mapped | None = None, *, max_atoms: int = MAX_ATO
             {
                 "number": one.number,
                 "group": groups.index(one.group),
-                "parent": shown.get(_parent(one)),
-                "parentNumber": _parent(one),
+                "parent": None if (parent := _parent(one)) is None else shown.get(parent),
+                "parentNumber": parent,
                 "file": one.origin.file,
                 "frame": one.frame,
                 "split": split,
@@ -198,7 +198,7 @@ def _quantities(run: Run, structures: Sequence[_Structure], mapped: Mapped | Non
     )
     if mapped is not None:
         yield _Quantity(name="rmsd", label="RMSD to the ground state (Å)", values=spread(mapped.diversity.rmsd))
-        label = "distance to the nearest known structure (SOAP)"
+        label = "SOAP distance to what was known"
         yield _Quantity(name="novelty", label=label, values=spread(mapped.diversity.novelty))
     generation = np.array([float(one.origin.generation) for one in structures])
     label = "generation that labelled it (0: start)"
@@ -280,7 +280,7 @@ def _geometries(structures: Sequence[_Structure]) -> Iterator[Mapping[str, Any]]
 
 
 def _rounded(vectors: Float[np.ndarray, "n 3"]) -> list[float]:
-    return (np.round(vectors.ravel(), 3) + 0.0).tolist()
+    return [round(float(value), 3) + 0.0 for value in vectors.ravel()]  # no minus before zero
 
 
 def _upright(atoms: Atoms) -> Float[np.ndarray, "n_atoms 3"]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from matplotlib import rc_context
 
 from sparring.files import write_bytes, write_text
@@ -39,7 +38,7 @@ class Picture(NamedTuple):
 class Script(NamedTuple):
     """A program for the page, and the word by which a browser knows that it is the one that was meant."""
 
-    code: Markup
+    code: str
     digest: str
 
 
@@ -97,9 +96,9 @@ def _page(
         failures=[(generation.number, failure) for generation in run.generations for failure in generation.failures],
         pictures=pictures,
         results=[one for one in results if one[1] or one[0].problems],
-        missing=[(section.title, command) for section in known.sections for command in section.missing],
+        missing=[(section.title, section.missing) for section in known.sections if section.missing],
         explorer=explore.explorer(run, known.mapped),
-        explorer_style=Markup(explore.style()),
+        explorer_style=explore.style(),
         script=_script(),
     )
 
@@ -107,7 +106,7 @@ def _page(
 def _script() -> Script:
     code = f"\n{explore.scripts()}"
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    return Script(Markup(code), f"sha256-{digest}")
+    return Script(code, f"sha256-{digest}")
 
 
 def _picture(sheet: Sheet) -> Picture:

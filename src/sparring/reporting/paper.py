@@ -15,7 +15,7 @@ class Published(NamedTuple):
     Attributes:
         system: As configurations name it.
         quantity: What it is about.
-        generation: Of the committee, if it is about one that learnt from attacks; None if it is about others or several.
+        generation: Of the committee, if it is about one that learnt from attacks; None if about others or several.
         words: As a cell of a table or a line of text quotes it; energies in kcal/mol.
         where: Section and figure.
     """

@@ -1,6 +1,6 @@
 """The tables of the sections about validations; what is not known is a dash."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -172,7 +172,7 @@ def diversities(run: Run, diversity: Diversity) -> Table:
 # --- cells ----------------------------------------------------------------------------------------------------------
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     """Without columns of which nothing is known."""
     kept = [place for place in range(len(headings)) if any(row[place] not in (UNKNOWN, "") for row in rows)]
     return Table(

@@ -6,10 +6,8 @@ used, it says why, and all the rest of the page is there all the same.
 
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sparring.extxyz import read_structures
 from sparring.reporting import validation_tables
@@ -21,20 +19,18 @@ from sparring.reporting.figures.errors import errors_figure
 from sparring.reporting.figures.landscape import landscape_sheet
 from sparring.reporting.figures.stability import stability_figure
 from sparring.reporting.paper import remarks
+from sparring.reporting.results import Results
 from sparring.reporting.sheets import Sheet
 from sparring.reporting.tables import Table
 from sparring.validation.barrier_runs import Barriers
 from sparring.validation.diversity import Diversity
 from sparring.validation.error_report import ErrorReport
 from sparring.validation.landscape import Landscape, Landscapes
-from sparring.validation.records import read_record
 from sparring.validation.trials import Stability
 
 __all__ = ["Section", "Validations", "validations"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,49 +64,6 @@ class Validations:
     mapped: Mapped | None
 
 
-@dataclass(kw_only=True)
-class _Files:
-    """The results of a run: reads them, and remembers what is not there and what cannot be used."""
-
-    run: Run
-    missing: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def read(self, path: Path, kind: type[T]) -> T | None:
-        """A result, None if it is not there or cannot be used."""
-        if not path.is_file():
-            return None
-        try:
-            return read_record(path, kind)
-        except (ValueError, OSError) as error:
-            self.problems.append(f"{path.relative_to(self.run.folder)} cannot be read: {error}")
-            return None
-
-    def of_run(self, name: str, kind: type[T], command: str) -> T | None:
-        """The result of the whole run."""
-        path = self.run.folder / "validation" / name
-        if not path.is_file():
-            self.missing.append(command)
-        return self.read(path, kind)
-
-    def of_generations(self, name: str, kind: type[T]) -> dict[str, T]:
-        """The results of its committees, by what people call them."""
-        results = ((generation, self.read(path, kind)) for generation, path in self._paths(name))
-        return {f"generation {generation}": result for generation, result in results if result is not None}
-
-    def ask_for(self, name: str, command: str) -> None:
-        """Notes the command for each committee that has no such result."""
-        for _, path in self._paths(name):
-            if not path.is_file():
-                self.missing.append(f"{command} {shlex.quote(str(path.parents[1]))}")
-
-    def _paths(self, name: str) -> Iterator[tuple[int, Path]]:
-        for generation in self.run.generations:
-            if generation.training is not None:
-                folder = self.run.folder / f"generation-{generation.number:02d}"
-                yield generation.number, folder / "validation" / name
-
-
 def validations(run: Run) -> Validations:
     """All that is known of how good the committees of a run are."""
     if not any(generation.training is not None for generation in run.generations):
@@ -127,7 +80,7 @@ def _is_well(run: Run) -> bool:
 def _barrier(run: Run) -> Section | None:
     if _is_well(run):
         return None
-    files, folder = _Files(run=run), shlex.quote(str(run.folder))
+    files, folder = Results(run=run), shlex.quote(str(run.folder))
     ends = "" if run.kind == "ammonia" else " START.xyz END.xyz"
     command = f"sparring validate barrier {folder}{ends} --config {shlex.quote(str(run.folder / 'config.yaml'))}"
     whole = files.of_run("barrier.json", Barriers, command)
@@ -156,15 +109,14 @@ def _barrier(run: Run) -> Section | None:
             notes=(*notes, *_quoted(run, "barrier_error")),
         )
 
-    if paths:
-        files.missing.clear()
+    files.complete([*paths, *failed])
     return _section(files, "barrier", "Barrier", show if paths else None)
 
 
 def _stability(run: Run) -> Section | None:
     if _is_well(run):
         return None
-    files = _Files(run=run)
+    files = Results(run=run)
     results = files.of_generations("stability.json", Stability)
     files.ask_for("stability.json", "sparring validate stability")
 
@@ -185,7 +137,7 @@ def _stability(run: Run) -> Section | None:
 
 
 def _landscape(run: Run) -> Section | None:
-    files, folder = _Files(run=run), shlex.quote(str(run.folder))
+    files, folder = Results(run=run), shlex.quote(str(run.folder))
     known = run.kind == "ammonia" or _is_well(run)
     grid = "" if known else " GRID.xyz --x NAME"
     whole = files.of_run("landscape.json", Landscapes, f"sparring validate landscape {folder}{grid}")
@@ -216,13 +168,12 @@ def _landscape(run: Run) -> Section | None:
             notes=_quoted(run, "landscape"),
         )
 
-    if maps:
-        files.missing.clear()
+    files.complete([*maps])
     return _section(files, "landscape", "Landscape", show if maps else None)
 
 
 def _errors(run: Run) -> Section | None:
-    files = _Files(run=run)
+    files = Results(run=run)
     reports = files.of_generations("errors.json", ErrorReport)
     files.ask_for("errors.json", "sparring validate errors")
 
@@ -252,10 +203,13 @@ def _errors(run: Run) -> Section | None:
 def _diversity(run: Run) -> tuple[Mapped | None, Section | None]:
     if _is_well(run):
         return None, None
-    files = _Files(run=run)
+    files = Results(run=run)
     command = f"sparring validate diversity {shlex.quote(str(run.folder))}"
     diversity = files.of_run("diversity.json", Diversity, command)
-    mapped = None if diversity is None else _with_structures(files, diversity)
+    mapped = None
+    if diversity is not None:
+        files.missing.clear()
+        mapped = _with_structures(files, diversity)
 
     def show() -> Section:
         assert diversity is not None
@@ -280,7 +234,7 @@ def _diversity(run: Run) -> tuple[Mapped | None, Section | None]:
     return mapped, _section(files, "diversity", "Diversity", show if diversity is not None else None)
 
 
-def _with_structures(files: _Files, diversity: Diversity) -> Mapped | None:
+def _with_structures(files: Results, diversity: Diversity) -> Mapped | None:
     path = files.run.folder / "validation" / "diversity.extxyz"
     try:
         frames = read_structures(path, allow_dummy=True)
@@ -299,7 +253,7 @@ def _with_structures(files: _Files, diversity: Diversity) -> Mapped | None:
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-def _section(files: _Files, name: str, title: str, show: Callable[[], Section] | None) -> Section:
+def _section(files: Results, name: str, title: str, show: Callable[[], Section] | None) -> Section:
     """The section as far as it can be shown, with all that is to be said about its files."""
     section = Section(name=name, title=title)
     if show is not None:

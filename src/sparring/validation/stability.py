@@ -133,12 +133,12 @@ def own_minimum(committee: Committee, start: Atoms) -> float:
     Where its surface leads away from the structure, into a hole or for ever downhill, there is no such minimum; then
     this is the energy of the structure. It leads away if a distance between neighbours changes by more than a fifth.
 
-    Rounded to 1e-4 eV, so that another machine, whose last digits differ, comes to the same energy.
+    Rounded down to 1e-4 eV, so that another machine, whose last digits differ, comes to the same energy.
     """
     calculator = CommitteeCalculator(committee)
     beginning = bare_copy(start)
     beginning.calc = calculator
-    energy = round(float(beginning.get_potential_energy()), DECIMALS)
+    energy = _rounded_down(beginning.get_potential_energy())
     try:
         relaxed = relax(start, calculator)
     except RelaxationError:
@@ -146,7 +146,11 @@ def own_minimum(committee: Committee, start: Atoms) -> float:
     before, after = (atoms.get_all_distances(mic=bool(atoms.pbc.any())) for atoms in (start, relaxed))
     near = (before > 0) & (before < NEIGHBOURS)
     stays = bool((np.abs(after - before)[near] <= STRAIN * before[near]).all())
-    return round(float(relaxed.get_potential_energy()), DECIMALS) if stays else energy
+    return _rounded_down(relaxed.get_potential_energy()) if stays else energy
+
+
+def _rounded_down(energy: float) -> float:
+    return float(np.round(np.floor(energy * 10**DECIMALS) / 10**DECIMALS, DECIMALS))
 
 
 @dataclass(frozen=True)

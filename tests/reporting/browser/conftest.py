@@ -76,9 +76,7 @@ class Browser:
 
     def open(self, path, *, width=1280, height=900, touch=False):
         self.complaints, self.requests, self._events = [], [], []
-        self._ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch
-        )
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self._ask("Emulation.setTouchEmulationEnabled", enabled=touch)
         self._ask("Page.navigate", url=Path(path).resolve().as_uri())
         deadline = time.monotonic() + PATIENCE

@@ -56,7 +56,8 @@ def facts(browser):
 def atoms(browser):
     """Where the atoms of the molecule are drawn."""
     return browser.run(
-        "[...document.querySelectorAll('[data-part=molecule] .atom')].map(atom => [+atom.getAttribute('cx'), +atom.getAttribute('cy')]).sort()"
+        "[...document.querySelectorAll('[data-part=molecule] .atom')]"
+        ".map(atom => [+atom.getAttribute('cx'), +atom.getAttribute('cy')]).sort()"
     )
 
 
@@ -212,6 +213,10 @@ def test_groups_can_be_taken_off_the_map(explored):
     assert n_marks(explored) == 2 * 19
     explored.run("document.querySelector('[data-part=legend] button').click()")
     assert n_marks(explored) == N_STRUCTURES
+    for place in range(3):
+        explored.run(f"document.querySelectorAll('[data-part=legend] button')[{place}].click()")
+    assert n_marks(explored) == 0
+    assert explored.complaints == []
 
 
 def test_a_well_shows_coordinates_and_no_molecule(browser, bare_report, made_up_run):
@@ -291,6 +296,11 @@ def test_a_map_of_likeness_is_what_the_explorer_begins_with(browser, bare_report
     assert browser.run("document.querySelector('[data-part=x]').value") == "umap1"
     assert n_marks(browser) == N_STRUCTURES
     assert "RMSD to the ground state" in facts(browser)
+    places = np.array([mark(browser, number) for number in range(10)])
+    scale = np.linalg.norm(places[1:] - places[0], axis=1) / np.linalg.norm(
+        likeness.map[1:10] - likeness.map[0], axis=1
+    )
+    assert np.allclose(scale, scale[0], rtol=0.02)  # both axes have one scale, as in the paper's Fig. 3a
 
 
 def test_thousands_of_atoms_are_drawn_in_a_moment(browser, bare_report, made_up_run, monkeypatch):
