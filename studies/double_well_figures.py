@@ -8,7 +8,7 @@ from double_well_protocol import WELLS, Protocol
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from sparring.reporting.style import FAINT, INK, SOURCES, panels
 from sparring.systems.wells import grid_structures
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["curves", "landscapes", "profiles"]
 
 COLOURS = {"adversarial": SOURCES["attack"][0], "random": SOURCES["random"][0], "md": "#0072b2"}
+LINES = {"adversarial": "-", "random": "-", "md": (0, (4, 1.5))}
 WORDS = {"adversarial": "adversarial", "random": "random", "md": "molecular dynamics"}
 LEVELS = np.arange(-4.0, 40.1, 2.0)
 
@@ -41,6 +42,11 @@ def curves(study: "Study") -> Figure:
     labels.set(ylabel="labelled points")
     energy.set(yscale="log", ylabel="median sampled energy\nabove the minimum (eV)")
     cost.set(yscale="log", xlabel="labelled points", ylabel="RMSE on the grid (eV)")
+    for ax in (error, energy, cost):
+        # Powers of ten alone would leave some of the axes without a number.
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     n_loops = len(study.loops(study.strategies[0]))
     error.legend(title=f"{n_loops} loops each", loc="best")
     return figure
@@ -53,7 +59,14 @@ def band(ax: Axes, x: np.ndarray, values: np.ndarray, strategy: str) -> None:
     low, middle, high = np.nanpercentile(values, (25, 50, 75), axis=0)
     ax.fill_between(x, low, high, color=COLOURS[strategy], alpha=0.18, lw=0)
     ax.plot(
-        x, middle, color=COLOURS[strategy], lw=1.6, marker="o" if len(x) < 12 else None, ms=3, label=WORDS[strategy]
+        x,
+        middle,
+        color=COLOURS[strategy],
+        lw=1.6,
+        ls=LINES[strategy],
+        marker="o" if len(x) < 12 else None,
+        ms=3,
+        label=WORDS[strategy],
     )
 
 
