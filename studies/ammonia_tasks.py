@@ -16,7 +16,7 @@ from sparring.calculator import CommitteeCalculator
 from sparring.config import Config, difference, load
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled, write_structures
-from sparring.planning import Laboratory, laboratory_of
+from sparring.laboratory import Laboratory, laboratory_of
 from sparring.runfolder import RunFolderError
 from sparring.sampling import RelaxationError
 from sparring.stages import read_committee

@@ -13,7 +13,7 @@ FLOORS = {
     "ground": "units files memory randomness philox structures geometry neighbors uncertainty",
     "first": "potentials committee chunks dataset splits batching loss adam training objectives spaces attacks "
     "dynamics sampling snapshots selection labels calculator",
-    "top": "systems validation loop planning stages runfolder running reporting tables config cli extxyz "
+    "top": "systems validation loop laboratory planning stages runfolder running reporting tables config cli extxyz "
     "trajectories progress testing",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sparring import planning, running
+from sparring import laboratory, running
 from sparring.config import load
 from sparring.labels import ASECalculator
 from sparring.planning import plan
@@ -33,8 +33,8 @@ def cheap_labels(monkeypatch):
         asked.append(arguments)
         return ASECalculator("emt")
 
-    monkeypatch.setattr(planning, "PySCF", emt)
-    monkeypatch.setattr(planning, "ASECalculator", emt)
+    monkeypatch.setattr(laboratory, "PySCF", emt)
+    monkeypatch.setattr(laboratory, "ASECalculator", emt)
     return asked
 
 

@@ -12,14 +12,13 @@ from sparring.config import load
 from sparring.dataset import ENERGY, FORCES, Dataset
 from sparring.dynamics import Langevin, NoseHooverChain
 from sparring.labels import PySCF
+from sparring.laboratory import labeller, laboratory_of
 from sparring.planning import (
     attack_arguments,
     attacker,
     choose_seeds,
     fit_arguments,
     inversion,
-    labeller,
-    laboratory_of,
     objective,
     plan,
     selectors,

@@ -1,9 +1,7 @@
 """From a configuration to the functions that a run is made of: each section becomes arguments of one function."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,21 +16,8 @@ from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
 from sparring.config import Config, sections
 from sparring.dataset import Dataset
-from sparring.labels import (
-    ASECalculator,
-    Bounds,
-    FromCalculator,
-    Label,
-    Labeller,
-    LabelReport,
-    LabelStore,
-    PySCF,
-    StoredCalculator,
-    label,
-    labelled_atoms,
-    plugin,
-)
 from sparring.labels.base import composition
+from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
 from sparring.objectives import Objective
 from sparring.potentials import ARCHITECTURES, Architecture
@@ -48,66 +33,12 @@ from sparring.systems import ammonia, own, wells
 from sparring.training import FitReport, fit
 from sparring.trajectories import ensemble_of
 
-__all__ = ["Laboratory", "architecture", "attacker", "fit_arguments", "labeller", "plan", "train"]
+__all__ = ["architecture", "attacker", "fit_arguments", "plan", "train"]
 
 logger = logging.getLogger(__name__)
 
-WELLS: dict[str, type[wells.DoubleWell1D] | type[wells.DoubleWell2D]] = {
-    "double_well_1d": wells.DoubleWell1D,
-    "double_well_2d": wells.DoubleWell2D,
-}
-
 
 Attack: TypeAlias = Callable[[Committee, Structures, Objective, int], AttackResult]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Laboratory:
-    """Where labels come from: one labeller, one store, and what is believed.
-
-    Attributes:
-        labeller: Who computes.
-        store: Where labels are looked up and kept.
-        bounds: Which are believed.
-        n_workers: In how many processes.
-        watch: Who looks on.
-    """
-
-    labeller: Labeller
-    store: LabelStore
-    bounds: Bounds
-    n_workers: int
-    watch: Watch = unwatched
-
-    @property
-    def calculator(self) -> StoredCalculator:
-        """For what goes step by step."""
-        return StoredCalculator(self.labeller, self.store, bounds=self.bounds)
-
-    def label(self, structures: Sequence[Atoms], lowest_energies: Mapping[str, float] | None = None) -> LabelReport:
-        """For what goes in parallel."""
-        return label(
-            structures,
-            self.labeller,
-            store=self.store,
-            n_workers=self.n_workers,
-            bounds=self.bounds,
-            lowest_energies=lowest_energies,
-            progress=self.watch("labelling"),
-        )
-
-    def label_many(self, structures: Sequence[Atoms]) -> list[Atoms]:
-        """The structures with their labels; those that have none are left out, and logged."""
-        if not structures:
-            return []
-        report = self.label(structures)
-        labelled = []
-        for atoms, result, key in zip(structures, report.labels, report.keys, strict=True):
-            if isinstance(result, Label):
-                labelled.append(labelled_atoms(atoms, result, key))
-            else:
-                logger.warning("left out: %s", result)
-        return labelled
 
 
 def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
@@ -153,30 +84,6 @@ def train(config: Config, dataset: Dataset, watch: Watch = unwatched) -> Fitted:
     )
     network, arguments = architecture(config.committee.potential), fit_arguments(config)
     return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=watch("training"), **arguments))  # type: ignore[arg-type]
-
-
-def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Laboratory:
-    """The section ``labels``; a store that is not named is in the run folder."""
-    cheap = isinstance(config.labels.labeller, sections.GroundTruth)
-    return Laboratory(
-        labeller=labeller(config),
-        store=LabelStore(config.labels.store or folder / "labels"),
-        bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
-        n_workers=1 if cheap else config.labels.n_workers or os.cpu_count() or 1,
-        watch=watch,
-    )
-
-
-def labeller(config: Config) -> Labeller:
-    """The section ``labels.labeller``."""
-    section = config.labels.labeller
-    if isinstance(section, sections.PySCF):
-        return PySCF(**section.arguments())  # type: ignore[arg-type]
-    if isinstance(section, sections.ASE):
-        return ASECalculator(**section.arguments())  # type: ignore[arg-type]
-    if isinstance(section, sections.Plugin):
-        return plugin(**section.arguments())  # type: ignore[arg-type]
-    return FromCalculator(WELLS[config.system.kind](), method=config.system.kind)
 
 
 def architecture(section: sections.SchNet | sections.CoordinateMLP) -> Architecture:
@@ -319,7 +226,7 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
         return start, lambda c: inversion(c, laboratory)
     if isinstance(system, sections.Own):
         return lambda: _own_start(system, laboratory, seed), lambda c: {}
-    well = WELLS[system.kind]()
+    well = wells.WELLS[system.kind]()
     if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
         return lambda: well.starting_data(seed=seed, n_points=system.n_points), lambda committee: grid_error(
             committee, well

@@ -13,11 +13,13 @@ from sparring.config import Config, load, sections, template_files
 from sparring.extxyz import has_labels
 from sparring.files import write_text
 from sparring.labels import Label, label
-from sparring.planning import WELLS, candidates_per_seed, labeller, plan
+from sparring.laboratory import labeller
+from sparring.planning import candidates_per_seed, plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
 from sparring.runfolder import RunFolder, read_metrics, stages_done
 from sparring.systems import ammonia, own, wells
+from sparring.systems.wells import WELLS
 
 T = TypeVar("T")
 

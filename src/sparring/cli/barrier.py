@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ase import Atoms
-
-from sparring.reporting.data import EV, KCAL, EnergyUnit
+from sparring.reporting.data import EnergyUnit
 from sparring.validation.barrier import MinimumEnergyPath
 from sparring.validation.barrier_runs import LABELS, Barriers
 
-__all__ = ["barrier_tables", "ends_of", "unit_of"]
+__all__ = ["barrier_tables", "ends_of"]
 
 
 def ends_of(start: Path | None, end: Path | None) -> tuple[Path, Path] | None:
@@ -23,11 +21,6 @@ def ends_of(start: Path | None, end: Path | None) -> tuple[Path, Path] | None:
     if end is None:
         raise ValueError(f"a path has two ends, got only {start}; give END.xyz too")
     return start, end
-
-
-def unit_of(structure: Atoms) -> EnergyUnit:
-    """What energies are shown in: kcal/mol, but eV for toy wells, which have no chemistry."""
-    return EV if 0 in structure.numbers else KCAL
 
 
 def barrier_tables(found: Barriers, unit: EnergyUnit) -> str:

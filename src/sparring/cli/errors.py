@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sparring.dataset import Dataset
 from sparring.extxyz import read_labelled
-from sparring.reporting.data import EV, KCAL, EnergyUnit
+from sparring.reporting.data import EnergyUnit
 from sparring.units import quantity
 from sparring.validation.calibration import independent_ratio
 from sparring.validation.detection import Detection
@@ -14,7 +14,7 @@ from sparring.validation.error_report import ErrorReport, Part, Window
 from sparring.validation.held_out import HeldOut, held_out, held_out_of
 from sparring.validation.reliability import Positive, Reliability
 
-__all__ = ["chosen_data", "error_tables", "positive_of", "unit_of", "windows_of"]
+__all__ = ["chosen_data", "error_tables", "positive_of", "windows_of"]
 
 NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 
@@ -61,11 +61,6 @@ def positive_of(given: str | None, training: Dataset | None) -> Positive:
         if choice == given:
             return choice
     raise ValueError(f"--positive must be one of {', '.join(POSITIVES)}, got {given!r}")
-
-
-def unit_of(dataset: Dataset) -> EnergyUnit:
-    """kcal/mol for molecules; energies of toy wells, whose particle is the dummy X, only stand for eV."""
-    return KCAL if bool((dataset.structures.atomic_numbers > 0).any()) else EV
 
 
 def error_tables(report: ErrorReport, *, unit: EnergyUnit) -> str:

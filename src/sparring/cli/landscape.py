@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from sparring.extxyz import read_structures
-from sparring.reporting.data import EV, KCAL, EnergyUnit
+from sparring.reporting.data import EV, EnergyUnit
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.grids import Grid, grid
 from sparring.validation.landscape import Landscapes
 from sparring.validation.landscape_runs import Survey
 
-__all__ = ["caps", "grid_of", "landscape_table", "points_of", "truth_lines", "unit_of"]
+__all__ = ["caps", "grid_of", "landscape_table", "points_of", "truth_lines"]
 
 
 SHOWN = 5  # points that are missing, by name
@@ -70,11 +70,6 @@ def truth_lines(found: Survey) -> list[str]:
     parts = ", ".join(f"{count} {what}" for count, what in counts if count)
     lines.append(f"true energies of {n_known}" + (f" ({parts})" if parts else "") + f": {truth.method}")
     return lines
-
-
-def unit_of(grid: Grid) -> EnergyUnit:
-    """What energies are shown in: kcal/mol, but eV for toy wells, which have no chemistry."""
-    return EV if 0 in grid.structures[0].numbers else KCAL
 
 
 def caps(unit: EnergyUnit) -> tuple[float, ...]:

@@ -139,8 +139,9 @@ def errors(
     output: Annotated[Path | None, typer.Option(help="Folder [default: validation, in the committee's].")] = None,
 ) -> None:
     """Errors on labels that the committee has not seen, by energy and by kind; and whether its uncertainty knew."""
-    from sparring.cli.errors import chosen_data, error_tables, positive_of, unit_of, windows_of
+    from sparring.cli.errors import chosen_data, error_tables, positive_of, windows_of
     from sparring.extxyz import write_structures
+    from sparring.reporting.data import unit_of
     from sparring.reporting.figures import errors_figure
     from sparring.reporting.saving import save_figure
     from sparring.stages import read_committee
@@ -163,11 +164,12 @@ def errors(
         percentile=percentile,
         data=chosen.name,
     )
-    typer.echo(error_tables(report, unit=unit_of(chosen.dataset)))
+    unit = unit_of(chosen.dataset.structures.atomic_numbers.numpy())
+    typer.echo(error_tables(report, unit=unit))
     folder.mkdir(parents=True, exist_ok=True)
     write_record(folder / "errors.json", report)
     write_structures(folder / "errors.extxyz", surveyed.annotate(chosen.dataset.to_atoms()))
-    save_figure(errors_figure(report, unit=unit_of(chosen.dataset)), folder / "errors")
+    save_figure(errors_figure(report, unit=unit), folder / "errors")
     typer.echo(chosen.note())
     typer.echo(f"results: {folder / 'errors.json'}, .extxyz, .png and .svg")
 
@@ -198,8 +200,9 @@ def barrier(
 
     Ends are relaxed on each surface by itself. Labels of the true path are kept like any others.
     """
-    from sparring.cli.barrier import barrier_tables, ends_of, unit_of
+    from sparring.cli.barrier import barrier_tables, ends_of
     from sparring.extxyz import write_structures
+    from sparring.reporting.data import unit_of
     from sparring.reporting.figures import barrier_figure
     from sparring.reporting.saving import save_figure
     from sparring.units import quantity
@@ -218,7 +221,7 @@ def barrier(
         max_steps=steps,
         climb=climb,
     )
-    unit = unit_of(frames[0])
+    unit = unit_of(frames[0].numbers)
     typer.echo(barrier_tables(found, unit))
     folder.mkdir(parents=True, exist_ok=True)
     write_record(folder / "barrier.json", found)
@@ -302,8 +305,9 @@ def landscape(
 
     Labels are kept like any others, so the same command goes on where it was interrupted.
     """
-    from sparring.cli.landscape import grid_of, landscape_table, points_of, truth_lines, unit_of
+    from sparring.cli.landscape import grid_of, landscape_table, points_of, truth_lines
     from sparring.extxyz import write_structures
+    from sparring.reporting.data import unit_of
     from sparring.reporting.figures import landscape_sheet
     from sparring.reporting.saving import save_figure
     from sparring.validation.landscape_runs import survey
@@ -319,7 +323,7 @@ def landscape(
         store=folder,
         watch=watch(),
     )
-    unit = unit_of(found.grid)
+    unit = unit_of(found.grid.structures[0].numbers)
     typer.echo("\n".join(truth_lines(found)))
     typer.echo(landscape_table(found.landscapes, unit, aligned=align))
     folder.mkdir(parents=True, exist_ok=True)

@@ -157,7 +157,7 @@ def label(
     from sparring.config import sections
     from sparring.extxyz import read_structures, write_structures
     from sparring.labels import Label, labelled_atoms
-    from sparring.planning import laboratory_of
+    from sparring.laboratory import laboratory_of
     from sparring.systems import own
 
     resolved = load_config(config, preset)

@@ -29,6 +29,11 @@ KCAL = EnergyUnit(name="kcal/mol", size=KCAL_PER_MOL, decimals=2)
 EV = EnergyUnit(name="eV", size=1.0, decimals=3)
 
 
+def unit_of(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> EnergyUnit:
+    """kcal/mol for whatever has chemistry; energies of toy wells, whose particle is the dummy X, only stand for eV."""
+    return KCAL if (atomic_numbers > 0).any() else EV
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """Losses (Eq. 3, in eV²) of every member after every epoch: one row each."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from sparring.dataset import ENERGY, FORCES
 from sparring.structures import Structures
 
-__all__ = ["DoubleWell1D", "DoubleWell2D", "coordinates", "grid_points", "grid_rmse", "grid_structures"]
+__all__ = ["WELLS", "DoubleWell1D", "DoubleWell2D", "coordinates", "grid_points", "grid_rmse", "grid_structures"]
 
 
 def _calculate(
@@ -98,6 +98,10 @@ class DoubleWell2D(Calculator):
         plane = np.random.default_rng(seed).uniform(-self.limit, self.limit, (n_points, 2))
         positions = np.pad(plane, ((0, 0), (0, 1)))
         return _labelled_points(self, positions[self.energies(positions) < -2], source="uniform")
+
+
+WELLS: dict[str, type[DoubleWell1D] | type[DoubleWell2D]] = {well.name: well for well in (DoubleWell1D, DoubleWell2D)}
+"""By their names in configurations."""
 
 
 def grid_structures(well: DoubleWell1D | DoubleWell2D, n: int = 100) -> Structures:

@@ -11,7 +11,7 @@ from sparring.config import Config, load, sections
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled, read_structures
 from sparring.labels import LabelError
-from sparring.planning import laboratory_of
+from sparring.laboratory import laboratory_of
 from sparring.progress import Watch, unwatched
 from sparring.sampling import RelaxationError
 from sparring.stages import read_committee

@@ -161,7 +161,7 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
 
     Args:
         grid: Where.
-        label: Labels many structures, as :meth:`sparring.planning.Laboratory.label` does. A failure is nan, and
+        label: Labels many structures, as :meth:`sparring.laboratory.Laboratory.label` does. A failure is nan, and
             counted. None leaves structures that carry no energy without.
         mirrored: Whether points at y and -y are mirror images of equal energy, so that only those at y >= 0 need a
             label. A point whose image is not on the grid is labelled itself.

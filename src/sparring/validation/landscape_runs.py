@@ -12,10 +12,11 @@ from sparring.config import Config, load, sections
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled
 from sparring.labels import LabelReport
-from sparring.planning import WELLS, laboratory_of
+from sparring.laboratory import laboratory_of
 from sparring.progress import Watch, unwatched
 from sparring.stages import read_committee
 from sparring.systems import ammonia, own, wells
+from sparring.systems.wells import WELLS
 from sparring.validation.grids import Grid, Truth, grid, true_energies
 from sparring.validation.landscape import Landscape, Landscapes, Marks, landscape
 

@@ -1,0 +1,104 @@
+"""Where the labels of a configuration come from: the section ``labels`` as functions."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from sparring.config import Config, sections
+from sparring.labels import (
+    ASECalculator,
+    Bounds,
+    FromCalculator,
+    Label,
+    Labeller,
+    LabelReport,
+    LabelStore,
+    PySCF,
+    StoredCalculator,
+    label,
+    labelled_atoms,
+    plugin,
+)
+from sparring.progress import Watch, unwatched
+from sparring.systems.wells import WELLS
+
+__all__ = ["Laboratory", "labeller", "laboratory_of"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laboratory:
+    """Where labels come from: one labeller, one store, and what is believed.
+
+    Attributes:
+        labeller: Who computes.
+        store: Where labels are looked up and kept.
+        bounds: Which are believed.
+        n_workers: In how many processes.
+        watch: Who looks on.
+    """
+
+    labeller: Labeller
+    store: LabelStore
+    bounds: Bounds
+    n_workers: int
+    watch: Watch = unwatched
+
+    @property
+    def calculator(self) -> StoredCalculator:
+        """For what goes step by step."""
+        return StoredCalculator(self.labeller, self.store, bounds=self.bounds)
+
+    def label(self, structures: Sequence[Atoms], lowest_energies: Mapping[str, float] | None = None) -> LabelReport:
+        """For what goes in parallel."""
+        return label(
+            structures,
+            self.labeller,
+            store=self.store,
+            n_workers=self.n_workers,
+            bounds=self.bounds,
+            lowest_energies=lowest_energies,
+            progress=self.watch("labelling"),
+        )
+
+    def label_many(self, structures: Sequence[Atoms]) -> list[Atoms]:
+        """The structures with their labels; those that have none are left out, and logged."""
+        if not structures:
+            return []
+        report = self.label(structures)
+        labelled = []
+        for atoms, result, key in zip(structures, report.labels, report.keys, strict=True):
+            if isinstance(result, Label):
+                labelled.append(labelled_atoms(atoms, result, key))
+            else:
+                logger.warning("left out: %s", result)
+        return labelled
+
+
+def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Laboratory:
+    """The section ``labels``; a store that is not named is in the run folder."""
+    cheap = isinstance(config.labels.labeller, sections.GroundTruth)
+    return Laboratory(
+        labeller=labeller(config),
+        store=LabelStore(config.labels.store or folder / "labels"),
+        bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
+        n_workers=1 if cheap else config.labels.n_workers or os.cpu_count() or 1,
+        watch=watch,
+    )
+
+
+def labeller(config: Config) -> Labeller:
+    """The section ``labels.labeller``."""
+    section = config.labels.labeller
+    if isinstance(section, sections.PySCF):
+        return PySCF(**section.arguments())  # type: ignore[arg-type]
+    if isinstance(section, sections.ASE):
+        return ASECalculator(**section.arguments())  # type: ignore[arg-type]
+    if isinstance(section, sections.Plugin):
+        return plugin(**section.arguments())  # type: ignore[arg-type]
+    return FromCalculator(WELLS[config.system.kind](), method=config.system.kind)
