@@ -204,3 +204,17 @@ def test_derivatives_in_the_weights_follow_finite_differences(networks, batches,
             parameter.data -= step * direction
         slope = (gradient[name][1] * direction).sum()
         torch.testing.assert_close((losses[1] - losses[0]) / 2e-5, slope, rtol=2e-6, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+def test_each_pair_of_a_molecule_has_one_place_or_two_halfway_round(size):
+    atoms = Atoms(f"H{size}", positions=[[i, 0.3 * i * i, 0.0] for i in range(size)])
+    structures = with_edges(Structures.from_atoms([atoms, atoms]), 50.0)
+    (block,) = tiled.blocks(structures, 10**6)
+    assert block.slots.source.shape == (size // 2, 2 * size)
+    source, target, _ = structures.edges
+    placed = [frozenset((int(source[e]), int(target[e]))) for e in block.slots.edge]
+    assert set(placed) == {frozenset(pair) for pair in zip(source.tolist(), target.tolist(), strict=True)}
+    twice = {pair for pair in placed if placed.count(pair) == 2}
+    assert all(2 * abs(i - j) == size for i, j in twice)
+    assert len(placed) == 2 * size * (size // 2)
