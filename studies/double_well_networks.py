@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from sparring.adam import update
 from sparring.potentials import CoordinateMLP
 from sparring.randomness import derive
 
@@ -112,7 +113,7 @@ def train(
             gradients = _gradients(_layers(some), *(v[:k, part] for v in shuffled), share, energy_weight, force_weight)
             n_steps[:k] += 1
             for values, moment, square, gradient in zip(some, moments, squares, gradients, strict=True):
-                _adam(values, moment[:k], square[:k], gradient, n_steps[:k], learning_rate)
+                update(values, moment[:k], square[:k], gradient, n_steps=n_steps[:k], learning_rate=learning_rate)
         loss = _validate(_layers(now), *validation, energy_weight, force_weight)
         better = torch.nonzero(loss < best_loss).flatten()
         best_loss[better] = loss[better]
@@ -207,19 +208,6 @@ def _gradients(
         if layer:
             a_bar = torch.bmm(z_bar, layers.weights[layer])
     return _flattened(Layers([*gradients, last], biases[::-1]))
-
-
-def _adam(
-    weights: Tensor, moment: Tensor, square: Tensor, gradient: Tensor, n_steps: Tensor, learning_rate: float
-) -> None:
-    """One step of Adam (Kingma & Ba, arXiv:1412.6980) for every network, in place."""
-    n_steps = n_steps.reshape(-1, 1, 1)
-    moment.lerp_(gradient, 0.1)
-    square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-    inverse_rate = (1 - 0.9**n_steps) / learning_rate
-    slope = (inverse_rate / (1 - 0.999**n_steps).sqrt()).to(weights.dtype)
-    offset = (1e-8 * inverse_rate).to(weights.dtype)
-    weights.addcdiv_(moment, square.sqrt().mul_(slope).add_(offset), value=-1)
 
 
 def _validate(

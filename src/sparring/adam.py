@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["State", "adam"]
+__all__ = ["State", "adam", "update"]
 
 
 class State(NamedTuple):
@@ -31,12 +31,35 @@ def adam(state: State, gradient: Float[Tensor, "n_members n_weights"]) -> State:
     Moments and weights are updated in place: they are the state's own, and the largest tensors there are.
     """
     n_steps = state.n_steps + 1
-    moment = state.moment.lerp_(gradient, 0.1)
-    square = state.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-    # One row of numbers a member, in the precision of the weights: of mixed precision, a pass over all weights takes
-    # several times as long. The rate is folded into the denominator, which saves another.
-    inverse_rate = (1 - 0.9**n_steps) / state.learning_rate
-    slope = (inverse_rate / (1 - 0.999**n_steps).sqrt()).to(gradient.dtype).unsqueeze(1)
-    offset = (1e-8 * inverse_rate).to(gradient.dtype).unsqueeze(1)
-    weights = state.weights.addcdiv_(moment, square.sqrt().mul_(slope).add_(offset), value=-1)
-    return state._replace(weights=weights, moment=moment, square=square, n_steps=n_steps)
+    update(state.weights, state.moment, state.square, gradient, n_steps=n_steps, learning_rate=state.learning_rate)
+    return state._replace(n_steps=n_steps)
+
+
+def update(
+    weights: Float[Tensor, "n_members ..."],
+    moment: Float[Tensor, "n_members ..."],
+    square: Float[Tensor, "n_members ..."],
+    gradient: Float[Tensor, "n_members ..."],
+    *,
+    n_steps: Float[Tensor, " n_members"],
+    learning_rate: Float[Tensor, " n_members"] | float,
+) -> None:
+    """The step itself, on any part of the weights and in place.
+
+    Args:
+        weights: Of each member.
+        moment: Running mean of the gradient.
+        square: Running mean of its square.
+        gradient: Of the loss.
+        n_steps: How many steps each member has taken with this one.
+        learning_rate: Of each member, or of all.
+    """
+    moment.lerp_(gradient, 0.1)
+    square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+    # One number a member, in the precision of the weights: of mixed precision, a pass over all weights takes several
+    # times as long. The rate is folded into the denominator, which saves another.
+    each = (-1, *[1] * (gradient.dim() - 1))
+    inverse_rate = (1 - 0.9**n_steps) / learning_rate
+    slope = (inverse_rate / (1 - 0.999**n_steps).sqrt()).to(gradient.dtype).reshape(each)
+    offset = (1e-8 * inverse_rate).to(gradient.dtype).reshape(each)
+    weights.addcdiv_(moment, square.sqrt().mul_(slope).add_(offset), value=-1)
