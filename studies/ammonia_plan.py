@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 
 import ammonia_tasks
@@ -16,7 +17,8 @@ __all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Strategy", "Study", "name_of",
 EXAMPLE = Path(__file__).parents[1] / "examples" / "ammonia.yaml"
 ADVERSARIAL = "adversarial"
 TASKS = ("run", "barrier", "landscape", "stability")
-TEMPERATURES = (500.0, 600.0, 700.0, 800.0, 900.0, 1000.0)
+TEMPERATURES = (1000.0, 500.0, 700.0, 800.0, 600.0, 900.0)
+"""In the order in which they are wanted: what stops early has been asked at both ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +164,7 @@ def pieces(study: Study) -> list[Piece]:
             for task in ("barrier", "landscape"):
                 found += list(_of_committees(study, strategy, seed, task)) if task in study.tasks else []
     if "stability" in study.tasks:
-        for seed in study.seeds:
-            for strategy in study.strategies:
-                found += _stabilities(study, strategy, seed)
+        found += _stabilities(study)
     return found
 
 
@@ -196,23 +196,29 @@ def _of_committees(study: Study, strategy: str, seed: int, task: str) -> Iterato
         yield _piece(study, strategy, seed, number, task, file, do)
 
 
-def _stabilities(study: Study, strategy: str, seed: int) -> Iterator[Piece]:
-    # The last committee of a strategy is the one that is asked about most.
-    for number in reversed(study.generations(strategy)):
-        for temperature in study.temperatures:
-            task = f"stability-{temperature:g}K"
-            file = study.result(strategy, seed, number, task)
-            do = partial(
-                ammonia_tasks.stable,
-                lambda: study.truth,
-                study.generation(strategy, seed, number),
-                file,
-                temperature=temperature,
-                n_copies=study.copies,
-                duration=study.duration,
-                seed=seed,
-            )
-            yield _piece(study, strategy, seed, number, task, file, do)
+def _stabilities(study: Study) -> Iterator[Piece]:
+    # The last committees are asked about most, and each temperature of all of them beside each other.
+    for age in range(max(chosen.generations for chosen in study.strategies.values())):
+        for temperature, seed, strategy in product(study.temperatures, study.seeds, study.strategies):
+            number = study.strategies[strategy].generations - age
+            if number in study.generations(strategy):
+                yield _stability(study, strategy, seed, number, temperature)
+
+
+def _stability(study: Study, strategy: str, seed: int, number: int, temperature: float) -> Piece:
+    task = f"stability-{temperature:g}K"
+    file = study.result(strategy, seed, number, task)
+    do = partial(
+        ammonia_tasks.stable,
+        lambda: study.truth,
+        study.generation(strategy, seed, number),
+        file,
+        temperature=temperature,
+        n_copies=study.copies,
+        duration=study.duration,
+        seed=seed,
+    )
+    return _piece(study, strategy, seed, number, task, file, do)
 
 
 def _piece(study: Study, strategy: str, seed: int, number: int, task: str, file: Path, do: "partial[None]") -> Piece:
