@@ -7,33 +7,17 @@ from itertools import product
 from pathlib import Path
 
 import ammonia_tasks
+from layout import ADVERSARIAL, Layout, Strategy
 from schedule import Piece
 
 from sparring.config import Config, load
-from sparring.runfolder import read_metrics, stages_done
 
 __all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Strategy", "Study", "name_of", "pieces"]
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "ammonia.yaml"
-ADVERSARIAL = "adversarial"
 TASKS = ("run", "barrier", "landscape", "stability")
 TEMPERATURES = (1000.0, 500.0, 700.0, 800.0, 600.0, 900.0)
 """In the order in which they are wanted: what stops early has been asked at both ends."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strategy:
-    """A way of finding structures to label.
-
-    Attributes:
-        title: For people.
-        changes: What it changes in the configuration of the example.
-        generations: How many committees there are, the first of which all strategies share.
-    """
-
-    title: str
-    changes: Mapping[str, object] = field(default_factory=dict)
-    generations: int = 2
 
 
 def random_displacements(amplitude: float, n_labels: int) -> Strategy:
@@ -44,6 +28,19 @@ def random_displacements(amplitude: float, n_labels: int) -> Strategy:
 
 STRATEGIES = {
     ADVERSARIAL: Strategy(title="adversarial", generations=3),
+    "adversarial-distinct": Strategy(
+        title="adversarial, distinct",
+        changes={
+            # Thirty attacks of the paper's end in about five geometries; these begin apart, and none is labelled twice.
+            "attack.n_seeds": 120,
+            "attack.initial_spread": "0.2 Å",
+            "selection": [
+                {"kind": "distinct", "rmsd": "0.1 Å", "permute": True, "linkage": "complete"},
+                {"kind": "budget", "n": 30},
+            ],
+        },
+        generations=3,
+    ),
     "random-0.3-30": random_displacements(0.3, 30),
     "random-0.3-100": random_displacements(0.3, 100),
     "random-0.1-30": random_displacements(0.1, 30),
@@ -79,7 +76,7 @@ def name_of(strategy: str, generation: int | None = None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(Layout):
     """What is computed, and how large.
 
     Attributes:
@@ -113,40 +110,10 @@ class Study:
     points: tuple[int, int] = (21, 21)
 
     def config(self, strategy: str, seed: int) -> Config:
-        """The configuration of a run."""
-        chosen = self.strategies[strategy]
+        """The configuration of a run; also of a strategy that is not looked at, for all begin as one of them does."""
+        chosen = {**STRATEGIES, **self.strategies}[strategy]
         options = {"seed": seed, "generations": chosen.generations, "labels.store": str(self.store)}
         return load(self.base, self.preset, {**chosen.changes, **options, "labels.n_workers": self.workers})
-
-    def run(self, strategy: str, seed: int) -> Path:
-        """The folder of a run."""
-        return self.folder / strategy / f"seed-{seed}"
-
-    def generation(self, strategy: str, seed: int, number: int) -> Path:
-        """The folder of a generation."""
-        return self.run(strategy, seed) / f"generation-{number:02d}"
-
-    def result(self, strategy: str, seed: int, number: int, task: str) -> Path:
-        """The file of a result."""
-        return self.folder / "results" / strategy / f"seed-{seed}" / f"generation-{number:02d}" / f"{task}.json"
-
-    def generations(self, strategy: str) -> range:
-        """Which committees are a strategy's own: the first belongs to the adversarial run."""
-        return range(1 if strategy == ADVERSARIAL else 2, self.strategies[strategy].generations + 1)
-
-    def ended(self, strategy: str, seed: int) -> bool:
-        """Whether a run has come to its end, or found nothing more that could be labelled."""
-        for number in range(1, self.strategies[strategy].generations + 1):
-            folder = self.generation(strategy, seed, number)
-            if "label" in stages_done(folder):
-                labels = read_metrics(folder)["labels"]
-                if labels["n_chosen"] == labels["n_failed"]:
-                    return True
-        return "evaluate" in stages_done(folder)
-
-    def trained(self, strategy: str, seed: int, number: int) -> bool:
-        """Whether there is a committee."""
-        return "evaluate" in stages_done(self.generation(strategy, seed, number))
 
     @cached_property
     def truth(self) -> ammonia_tasks.Truth:

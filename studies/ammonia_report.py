@@ -1,27 +1,18 @@
 """The page of the study of ammonia: tables of what there is, with the number of seeds in every cell."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from ammonia_plan import Study, name_of
 from ammonia_results import CAPS, CommitteeRow, Results, collect
+from cells import summary
 
 from sparring.files import write_text
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.records import write_record
 
 __all__ = ["page", "report", "summary"]
-
-
-def summary(values: Iterable[float | None], *, unit: float = 1.0, decimals: int = 2) -> str:
-    """Mean and standard deviation over seeds, and how many there are: "0.12 ± 0.03 (3)"."""
-    known = np.array([value for value in values if value is not None and np.isfinite(value)]) / unit
-    if not len(known):
-        return "–"
-    spread = f" ± {known.std(ddof=1):.{decimals}f}" if len(known) > 1 else ""
-    mean = known.mean() + 0.0 if abs(known.mean()) > 0.5 * 10.0**-decimals else 0.0  # no minus before a zero
-    return f"{mean:.{decimals}f}{spread} ({len(known)})".replace("-", "−")
 
 
 def report(study: Study, output: Path) -> str:

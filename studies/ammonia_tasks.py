@@ -1,7 +1,5 @@
 """What is done for the study of ammonia: runs of the loop, and questions to their committees."""
 
-import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from schedule import Busy
+from loops import graft, run
 
-from sparring import running
 from sparring.calculator import CommitteeCalculator
-from sparring.config import Config, difference, load
+from sparring.config import Config
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled, write_structures
 from sparring.laboratory import Laboratory, laboratory_of
-from sparring.runfolder import RunFolderError
 from sparring.sampling import RelaxationError
 from sparring.stages import read_committee
 from sparring.systems import ammonia
@@ -30,9 +26,6 @@ from sparring.validation.stability import own_minimum, stability
 from sparring.validation.surfaces import committee_surface, label_surface
 
 __all__ = ["BarrierResult", "Truth", "barrier", "graft", "landscape", "run", "stable", "true_barrier", "true_landscape"]
-
-SHARED = ("data", "fit", "evaluate")
-"""The stages of the first generation that do not depend on the strategy."""
 
 RADII, HEIGHTS = (0.65, 1.35), (-2.0, 2.0)
 """In units of the ground state's."""
@@ -96,49 +89,6 @@ class Truth:
     def energies(self) -> grids.Truth:
         """True energies on the grid; those below the hydrogens' plane are those of the mirror images."""
         return grids.true_energies(self.grid, self.laboratory.label, mirrored=True)
-
-
-# --- runs -----------------------------------------------------------------------------------------------------------
-
-
-def graft(source: Path, target: Path, config: Config) -> None:
-    """Begin a run with data, committee and evaluation of another run's first generation.
-
-    Raises:
-        ValueError: If that run was of another seed, system or committee.
-    """
-    first = target / "generation-01"
-    if first.exists():
-        return
-    others = ("attack", "selection", "generations")
-    changes = [line for line in difference(load(source / "config.yaml"), config) if not line.startswith(others)]
-    if changes:
-        raise ValueError(f"{source} is no beginning of this run:\n  " + "\n  ".join(changes))
-    target.mkdir(parents=True, exist_ok=True)
-    manifest = json.loads((source / "generation-01" / "manifest.json").read_text(encoding="utf-8"))
-    kept = {stage: manifest[stage] for stage in SHARED}
-    unfinished = target / ".generation-01.tmp"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    for stage in kept.values():
-        for name in stage["files"]:
-            shutil.copyfile(source / "generation-01" / name, unfinished / name)
-    (unfinished / "manifest.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    unfinished.rename(first)
-
-
-def run(config: Config, folder: Path) -> None:
-    """Start a run of the loop, or go on with it.
-
-    Raises:
-        Busy: If another process is at it.
-    """
-    try:
-        running.run(config, folder)
-    except RunFolderError as error:
-        if "is in use by" in str(error):
-            raise Busy(str(error)) from error
-        raise
 
 
 # --- questions ------------------------------------------------------------------------------------------------------

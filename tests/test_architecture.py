@@ -10,14 +10,15 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
-    "ground": "units files memory randomness philox structures geometry neighbors uncertainty",
+    "ground": "units files memory randomness philox plugins structures geometry neighbors bonds peptides torsions "
+    "uncertainty",
     "first": "potentials committee chunks dataset splits batching loss adam training objectives spaces attacks "
     "dynamics sampling snapshots selection labels calculator",
-    "top": "systems validation loop laboratory planning stages runfolder running reporting tables config cli extxyz "
+    "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables config cli extxyz "
     "trajectories progress testing",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}
-HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite"}
+HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite", "openmm"}
 FORBIDDEN_CALLS = {
     "torch.manual_seed": "global seed",
     "torch.seed": "global seed",

@@ -17,6 +17,7 @@ from sparring.units import quantity
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PRESETS = {
+    "alanine_dipeptide.yaml": (None, "laptop"),
     "ammonia.yaml": (None, "demo"),
     "double_well_1d.yaml": (None, "random", "quick"),
     "double_well_2d.yaml": (None, "random", "quick"),
@@ -25,6 +26,8 @@ PRESETS = {
 EVERY = [(name, preset) for name, presets in PRESETS.items() for preset in presets]
 AMMONIA = "system: {kind: ammonia}\n"
 WELL = "system: {kind: double_well_1d}\n"
+DIPEPTIDE = "system: {kind: alanine_dipeptide}\n"
+OWN_LANGEVIN = "system: {kind: own, file: a.xyz, enlarge: {kind: langevin, duration: 1 ns}}\n"
 
 Loader = Callable[..., Config]
 
@@ -75,7 +78,7 @@ def test_ammonia_follows_the_paper():
     assert (training.n_epochs, training.batch_size, training.learning_rate) == (500, 30, 3e-4)
     assert (training.energy_weight, training.force_weight, training.patience, training.factor) == (0.1, 1.0, 30, 0.5)
     assert (potential.n_features, potential.n_filters, potential.n_interactions) == (256, 256, 4)
-    assert (attack.n_seeds, attack.n_steps, attack.learning_rate, attack.initial_spread) == (30, 60, 0.01, 0.01)
+    assert (attack.n_seeds, attack.n_steps, attack.learning_rate, attack.space.initial_spread) == (30, 60, 0.01, 0.01)
     assert attack.objective.kT == quantity("20 kcal/mol")
     assert config.selection == ()
 
@@ -87,11 +90,26 @@ def test_wells_follow_the_paper(name, axes):
     assert (potential.n_coordinates, potential.n_layers, potential.n_units) == (len(axes), 4, 1024)
     assert (training.n_epochs, training.batch_size, training.learning_rate) == (600, 35, 1e-3)
     assert (training.splits.validation, training.splits.fractions) == ("shared", (0.6, 0.2, 0.2))
-    assert (attack.axes, attack.n_steps, attack.learning_rate, attack.objective.kT) == (axes, 600, 0.003, 5.0)
+    assert (attack.space.axes, attack.n_steps, attack.learning_rate, attack.objective.kT) == (axes, 600, 0.003, 5.0)
     assert [step.kind for step in config.selection] == ["uncertainty_above", "distinct"]
     baseline = load(EXAMPLES / name, "random")
-    assert (baseline.attack.kind, baseline.attack.amplitude, baseline.attack.axes) == ("random", 1.0, axes)
+    assert (baseline.attack.kind, baseline.attack.space.amplitude, baseline.attack.space.axes) == ("random", 1.0, axes)
     assert baseline.selection[-1].arguments() == {"n": 20, "order": "random"}
+
+
+def test_alanine_dipeptide_follows_the_paper():
+    config = load(EXAMPLES / "alanine_dipeptide.yaml")
+    sampling, training, attack = config.system.sampling, config.training, config.attack
+    assert (sampling.temperature, sampling.friction, sampling.timestep) == (300.0, 0.001, 2.0)
+    assert sampling.duration / sampling.every == 1000
+    assert config.labels.labeller.forcefield == ("opls-aa",)
+    assert config.labels.bounds.energy_window == quantity("10000 kcal/mol")
+    assert (training.n_epochs, training.batch_size, training.learning_rate) == (500, 50, 5e-4)
+    assert (training.energy_weight, training.force_weight) == (1.0, 1.0)
+    assert config.committee == load(EXAMPLES / "ammonia.yaml").committee
+    assert (attack.n_seeds, attack.n_steps, attack.learning_rate, attack.seeds) == (50, 1000, 5e-3, "random")
+    assert (attack.objective.kT, attack.objective.uncertainty) == (None, "force_variance")
+    assert config.selection == ()
 
 
 def test_the_demo_is_ammonia_with_smaller_networks_one_round_of_attacks_and_a_shared_label_store():
@@ -105,7 +123,7 @@ def test_the_demo_is_ammonia_with_smaller_networks_one_round_of_attacks_and_a_sh
 def test_a_system_is_all_that_must_be_said(loaded):
     well = loaded(WELL)
     assert (well.labels.labeller.kind, well.committee.potential.kind) == ("ground_truth", "coordinate_mlp")
-    assert (well.attack.kind, well.attack.axes, well.attack.n_seeds) == ("adversarial", "x", None)
+    assert (well.attack.kind, well.attack.space.axes, well.attack.n_seeds) == ("adversarial", "x", None)
     assert well.labels.bounds.max_force is None
     ammonia = loaded(AMMONIA)
     assert ammonia.labels.labeller.method == "BP86-D3BJ/def2-SVP"
@@ -113,13 +131,18 @@ def test_a_system_is_all_that_must_be_said(loaded):
 
 
 def test_the_axes_of_a_well_do_not_depend_on_the_kind_of_attack(loaded):
-    assert loaded(WELL + "attack: {kind: random}\n").attack.axes == "x"
+    assert loaded(WELL + "attack: {kind: random}\n").attack.space.axes == "x"
 
 
 def test_quantities_are_read_in_any_unit_and_bare_numbers_in_the_internal_one(loaded):
     text = "attack:\n  bound: {radius: 50 pm}\n  initial_spread: 0\n  max_memory: 2 GB\n  objective: {kT: 0.5}\n"
     attack = loaded(AMMONIA + text).attack
-    assert (attack.bound.radius, attack.initial_spread, attack.max_memory, attack.objective.kT) == (0.5, 0, 2e9, 0.5)
+    assert (attack.space.bound.radius, attack.space.initial_spread, attack.max_memory, attack.objective.kT) == (
+        0.5,
+        0,
+        2e9,
+        0.5,
+    )
 
 
 def test_dynamics_is_a_kind_of_attack_whose_numbers_carry_units(loaded):
@@ -140,6 +163,30 @@ def test_the_comments_of_the_ammonia_example_are_a_configuration_too(tmp_path):
     config = load(file)
     assert config.attack == load(file, overrides={"attack": {"kind": "dynamics"}}).attack
     assert [step.kind for step in config.selection] == ["uncertainty_above", "budget"]
+
+
+def test_alanine_dipeptide_has_a_force_field_unless_another_is_named(loaded):
+    plain = loaded(DIPEPTIDE).labels
+    assert (plain.labeller.kind, plain.labeller.forcefield) == ("openmm", ("opls-aa",))
+    assert (plain.bounds.min_distance, plain.bounds.max_force) == (0.3, None)
+    amber = loaded(DIPEPTIDE + "labels: {labeller: {kind: openmm, forcefield: amber14-all.xml}}\n").labels.labeller
+    assert amber.forcefield == ("amber14-all.xml",)
+    serialised = loaded(DIPEPTIDE + "labels: {labeller: {kind: openmm, system: system.xml}}\n").labels.labeller
+    assert serialised.forcefield is None
+
+
+def test_the_files_of_a_force_field_are_relative_to_the_configuration(loaded, tmp_path):
+    (tmp_path / "mine.xml").touch()
+    text = (
+        OWN_LANGEVIN + "labels: {labeller: {kind: openmm, forcefield: [mine.xml, tip3p.xml], topology: a/mine.pdb}}\n"
+    )
+    config = loaded(text)
+    assert config.labels.labeller.forcefield == (str(tmp_path / "mine.xml"), "tip3p.xml")
+    assert config.labels.labeller.topology == tmp_path / "a" / "mine.pdb"
+    assert loaded(dump(config)) == config
+    moved = config.labels.labeller.model_copy(update={"forcefield": ("/b/mine.xml", "tip3p.xml")})
+    other = config.model_copy(update={"labels": config.labels.model_copy(update={"labeller": moved})})
+    assert difference(config, other) == []
 
 
 def test_null_is_a_value(loaded):
@@ -163,7 +210,7 @@ def test_plain_words_keep_their_spelling_and_survive_a_dump(loaded):
 
 def test_the_largest_coordinate_can_be_bounded(loaded):
     config = loaded(AMMONIA + "attack: {bound: {norm: .inf, radius: 0.5 Å}}\n")
-    assert config.attack.bound.norm == np.inf
+    assert config.attack.space.bound.norm == np.inf
     assert loaded(dump(config)) == config
 
 
@@ -221,7 +268,7 @@ def test_a_difference_names_the_keys_that_change_results(loaded):
     assert labeller.endswith(" -> {'kind': 'ase', 'name': 'emt', 'parameters': {}}")
     assert others == [
         "training.n_epochs: 500 -> 10",
-        "attack.bound: nothing -> {'norm': 2.0, 'radius': '1.0 Å'}",
+        "attack.space.bound: nothing -> {'norm': 2.0, 'radius': '1.0 Å'}",
         "selection: [] -> [{'kind': 'budget', 'n': 5, 'order': 'score'}]",
     ]
 
@@ -249,7 +296,7 @@ def test_a_configuration_is_frozen(loaded):
         loaded(AMMONIA).seed = 1
 
 
-@pytest.mark.parametrize("kind", ["ammonia", "double_well_1d", "double_well_2d", "own"])
+@pytest.mark.parametrize("kind", ["alanine_dipeptide", "ammonia", "double_well_1d", "double_well_2d", "own"])
 def test_a_template_is_a_commented_example_that_loads(kind, tmp_path):
     for name, text in template_files(kind).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -280,6 +327,71 @@ def test_reading_a_configuration_loads_nothing_heavy():
     )
     arguments = [sys.executable, "-c", program, str(EXAMPLES / "ammonia.yaml")]
     assert subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.split() == []
+
+
+# --- what an attack moves ---------------------------------------------------------------------------------------------
+
+ROOMS = {
+    "adversarial": ("axes: z, initial_spread: 0.2 Å, bound: {radius: 1 Å}", "kind: adversarial"),
+    "random": ("amplitude: 1 Å, axes: z", "kind: random"),
+}
+
+
+@pytest.mark.parametrize(("short", "kind"), ROOMS.values(), ids=ROOMS)
+def test_short_keys_of_an_attack_mean_the_cartesian_space(loaded, short, kind):
+    one = loaded(AMMONIA + f"attack: {{{kind}, {short}}}\n")
+    other = loaded(AMMONIA + f"attack: {{{kind}, space: {{kind: cartesian, {short}}}}}\n")
+    assert one == other
+    assert difference(one, other) == []
+    assert one.attack.space.axes == "z"
+
+
+@pytest.mark.parametrize("kind", ["adversarial", "random"])
+def test_the_configuration_of_an_older_run_is_the_same_as_its_file_is_today(loaded, kind):
+    # As earlier versions wrote the resolved configuration into a run folder: every key, and the short ones.
+    old = {
+        "adversarial": "n_seeds: 30, seeds: lowest_energy, n_steps: 60, learning_rate: 0.01, initial_spread: 0.01 Å, "
+        "axes: xyz, min_distance: 0.5 Å, bound: null, max_memory: 4000000000.0 B",
+        "random": "n_seeds: 30, seeds: lowest_energy, amplitude: 0.3 Å, axes: xyz",
+    }[kind]
+    assert difference(loaded(AMMONIA + f"attack: {{kind: {kind}, {old}}}\n"), loaded(AMMONIA + f"attack: {{kind: {kind}}}\n")) == []
+
+
+def test_short_keys_and_the_space_may_meet_in_a_preset_or_an_override(loaded):
+    short = AMMONIA + "attack: {axes: z}\npresets: {p: {attack: {space: {initial_spread: 0.5}}}}\n"
+    space = AMMONIA + "attack: {space: {kind: cartesian, axes: z}}\npresets: {p: {attack: {initial_spread: 0.5}}}\n"
+    for text in (short, space):
+        config = loaded(text, preset="p", overrides={"attack.bound": {"radius": 1.0}})
+        assert (config.attack.space.axes, config.attack.space.initial_spread) == ("z", 0.5)
+        assert config.attack.space.bound.radius == 1.0
+    turned = loaded(short, overrides={"attack.space": {"kind": "dihedrals", "torsions": ["phi"]}})
+    assert turned.attack.space.torsions == ("phi",)
+    drawn = loaded(short, overrides={"attack": {"kind": "random", "amplitude": 0.5}})
+    assert (drawn.attack.space.amplitude, drawn.attack.space.axes) == (0.5, "z")
+
+
+def test_torsions_are_names_smarts_or_four_atoms_and_angles_carry_units(loaded):
+    text = "attack: {space: {kind: dihedrals, torsions: [phi, 'C-C-O-[H]', [0, 1, 2, 8]], initial_spread: 18 deg, "
+    config = loaded(AMMONIA + text + "bound: {radius: 180°}}}\n")
+    space = config.attack.space
+    assert space.torsions == ("phi", "C-C-O-[H]", (0, 1, 2, 8))
+    assert space.initial_spread == pytest.approx(np.pi / 10)
+    assert (space.bound.radius, space.bound.norm) == (pytest.approx(np.pi), np.inf)
+    assert loaded(dump(config)) == config
+
+
+def test_spaces_are_combined_with_scales(loaded):
+    spaces = "[{kind: dihedrals, torsions: [psi]}, {kind: cartesian, scale: 0.1, atoms: [0, 2]}]"
+    config = loaded(AMMONIA + f"attack: {{space: {{kind: combined, spaces: {spaces}}}}}\n")
+    assert [part.scale for part in config.attack.space.spaces] == [1.0, 0.1]
+    assert config.attack.space.spaces[1].atoms == (0, 2)
+    assert loaded(dump(config)) == config
+
+
+def test_random_torsions_are_any_unless_an_amplitude_is_given(loaded):
+    text = "attack: {kind: random, space: {kind: dihedrals, torsions: [phi]}}\n"
+    assert loaded(AMMONIA + text).attack.space.amplitude == np.pi
+    assert loaded(AMMONIA + text.replace("]}", "], amplitude: 90 deg}")).attack.space.amplitude == pytest.approx(np.pi / 2)
 
 
 # --- what does not ----------------------------------------------------------------------------------------------------
@@ -388,7 +500,7 @@ BAD = {
     ),
     "labeller that does not fit the system": (
         AMMONIA + "labels: {labeller: {kind: ground_truth}}\n",
-        "run.yaml:2: labels.labeller.kind: ground_truth does not fit system ammonia; use pyscf, ase or plugin",
+        "run.yaml:2: labels.labeller.kind: ground_truth does not fit system ammonia; use pyscf, openmm, ase or plugin",
     ),
     "coordinates that the well does not have": (
         WELL + "committee: {potential: {n_coordinates: 2}}\n",
@@ -413,6 +525,78 @@ BAD = {
     "time without a unit of time": (
         AMMONIA + "attack: {kind: dynamics, duration: 5 K}\n",
         "run.yaml:2: attack.duration: '5 K' measures temperature, wanted time",
+    ),
+    "two force fields": (
+        DIPEPTIDE + "labels: {labeller: {kind: openmm, forcefield: opls-aa, system: a.xml}}\n",
+        "run.yaml:2: labels.labeller.system: a serialised system has all its parameters; leave `forcefield` or ",
+    ),
+    "no force field": (
+        OWN_LANGEVIN + "labels: {labeller: {kind: openmm}}\n",
+        "run.yaml:2: labels.labeller: openmm needs `forcefield` (names or files) and `topology`, or `system`",
+    ),
+    "force field without a molecule": (
+        OWN_LANGEVIN + "labels: {labeller: {kind: openmm, forcefield: amber14-all.xml}}\n",
+        "run.yaml:2: labels.labeller: a force field needs `topology`: a PDB or mmCIF file",
+    ),
+    "a list of nothing": (
+        DIPEPTIDE + "labels: {labeller: {kind: openmm, forcefield: []}}\n",
+        "run.yaml:2: labels.labeller.forcefield: ",
+    ),
+    "dynamics of a force field without one": (
+        OWN_LANGEVIN + "labels: {labeller: {kind: pyscf}}\n",
+        "run.yaml:2: labels.labeller: own begins with dynamics under the force field that labels: use openmm",
+    ),
+    "alanine dipeptide without a force field": (
+        DIPEPTIDE + "labels: {labeller: {kind: pyscf}}\n",
+        "run.yaml:2: labels.labeller: alanine_dipeptide begins with dynamics under the force field that labels: use ",
+    ),
+    "snapshots between steps": (
+        "system: {kind: alanine_dipeptide, sampling: {every: 3 fs}}\n",
+        "run.yaml:1: system.sampling.every: 3 fs is not a whole number of steps of 2 fs",
+    ),
+    "a trajectory without a snapshot": (
+        "system: {kind: alanine_dipeptide, sampling: {duration: 1 ps}}\n",
+        "run.yaml:1: system.sampling.duration: has no snapshot: there is one every 2000 fs",
+    ),
+    "a space and its short keys": (
+        AMMONIA + "attack:\n  space: {kind: cartesian}\n  axes: x\n",
+        "run.yaml:4: attack.axes: is part of attack.space, which is given, too; write `axes:` there or leave it out",
+    ),
+    "unknown space": (
+        AMMONIA + "attack: {space: {kind: dihedral}}\n",
+        "run.yaml:2: attack.space.kind: 'dihedral' is not known; did you mean dihedrals? accepted: cartesian, ",
+    ),
+    "torsions that are none": (
+        AMMONIA + "attack: {space: {kind: dihedrals, torsions: phi}}\n",
+        "run.yaml:2: attack.space.torsions: wanted a list of torsions, such as .*, got 'phi'",
+    ),
+    "three atoms for a torsion": (
+        AMMONIA + "attack: {space: {kind: dihedrals, torsions: [phi, [1, 2, 3]]}}\n",
+        "run.yaml:2: attack.space.torsions: .* each is a name, a SMARTS or four atoms, got [1, 2, 3]",
+    ),
+    "atoms that are none": (
+        AMMONIA + "attack: {space: {atoms: [-1]}}\n",
+        "run.yaml:2: attack.space.atoms: wanted some atoms, counted from 0, such as [0, 3], got [-1]",
+    ),
+    "a length for an angle": (
+        AMMONIA + "attack: {space: {kind: dihedrals, torsions: [phi], initial_spread: 0.1 Å}}\n",
+        "run.yaml:2: attack.space.initial_spread: '0.1 Å' measures length, wanted angle; units of angle: rad, deg, °",
+    ),
+    "torsions of a particle": (
+        WELL + "attack: {space: {kind: dihedrals, torsions: [phi]}}\n",
+        "run.yaml:2: attack.space.kind: double_well_1d is a particle, which has no torsions; use cartesian",
+    ),
+    "an axis that the well does not have in a part": (
+        WELL + "attack: {space: {kind: combined, spaces: [{kind: cartesian, axes: y}]}}\n",
+        "run.yaml:2: attack.space.spaces[0].axes: double_well_1d has only x, got y",
+    ),
+    "a combination of a combination": (
+        AMMONIA + "attack: {space: {kind: combined, spaces: [{kind: combined, spaces: []}]}}\n",
+        "run.yaml:2: attack.space.spaces[0].kind: 'combined' is not known; accepted: cartesian, dihedrals, plugin",
+    ),
+    "a combination of nothing": (
+        AMMONIA + "attack: {space: {kind: combined, spaces: []}}\n",
+        "run.yaml:2: attack.space.spaces: wanted at least one space, such as [{kind: cartesian}], got none",
     ),
     "key given twice": (
         AMMONIA + "seed: 1\ntraining: {}\nseed: 2\n",

@@ -6,16 +6,16 @@ import torch
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from sparring import objectives, planning
+from sparring import attacking, objectives, planning
+from sparring.attacking import attack_arguments, attacker
 from sparring.committee import Prediction
 from sparring.config import load
 from sparring.dataset import ENERGY, FORCES, Dataset
 from sparring.dynamics import Langevin, NoseHooverChain
+from sparring.extxyz import write_structures
 from sparring.labels import PySCF
 from sparring.laboratory import labeller, laboratory_of
 from sparring.planning import (
-    attack_arguments,
-    attacker,
     choose_seeds,
     fit_arguments,
     inversion,
@@ -29,7 +29,7 @@ from sparring.sampling import RelaxationError
 from sparring.selection import Budget, Distinct, EnergyWindow, UncertaintyAbove
 from sparring.spaces import Cartesian, RandomDisplacement
 from sparring.structures import Structures
-from sparring.systems import wells
+from sparring.systems import alanine_dipeptide, wells
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ def energies():
 
 WELL = "system: {kind: double_well_2d}\n"
 AMMONIA = "system: {kind: ammonia}\n"
+DIPEPTIDE = "system: {kind: alanine_dipeptide}\n"
 
 
 # --- labels ---------------------------------------------------------------------------------------------------------
@@ -92,6 +93,45 @@ def test_a_method_that_nobody_knows_is_an_error_before_anything_is_computed(sect
     assert not (tmp_path / "run").exists()
 
 
+def test_a_force_field_is_that_of_the_configuration_and_the_molecule_that_of_the_system(config, tmp_path):
+    geometry = alanine_dipeptide.geometry()
+    opls = labeller(config(DIPEPTIDE))
+    amber = labeller(config(DIPEPTIDE + "labels: {labeller: {kind: openmm, forcefield: amber14-all.xml}}\n"))
+    assert "opls-aa" in opls.method
+    assert "amber14-all.xml" in amber.method
+    (tmp_path / "system.xml").write_text(pytest.importorskip("openmm").XmlSerializer.serialize(amber.system))
+    serialised = labeller(config(DIPEPTIDE + "labels: {labeller: {kind: openmm, system: system.xml}}\n"))
+    assert serialised(geometry).energy == amber(geometry).energy != opls(geometry).energy
+
+
+def test_a_run_of_alanine_dipeptide_begins_with_labelled_snapshots_of_its_force_field(config, tmp_path):
+    short = config("system: {kind: alanine_dipeptide, sampling: {duration: 12 fs, every: 4 fs, temperature: 500 K}}\n")
+    structures = plan(short, tmp_path / "run").start()
+    assert [one.info["time"] for one in structures] == [4.0, 8.0, 12.0]
+    assert {(one.info["source"], one.info["temperature"]) for one in structures} == {("langevin", 500.0)}
+    truth = labeller(short)
+    for one in structures:
+        assert one.info[ENERGY] == truth(one).energy
+    again = plan(short, tmp_path / "again").start()
+    np.testing.assert_array_equal([one.positions for one in again], [one.positions for one in structures])
+    assert len(list((tmp_path / "run" / "labels").glob("*.json"))) == 3
+
+
+def test_a_molecule_of_ones_own_is_enlarged_by_dynamics_of_its_force_field(config, tmp_path):
+    app = pytest.importorskip("openmm.app")
+    geometry = alanine_dipeptide.geometry()
+    with (tmp_path / "mine.pdb").open("w") as file:
+        app.PDBFile.writeFile(alanine_dipeptide.topology(), geometry.positions, file)
+    write_structures(tmp_path / "mine.xyz", [geometry])
+    text = """
+system: {kind: own, file: mine.xyz, enlarge: {kind: langevin, duration: 8 fs, every: 4 fs}}
+labels:
+  labeller: {kind: openmm, forcefield: amber14-all.xml, topology: mine.pdb}
+"""
+    structures = plan(config(text), tmp_path / "run").start()
+    assert [one.info["source"] for one in structures] == ["file", "langevin", "langevin"]
+
+
 def test_labels_are_kept_in_the_run_folder_unless_the_configuration_names_another(config, tmp_path):
     inside = laboratory_of(config(WELL), tmp_path / "run")
     assert inside.store.folder == tmp_path / "run" / "labels"
@@ -103,6 +143,8 @@ def test_a_formula_is_not_worth_a_process_and_a_calculation_is_worth_all_cores(c
     emt = "labels: {labeller: {kind: ase, name: emt}}\n"
     assert laboratory_of(config(WELL), tmp_path).n_workers == 1
     assert laboratory_of(config(AMMONIA + emt), tmp_path).n_workers == os.cpu_count()
+    assert laboratory_of(config(DIPEPTIDE), tmp_path).n_workers == 1
+    assert laboratory_of(config(DIPEPTIDE + "labels: {n_workers: 2}\n"), tmp_path).n_workers == 2
     some = "labels: {labeller: {kind: ase, name: emt}, n_workers: 3}\n"
     assert laboratory_of(config(AMMONIA + some), tmp_path).n_workers == 3
 
@@ -164,7 +206,7 @@ def test_dynamics_gets_all_that_its_section_says(config, committee, monkeypatch)
             attacker(config(AMMONIA + text + rest + "}\n"))(committee(), seeds, objectives.force_variance, seed)
         return caught.value.args[0]
 
-    monkeypatch.setattr(planning, "take_snapshots", ask)
+    monkeypatch.setattr(attacking, "take_snapshots", ask)
     first = asked("min_distance: 1 Å, ensemble: langevin, friction: 5 1/ps", 3)
     second = asked("time_constant: 20 fs, max_memory: null", 4)
     assert (first["ensemble"], second["ensemble"]) == (Langevin(700.0, 0.005), NoseHooverChain(700.0, 20.0))
@@ -179,6 +221,7 @@ def test_dynamics_gets_all_that_its_section_says(config, committee, monkeypatch)
 def test_data_say_how_they_were_found(kind, source, config, tmp_path):
     assert plan(config(WELL + f"attack: {{kind: {kind}}}\n"), tmp_path).source == source
     assert source in SOURCES  # figures know it
+    assert "langevin" in SOURCES
 
 
 def evaluated(term):

@@ -219,6 +219,23 @@ def test_structures_that_were_exchanged_behind_a_runs_back_are_refused(molecules
     begin()
 
 
+def test_a_force_field_that_was_exchanged_behind_a_runs_back_is_refused(tmp_path):
+    (tmp_path / "mine.xml").write_text("<ForceField/>")
+    file = tmp_path / "run.yaml"
+    file.write_text("system: {kind: alanine_dipeptide}\nlabels: {labeller: {kind: openmm, forcefield: mine.xml}}\n")
+
+    def begin():
+        with RunFolder(tmp_path / "run", load(file)) as folder:
+            (folder.path / "generation-01").mkdir(exist_ok=True)
+            write_text(folder.path / "generation-01" / "manifest.json", "{}")
+
+    begin()
+    begin()
+    (tmp_path / "mine.xml").write_text("<ForceField> </ForceField>")
+    with pytest.raises(RunFolderError, match=r"labels.labeller: the contents of .*mine.xml are others"):
+        begin()
+
+
 def test_fewer_generations_than_there_are_is_another_configuration(copied, well_file):
     with pytest.raises(RunFolderError, match="generations: 3 -> 2"):
         run(well_file({"generations": 2}), copied)

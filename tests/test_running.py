@@ -13,7 +13,7 @@ from sparring.runfolder import RunFolderError, read_metrics
 from sparring.running import check, init, run, status
 from sparring.stages import read_committee
 
-KINDS = ("ammonia", "double_well_1d", "double_well_2d", "own")
+KINDS = ("alanine_dipeptide", "ammonia", "double_well_1d", "double_well_2d", "own")
 
 
 @pytest.fixture(autouse=True)

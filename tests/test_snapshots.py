@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from sparring import loop, objectives
+from sparring.attacking import attacker
 from sparring.attacks import Status
 from sparring.config import load
 from sparring.dynamics import CloserThan, Langevin, NoseHooverChain, simulate
 from sparring.extxyz import read_labelled
 from sparring.loop import lowest_energies
-from sparring.planning import attacker, plan
+from sparring.planning import plan
 from sparring.reporting import figures
 from sparring.reporting.data import Paths
 from sparring.runfolder import read_metrics

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-__all__ = ["aligned_rmsd", "angle", "dihedral", "distances", "rmsd_matrix", "rotate_about_bond"]
+__all__ = ["aligned_rmsd", "angle", "dihedral", "distances", "rmsd_matrix", "rotate_about_bond", "turn"]
 
 
 def distances(positions: Float[Tensor, "*batch n_atoms 3"]) -> Float[Tensor, "*batch n_pairs"]:
@@ -59,18 +59,29 @@ def rotate_about_bond(
 ) -> Float[Tensor, "*batch n_atoms 3"]:
     r"""Turn the moving atoms about the bond from j to k BY an angle (in radians), right-handed.
 
-    A dihedral i-j-k-l of which only l moves grows by this angle. Rodrigues' formula, with u along the bond:
-
-    .. math:: v' = v\cos\alpha + (u\times v)\sin\alpha + u\,(u\cdot v)(1-\cos\alpha)
+    A dihedral i-j-k-l of which only l moves grows by this angle.
     """
-    origin = positions[..., k, :].unsqueeze(-2)
-    bond = positions[..., k, :] - positions[..., j, :]
-    u = (bond / torch.linalg.vector_norm(bond, dim=-1, keepdim=True)).unsqueeze(-2)
-    v = positions - origin
-    cosine, sine = angle.cos()[..., None, None], angle.sin()[..., None, None]
-    along = u * (u * v).sum(-1, keepdim=True)
-    turned = v * cosine + torch.linalg.cross(u.expand_as(v), v) * sine + along * (1 - cosine)
-    return torch.where(moving[:, None], origin + turned, positions)
+    origin = positions[..., k, :]
+    axis = (origin - positions[..., j, :]).unsqueeze(-2)
+    vectors = positions - origin.unsqueeze(-2)
+    shift = turn(vectors, axis.expand_as(vectors), angle.unsqueeze(-1).expand(vectors.shape[:-1]))
+    return torch.where(moving[:, None], positions + shift, positions)
+
+
+def turn(
+    vectors: Float[Tensor, "*batch 3"], axis: Float[Tensor, "*batch 3"], angle: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch 3"]:
+    r"""By how much vectors change when they are turned about an axis by an angle in radians, right-handed.
+
+    Rodrigues' formula, with u along the axis; no angle gives exactly no change:
+
+    .. math:: v' - v = (u\times v)\sin\alpha + u\times(u\times v)\,2\sin^2\tfrac{\alpha}{2}
+    """
+    u = axis / torch.linalg.vector_norm(axis, dim=-1, keepdim=True)
+    across = torch.linalg.cross(u, vectors)
+    sine, versine = angle.sin().unsqueeze(-1), 2 * (angle / 2).sin().square().unsqueeze(-1)
+    shift: Tensor = across * sine + torch.linalg.cross(u, across) * versine
+    return shift
 
 
 def aligned_rmsd(

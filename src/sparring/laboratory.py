@@ -5,10 +5,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
-from sparring.config import Config, sections
+from sparring.config import Config, labellers
 from sparring.labels import (
     ASECalculator,
     Bounds,
@@ -17,6 +18,7 @@ from sparring.labels import (
     Labeller,
     LabelReport,
     LabelStore,
+    OpenMM,
     PySCF,
     StoredCalculator,
     label,
@@ -24,6 +26,7 @@ from sparring.labels import (
     plugin,
 )
 from sparring.progress import Watch, unwatched
+from sparring.systems import alanine_dipeptide
 from sparring.systems.wells import WELLS
 
 __all__ = ["Laboratory", "labeller", "laboratory_of"]
@@ -82,23 +85,42 @@ class Laboratory:
 
 def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Laboratory:
     """The section ``labels``; a store that is not named is in the run folder."""
-    cheap = isinstance(config.labels.labeller, sections.GroundTruth)
     return Laboratory(
         labeller=labeller(config),
         store=LabelStore(config.labels.store or folder / "labels"),
         bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
-        n_workers=1 if cheap else config.labels.n_workers or os.cpu_count() or 1,
+        n_workers=_n_workers(config),
         watch=watch,
     )
+
+
+def _n_workers(config: Config) -> int:
+    section = config.labels.labeller
+    if isinstance(section, labellers.GroundTruth):
+        return 1
+    # A force field takes less time for a molecule than a process does to be asked.
+    default = 1 if isinstance(section, labellers.OpenMM) else os.cpu_count() or 1
+    return config.labels.n_workers or default
 
 
 def labeller(config: Config) -> Labeller:
     """The section ``labels.labeller``."""
     section = config.labels.labeller
-    if isinstance(section, sections.PySCF):
+    if isinstance(section, labellers.PySCF):
         return PySCF(**section.arguments())  # type: ignore[arg-type]
-    if isinstance(section, sections.ASE):
+    if isinstance(section, labellers.OpenMM):
+        return _openmm(section, config.system.kind)
+    if isinstance(section, labellers.ASE):
         return ASECalculator(**section.arguments())  # type: ignore[arg-type]
-    if isinstance(section, sections.Plugin):
+    if isinstance(section, labellers.Plugin):
         return plugin(**section.arguments())  # type: ignore[arg-type]
     return FromCalculator(WELLS[config.system.kind](), method=config.system.kind)
+
+
+def _openmm(section: labellers.OpenMM, system: str) -> OpenMM:
+    how: dict[str, Any] = section.arguments("forcefield", "system", "topology", "combination")
+    known = system == "alanine_dipeptide" and section.topology is None
+    topology: Any = alanine_dipeptide.topology() if known else section.topology
+    if section.system is not None:
+        return OpenMM.from_file(section.system, topology, **how)
+    return OpenMM.from_forcefield(section.forcefield or (), topology, combination=section.combination, **how)

@@ -111,10 +111,11 @@ class Plan:
         n_generations: How many committees are trained; the last one is not attacked.
         start: Labelled structures to begin with.
         fit: Data, splits and a seed to a committee.
-        examine: What is special to the system, e.g. a barrier.
+        examine: What is special to the system, e.g. a barrier, of a committee and the data that it knows.
         seeds: Which structures of the data are attacked.
         objective: What attacks climb, given the data for Q.
-        attack: Committee, seeds, objective and a seed to paths; several from a seed come in rounds of all seeds.
+        attack: Given the data, whose molecules it moves: committee, seeds, objective and a seed to paths. Several from
+            a seed come in rounds of all seeds.
         selectors: What is worth a label, given the variances of the training set, lowest energies and a seed.
         label: Structures, and the lowest known energies, to labels.
         n_members: Size of the committee.
@@ -127,10 +128,10 @@ class Plan:
     n_generations: int
     start: Callable[[], Sequence[Atoms]]
     fit: Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
-    examine: Callable[[Committee], Mapping[str, object]]
+    examine: Callable[[Committee, Dataset], Mapping[str, object]]
     seeds: Callable[[Dataset, int], Sequence[int]]
     objective: Callable[[Dataset], Objective]
-    attack: Callable[[Committee, Structures, Objective, int], AttackResult]
+    attack: Callable[[Dataset], Callable[[Committee, Structures, Objective, int], AttackResult]]
     selectors: Callable[[Float[np.ndarray, " n_train"], Mapping[str, float], int], Sequence[Selector]]
     label: Callable[[Sequence[Atoms], Mapping[str, float]], LabelReport]
     n_members: int
@@ -219,7 +220,7 @@ def examine(state: State, plan: Plan, committee: Committee) -> Examined:
         atoms.info["split"] = "test" if index in test else "fit"
     parts = {"test": state.splits.test, "fit": state.splits.fit}
     by_part = {name: errors(surveyed.take(ids), state.dataset.take(ids)) for name, ids in parts.items()}
-    return Examined(predictions, surveyed.force_variance, by_part, plan.examine(committee))
+    return Examined(predictions, surveyed.force_variance, by_part, plan.examine(committee, state.dataset))
 
 
 def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
@@ -227,7 +228,7 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     seed = plan.seed_of(state.generation, "attack")
     seeds = tuple(int(i) for i in plan.seeds(state.dataset, derive(seed, "seeds")))
     structures = state.dataset.structures.take(seeds)
-    result = plan.attack(committee, structures, plan.objective(state.dataset), seed)
+    result = plan.attack(state.dataset)(committee, structures, plan.objective(state.dataset), seed)
     return Attacked(result, result.origins(seeds))
 
 

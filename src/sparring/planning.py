@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +12,12 @@ from ase import Atoms
 from jaxtyping import Float
 
 from sparring import objectives
-from sparring.attacks import AttackResult, attack
+from sparring.attacking import attacker, one_of_each
 from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
 from sparring.config import Config, sections
 from sparring.dataset import Dataset
+from sparring.labels import OpenMM, langevin_snapshots
 from sparring.labels.base import composition
 from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
@@ -25,20 +27,16 @@ from sparring.progress import Watch, unwatched
 from sparring.randomness import derive
 from sparring.sampling import RelaxationError
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
-from sparring.snapshots import n_snapshots, take_snapshots
-from sparring.spaces import Cartesian, RandomDisplacement, Space
+from sparring.snapshots import n_snapshots
 from sparring.splits import Splits
 from sparring.structures import Structures
-from sparring.systems import ammonia, own, wells
+from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.training import FitReport, fit
-from sparring.trajectories import ensemble_of
+from sparring.validation.torsion_runs import dipeptide, examination
 
-__all__ = ["architecture", "attacker", "fit_arguments", "plan", "train"]
+__all__ = ["architecture", "fit_arguments", "plan", "train"]
 
 logger = logging.getLogger(__name__)
-
-
-Attack: TypeAlias = Callable[[Committee, Structures, Objective, int], AttackResult]
 
 
 def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
@@ -63,7 +61,7 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         examine=examine,
         seeds=lambda dataset, seed: choose_seeds(dataset, config.attack.seeds, config.attack.n_seeds, seed),
         objective=lambda dataset: objective(config, dataset),
-        attack=attacker(config, watch),
+        attack=lambda dataset: attacker(config, watch, molecules=one_of_each(dataset.to_atoms())),
         selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed),
         label=laboratory.label,
         n_members=config.committee.n_members,
@@ -98,43 +96,6 @@ def fit_arguments(config: Config) -> dict[str, object]:
         "dtype": getattr(torch, config.dtype),
         "device": config.device,
     }
-
-
-def attacker(config: Config, watch: Watch = unwatched) -> Attack:
-    """The section ``attack``: what finds candidates, one for each seed or several."""
-    section = config.attack
-    if isinstance(section, sections.Dynamics):
-        return _sampler(section, watch)
-    space, climbing = attack_arguments(section)
-
-    def attack_all(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
-        return attack(committee, seeds, objective, space=space, seed=seed, progress=watch("attack"), **climbing)  # type: ignore[arg-type]
-
-    return attack_all
-
-
-def _sampler(section: sections.Dynamics, watch: Watch) -> Attack:
-    ensemble = ensemble_of(
-        section.ensemble, section.temperature, friction=section.friction, time_constant=section.time_constant
-    )
-    names = ("duration", "timestep", "every", "min_distance", "axes", "max_memory")
-    moving: dict[str, Any] = {name: getattr(section, name) for name in names}
-
-    def sample(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
-        # Dynamics climbs nothing.
-        return take_snapshots(committee, seeds, ensemble=ensemble, seed=seed, progress=watch("dynamics"), **moving)
-
-    return sample
-
-
-def attack_arguments(section: sections.Adversarial | sections.Random) -> tuple[Space, dict[str, object]]:
-    """The section ``attack``: in which space, and how."""
-    if isinstance(section, sections.Random):
-        return RandomDisplacement(amplitude=section.amplitude, axes=section.axes), {"n_steps": 0}
-    bound = section.bound.arguments() if section.bound else {}
-    space = Cartesian(spread=section.initial_spread, axes=section.axes, **bound)  # type: ignore[arg-type]
-    names = ("n_steps", "learning_rate", "min_distance", "max_memory")
-    return space, {name: getattr(section, name) for name in names}
 
 
 def objective(config: Config, dataset: Dataset | None) -> Objective:
@@ -204,7 +165,7 @@ def selectors(
 
 
 Start = Callable[[], Sequence[Atoms]]
-Examine = Callable[[Committee], Mapping[str, object]]
+Examine = Callable[[Committee, Dataset], Mapping[str, object]]
 
 
 def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
@@ -223,27 +184,45 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
             )
             return [sample.minimum, *sample.structures]
 
-        return start, lambda c: inversion(c, laboratory)
+        return start, lambda committee, _: inversion(committee, laboratory)
+    if isinstance(system, sections.AlanineDipeptide):
+        take = _sampling(system.sampling, laboratory)
+        begin = partial(take, alanine_dipeptide.geometry(), seed)
+        return lambda: laboratory.label_many(begin()), examination(dipeptide(), laboratory)
     if isinstance(system, sections.Own):
-        return lambda: _own_start(system, laboratory, seed), lambda c: {}
+        return lambda: _own_start(system, laboratory, seed), lambda *_: {}
     well = wells.WELLS[system.kind]()
     if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
-        return lambda: well.starting_data(seed=seed, n_points=system.n_points), lambda committee: grid_error(
+        return lambda: well.starting_data(seed=seed, n_points=system.n_points), lambda committee, _: grid_error(
             committee, well
         )
     assert isinstance(well, wells.DoubleWell1D)
-    return well.starting_data, lambda committee: grid_error(committee, well)
+    return well.starting_data, lambda committee, _: grid_error(committee, well)
 
 
 def _own_start(system: sections.Own, laboratory: Laboratory, seed: int) -> list[Atoms]:
     section = system.enlarge
-    enlarge: own.NormalModes | own.Displacements | None = None
+    enlarge: own.NormalModes | own.Displacements | own.Snapshots | None = None
     if isinstance(section, sections.NormalModes):
         enlarge = own.NormalModes(**section.arguments())  # type: ignore[arg-type]
     elif isinstance(section, sections.Displacements):
         enlarge = own.Displacements(**section.arguments())  # type: ignore[arg-type]
+    elif isinstance(section, sections.Langevin):
+        enlarge = own.Snapshots(_sampling(section, laboratory))
     structures = own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
     return own.starting_data(structures, laboratory.calculator, laboratory.label_many, enlarge=enlarge, seed=seed)
+
+
+def _sampling(section: sections.Langevin, laboratory: Laboratory) -> Callable[[Atoms, int], list[Atoms]]:
+    """Snapshots of dynamics under the force field that labels."""
+    worker = laboratory.labeller
+    assert isinstance(worker, OpenMM)  # a configuration with another labeller is refused
+    moving: dict[str, Any] = section.arguments()
+
+    def take(atoms: Atoms, seed: int) -> list[Atoms]:
+        return langevin_snapshots(worker, atoms, seed=seed, progress=laboratory.watch("dynamics"), **moving)
+
+    return take
 
 
 def grid_error(committee: Committee, well: wells.DoubleWell1D | wells.DoubleWell2D) -> dict[str, object]:

@@ -28,7 +28,19 @@ __all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-PACKAGES = ("sparring", "torch", "numpy", "scipy", "ase", "vesin", "pyscf", "pyscf-dispersion", "tblite", "rdkit")
+PACKAGES = (
+    "sparring",
+    "torch",
+    "numpy",
+    "scipy",
+    "ase",
+    "vesin",
+    "pyscf",
+    "pyscf-dispersion",
+    "openmm",
+    "tblite",
+    "rdkit",
+)
 
 
 class RunFolderError(RuntimeError):
@@ -103,16 +115,27 @@ class RunFolder(AbstractContextManager["RunFolder"]):
 
     def _inputs(self) -> dict[str, str]:
         """SHA-256 of the files that the configuration names, by their path."""
-        file: Path | None = getattr(self.config.system, "file", None)
-        return {str(file): _sha256(file)} if file is not None and file.exists() else {}
+        labeller = self.config.labels.labeller
+        sections = (getattr(self.config.system, "file", None), getattr(labeller, "topology", None))
+        fields = getattr(labeller, "forcefield", None) or ()
+        files = [Path(one) for one in (*sections, getattr(labeller, "system", None), *fields) if one is not None]
+        # A force field may also be the name of one that comes with OpenMM or with us.
+        return {str(file): _sha256(file) for file in files if file.is_file()}
 
     def _changed_inputs(self) -> list[str]:
         """What is no longer what the run was started with; a file that is gone is not needed any more."""
         known, now = self.path / "inputs.json", self._inputs()
         if not known.exists():
             return []
-        before = _read_json(known, "delete it if the structures are those that the run was started with")
-        return [f"system.file: the structures in {name} are others" for name in now if now[name] != before.get(name)]
+        before = _read_json(known, "delete it if the files are those that the run was started with")
+        changed = [name for name in now if now[name] != before.get(name)]
+        structures = str(getattr(self.config.system, "file", None))
+        return [
+            f"system.file: the structures in {name} are others"
+            if name == structures
+            else f"labels.labeller: the contents of {name} are others"
+            for name in changed
+        ]
 
     def _note_versions(self) -> None:
         write_text(self.path / "versions.json", json.dumps(_versions(), indent=1) + "\n")

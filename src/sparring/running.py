@@ -8,18 +8,21 @@ from typing import TypeVar
 from ase import Atoms
 
 from sparring import loop
+from sparring.attacking import bonds_of, one_of_each, space_of
 from sparring.committee import Committee
 from sparring.config import Config, load, sections, template_files
 from sparring.extxyz import has_labels
 from sparring.files import write_text
-from sparring.labels import Label, label
+from sparring.labels import Label, label, n_langevin_snapshots
 from sparring.laboratory import labeller
 from sparring.planning import candidates_per_seed, plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
 from sparring.runfolder import RunFolder, read_metrics, stages_done
-from sparring.systems import ammonia, own, wells
+from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
+from sparring.validation.landscape_runs import keep_landscapes
+from sparring.validation.torsion_runs import plane_of
 
 T = TypeVar("T")
 
@@ -30,7 +33,7 @@ def init(kind: str, folder: Path | str = ".") -> list[Path]:
     """Write a commented example to start from, and the files that it reads.
 
     Args:
-        kind: Of the system: ``ammonia``, ``double_well_1d``, ``double_well_2d`` or ``own``.
+        kind: Of the system: ``ammonia``, ``alanine_dipeptide``, ``double_well_1d``, ``double_well_2d`` or ``own``.
         folder: Where to.
 
     Raises:
@@ -76,11 +79,15 @@ def run(
     folder = Path(folder)
     if not isinstance(config, Config):
         config = load(config, preset)
-    # Before the folder is claimed: a method that nobody knows must not leave a run behind.
+    # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
     planned = plan(config, folder, watch)
+    if not (folder / "config.yaml").exists():
+        _try_space(config)
     with RunFolder(folder, config, announce) as run_folder:
         committee = loop.run(planned, _Telling(run_folder, finished_generation))
         if run_folder.computed or not (folder / "report.html").exists():
+            if plane_of(config) is not None:
+                keep_landscapes(folder, watch)
             report(folder)
         else:
             run_folder.announce("the run is finished: nothing was left to do")
@@ -125,11 +132,12 @@ def check(config: Config) -> Estimate:
     """Try what can go wrong before the cluster hours are spent: read the structures, and compute one label.
 
     Raises:
-        ValueError: If the structures cannot be read, or the labeller is not known.
+        ValueError: If the structures cannot be read or have not what is to be attacked, or the labeller is not known.
         LabelError: If the label fails.
     """
     worker = labeller(config)
     structures = _examples(config)
+    _try_space(config, structures)
     (result,) = label(structures[:1], worker).labels
     if not isinstance(result, Label):
         raise result
@@ -142,10 +150,20 @@ def check(config: Config) -> Estimate:
     )
 
 
+def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
+    """Whether attacks can move what they are to move; needs the structures only if it depends on them."""
+    section = config.attack
+    if isinstance(section, sections.Dynamics) or section.space.kind == "cartesian":
+        return
+    space_of(section.space, one_of_each(_examples(config) if structures is None else structures), bonds_of(config))
+
+
 def _examples(config: Config) -> list[Atoms]:
     system = config.system
     if isinstance(system, sections.Ammonia):
         return [ammonia.starting_geometry()]
+    if isinstance(system, sections.AlanineDipeptide):
+        return [alanine_dipeptide.geometry()]
     if isinstance(system, sections.Own):
         return own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
     well = WELLS[system.kind]()
@@ -157,11 +175,26 @@ def _n_start(config: Config, structures: list[Atoms]) -> int:
     system = config.system
     if isinstance(system, sections.Ammonia):
         return system.n_structures + 6 * 4
+    if isinstance(system, sections.AlanineDipeptide):
+        return _n_snapshots(system.sampling)
     n_unlabelled = sum(not has_labels(atoms) for atoms in structures)
-    if isinstance(system, sections.Own) and system.enlarge:
-        n_hessians = sum(6 * len(atoms) for atoms in structures) if system.enlarge.kind == "normal_modes" else 0
-        return n_unlabelled + system.enlarge.n_structures + n_hessians
-    return n_unlabelled
+    enlarge = system.enlarge if isinstance(system, sections.Own) else None
+    if isinstance(enlarge, sections.NormalModes):
+        return n_unlabelled + enlarge.n_structures + sum(6 * len(atoms) for atoms in structures)
+    return n_unlabelled + _n_added(enlarge, structures)
+
+
+def _n_added(
+    enlarge: sections.NormalModes | sections.Displacements | sections.Langevin | None, structures: list[Atoms]
+) -> int:
+    """By how many structures a file is enlarged, without the minima that normal modes need."""
+    if isinstance(enlarge, sections.Langevin):
+        return len(structures) * _n_snapshots(enlarge)
+    return enlarge.n_structures if enlarge else 0
+
+
+def _n_snapshots(section: sections.Langevin) -> int:
+    return n_langevin_snapshots(duration=section.duration, every=section.every, timestep=section.timestep)
 
 
 def _n_labels(config: Config, structures: list[Atoms]) -> int:
@@ -169,9 +202,11 @@ def _n_labels(config: Config, structures: list[Atoms]) -> int:
     system, n_data = config.system, len(structures)
     if isinstance(system, sections.Ammonia):
         n_data = system.n_structures
-    if isinstance(system, sections.Own) and system.enlarge:
-        n_minima = len(structures) if system.enlarge.kind == "normal_modes" else 0
-        n_data += system.enlarge.n_structures + n_minima
+    elif isinstance(system, sections.AlanineDipeptide):
+        n_data = _n_snapshots(system.sampling)
+    elif isinstance(system, sections.Own):
+        n_minima = len(structures) if isinstance(system.enlarge, sections.NormalModes) else 0
+        n_data += _n_added(system.enlarge, structures) + n_minima
     budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
     n_labels = 0
     for _ in range(config.generations - 1):

@@ -34,8 +34,10 @@ def _is_well(metrics: Mapping[str, Any]) -> bool:
 
 def _legend(metrics: Mapping[str, Any]) -> str:
     unit = "eV" if _is_well(metrics) else "kcal/mol"
+    torsions = "grid_rmse_below" in metrics["system"]
+    more = "grid RMSE, σ²F (eV²/Å²): below 50 kcal/mol; bins: of the torsions, covered by data; " if torsions else ""
     return (
-        f"energies in {unit}, forces in {unit}/Å; E, F: mean absolute errors on test structures; "
+        f"energies in {unit}, forces in {unit}/Å; E, F: mean absolute errors on test structures; {more}"
         "new: labels that had to be computed"
     )
 
@@ -57,6 +59,8 @@ def _columns(metrics: Mapping[str, Any]) -> dict[str, str]:
         columns["barrier"] = _energy(system["barrier"])
         columns["truth"] = _energy(system["barrier_reference"])
         columns["error"] = _energy(system["barrier_error"], sign="+")
+    if "grid_rmse_below" in system:
+        columns |= _torsion_columns(system)
     columns |= {
         "attacks": str(attack.get("n_seeds", "-")),
         "stopped": str(stopped) if attack else "-",
@@ -65,6 +69,17 @@ def _columns(metrics: Mapping[str, Any]) -> dict[str, str]:
         "failed": str(labels.get("n_failed", "-")),
     }
     return columns
+
+
+def _torsion_columns(system: Mapping[str, Any]) -> dict[str, str]:
+    """The main numbers of a grid over two torsions, which are for energies up to 50 kcal/mol."""
+    low = "50 kcal/mol"
+    variance = system["grid_force_variance_below"][low]
+    return {
+        "grid RMSE": _energy(system["grid_rmse_below"][low]),
+        "σ²F": "none" if variance is None else f"{variance:.3g}",
+        "bins": f"{100 * system['coverage']:.0f} %",
+    }
 
 
 def _energy(energy: float | None, sign: str = "") -> str:

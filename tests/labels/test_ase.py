@@ -11,6 +11,7 @@ from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 
+from sparring import plugins
 from sparring.labels import (
     ASECalculator,
     Bounds,
@@ -222,7 +223,7 @@ def registered(monkeypatch, toys):
             EntryPoint(name="broken", value="builtins:dict", group=ase.PLUGIN_GROUP),
         ]
     )
-    monkeypatch.setattr(ase, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points.select(group=group))
     return toys
 
 
@@ -246,7 +247,7 @@ def test_an_unknown_plugin_is_named_with_its_nearest(registered):
 
 
 def test_without_plugins_it_is_said_that_there_are_none(monkeypatch):
-    monkeypatch.setattr(ase, "entry_points", lambda group: EntryPoints())
+    monkeypatch.setattr(plugins, "entry_points", lambda group: EntryPoints())
     with pytest.raises(ValueError, match="none; packages register them"):
         plugin("harmonic")
 

@@ -19,6 +19,17 @@ def tiny():
         sys.path[:] = before
 
 
+@pytest.fixture(scope="session")
+def small():
+    """The tiny study of alanine dipeptide, likewise."""
+    pytest.importorskip("openmm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        before = list(sys.path)
+        yield importlib.import_module("tiny_alanine_dipeptide")
+        sys.path[:] = before
+
+
 @pytest.fixture
 def schedule(monkeypatch):
     """The module that does work in pieces."""

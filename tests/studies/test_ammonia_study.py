@@ -73,11 +73,12 @@ def test_the_published_strategies_are_those_of_the_issue(tiny):
         config = study.config(name, 4)
         budgets = [step.n for step in config.selection if step.kind == "budget"]
         asked[name] = (config.attack.kind, min([config.attack.n_seeds * 100, *budgets]) * (config.generations - 1))
-        if config.attack.kind != "dynamics":
+        if config.attack.kind != "dynamics" and not budgets:
             asked[name] = (config.attack.kind, config.attack.n_seeds * (config.generations - 1))
         assert config.seed == 4
     assert asked == {
         "adversarial": ("adversarial", 60),
+        "adversarial-distinct": ("adversarial", 60),
         "random-0.1-30": ("random", 30),
         "random-0.3-30": ("random", 30),
         "random-0.3-60": ("random", 60),
@@ -86,6 +87,13 @@ def test_the_published_strategies_are_those_of_the_issue(tiny):
     }
     assert study.config("random-0.1-30", 0).attack.amplitude == 0.1
     assert study.config("dynamics", 0).attack.temperature == 500.0
+
+
+def test_a_study_of_one_strategy_knows_the_truth_that_is_the_same_for_all(tiny):
+    study = tiny.ammonia_plan.Study(
+        folder=Path("nowhere"), strategies={"random-0.1-30": tiny.ammonia_plan.STRATEGIES["random-0.1-30"]}
+    )
+    assert study.truth.config == study.config("adversarial", 0)
 
 
 def test_the_adversarial_strategy_is_an_ordinary_run_of_the_example(tiny):

@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import write_structures
 from sparring.labels import FromCalculator, Label, label, labelled_atoms
-from sparring.systems.own import Displacements, NormalModes, assume_state, read_own, starting_data
+from sparring.systems.own import Displacements, NormalModes, Snapshots, assume_state, read_own, starting_data
 
 KEYS = {"energy_key": "dft_energy", "forces_key": "dft_forces"}
 
@@ -108,6 +108,19 @@ def test_normal_modes_add_the_relaxed_structure_and_what_shakes_around_it(file, 
         assert all(one.info[ENERGY] > minimum.info[ENERGY] for one in shaken)
     again = starting_data(own, EMT(), laboratory, enlarge=enlarge, seed=3)
     assert [one.positions.tolist() for one in again] == [one.positions.tolist() for one in data]
+
+
+def test_every_structure_has_a_trajectory_of_its_own(file, laboratory):
+    seeds = []
+
+    def take(atoms, seed):
+        seeds.append(seed)
+        return [atoms.copy(), atoms.copy()]
+
+    own = read_own(file([molecule("N2"), molecule("H2O")]))
+    data = starting_data(own, EMT(), laboratory, enlarge=Snapshots(take), seed=3)
+    assert [one.get_chemical_formula() for one in data] == ["N2", "H2O", "N2", "N2", "H2O", "H2O"]
+    assert len(set(seeds)) == 2
 
 
 def test_equal_structures_are_displaced_differently(file, laboratory, water):

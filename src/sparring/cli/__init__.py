@@ -37,7 +37,7 @@ def _user_errors() -> Iterator[None]:
     except SystemExit as end:
         # Typer makes this of Ctrl-C.
         if end.code == INTERRUPTED:
-            typer.echo("stopped; `sparring run` goes on from the last stage that was committed", err=True)
+            typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
         raise
     except Exception as error:
         if not _is_users(error):

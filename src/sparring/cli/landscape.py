@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from sparring.extxyz import read_structures
-from sparring.reporting.data import EV, EnergyUnit
-from sparring.units import KCAL_PER_MOL
+from sparring.reporting.data import EnergyUnit
+from sparring.reporting.validation_tables import usual_caps
 from sparring.validation.grids import Grid, grid
 from sparring.validation.landscape import Landscapes
 from sparring.validation.landscape_runs import Survey
+from sparring.validation.torsion_runs import GRIDS, GridKind
 
-__all__ = ["caps", "grid_of", "landscape_table", "points_of", "truth_lines"]
+__all__ = ["grid_kind", "grid_of", "landscape_table", "points_of", "truth_lines"]
 
 
 SHOWN = 5  # points that are missing, by name
@@ -30,6 +31,20 @@ def points_of(text: str | None) -> tuple[int, ...] | None:
     if not all(number.strip().isdecimal() for number in numbers):
         raise ValueError(f"--points must be numbers such as 21x21, or 201 for a line, got {text!r}")
     return tuple(int(number) for number in numbers)
+
+
+def grid_kind(text: str | None) -> GridKind | None:
+    """Which of the grids over two torsions; None for whatever the system has.
+
+    Raises:
+        ValueError: If there is no such grid.
+    """
+    for kind in GRIDS:
+        if text == kind:
+            return kind
+    if text is None:
+        return None
+    raise ValueError(f"--grid must be {' or '.join(GRIDS)}, got {text!r}")
 
 
 def grid_of(file: Path | None, names: tuple[str | None, str | None], units: tuple[str, str]) -> Grid | None:
@@ -72,17 +87,12 @@ def truth_lines(found: Survey) -> list[str]:
     return lines
 
 
-def caps(unit: EnergyUnit) -> tuple[float, ...]:
-    """Energies in eV below which errors are usually given."""
-    return (1.0, 2.0, 5.0, 10.0, 20.0, 40.0) if unit is EV else tuple(c * KCAL_PER_MOL for c in (5, 10, 20, 40, 80))
-
-
 def landscape_table(landscapes: Landscapes, unit: EnergyUnit, *, aligned: bool = False) -> str:
     """One row a committee: errors and uncertainty where the true energy is below each of several caps."""
     maps = landscapes.committees
-    limits = caps(unit)
-    width = max(map(len, maps)) + 2
     first = next(iter(maps.values()))
+    limits = usual_caps(first, unit)
+    width = max(map(len, maps)) + 2
 
     def row(name: str, values: Sequence[str]) -> str:
         return name.ljust(width) + "".join(value.rjust(10) for value in values)

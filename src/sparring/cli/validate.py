@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sparring.cli.arguments import CommitteeFolder, Preset, load_config, watch
+from sparring.cli.free_energy import free_energy
 
 __all__ = ["app"]
 
@@ -290,6 +291,12 @@ def landscape(
     points: Annotated[
         str | None, typer.Option(help="Along the sides of a grid that belongs to a system, e.g. 17x17.")
     ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a system with two torsions: rigid (nothing but these is turned) or relaxed [default: rigid]."
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="Whose labeller labels points that carry no REF_energy [default: that of the run]."),
@@ -305,7 +312,7 @@ def landscape(
 
     Labels are kept like any others, so the same command goes on where it was interrupted.
     """
-    from sparring.cli.landscape import grid_of, landscape_table, points_of, truth_lines
+    from sparring.cli.landscape import grid_kind, grid_of, landscape_table, points_of, truth_lines
     from sparring.extxyz import write_structures
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import landscape_sheet
@@ -313,11 +320,12 @@ def landscape(
     from sparring.validation.landscape_runs import survey
     from sparring.validation.records import write_record
 
-    folder = output or committee / "validation"
+    folder, which = output or committee / "validation", grid_kind(grid)
     found = survey(
         committee,
         grid=grid_of(structures, (x, y), (x_unit, y_unit)),
         points=points_of(points),
+        which=which,
         config=None if config is None else load_config(config, preset),
         labels=label,
         store=folder,
@@ -327,9 +335,13 @@ def landscape(
     typer.echo("\n".join(truth_lines(found)))
     typer.echo(landscape_table(found.landscapes, unit, aligned=align))
     folder.mkdir(parents=True, exist_ok=True)
-    write_record(folder / "landscape.json", found.landscapes)
-    write_structures(folder / "landscape.extxyz", found.grid.carrying(found.truth.energy))
-    save_figure(landscape_sheet(found.landscapes, unit=unit, aligned=align), folder / "landscape")
+    file = folder / ("landscape_relaxed" if which == "relaxed" else "landscape")
+    write_record(file.with_suffix(".json"), found.landscapes)
+    write_structures(file.with_suffix(".extxyz"), found.grid.carrying(found.truth.energy))
+    save_figure(landscape_sheet(found.landscapes, unit=unit, aligned=align), file)
     for reason in found.truth.failures:
         typer.echo(f"no label: {reason}", err=True)
-    typer.echo(f"results: {folder / 'landscape.json'}, .extxyz, .png and .svg")
+    typer.echo(f"results: {file.with_suffix('.json')}, .extxyz, .png and .svg")
+
+
+app.command("free-energy")(free_energy)

@@ -20,7 +20,10 @@ app = typer.Typer(
 
 @app.command()
 def init(
-    kind: Annotated[str, typer.Argument(help="ammonia, double_well_1d, double_well_2d, or own: your own structures.")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="ammonia, alanine_dipeptide, double_well_1d, double_well_2d, or own: your own structures."),
+    ],
     folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
 ) -> None:
     """Write a commented example configuration to start from."""
@@ -122,24 +125,29 @@ def attack(
     config: ConfigOption,
     output: Annotated[Path, typer.Option(help="Extended XYZ for the best geometry of every path.")],
     reference: Annotated[
-        Path | None, typer.Option(help="Labelled structures for the Boltzmann weight's Q [default: the seeds].")
+        Path | None,
+        typer.Option(help="Labelled structures for the Boltzmann weight's Q and for bonds [default: the seeds]."),
     ] = None,
     preset: Preset = None,
 ) -> None:
     """Attack a committee from given structures."""
     from sparring import Dataset, Structures
+    from sparring.attacking import attacker, one_of_each
     from sparring.attacks import Status
     from sparring.extxyz import read_labelled, read_structures, write_structures
-    from sparring.planning import attacker, objective
+    from sparring.planning import objective
     from sparring.stages import attack_frames, read_committee
 
     resolved = load_config(config, preset)
-    starts = Structures.from_atoms(read_structures(seeds, allow_dummy=True))
+    frames = read_structures(seeds, allow_dummy=True)
+    starts = Structures.from_atoms(frames)
     weighted = getattr(getattr(resolved.attack, "objective", None), "kT", None) is not None
     dataset = Dataset.from_atoms(read_labelled(reference or seeds, allow_dummy=True)) if weighted else None
     climbed = objective(resolved, dataset)
     output.parent.mkdir(parents=True, exist_ok=True)
-    result = attacker(resolved, watch())(read_committee(committee), starts, climbed, resolved.seed)
+    known = dataset.to_atoms() if dataset else read_structures(reference, allow_dummy=True) if reference else []
+    molecules = one_of_each([*known, *frames])
+    result = attacker(resolved, watch(), molecules=molecules)(read_committee(committee), starts, climbed, resolved.seed)
     write_structures(output, attack_frames(result, result.origins(range(starts.n_structures))))
     stopped = ", ".join(f"{result.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
     found = "snapshots" if resolved.attack.kind == "dynamics" else "attacks"

@@ -6,9 +6,10 @@ checks everything at once. :func:`dump` writes the result for the run folder, :f
 arguments of one library function, which :meth:`Section.arguments` returns.
 """
 
+from sparring.config.base import Section
 from sparring.config.problems import ConfigError
 from sparring.config.resolve import difference, dump, load
-from sparring.config.sections import Config, Section
+from sparring.config.sections import Config
 from sparring.config.templates import template, template_files
 
 __all__ = [

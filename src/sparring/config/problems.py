@@ -91,6 +91,8 @@ def _wrong_value(kind: str, got: object, context: Mapping[str, Any], where: _Whe
         return str(context["error"])
     if kind == "missing":
         return f"is missing; add a line `{where.path[-1]}: ...`"
+    if kind == "too_short":
+        return f"wanted at least {context['min_length']}, got {shown(got)}"
     if kind == "too_long":
         return f"wanted {context['max_length']} values, got {context['actual_length']}"
     if kind in LIMITS:

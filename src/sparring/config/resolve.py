@@ -1,16 +1,17 @@
 """From a file, a preset and overrides to one complete configuration, and back to text."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 
 from pydantic import ValidationError
 
+from sparring.config.contradictions import contradictions
 from sparring.config.problems import ConfigError, KeyPath, dotted, explain, nearest
 from sparring.config.reading import Document, read, write
 from sparring.config.sections import Config
+from sparring.config.spaces import SHORT, in_full
 from sparring.config.values import shown
 
-DIMENSIONS = {"double_well_1d": 1, "double_well_2d": 2}
 MOLECULE: dict[str, object] = {
     "labels": {"labeller": {"kind": "pyscf"}},
     "committee": {"potential": {"kind": "schnet"}},
@@ -32,6 +33,16 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "double_well_1d": _well(1),
     "double_well_2d": _well(2),
     "ammonia": MOLECULE,
+    "alanine_dipeptide": {
+        # Torsions that run into each other are steep, and what is too high in energy is too high whatever its forces.
+        "labels": {
+            "labeller": {"kind": "openmm"},
+            "bounds": {"min_distance": 0.3, "max_force": None, "energy_window": "10000 kcal/mol"},
+        },
+        "committee": {"potential": {"kind": "schnet"}},
+        "training": {"batch_size": 50, "learning_rate": 5e-4, "energy_weight": 1.0},
+        "attack": {"seeds": "random"},
+    },
     "own": MOLECULE,
 }
 INDIFFERENT = ("device", "labels.n_workers", "labels.store", "attack.max_memory")
@@ -44,7 +55,8 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
     What the file leaves out is filled in by defaults that fit the system. A preset is a partial configuration in the
     file's own ``presets`` section; it is merged over the rest of the file, and overrides over that. Sections are merged
     key by key, lists are replaced, and a section that changes its ``kind`` starts afresh. What presets say is checked
-    whichever is chosen. ``system.file`` is relative to the configuration file, ``labels.store`` to the folder in which
+    whichever is chosen. ``system.file`` and
+    the files of a force field are relative to the configuration file, ``labels.store`` to the folder in which
     the program is run.
 
     Args:
@@ -60,12 +72,12 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
     if preset is not None and preset not in presets:
         accepted = nearest(preset, presets) if presets else "the file has none"
         raise ConfigError([f"{path}: presets: no preset is called {preset!r}; {accepted}"])
-    chosen = _over(document, presets[preset]) if preset else document
-    config, problems = _validate(_over(chosen, _nested(overrides or {})), path)
+    chosen = _over(document, presets[preset], path) if preset else document
+    config, problems = _validate(_over(chosen, _nested(overrides or {}), path), path)
     for name, other in presets.items():
         # Only what the preset itself says: the rest of the file may need the overrides to be complete.
         own = f": presets.{name}."
-        problems += [problem for problem in _validate(_over(document, other), path)[1] if own in problem]
+        problems += [problem for problem in _validate(_over(document, other, path), path)[1] if own in problem]
     if config is None or problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return config
@@ -79,12 +91,16 @@ def dump(config: Config) -> str:
 def difference(old: Config, new: Config) -> list[str]:
     """What a change of configuration would change in the results, one line a key, empty if nothing.
 
-    Keys that only say where and how fast a run is computed do not count, nor does the folder of ``system.file``.
+    Keys that only say where and how fast a run is computed do not count, nor do the folders of files that it names.
     """
     before, after = (config.model_dump(mode="json") for config in (old, new))
     for values in (before, after):
-        if "file" in values["system"]:
-            values["system"]["file"] = PurePath(values["system"]["file"]).name
+        for section in (values["system"], values["labels"]["labeller"]):
+            for key in ("file", "topology", "system"):
+                if isinstance(section.get(key), str):
+                    section[key] = PurePath(section[key]).name
+            if isinstance(section.get("forcefield"), list):
+                section["forcefield"] = [PurePath(one).name for one in section["forcefield"]]
     return [
         f"{dotted(key)}: {shown(was)} -> {shown(now)}"
         for key, was, now in _changes(before, after)
@@ -123,9 +139,29 @@ def _without_presets(document: Document, path: Path) -> tuple[Document, dict[str
     return Document(data, document.places), presets
 
 
-def _over(document: Document, update: Document) -> Document:
-    data = merge(document.data, update.data)
+def _over(document: Document, update: Document, path: Path) -> Document:
+    kind = _attack_kind(update.data, _attack_kind(document.data))
+    data = merge(_with_space(_in_full(document, kind, path), kind), _in_full(update, kind, path))
     return Document(dict(data) if isinstance(data, Mapping) else {}, {**document.places, **update.places})
+
+
+def _attack_kind(data: Mapping[str, object], otherwise: str = "adversarial") -> str:
+    attack = data.get("attack")
+    return str(attack.get("kind", otherwise)) if isinstance(attack, Mapping) else otherwise
+
+
+def _in_full(document: Document, kind: str, path: Path) -> dict[str, object]:
+    try:
+        return in_full(document.data, kind)
+    except KeyError as error:
+        key = error.args[0]
+        problem = f"is part of attack.space, which is given, too; write `{key}:` there or leave it out"
+        raise ConfigError(_located([(("attack", key), problem)], document, path)) from None
+
+
+def _with_space(data: Mapping[str, object], kind: str) -> object:
+    """Where nothing is said of the space of an attack, it is the Cartesian one."""
+    return merge({"attack": {"space": {"kind": "cartesian"}}}, data) if kind in SHORT else data
 
 
 def _nested(overrides: Mapping[str, object]) -> Document:
@@ -145,57 +181,60 @@ def _validate(document: Document, path: Path) -> tuple[Config | None, list[str]]
         config = Config.model_validate(_complete(document.data, path.parent))
     except ValidationError as error:
         return None, _located(explain(error, Config), document, path)
-    return config, _located(_contradictions(config), document, path)
+    return config, _located(contradictions(config), document, path)
 
 
 def _complete(data: Mapping[str, object], folder: Path) -> object:
     """Put the defaults of the system under the data, and make the name of a file hold wherever the program runs."""
     system = data.get("system")
     system = system if isinstance(system, Mapping) else {}
-    completed = merge(DEFAULTS.get(str(system.get("kind")), MOLECULE), data)
+    kind = str(system.get("kind"))
+    attack = _attack_kind(data)
+    defaults = in_full(DEFAULTS.get(kind, MOLECULE), attack)
+    completed = merge(_with_space(defaults, attack), data)
     if isinstance(system.get("file"), str):
         completed = merge(completed, {"system": {"file": str((folder / system["file"]).absolute())}})
+    completed = _complete_forcefield(completed, kind, folder)
     # Last, because what fits the system fits any kind of attack.
     return merge({"attack": {"kind": "adversarial"}}, completed)
+
+
+def _complete_forcefield(data: object, system: str, folder: Path) -> object:
+    """The files of a force field from the folder of the configuration; what is no file there is a name."""
+    labels = data.get("labels") if isinstance(data, Mapping) else None
+    labeller = labels.get("labeller") if isinstance(labels, Mapping) else None
+    if not isinstance(labeller, Mapping) or labeller.get("kind") != "openmm":
+        return data
+    found: dict[str, object] = {}
+    for name in ("topology", "system"):
+        if isinstance(labeller.get(name), str):
+            found[name] = str((folder / labeller[name]).absolute())
+    fields = labeller.get("forcefield")
+    if fields is None and labeller.get("system") is None and system == "alanine_dipeptide":
+        fields = ["opls-aa"]
+    if isinstance(fields, str):
+        fields = [fields]
+    if isinstance(fields, list) and all(isinstance(one, str) for one in fields):
+        found["forcefield"] = [str((folder / one).absolute()) if (folder / one).is_file() else one for one in fields]
+    return merge(data, {"labels": {"labeller": found}})
 
 
 def _located(problems: Iterable[tuple[KeyPath, str]], document: Document, path: Path) -> list[str]:
     """One line a problem, in the order of the file; a key that is not in the file has the place of its section."""
     order = {key: position for position, key in enumerate(document.places)}
     lines = []
-    for key, problem in problems:
+    for long, problem in problems:
+        key = _as_written(long, order)
         place = next((key[:length] for length in range(len(key), 0, -1) if key[:length] in order), None)
         head = f"{path}: " if place is None else document.places[place]
         lines.append((-1 if place is None else order[place], f"{head}{dotted(key)}: {problem}"))
     return [line for _, line in sorted(lines)]
 
 
-def _contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """Values that are right by themselves but do not fit each other."""
-    kind, potential, training, attack = config.system.kind, config.committee.potential, config.training, config.attack
-    dimensions = DIMENSIONS.get(kind)
-    wanted = "schnet" if dimensions is None else "coordinate_mlp"
-    if potential.kind != wanted:
-        yield ("committee", "potential", "kind"), f"{potential.kind} does not fit system {kind}; use {wanted}"
-    elif potential.kind == "coordinate_mlp" and potential.n_coordinates != dimensions:
-        at = ("committee", "potential", "n_coordinates")
-        yield at, f"must be {dimensions} for system {kind}, got {potential.n_coordinates}"
-    labeller = config.labels.labeller.kind
-    if (labeller == "ground_truth") != (dimensions is not None):
-        fitting = "pyscf, ase or plugin" if dimensions is None else "ground_truth"
-        yield ("labels", "labeller", "kind"), f"{labeller} does not fit system {kind}; use {fitting}"
-    if training.energy_weight == training.force_weight == 0:
-        yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
-    if dimensions is not None and not set(attack.axes) <= set("xyz"[:dimensions]):
-        yield ("attack", "axes"), f"{kind} has only {'xyz'[:dimensions]}, got {attack.axes}"
-    if attack.kind == "dynamics":
-        if dimensions is None and attack.axes != "xyz":
-            yield ("attack", "axes"), f"atoms of molecules move along xyz, got {attack.axes}"
-        if round(attack.duration / attack.timestep) < attack.every:
-            steps = f"{attack.every} steps of {attack.timestep:g} fs"
-            yield ("attack", "every"), f"{steps} are longer than the duration of {attack.duration:g} fs; take fewer"
-    if attack.seeds == "lowest_energy" and attack.n_seeds is None:
-        yield ("attack", "n_seeds"), "null attacks every structure of the training data: that needs `seeds: random`"
+def _as_written(key: KeyPath, places: Collection[KeyPath]) -> KeyPath:
+    """A key of an attack's space as it stands in the file, where that has the short one."""
+    short = key[:1] + key[2:]
+    return short if key[:2] == ("attack", "space") and key[:3] not in places and short[:2] in places else key
 
 
 def _changes(old: object, new: object, key: KeyPath = ()) -> Iterator[tuple[KeyPath, object, object]]:

@@ -1,44 +1,34 @@
 """The sections of a configuration, as frozen pydantic models. They hold values, in eV, Å, fs and K, and no logic."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from sparring.config import spaces
+from sparring.config.base import Section
+from sparring.config.labellers import Labels
+from sparring.config.spaces import AttackSpace, Axes, RandomSpace
 from sparring.config.values import (
     Count,
     Device,
     Energy,
-    Force,
     Fractions,
     Integer,
     Length,
     LengthOrZero,
     Memory,
-    Norm,
     Number,
     Rate,
     Temperature,
     TemperatureRange,
     Time,
+    TimeOrZero,
     Weight,
 )
 from sparring.units import quantity
 
-Axes = Literal["x", "y", "z", "xy", "xz", "yz", "xyz"]
 Seeds = Literal["lowest_energy", "random"]
-
-
-class Section(BaseModel):
-    """A part of the configuration. Frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def arguments(self, *leave_out: str) -> dict[str, object]:
-        """The values by name, as keyword arguments of the function behind this section; ``kind`` is left out."""
-        names = [name for name in type(self).model_fields if name not in ("kind", *leave_out)]
-        return {name: getattr(self, name) for name in names}
 
 
 class DoubleWell1D(Section):
@@ -78,6 +68,25 @@ class Displacements(Section):
     amplitude: Length = 0.1
 
 
+class Langevin(Section):
+    """Snapshots of Langevin dynamics under the force field that labels, minimised first."""
+
+    kind: Literal["langevin"] = "langevin"
+    temperature: Temperature = 300.0
+    friction: Rate = quantity("1 1/ps", "rate")
+    timestep: Time = 2.0
+    duration: Time = quantity("2 ns", "time")
+    every: Time = quantity("2 ps", "time")
+    equilibration: TimeOrZero = 0.0
+
+
+class AlanineDipeptide(Section):
+    """ACE-ALA-NME, known from snapshots of the dynamics of its force field."""
+
+    kind: Literal["alanine_dipeptide"]
+    sampling: Langevin = Langevin()
+
+
 class Own(Section):
     """Structures from a file, labelled or not."""
 
@@ -87,56 +96,7 @@ class Own(Section):
     forces_key: str = "REF_forces"
     charge: Integer = 0
     multiplicity: Count | None = None
-    enlarge: Annotated[NormalModes | Displacements, Field(discriminator="kind")] | None = None
-
-
-class GroundTruth(Section):
-    """The formula of a toy well labels its own points."""
-
-    kind: Literal["ground_truth"]
-
-
-class PySCF(Section):
-    """Quantum chemistry by PySCF."""
-
-    kind: Literal["pyscf"]
-    method: str = "BP86-D3BJ/def2-SVP"
-    auxiliary_basis: str | None = "def2-universal-jkfit"
-    grid_level: Annotated[Integer, Field(ge=0, le=9)] = 3
-    max_cycles: Count = 50
-
-
-class ASE(Section):
-    """Any calculator that ASE knows by name."""
-
-    kind: Literal["ase"]
-    name: str
-    parameters: Mapping[str, object] = {}
-
-
-class Plugin(Section):
-    """A labeller that an installed package registers under the entry-point group ``sparring.labellers``."""
-
-    kind: Literal["plugin"]
-    name: str
-    parameters: Mapping[str, object] = {}
-
-
-class Bounds(Section):
-    """What a label must satisfy to be believed; null switches a bound off."""
-
-    min_distance: Length | None = 0.5
-    max_force: Force | None = 100.0
-    energy_window: Energy | None = None
-
-
-class Labels(Section):
-    """Who labels, where labels are kept, and which are believed."""
-
-    labeller: Annotated[GroundTruth | PySCF | ASE | Plugin, Field(discriminator="kind")]
-    store: Path | None = None
-    n_workers: Count | None = None
-    bounds: Bounds = Bounds()
+    enlarge: Annotated[NormalModes | Displacements | Langevin, Field(discriminator="kind")] | None = None
 
 
 class SchNet(Section):
@@ -196,13 +156,6 @@ class Objective(Section):
     logarithm: bool = False
 
 
-class Bound(Section):
-    """The largest p-norm of a displacement."""
-
-    norm: Norm = 2.0
-    radius: Length
-
-
 class Adversarial(Section):
     """Gradient ascent on the committee's own uncertainty (Eq. 14)."""
 
@@ -211,10 +164,8 @@ class Adversarial(Section):
     seeds: Seeds = "lowest_energy"
     n_steps: Count = 60
     learning_rate: Number = 0.01
-    initial_spread: LengthOrZero = 0.01
-    axes: Axes = "xyz"
+    space: AttackSpace = spaces.Cartesian(kind="cartesian")
     min_distance: LengthOrZero = 0.5
-    bound: Bound | None = None
     max_memory: Memory | None = 4e9
     objective: Objective = Objective()
 
@@ -225,8 +176,7 @@ class Random(Section):
     kind: Literal["random"]
     n_seeds: Count | None = 30
     seeds: Seeds = "lowest_energy"
-    amplitude: Length = 0.3
-    axes: Axes = "xyz"
+    space: RandomSpace = spaces.RandomCartesian(kind="cartesian")
 
 
 class Dynamics(Section):
@@ -286,7 +236,7 @@ class Config(Section):
     generations: Count = 3
     device: Device = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
-    system: Annotated[DoubleWell1D | DoubleWell2D | Ammonia | Own, Field(discriminator="kind")]
+    system: Annotated[DoubleWell1D | DoubleWell2D | Ammonia | AlanineDipeptide | Own, Field(discriminator="kind")]
     labels: Labels
     committee: Committee
     training: Training = Training()

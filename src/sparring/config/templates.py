@@ -7,6 +7,7 @@ from sparring.config.problems import ConfigError, nearest
 EXAMPLES = {
     "double_well_1d": ("double_well_1d.yaml",),
     "double_well_2d": ("double_well_2d.yaml",),
+    "alanine_dipeptide": ("alanine_dipeptide.yaml",),
     "ammonia": ("ammonia.yaml",),
     "own": ("own_molecule.yaml", "own_molecule.xyz"),
 }

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -77,6 +77,31 @@ def _norm(norm: float) -> float:
     return norm
 
 
+def _list(names: object) -> object:
+    return (names,) if isinstance(names, str) else names
+
+
+def _atoms(atoms: object) -> object:
+    if not isinstance(atoms, list | tuple) or not atoms or not all(map(_is_index, atoms)):
+        raise ValueError(f"wanted some atoms, counted from 0, such as [0, 3], got {shown(atoms)}")
+    return tuple(atoms)
+
+
+def _torsions(torsions: object) -> object:
+    wanted = "wanted a list of torsions, such as [phi, psi] or [[4, 6, 8, 14]]"
+    if not isinstance(torsions, list | tuple) or not torsions:
+        raise ValueError(f"{wanted}, got {shown(torsions)}")
+    for one in torsions:
+        four = isinstance(one, list | tuple) and len(one) == 4 and all(map(_is_index, one))
+        if not four and not (isinstance(one, str) and one):
+            raise ValueError(f"{wanted}; each is a name, a SMARTS or four atoms, got {shown(one)}")
+    return tuple(one if isinstance(one, str) else tuple(one) for one in torsions)
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 _positive = Field(gt=0, allow_inf_nan=False)
 
 Energy = Annotated[float, _positive, Quantity("energy", "eV")]
@@ -85,7 +110,10 @@ Length = Annotated[float, _positive, Quantity("length", "Å")]
 LengthOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("length", "Å")]
 Temperature = Annotated[float, _positive, Quantity("temperature", "K")]
 Time = Annotated[float, _positive, Quantity("time", "fs")]
+TimeOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("time", "fs")]
 Rate = Annotated[float, _positive, Quantity("rate", "1/fs")]
+Angle = Annotated[float, _positive, Quantity("angle", "rad")]
+AngleOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("angle", "rad")]
 Memory = Annotated[float, _positive, Quantity("memory", "B")]
 Count = Annotated[int, Field(gt=0), BeforeValidator(_number)]
 Integer = Annotated[int, BeforeValidator(_number)]
@@ -93,5 +121,8 @@ Number = Annotated[float, _positive, BeforeValidator(_number)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 TemperatureRange = Annotated[tuple[Temperature, Temperature], AfterValidator(_in_order)]
 Fractions = Annotated[tuple[Number, Number, Number], AfterValidator(_whole)]
+Atoms = Annotated[tuple[int, ...], BeforeValidator(_atoms)]
+Torsions = Annotated[tuple[Any, ...], BeforeValidator(_torsions)]
 Norm = Annotated[float, BeforeValidator(_number), AfterValidator(_norm)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)]
 Device = Annotated[str, BeforeValidator(_device)]

@@ -2,33 +2,18 @@
 
 import functools
 from dataclasses import InitVar, dataclass, field
-from typing import NamedTuple
 
 import torch
 from ase import Atoms
-from ase.data import covalent_radii
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sparring.bonds import Bond, find_bonds
 from sparring.dynamics.criteria import first_atoms
 from sparring.dynamics.system import Observation
-from sparring.neighbors import distances, with_edges
 from sparring.structures import Structures
 
-__all__ = ["Bond", "BondsKept"]
-
-BONDED = 1.25
-"""Atoms are bonded that are closer than this many times the sum of their covalent radii (those that ASE has, of Cordero
-et al. 2008, doi:10.1039/B801115J)."""
-
-
-class Bond(NamedTuple):
-    """Two atoms of a copy, in units of the cell the image of the second one, and their distance in Å."""
-
-    first: int
-    second: int
-    shift: tuple[float, float, float]
-    length: float
+__all__ = ["BondsKept"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +41,7 @@ class BondsKept:
         low, high = self.factor
         if not 0 <= low < 1 < high:
             raise ValueError(f"the factors of bonds must be one below and one above 1, got {low:g} and {high:g}")
-        object.__setattr__(self, "bonds", _bonds(start))
+        object.__setattr__(self, "bonds", find_bonds(start))
         object.__setattr__(self, "numbers", tuple(start.numbers.tolist()))
         if not self.bonds:
             raise ValueError(f"nothing is bonded in {start.get_chemical_formula()}; use CloserThan or DistanceWindow")
@@ -92,23 +77,6 @@ class BondsKept:
         vectors = second - first + shifts @ structures.cells if structures.periodic else second - first
         stretched: Tensor = vectors.square().sum(-1).sqrt() / lengths
         return stretched
-
-
-def _bonds(start: Atoms) -> tuple[Bond, ...]:
-    """All bonds, each once."""
-    radii = torch.as_tensor(covalent_radii[start.numbers])
-    structures = with_edges(Structures.from_atoms([start]), 2 * BONDED * float(radii.max()))
-    assert structures.edges is not None
-    source, target, shifts = structures.edges
-    length = distances(structures)
-    rows = torch.nonzero(length < BONDED * (radii[source] + radii[target])).flatten().tolist()
-    found = []
-    for row in rows:
-        first, second = int(target[row]), int(source[row])
-        i, j, k = shifts[row].tolist()
-        if (first, 0.0, 0.0, 0.0) < (second, i, j, k):  # the other direction is the same bond
-            found.append(Bond(first, second, (i, j, k), float(length[row])))
-    return tuple(found)
 
 
 # Kept on the device: to copy them there in every step would make the host wait.

@@ -1,11 +1,12 @@
 """Labels: energies and forces of the ground truth, computed once and kept.
 
-``label`` computes them with any ``Labeller``: PySCF, whatever ASE knows by name, or a plugin. Importing this package
-loads no quantum-chemistry code; a labeller loads its own when it is made.
+``label`` computes them with any ``Labeller``: PySCF, a force field through OpenMM, whatever ASE knows by name, or a
+plugin. Importing this package loads no quantum-chemistry code; a labeller loads its own when it is made.
 """
 
 from sparring.labels.ase import ASECalculator, FromCalculator, StoredCalculator, plugin
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
+from sparring.labels.openmm import OpenMM, langevin_snapshots, n_langevin_snapshots
 from sparring.labels.pool import LabelReport, label, labelled_atoms
 from sparring.labels.pyscf import PySCF
 from sparring.labels.store import LabelStore, label_key
@@ -19,6 +20,7 @@ __all__ = [
     "LabelReport",
     "LabelStore",
     "Labeller",
+    "OpenMM",
     "PySCF",
     "StoredCalculator",
     "check",
@@ -26,5 +28,7 @@ __all__ = [
     "label",
     "label_key",
     "labelled_atoms",
+    "langevin_snapshots",
+    "n_langevin_snapshots",
     "plugin",
 ]

@@ -4,7 +4,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
-from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, electronic_state, nearest
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, electronic_state
 from sparring.labels.identity import code_version, described
 from sparring.labels.registry import PACKAGES, calculator_class
 from sparring.labels.store import LabelStore
+from sparring.plugins import nearest, registered
 
 PLUGIN_GROUP = "sparring.labellers"
 
@@ -220,11 +220,7 @@ def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Labelle
     Raises:
         ValueError: If no package registers the name, or it gives neither labeller nor ASE calculator.
     """
-    registered = {point.name: point for point in entry_points(group=PLUGIN_GROUP)}
-    if name not in registered:
-        known = ", ".join(sorted(registered)) or "none; packages register them in their entry points"
-        raise ValueError(f"unknown labeller {name!r}{nearest(name, registered)}; registered: {known}")
-    point = registered[name]
+    point = registered(PLUGIN_GROUP, name, "labeller")
     made = point.load()(**dict(parameters or {}))
     if isinstance(made, Labeller):
         return made

@@ -1,8 +1,6 @@
 """What a label is, who makes one, and when it may become a training point."""
 
-import difflib
 import operator
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -230,10 +228,3 @@ def check_distance(atoms: Atoms, bounds: Bounds) -> None:
             f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {distance[nearest]:.4g} Å apart, less "
             f"than the bound of {bounds.min_distance:g} Å; lower min_distance if it is meant",
         )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name: which of the known ones it is most like, if any."""
-    folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    return f", did you mean {folded[close[0]]!r}?" if close else ""

@@ -70,6 +70,15 @@ class Paths:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TorsionPaths:
+    """The same attacks in the plane of two torsions, in radians."""
+
+    names: tuple[str, str]
+    angles: Float[np.ndarray, "n_points n_seeds 2"]
+    best_step: Int[np.ndarray, " n_seeds"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sampled:
     """Labelled structures: their energy in eV above the lowest label of their composition, and where they came from."""
 
@@ -110,6 +119,7 @@ class Generation:
     paths: Paths | None
     labelled: Labelled | None
     failures: tuple[Failure, ...]
+    torsions: TorsionPaths | None = None
 
     def metric(self, *keys: str) -> Any:  # noqa: ANN401
         """The entry of the metrics under these keys, None where there is none."""

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 from ase import Atoms
 from jaxtyping import Float
@@ -23,8 +24,11 @@ from sparring.reporting.data import (
     Predictions,
     Run,
     Sampled,
+    TorsionPaths,
     Training,
 )
+from sparring.validation.torsion_plane import TorsionPlane
+from sparring.validation.torsion_runs import dipeptide
 
 __all__ = ["read_run"]
 
@@ -47,6 +51,7 @@ def read_run(folder: Path) -> Run:
     lowest = _lowest_energies(chain.from_iterable([*datasets.values(), *fresh.values()]))
     start = next(iter(datasets.values()), [])
     newest = next((path for path in reversed(folders) if predicted[path]), None)
+    plane = dipeptide() if kind == "alanine_dipeptide" else None
     return Run(
         folder=folder,
         name=folder.resolve().name,
@@ -58,7 +63,7 @@ def read_run(folder: Path) -> Run:
         # The energies of the toy wells are numbers that stand for eV; kcal/mol would give them a meaning they lack.
         unit=EV if kind.startswith("double_well") else KCAL,
         start=_sampled(start, lowest) if start else None,
-        generations=tuple(_generation(path, fresh[path], predicted[path], lowest) for path in folders),
+        generations=tuple(_generation(path, fresh[path], predicted[path], lowest, plane) for path in folders),
         lowest=lowest,
         origins=tuple(_origins(datasets, fresh)),
         newest=tuple(predicted[newest]) if newest else (),
@@ -79,15 +84,21 @@ def _origins(datasets: Mapping[Path, Sequence[Atoms]], fresh: Mapping[Path, Sequ
 
 
 def _generation(
-    folder: Path, fresh: Sequence[Atoms], predicted: Sequence[Atoms], lowest: Mapping[str, float]
+    folder: Path,
+    fresh: Sequence[Atoms],
+    predicted: Sequence[Atoms],
+    lowest: Mapping[str, float],
+    plane: TorsionPlane | None,
 ) -> Generation:
     metrics = folder / "metrics.json"
+    attacked = _frames(folder / "attacks.extxyz")
     return Generation(
         number=_number(folder),
         metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
         training=_training(folder / "training.csv"),
         predictions=_predictions(predicted, lowest),
-        paths=_paths(folder / "paths.npz", _frames(folder / "attacks.extxyz"), lowest),
+        paths=_paths(folder / "paths.npz", attacked, lowest),
+        torsions=_torsions(folder / "paths.npz", attacked, plane),
         labelled=_labelled(fresh, lowest) if fresh else None,
         failures=tuple(
             Failure(candidate=row["candidate"], reason=row["reason"], message=row["message"])
@@ -192,3 +203,12 @@ def _paths(path: Path, seeds: Sequence[Atoms], lowest: Mapping[str, float]) -> P
             best_step=arrays["best_step"],
             status=arrays["status"],
         )
+
+
+def _torsions(path: Path, seeds: Sequence[Atoms], plane: TorsionPlane | None) -> TorsionPaths | None:
+    if plane is None or not path.is_file() or not seeds:
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        positions = torch.as_tensor(arrays["positions"].astype(float))
+        angles = plane.angles(positions.reshape(len(positions), len(seeds), -1, 3)).numpy()
+        return TorsionPaths(names=plane.names, angles=angles, best_step=arrays["best_step"])

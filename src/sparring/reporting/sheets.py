@@ -34,6 +34,7 @@ def sheets(run: Run) -> tuple[Sheet, ...]:
         _parity_forces,
         _path_energy,
         _path_uncertainty,
+        _attack_torsions,
         _labelled_energies,
         _uncertainty_error,
         _label_cost,
@@ -47,7 +48,7 @@ def overview(run: Run) -> Figure:
     with rc_context(STYLE):
         figure, (left, middle, right) = panels(3, width=4.0, height=3.5)
         if run.start is not None:
-            figures.labelled_energies(_groups(run), left, unit=run.unit)
+            _draw_energies(run, left)
         left.set_title("Labels it asked for")
         for generation, paths in _paths(run):
             colour, label = _colour(run, generation), f"generation {generation.number}"
@@ -88,6 +89,11 @@ def _draw_progress(run: Run, ax: Axes) -> str | None:
     choices: Sequence[tuple[tuple[str, ...], str, str]] = (
         (("system", "barrier"), "Inversion barrier", f"barrier ({unit.name})"),
         (("system", "grid_rmse"), "Error over the whole landscape", f"RMSE over the grid ({unit.name})"),
+        (
+            ("system", "grid_rmse_below", "50 kcal/mol"),
+            "Error over the plane of torsions",
+            f"RMSE on the grid below 50 ({unit.name})",
+        ),
         (
             ("errors", "test", "force_mae"),
             "Error of forces on the test set",
@@ -194,16 +200,49 @@ def _paths_noted(figure: Figure) -> Figure:
     return figure
 
 
+def _attack_torsions(run: Run) -> Sheet | None:
+    # What is drawn at random, or taken from dynamics, has no way.
+    parts = [
+        (one, one.torsions) for one in run.generations if one.torsions is not None and len(one.torsions.angles) > 1
+    ]
+    if not parts:
+        return None
+    figure = _panel_each(
+        run, parts, lambda paths, ax, colour: figures.attack_torsions(paths, ax, colour=colour), height=4.2
+    )
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower right", ncols=len(names), handletextpad=0.3)
+    return Sheet(
+        name="attack_torsions",
+        title="Attacks in the plane of the torsions",
+        caption="Where attacks start and where their objective was highest; what leaves on one side comes in opposite.",
+        figure=figure,
+    )
+
+
+def _draw_energies(run: Run, ax: Axes) -> None:
+    """Energies of labels: every one as a mark; where torsions are attacked, boxes over powers of ten (Fig. 4b)."""
+    groups = _groups(run)
+    if _is_about_torsions(run):
+        failed = {str(generation.number): len(generation.failures) for generation in run.generations}
+        figures.energy_distributions(groups, ax, discarded=failed, unit=run.unit)
+    else:
+        figures.labelled_energies(groups, ax, unit=run.unit)
+
+
+def _is_about_torsions(run: Run) -> bool:
+    return any(generation.torsions is not None for generation in run.generations)
+
+
 def _labelled_energies(run: Run) -> Sheet | None:
     if not (groups := _groups(run)):
         return None
     figure, (ax,) = panels(width=max(4.2, 1.0 * len(groups)))
-    figures.labelled_energies(groups, ax, unit=run.unit)
+    _draw_energies(run, ax)
+    caption = "Labels above the lowest of the same composition, with median and interquartile range"
+    more = "; whiskers span the range, and discarded ones are counted only" if _is_about_torsions(run) else ""
     return Sheet(
-        name="labelled_energies",
-        title="Energies of what was labelled",
-        caption="Labels above the lowest of the same composition, with median and interquartile range.",
-        figure=figure,
+        name="labelled_energies", title="Energies of what was labelled", caption=f"{caption}{more}.", figure=figure
     )
 
 

@@ -23,6 +23,7 @@ SOURCES = {
     "minimum": ("#1f2328", "*"),
     "uniform": ("#6e7781", "s"),
     "normal_mode": ("#6e7781", "o"),
+    "langevin": ("#6e7781", "o"),
     "displacement": ("#6e7781", "s"),
     "grid": ("#6e7781", "s"),
     "file": ("#6e7781", "D"),

@@ -83,6 +83,7 @@ def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ..
         ("barrier", f"committee\n({unit.name})", _energy(unit, "system", "barrier")),
         ("barrier", "its\nerror", _energy(unit, "system", "barrier_error", sign="+")),
         ("landscape", f"RMSE\n({unit.name})", _energy(unit, "system", "grid_rmse")),
+        *_torsion_columns(unit),
         ("attacks", "seeds", _count("attack", "n_seeds")),
         ("attacks", "stopped\nearly", _stopped_early),
         ("labels", "chosen", _count("labels", "n_chosen")),
@@ -92,6 +93,26 @@ def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ..
         ("seconds", "training", _seconds("fit")),
         ("seconds", "attacks", _seconds("attack")),
         ("seconds", "labels", _seconds("label")),
+    )
+
+
+def _torsion_columns(unit: EnergyUnit) -> tuple[tuple[str, str, Callable[[Generation], str]], ...]:
+    """Of systems that are about two torsions; both of their landscapes' columns are of the rigid grid."""
+    group, low = "grid of torsions", "50 kcal/mol"
+
+    def variance(generation: Generation) -> str:
+        value = generation.metric("system", "grid_force_variance_below", low)
+        return UNKNOWN if value is None else f"{value:.3g}"
+
+    def covered(generation: Generation) -> str:
+        value = generation.metric("system", "coverage")
+        return UNKNOWN if value is None else f"{100 * value:.0f} %"
+
+    return (
+        (group, f"RMSE\n≤ 50 ({unit.name})", _energy(unit, "system", "grid_rmse_below", low)),
+        (group, f"RMSE\n≤ 300 ({unit.name})", _energy(unit, "system", "grid_rmse_below", "300 kcal/mol")),
+        (group, "mean σ²F ≤ 50\n(eV²/Å²)", variance),
+        (group, "bins\ncovered", covered),
     )
 
 

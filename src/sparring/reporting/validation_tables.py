@@ -11,11 +11,24 @@ from sparring.units import KCAL_PER_MOL
 from sparring.validation.barrier import MinimumEnergyPath
 from sparring.validation.diversity import Diversity
 from sparring.validation.error_report import ErrorReport, Part
+from sparring.validation.free_energy import FreeEnergies
 from sparring.validation.landscape import Landscape
 from sparring.validation.reliability import Reliability
+from sparring.validation.torsion_runs import CAPS
 from sparring.validation.trials import Stability, Trial
 
-__all__ = ["NOVELTY", "barriers", "diversities", "errors", "landscapes", "legend", "protocols", "stabilities"]
+__all__ = [
+    "NOVELTY",
+    "barriers",
+    "diversities",
+    "errors",
+    "free_energies",
+    "landscapes",
+    "legend",
+    "protocols",
+    "stabilities",
+    "usual_caps",
+]
 
 NOVELTY = (
     "Median (largest) of each group. New: median distance of SOAP vectors to the nearest structure of the training set "
@@ -93,13 +106,13 @@ def protocols(results: Mapping[str, Stability]) -> tuple[str, ...]:
 def landscapes(run: Run, maps: Mapping[str, Landscape]) -> Table:
     """A row a committee: errors over all points whose true energy is below each of several caps."""
     unit = run.unit
-    caps = (5.0, 10.0, 20.0, 40.0, 80.0) if unit.size == KCAL_PER_MOL else (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
-    limits = [cap * unit.size for cap in caps]
+    first = next(iter(maps.values()))
+    limits = usual_caps(first, unit)
+    caps = [cap / unit.size for cap in limits]
     rows = []
     for name, one in maps.items():
         values = unit.show(one.rmse_below(limits))
         rows.append((name, *(UNKNOWN if np.isnan(value) else f"{value:.{unit.decimals}f}" for value in values)))
-    first = next(iter(maps.values()))
     rows.append(("points", *(str(n) for n in first.n_below(limits))))
     headings = ("", *(f"up to {cap:g}" for cap in caps))
     return Table(
@@ -107,6 +120,36 @@ def landscapes(run: Run, maps: Mapping[str, Landscape]) -> Table:
         headings=headings,
         rows=tuple(rows),
     )
+
+
+def usual_caps(landscape: Landscape, unit: EnergyUnit) -> tuple[float, ...]:
+    """Energies in eV below which errors of a landscape are usually given."""
+    if unit.size != KCAL_PER_MOL:
+        return (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+    caps = (5.0, 10.0, 20.0, 40.0, 80.0) if landscape.x.period is None else CAPS
+    return tuple(cap * KCAL_PER_MOL for cap in caps)
+
+
+def free_energies(run: Run, results: Mapping[str, FreeEnergies]) -> Table:
+    """A row a committee: how far its free energy is from the reference's where both are known."""
+    unit = run.unit
+    rows = []
+    for name, one in results.items():
+        inside = " / ".join(f"{100 * share:.0f} %" for share in one.inside)
+        error = f"{_energy(one.difference, unit)} ± {_energy(one.difference_sigma, unit)}"
+        known = (error, _energy(one.noise, unit), _energy(one.weighted, unit))
+        cells = (*(known if one.shared.any() else [UNKNOWN] * 3), str(int(one.shared.sum())), inside)
+        rows.append((name, *cells, f"{one.n_failed} of {one.n_blocks[0]}"))
+    headings = (
+        "",
+        f"mean |ΔF|\n({unit.name})",
+        "of it by\nnoise alone",
+        "weighted by\nthe reference",
+        "bins\nshared",
+        "time there,\ncommittee / reference",
+        "copies\nfailed",
+    )
+    return _table(headings, rows)
 
 
 def errors(run: Run, reports: Mapping[str, ErrorReport]) -> Table:

@@ -4,9 +4,7 @@ A section stands where a result is. Where there is none, the page says which com
 used, it says why, and all the rest of the page is there all the same.
 """
 
-import logging
 import shlex
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sparring.extxyz import read_structures
@@ -16,44 +14,17 @@ from sparring.reporting.explore import Mapped
 from sparring.reporting.figures.barrier import barrier_figure
 from sparring.reporting.figures.diversity import diversity_figure
 from sparring.reporting.figures.errors import errors_figure
-from sparring.reporting.figures.landscape import landscape_sheet
 from sparring.reporting.figures.stability import stability_figure
-from sparring.reporting.paper import remarks
+from sparring.reporting.maps import free_energies, landscapes
 from sparring.reporting.results import Results
+from sparring.reporting.sections import Section, natural, quoted, section_of
 from sparring.reporting.sheets import Sheet
-from sparring.reporting.tables import Table
 from sparring.validation.barrier_runs import Barriers
 from sparring.validation.diversity import Diversity
 from sparring.validation.error_report import ErrorReport
-from sparring.validation.landscape import Landscape, Landscapes
 from sparring.validation.trials import Stability
 
 __all__ = ["Section", "Validations", "validations"]
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """What the page shows of one kind of validation.
-
-    Attributes:
-        name: For addresses within the page.
-        title: For people.
-        sheets: Figures.
-        table: Numbers.
-        notes: Lines below.
-        missing: Commands that would complete it.
-        problems: Why a file was not used.
-    """
-
-    name: str
-    title: str
-    sheets: tuple[Sheet, ...] = ()
-    table: Table | None = None
-    notes: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +40,8 @@ def validations(run: Run) -> Validations:
     if not any(generation.training is not None for generation in run.generations):
         return Validations(sections=(), mapped=None)
     mapped, diversity = _diversity(run)
-    sections = (_barrier(run), _stability(run), _landscape(run), _errors(run), diversity)
+    maps = (landscapes(run), landscapes(run, "relaxed"), free_energies(run))
+    sections = (_barrier(run), _stability(run), *maps, _errors(run), diversity)
     return Validations(sections=tuple(one for one in sections if one is not None), mapped=mapped)
 
 
@@ -88,7 +60,7 @@ def _barrier(run: Run) -> Section | None:
     found = [*([] if whole is None else [whole]), *parts.values()]
     # What was made of the whole run goes before what was made of single committees: all of it has the same settings.
     paths = {name: path for one in reversed(found) for name, path in one.committees.items()}
-    paths = {name: paths[name] for name in sorted(paths, key=_natural)}
+    paths = {name: paths[name] for name in sorted(paths, key=natural)}
     truth = next((one.truth for one in found if one.truth is not None), None)
     failed = {name: why for one in found for name, why in one.failures.items()}
 
@@ -106,11 +78,11 @@ def _barrier(run: Run) -> Section | None:
             title="Barrier",
             sheets=(Sheet(name="barrier", title="Energy along the path", caption=caption, figure=figure),),
             table=validation_tables.barriers(run, paths, truth),
-            notes=(*notes, *_quoted(run, "barrier_error")),
+            notes=(*notes, *quoted(run, "barrier_error")),
         )
 
     files.complete([*paths, *failed])
-    return _section(files, "barrier", "Barrier", show if paths else None)
+    return section_of(files, "barrier", "Barrier", show if paths else None)
 
 
 def _stability(run: Run) -> Section | None:
@@ -130,46 +102,10 @@ def _stability(run: Run) -> Section | None:
             title="Stability",
             sheets=(sheet,),
             table=validation_tables.stabilities(run, results),
-            notes=(*validation_tables.protocols(results), *_quoted(run, "stable")),
+            notes=(*validation_tables.protocols(results), *quoted(run, "stable")),
         )
 
-    return _section(files, "stability", "Stability", show if results else None)
-
-
-def _landscape(run: Run) -> Section | None:
-    files, folder = Results(run=run), shlex.quote(str(run.folder))
-    known = run.kind == "ammonia" or _is_well(run)
-    grid = "" if known else " GRID.xyz --x NAME"
-    whole = files.of_run("landscape.json", Landscapes, f"sparring validate landscape {folder}{grid}")
-    parts = files.of_generations("landscape.json", Landscapes)
-    found = [*([] if whole is None else [whole]), *parts.values()]
-    maps = {name: one for many in reversed(found) for name, one in many.committees.items()}
-    maps = {name: maps[name] for name in sorted(maps, key=_natural)}
-
-    def show() -> Section:
-        caption = (
-            "The committee's mean energy and its σ_F, generation by generation, beside the truth; dots are labelled "
-            "structures. Below the truth: root mean square errors over all points whose true energy is below a cap."
-        )
-        sheets = [
-            Sheet(
-                name=f"landscape{'' if number == 0 else f'_{number + 1}'}",
-                title="Energy and uncertainty",
-                caption=caption,
-                figure=landscape_sheet(Landscapes(committees=group), unit=run.unit),
-            )
-            for number, group in enumerate(_same_grid(maps))
-        ]
-        return Section(
-            name="landscape",
-            title="Landscape",
-            sheets=tuple(sheets),
-            table=validation_tables.landscapes(run, maps),
-            notes=_quoted(run, "landscape"),
-        )
-
-    files.complete([*maps])
-    return _section(files, "landscape", "Landscape", show if maps else None)
+    return section_of(files, "stability", "Stability", show if results else None)
 
 
 def _errors(run: Run) -> Section | None:
@@ -197,7 +133,7 @@ def _errors(run: Run) -> Section | None:
             notes=validation_tables.legend(run, reports),
         )
 
-    return _section(files, "errors", "Errors and their detection", show if reports else None)
+    return section_of(files, "errors", "Errors and their detection", show if reports else None)
 
 
 def _diversity(run: Run) -> tuple[Mapped | None, Section | None]:
@@ -228,10 +164,10 @@ def _diversity(run: Run) -> tuple[Mapped | None, Section | None]:
             title="Diversity",
             sheets=(sheet,),
             table=validation_tables.diversities(run, diversity),
-            notes=(*validation_tables.NOVELTY, *_quoted(run, "diversity")),
+            notes=(*validation_tables.NOVELTY, *quoted(run, "diversity")),
         )
 
-    return mapped, _section(files, "diversity", "Diversity", show if diversity is not None else None)
+    return mapped, section_of(files, "diversity", "Diversity", show if diversity is not None else None)
 
 
 def _with_structures(files: Results, diversity: Diversity) -> Mapped | None:
@@ -248,46 +184,3 @@ def _with_structures(files: Results, diversity: Diversity) -> Mapped | None:
         )
         return None
     return Mapped(diversity=diversity, frames=frames)
-
-
-# --- parts ----------------------------------------------------------------------------------------------------------
-
-
-def _section(files: Results, name: str, title: str, show: Callable[[], Section] | None) -> Section:
-    """The section as far as it can be shown, with all that is to be said about its files."""
-    section = Section(name=name, title=title)
-    if show is not None:
-        try:
-            section = show()
-        # A file can be wrong in more ways than can be foreseen, and the rest of the page is worth having.
-        except Exception as error:
-            logger.warning("the report has no section on %s", title, exc_info=error)
-            files.problems.append(f"What is there cannot be shown ({type(error).__name__}: {error}); make it again.")
-    return Section(
-        name=name,
-        title=title,
-        sheets=section.sheets,
-        table=section.table,
-        notes=section.notes,
-        missing=tuple(files.missing),
-        problems=tuple(files.problems),
-    )
-
-
-def _quoted(run: Run, quantity: str) -> tuple[str, ...]:
-    return tuple(f"The paper ({one.where}): {one.words}" for one in remarks(run.kind, quantity))
-
-
-def _natural(name: str) -> tuple[str, int]:
-    """Generation 2 before generation 10."""
-    words, _, number = name.rpartition(" ")
-    return (words, int(number)) if number.isdecimal() else (name, 0)
-
-
-def _same_grid(maps: Mapping[str, Landscape]) -> Sequence[dict[str, Landscape]]:
-    """Landscapes that can stand side by side, because their grids are the same."""
-    groups: dict[tuple[object, ...], dict[str, Landscape]] = {}
-    for name, one in maps.items():
-        y = None if one.y is None else (one.y.name, one.y.values.tobytes())
-        groups.setdefault((one.x.name, one.x.values.tobytes(), y, one.zero), {})[name] = one
-    return list(groups.values())

@@ -1,5 +1,6 @@
 """A system of one's own: structures from a file, labelled or not, enlarged if wanted."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from sparring.extxyz import has_labels, read_structures, with_label
 from sparring.randomness import derive
 from sparring.sampling import LabelMany, bare_copy, normal_mode_sample, uniform_displacements
 
-__all__ = ["Displacements", "NormalModes", "assume_state", "read_own", "starting_data"]
+__all__ = ["Displacements", "NormalModes", "Snapshots", "assume_state", "read_own", "starting_data"]
 
 
 class NormalModes(NamedTuple):
@@ -26,6 +27,12 @@ class Displacements(NamedTuple):
 
     n_structures: int
     amplitude: float
+
+
+class Snapshots(NamedTuple):
+    """Snapshots of a trajectory from each structure; `take` gets the structure and a seed."""
+
+    take: Callable[[Atoms, int], list[Atoms]]
 
 
 def read_own(
@@ -74,7 +81,7 @@ def starting_data(
     calculator: BaseCalculator,
     label_many: LabelMany,
     *,
-    enlarge: NormalModes | Displacements | None = None,
+    enlarge: NormalModes | Displacements | Snapshots | None = None,
     seed: int = 0,
 ) -> list[Atoms]:
     """Labelled structures to begin with: what the file has, labelled where it is not, and what it is enlarged by.
@@ -85,13 +92,16 @@ def starting_data(
         structures: From :func:`read_own`.
         calculator: The labeller, for relaxations.
         label_many: The labeller, for many structures at once.
-        enlarge: What to add; its number of structures is shared out over those of the file.
-        seed: Of the displacements.
+        enlarge: What to add; its number of structures, if it has one, is shared out over those of the file.
+        seed: Of the displacements and of the dynamics.
     """
     known = [atoms for atoms in structures if has_labels(atoms)]
     unknown = [atoms for atoms in structures if not has_labels(atoms)]
     data = [*known, *label_many(unknown)]
     for index, atoms in enumerate(structures):
+        if isinstance(enlarge, Snapshots):
+            data += label_many(enlarge.take(atoms, derive(seed, "snapshots", index)))
+            continue
         share = _share(enlarge.n_structures, len(structures), index) if enlarge else 0
         if isinstance(enlarge, NormalModes) and share:
             sample = normal_mode_sample(

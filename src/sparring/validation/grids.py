@@ -27,11 +27,21 @@ CARRIED = "energies that the structures carry"
 
 @dataclass(frozen=True, kw_only=True)
 class Variable:
-    """A collective variable and its values along one side of a grid, ascending; the unit of a pure number is empty."""
+    """A collective variable and its values along one side of a grid, ascending; the unit of a pure number is empty.
+
+    A variable that repeats, as an angle does, has a period, and none of its values twice.
+    """
 
     name: str
     unit: str
     values: Float[np.ndarray, " n"]
+    period: float | None = None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """From where to where it is drawn: from the first value to the last, or once around."""
+        first = float(self.values[0])
+        return first, float(self.values[-1]) if self.period is None else first + self.period
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,10 @@ class Landscape:
         """Mean σ_F over the same points, in eV/Å."""
         return self._mean_below(self.force_sigma, caps)
 
+    def force_variance_below(self, caps: Sequence[float]) -> Float[np.ndarray, " n_caps"]:
+        """Mean σ_F² over the same points, in (eV/Å)²."""
+        return self._mean_below(np.square(self.force_sigma), caps)
+
     def n_below(self, caps: Sequence[float]) -> Int[np.ndarray, " n_caps"]:
         """How many points are below each cap."""
         return np.asarray(self._below(caps).sum(axis=(1, 2)))

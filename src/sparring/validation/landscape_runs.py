@@ -11,20 +11,21 @@ from ase import Atoms
 from sparring.config import Config, load, sections
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled
-from sparring.labels import LabelReport
-from sparring.laboratory import laboratory_of
+from sparring.laboratory import Laboratory, laboratory_of
 from sparring.progress import Watch, unwatched
 from sparring.stages import read_committee
 from sparring.systems import ammonia, own, wells
 from sparring.systems.wells import WELLS
 from sparring.validation.grids import Grid, Truth, grid, true_energies
 from sparring.validation.landscape import Landscape, Landscapes, Marks, landscape
+from sparring.validation.records import write_record
+from sparring.validation.torsion_runs import GridKind, believing, plane_of, torsion_grid
 
-__all__ = ["Survey", "committees", "survey", "system_grid"]
+__all__ = ["Survey", "committees", "keep_landscapes", "survey", "system_grid"]
 
 Project = Callable[[Atoms], tuple[float, ...]]
 
-POINTS = {"ammonia": (21, 21), "double_well_1d": (201,), "double_well_2d": (51, 51)}
+POINTS = {"ammonia": (21, 21), "double_well_1d": (201,), "double_well_2d": (51, 51), "alanine_dipeptide": (24, 24)}
 WELL_VARIABLES = {"double_well_1d": ("x",), "double_well_2d": ("x", "y")}
 # In units of the ground state's, in Å of no bond below 0.6 and of none above 1.6. An odd number of radii, and a
 # multiple of four and one of heights, have the ground state among them.
@@ -44,6 +45,7 @@ def survey(
     *,
     grid: Grid | None = None,
     points: Sequence[int] | None = None,
+    which: GridKind | None = None,
     config: Config | None = None,
     labels: bool = True,
     store: Path | None = None,
@@ -55,6 +57,7 @@ def survey(
         folder: Of a committee, or of a run.
         grid: Where; None for the grid that belongs to the system of the run.
         points: How many points along each side of the system's own grid.
+        which: Of the grids over two torsions, where the system has these; None for the rigid one.
         config: Whose labeller tells the truth of points that carry no energy; None for that of the run, if the folder
             is one or is in one. Its energy window does not count: a landscape is meant to have high places.
         labels: Whether to label at all.
@@ -72,10 +75,15 @@ def survey(
     trained = {name: read_committee(place) for name, place in members.items()}  # before labels are paid for
     start = _data(run / "generation-01") if run else []
     mirrored = grid is None and known is not None and known.system.kind == "ammonia"
-    grid = system_grid(known, start, points) if grid is None else grid
-    label, asked = None, config or known
-    if labels and asked is not None:
-        label = _label_with(asked, run or store or folder, watch)
+    asked = config or known
+    laboratory = None
+    if asked is not None and (labels or which == "relaxed"):
+        laboratory = _laboratory(asked, run or store or folder, watch)
+    if grid is None:
+        grid = system_grid(known, start, points, which=which, laboratory=laboratory, watch=watch)
+    label = None
+    if labels and asked is not None and laboratory is not None:
+        label = laboratory.label
         grid = _with_state(grid, asked)
     truth = true_energies(grid, label, mirrored=mirrored)
     zero = _zero(truth, members.values())
@@ -91,6 +99,13 @@ def survey(
     return Survey(Landscapes(committees=maps), truth, grid)
 
 
+def keep_landscapes(folder: Path, watch: Watch = unwatched) -> None:
+    """Write the landscapes of a run's committees where its report looks for them, as `sparring validate` does."""
+    found = survey(folder, watch=watch)
+    (folder / "validation").mkdir(exist_ok=True)
+    write_record(folder / "validation" / "landscape.json", found.landscapes)
+
+
 def committees(folder: Path) -> dict[str, Path]:
     """The folders of one committee or of a run's, by what people call them.
 
@@ -104,16 +119,27 @@ def committees(folder: Path) -> dict[str, Path]:
     return {_title(one.absolute().name): one for one in found}
 
 
-def system_grid(config: Config | None, start: Sequence[Atoms], points: Sequence[int] | None = None) -> Grid:
+def system_grid(
+    config: Config | None,
+    start: Sequence[Atoms],
+    points: Sequence[int] | None = None,
+    *,
+    which: GridKind | None = None,
+    laboratory: Laboratory | None = None,
+    watch: Watch = unwatched,
+) -> Grid:
     """The grid that belongs to a kind of system.
 
     Args:
         config: What system it is.
         start: The structures that a run began with.
         points: How many points along each side.
+        which: Of the grids over two torsions, where the system has these; None for the rigid one.
+        laboratory: On whose surface a relaxed one is relaxed.
+        watch: Gives that something to tick.
 
     Raises:
-        ValueError: If the system has no grid of its own, or the numbers of points do not fit.
+        ValueError: If the system has no grid of its own, or not that one, or the numbers of points do not fit.
     """
     kind = config.system.kind if config else None
     if kind not in POINTS or (kind == "ammonia" and not start):
@@ -123,6 +149,11 @@ def system_grid(config: Config | None, start: Sequence[Atoms], points: Sequence[
     if len(shape) != len(POINTS[kind]) or min(shape) < 2:
         wanted, got = ("x".join(map(str, numbers)) for numbers in (POINTS[kind], shape))
         raise ValueError(f"wanted numbers of points such as {wanted} for {kind}, got {got}")
+    plane = plane_of(config)
+    if plane is not None:
+        return torsion_grid(plane, laboratory, which=which or "rigid", points=(shape[0], shape[1]), watch=watch)
+    if which is not None:
+        raise ValueError(f"a rigid and a relaxed grid (--grid) are those over two torsions, which {kind} has not")
     if kind == "ammonia":
         radii, heights = np.linspace(*RADII, shape[0]), np.linspace(*HEIGHTS, shape[1])
         return grid(
@@ -134,6 +165,9 @@ def system_grid(config: Config | None, start: Sequence[Atoms], points: Sequence[
 def _project(config: Config | None, start: Sequence[Atoms], grid: Grid) -> Project | None:
     """Where any structure of a system is on a grid; None if the grid's variables are not the system's own."""
     names = (grid.x.name,) if grid.y is None else (grid.x.name, grid.y.name)
+    plane = plane_of(config)
+    if plane is not None:
+        return (lambda atoms: tuple(plane.values([atoms])[0].tolist())) if names == plane.names else None
     kind = config.system.kind if config else None
     if kind == "ammonia" and start and names == ammonia.UMBRELLA:
         return ammonia.umbrella_coordinates(_lowest(start))
@@ -150,9 +184,11 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.yaml").exists() and (folder / "generation-01").exists()
 
 
-def _label_with(config: Config, folder: Path, watch: Watch) -> Callable[[Sequence[Atoms]], LabelReport]:
+def _laboratory(config: Config, folder: Path, watch: Watch) -> Laboratory:
     laboratory = laboratory_of(config, folder, watch)
-    return replace(laboratory, bounds=replace(laboratory.bounds, energy_window=None)).label
+    if plane_of(config) is not None:
+        return believing(laboratory)
+    return replace(laboratory, bounds=replace(laboratory.bounds, energy_window=None))
 
 
 def _with_state(grid: Grid, config: Config) -> Grid:

@@ -57,7 +57,9 @@ def _result(kind: Any, value: Any) -> Any:  # noqa: ANN401
         return np.array(value, dtype={"Bool": bool, "Int": int}.get(kind.dtype.__name__, float))
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{field.name: _result(hints[field.name], value[field.name]) for field in dataclasses.fields(kind)})  # type: ignore[operator]
+        # What a result did not have when it was written is what it is by default.
+        fields = [field for field in dataclasses.fields(kind) if field.name in value or _is_needed(field)]
+        return kind(**{field.name: _result(hints[field.name], value[field.name]) for field in fields})  # type: ignore[operator]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         (one,) = (argument for argument in arguments if argument is not type(None))
@@ -68,3 +70,7 @@ def _result(kind: Any, value: Any) -> Any:  # noqa: ANN401
     if origin is Mapping:
         return {key: _result(arguments[1], one) for key, one in value.items()}
     return math.nan if kind is float and value is None else value
+
+
+def _is_needed(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -9,10 +9,19 @@ from ase.calculators.calculator import Calculator, all_changes
 from jaxtyping import Float
 
 from sparring.committee import Committee
-from sparring.labels import LabelError, LabelReport
+from sparring.labels import LabelError, Labeller, LabelReport
+from sparring.labels.base import compute
 from sparring.structures import Structures
 
-__all__ = ["Evaluate", "Labelling", "SinglePoint", "SurfaceCalculator", "committee_surface", "label_surface"]
+__all__ = [
+    "Evaluate",
+    "Labelling",
+    "SinglePoint",
+    "SurfaceCalculator",
+    "committee_surface",
+    "label_surface",
+    "labeller_surface",
+]
 
 
 class SinglePoint(NamedTuple):
@@ -71,6 +80,22 @@ def label_surface(laboratory: Labelling) -> Evaluate:
         return points
 
     return evaluate
+
+
+def labeller_surface(labeller: Labeller) -> Evaluate:
+    """The surface of a labeller, asked here and now and one structure after the other; nothing is kept.
+
+    For a labeller that is quicker than a file: of the steps of many relaxations only the last are worth a label.
+    """
+
+    def one(atoms: Atoms) -> SinglePoint | LabelError:
+        try:
+            label = compute(labeller, atoms)
+        except LabelError as error:
+            return error
+        return SinglePoint(label.energy, label.forces, np.array([label.energy]))
+
+    return lambda structures: [one(atoms) for atoms in structures]
 
 
 class SurfaceCalculator(Calculator):

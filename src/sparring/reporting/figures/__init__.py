@@ -7,6 +7,7 @@ from sparring.reporting.figures.diversity import (
     likeness_map,
     rmsd_energy,
 )
+from sparring.reporting.figures.energies import energy_distributions
 from sparring.reporting.figures.errors import (
     calibration_curve,
     coverage_curve,
@@ -14,6 +15,12 @@ from sparring.reporting.figures.errors import (
     errors_figure,
     roc_curves,
     sigma_error,
+)
+from sparring.reporting.figures.free_energy import (
+    free_energy_difference,
+    free_energy_figure,
+    free_energy_map,
+    free_energy_parity,
 )
 from sparring.reporting.figures.landscape import (
     landscape_energy,
@@ -34,8 +41,10 @@ from sparring.reporting.figures.run import (
     uncertainty_error,
 )
 from sparring.reporting.figures.stability import stability_figure, stable_fraction, survival
+from sparring.reporting.figures.torsions import attack_torsions
 
 __all__ = [
+    "attack_torsions",
     "barrier_figure",
     "barrier_profiles",
     "by_generation",
@@ -43,8 +52,13 @@ __all__ = [
     "coverage_curve",
     "diversity_figure",
     "energies_by_source",
+    "energy_distributions",
     "error_by_energy",
     "errors_figure",
+    "free_energy_difference",
+    "free_energy_figure",
+    "free_energy_map",
+    "free_energy_parity",
     "label_cost",
     "labelled_energies",
     "landscape_energy",

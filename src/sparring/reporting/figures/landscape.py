@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -20,6 +21,8 @@ from sparring.validation.grids import Variable
 from sparring.validation.landscape import Landscape, Landscapes
 
 COLUMNS = 5
+CAP = 300.0  # kcal/mol, where Fig. 4c of the paper clips energies over two torsions
+GREEK = {"phi": "φ", "psi": "ψ", "omega": "ω", "chi": "χ"}
 FEW = 5  # points, of which no error is given
 NOTHING = "#f3f4f6"
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -113,7 +116,7 @@ def landscape_sheet(landscapes: Landscapes, *, unit: EnergyUnit = KCAL, aligned:
     """The truth and all committees side by side, energies above uncertainties; below the truth, the errors."""
     maps = landscapes.committees
     first = next(iter(maps.values()))
-    energies, sigmas = energy_scale(maps.values(), unit), uncertainty_scale(maps.values())
+    energies, sigmas = energy_scale(maps.values(), unit, cap=_cap(first, unit)), uncertainty_scale(maps.values())
     cells: list[str | None] = [*([None] if first.has_truth else []), *maps]  # None is the truth
     n_columns = math.ceil(len(cells) / math.ceil(len(cells) / COLUMNS))
     with rc_context(STYLE):
@@ -180,7 +183,7 @@ def _filled(landscape: Landscape, values: Float[np.ndarray, "n_x n_y"], scale: S
     assert landscape.y is not None
     ax.set_facecolor(NOTHING)
     ax.grid(visible=False)
-    surface = landscape.x.values, landscape.y.values, np.ma.masked_invalid(values.T)
+    surface = _closed(landscape.x, landscape.y, values)
     finite = values[np.isfinite(values)]
     if len(finite):
         filled = ax.contourf(*surface, levels=scale.levels, cmap=scale.colours, extend=scale.extend)
@@ -189,9 +192,35 @@ def _filled(landscape: Landscape, values: Float[np.ndarray, "n_x n_y"], scale: S
     if inside:  # lines where the bar has its numbers
         ax.contour(*surface, levels=inside, colors="white", linewidths=0.6, alpha=0.55, linestyles="solid")
     ax.set(xlabel=_named(landscape.x), ylabel=_named(landscape.y))
+    for axis, variable in ((ax.xaxis, landscape.x), (ax.yaxis, landscape.y)):
+        if variable.period is not None:
+            radians(axis)
     if not given:
         colour_bar(scale, [ax])
     return ax
+
+
+def _closed(
+    x: Variable, y: Variable, values: Float[np.ndarray, "n_x n_y"]
+) -> tuple[Float[np.ndarray, " m_x"], Float[np.ndarray, " m_y"], np.ma.MaskedArray]:
+    """What contours are drawn of: what repeats is closed by its first values, once around."""
+    if x.period is not None:
+        values = np.concatenate([values, values[:1]])
+    if y.period is not None:
+        values = np.concatenate([values, values[:, :1]], axis=1)
+    along_x, along_y = (one.values if one.period is None else np.append(one.values, one.span[1]) for one in (x, y))
+    return along_x, along_y, np.ma.masked_invalid(values.T)
+
+
+def radians(axis: XAxis | YAxis) -> None:
+    """An axis of an angle, once around, with its numbers in parts of π."""
+    axis.set_ticks(np.pi * np.linspace(-1, 1, 5), ["−π", "−π/2", "0", "π/2", "π"])
+
+
+def _cap(landscape: Landscape, unit: EnergyUnit) -> float | None:
+    """Where energies are clipped: only over torsions, whose maps have atoms on top of each other in them."""
+    torsions = landscape.y is not None and landscape.x.period is not None and landscape.y.period is not None
+    return CAP * KCAL.size / unit.size if torsions else None
 
 
 def _energy_curve(landscape: Landscape, ax: Axes, *, truth: bool, unit: EnergyUnit, colour: str) -> Axes:
@@ -211,9 +240,9 @@ def _energy_curve(landscape: Landscape, ax: Axes, *, truth: bool, unit: EnergyUn
 
 def _draw_marks(landscape: Landscape, ax: Axes, unit: EnergyUnit) -> None:
     """Labelled structures: where they are, and on a line how high."""
-    ax.set_xlim(landscape.x.values[0], landscape.x.values[-1])
+    ax.set_xlim(*landscape.x.span)
     if landscape.y is not None:
-        ax.set_ylim(landscape.y.values[0], landscape.y.values[-1])
+        ax.set_ylim(*landscape.y.span)
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     n_outside = 0
     for role, (words, colour, edge) in MARKS.items():
@@ -244,5 +273,6 @@ def _note(ax: Axes, n: int, what: str) -> None:
 
 def _named(variable: Variable) -> str:
     """A variable with its unit, digits behind a letter as subscripts."""
-    name = re.sub(r"(?<=[A-Za-z])\d+", lambda digits: digits[0].translate(SUBSCRIPTS), variable.name)
+    name = GREEK.get(variable.name, variable.name)
+    name = re.sub(r"(?<=[A-Za-z])\d+", lambda digits: digits[0].translate(SUBSCRIPTS), name)
     return f"{name} ({variable.unit})" if variable.unit else name

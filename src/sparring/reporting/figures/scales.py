@@ -38,20 +38,21 @@ class Scale(NamedTuple):
     label: str
 
 
-def energy_scale(landscapes: Collection[Landscape], unit: EnergyUnit = KCAL) -> Scale:
+def energy_scale(landscapes: Collection[Landscape], unit: EnergyUnit = KCAL, *, cap: float | None = None) -> Scale:
     """Colours by log10(1 + E), as in Fig. 3e, up to the highest true energy, or without a truth the committees'.
 
-    What lies below the zero, where there should be nothing, by more than the width of a colour has one of its own.
+    What lies below the zero, where there should be nothing, by more than the width of a colour has one of its own; so
+    has what lies above the cap, an energy in `unit`, if there is one (Fig. 4c).
     """
     known = [one.truth for one in landscapes if one.has_truth] or [one.energy for one in landscapes]
     shown = unit.show(np.concatenate([energy[np.isfinite(energy)] for energy in known]))
-    top = float(np.log10(1 + max(shown.max(initial=0.0), 1e-6)))
+    top = float(np.log10(1 + min(max(shown.max(initial=0.0), 1e-6), np.inf if cap is None else cap)))
     levels = np.linspace(0.0, top, N_LEVELS)
     levels[0] = -levels[1]
     ticks = {0.0: "0"}
     for energy in (digit * 10.0**power for power in range(-3, 6) for digit in (1, 3)):
         place = float(np.log10(1 + energy))
-        if max(ticks) + 0.06 * top < place <= top:
+        if max(ticks) + 0.06 * top < place <= top + 1e-9:
             ticks[place] = f"{energy:g}"
     return Scale(
         levels=levels,

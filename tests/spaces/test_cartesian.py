@@ -3,17 +3,8 @@ import math
 import pytest
 import torch
 
-from sparring.spaces import Cartesian, RandomDisplacement, Space
+from sparring.spaces import Cartesian, RandomDisplacement
 from sparring.structures import Structures
-
-SPACES = {
-    "cartesian": Cartesian(spread=0.1),
-    "one axis": Cartesian(spread=0.1, axes="y"),
-    "bounded": Cartesian(spread=0.1, radius=0.15),
-    "bounded in every coordinate": Cartesian(spread=0.1, radius=0.15, norm=math.inf),
-    "bounded in the sum": Cartesian(spread=0.1, radius=0.15, norm=1.0),
-    "random": RandomDisplacement(amplitude=0.3),
-}
 
 
 @pytest.fixture
@@ -21,49 +12,9 @@ def seeds(ammonia, water, salt):
     return Structures.from_atoms([ammonia, water, salt])
 
 
-def drawn(space, seeds, seed=0):
-    return space.initial(seeds, torch.Generator().manual_seed(seed))
-
-
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-class TestEverySpace:
-    def test_is_a_space(self, space):
-        assert isinstance(space, Space)
-
-    def test_starts_from_a_delta_that_it_allows(self, space, seeds):
-        delta = drawn(space, seeds)
-        torch.testing.assert_close(space.project(seeds, delta), delta)
-
-    def test_draws_the_same_delta_from_the_same_seed_and_another_from_another(self, space, seeds):
-        assert (drawn(space, seeds) == drawn(space, seeds)).all()
-        assert (drawn(space, seeds) != drawn(space, seeds, seed=1)).any()
-
-    def test_projects_a_second_time_without_effect(self, space, seeds):
-        once = space.project(seeds, 10 * drawn(space, seeds))
-        torch.testing.assert_close(space.project(seeds, once), once)
-
-    def test_keeps_rows_of_different_seeds_apart(self, space, seeds):
-        owner, delta = space.owner(seeds), 2 * drawn(space, seeds)
-        for index in range(seeds.n_structures):
-            alone = seeds.take([index])
-            rows = delta[owner == index]
-            torch.testing.assert_close(space.project(seeds, delta)[owner == index], space.project(alone, rows))
-            moved = space.displace(seeds, delta).take([index]).positions
-            torch.testing.assert_close(moved, space.displace(alone, rows).positions)
-
-    def test_leaves_seeds_where_they_are_without_a_delta(self, space, seeds):
-        still = space.displace(seeds, torch.zeros_like(drawn(space, seeds)))
-        assert (still.positions == seeds.positions).all()
-
-    def test_can_be_differentiated(self, space, seeds):
-        delta = drawn(space, seeds).requires_grad_()
-        (gradient,) = torch.autograd.grad(space.displace(seeds, delta).positions.sum(), delta)
-        assert gradient.abs().max() == 1.0
-
-
 @pytest.mark.parametrize("axes", ["x", "y", "zx"])
 @pytest.mark.parametrize("kind", [Cartesian, RandomDisplacement])
-def test_atoms_move_only_along_the_axes_that_are_free(seeds, kind, axes):
+def test_atoms_move_only_along_the_axes_that_are_free(seeds, kind, axes, drawn):
     space = kind(spread=0.1, axes=axes) if kind is Cartesian else kind(amplitude=0.1, axes=axes)
     free = torch.tensor([axis in axes for axis in "xyz"])
     for delta in (drawn(space, seeds), torch.ones(seeds.n_atoms, 3, dtype=torch.float64)):
@@ -71,14 +22,14 @@ def test_atoms_move_only_along_the_axes_that_are_free(seeds, kind, axes):
         assert (moved == free).all()
 
 
-def test_the_initial_delta_is_normal_with_the_spread_asked_for(particle):
+def test_the_initial_delta_is_normal_with_the_spread_asked_for(particle, drawn):
     delta = drawn(Cartesian(spread=0.01), Structures.from_atoms([particle()] * 5000))
     assert delta.mean().item() == pytest.approx(0.0, abs=5 * 0.01 / math.sqrt(15000))
     assert delta.std().item() == pytest.approx(0.01, rel=0.05)
     assert (delta.abs() < 0.01).double().mean().item() == pytest.approx(0.683, abs=0.02)
 
 
-def test_the_random_baseline_is_uniform_up_to_its_amplitude(particle):
+def test_the_random_baseline_is_uniform_up_to_its_amplitude(particle, drawn):
     delta = drawn(RandomDisplacement(amplitude=0.3), Structures.from_atoms([particle()] * 5000))
     assert 0.29 < delta.abs().max().item() <= 0.3
     assert delta.std().item() == pytest.approx(0.3 / math.sqrt(3), rel=0.03)
@@ -102,13 +53,39 @@ def test_what_leaves_a_sphere_comes_back_to_its_nearest_point(particle):
     torch.testing.assert_close(projected, torch.tensor([[0.3, 0.4, 0.0]], dtype=torch.float64))
 
 
-def test_without_a_spread_an_attack_starts_at_its_seed(seeds):
+def test_without_a_spread_an_attack_starts_at_its_seed(seeds, drawn):
     assert (drawn(Cartesian(spread=0.0), seeds) == 0).all()
+
+
+def test_only_the_atoms_that_are_named_move_in_every_seed(ammonia, water, drawn):
+    seeds = Structures.from_atoms([ammonia, water, ammonia])
+    moving = torch.tensor([True, False, True, False, True, False, True, True, False, True, False])
+    for space in (Cartesian(spread=0.1, atoms=(2, 0)), RandomDisplacement(amplitude=0.1, atoms=(0, 2))):
+        for delta in (drawn(space, seeds), torch.ones(seeds.n_atoms, 3, dtype=torch.float64)):
+            moved = space.displace(seeds, delta).positions != seeds.positions
+            assert (moved == moving.unsqueeze(1)).all()
+
+
+def test_which_atoms_move_does_not_change_what_is_drawn_for_them(ammonia, drawn):
+    seeds = Structures.from_atoms([ammonia])
+    torch.testing.assert_close(drawn(Cartesian(atoms=(1,)), seeds)[1], drawn(Cartesian(), seeds)[1])
+    everything = Cartesian(atoms=(0, 1, 2, 3))
+    assert (drawn(everything, seeds) == drawn(Cartesian(), seeds)).all()
+
+
+def test_an_atom_that_a_seed_does_not_have_is_an_error(ammonia, water, drawn):
+    seeds = Structures.from_atoms([ammonia, water])
+    with pytest.raises(ValueError, match="atom 3 is to be moved, but seed 1 has atoms 0 to 2"):
+        drawn(Cartesian(atoms=(0, 3)), seeds)
+    with pytest.raises(ValueError, match="atom 3 is to be moved, but seed 1 has atoms 0 to 2"):
+        drawn(RandomDisplacement(amplitude=0.1, atoms=(0, 3)), seeds)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"atoms": ()}, "some indices of at least 0, or None for all, got \\(\\)"),
+        ({"atoms": (0, -1)}, "some indices of at least 0, or None for all, got \\(0, -1\\)"),
         ({"axes": "xw"}, "axes must be some of 'xyz', got 'xw'"),
         ({"axes": ""}, "axes must be some of 'xyz', got ''"),
         ({"spread": -0.1}, "must not be negative, got -0.1 Å"),

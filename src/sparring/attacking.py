@@ -1,0 +1,115 @@
+"""The section ``attack`` of a configuration as functions: what finds candidates, and in which space."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from ase import Atoms
+
+from sparring.attacks import AttackResult, attack
+from sparring.committee import Committee
+from sparring.config import Config, sections
+from sparring.config import spaces as section_of
+from sparring.dataset import ENERGY
+from sparring.objectives import Objective
+from sparring.progress import Watch, unwatched
+from sparring.snapshots import take_snapshots
+from sparring.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Space, Uniform, plugin
+from sparring.structures import Structures
+from sparring.systems import alanine_dipeptide
+from sparring.trajectories import ensemble_of
+
+__all__ = ["Attack", "attack_arguments", "attacker", "bonds_of", "one_of_each", "space_of"]
+
+Attack: TypeAlias = Callable[[Committee, Structures, Objective, int], AttackResult]
+Bonds: TypeAlias = Sequence[tuple[int, int]]
+
+
+def attacker(config: Config, watch: Watch = unwatched, *, molecules: Sequence[Atoms] = ()) -> Attack:
+    """What finds candidates, one for each seed or several.
+
+    Args:
+        config: Of which the section ``attack`` counts.
+        watch: Gives it something to tick.
+        molecules: A sound geometry of every molecule that seeds may be. What turns with a torsion is read off them.
+    """
+    section = config.attack
+    if isinstance(section, sections.Dynamics):
+        return _sampler(section, watch)
+
+    def attack_all(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
+        # What no seed is, need not have the torsions.
+        attacked = {tuple(one.numbers) for one in one_of_each(seeds.to_atoms())}
+        known = [one for one in molecules if tuple(one.numbers) in attacked]
+        space, climbing = attack_arguments(section, known, bonds_of(config))
+        return attack(committee, seeds, objective, space=space, seed=seed, progress=watch("attack"), **climbing)
+
+    return attack_all
+
+
+def _sampler(section: sections.Dynamics, watch: Watch) -> Attack:
+    ensemble = ensemble_of(
+        section.ensemble, section.temperature, friction=section.friction, time_constant=section.time_constant
+    )
+    names = ("duration", "timestep", "every", "min_distance", "axes", "max_memory")
+    moving: dict[str, Any] = {name: getattr(section, name) for name in names}
+
+    def sample(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
+        # Dynamics climbs nothing.
+        return take_snapshots(committee, seeds, ensemble=ensemble, seed=seed, progress=watch("dynamics"), **moving)
+
+    return sample
+
+
+def attack_arguments(
+    section: sections.Adversarial | sections.Random, molecules: Sequence[Atoms] = (), bonds: Bonds | None = None
+) -> tuple[Space, dict[str, Any]]:
+    """In which space an attack is, and how it climbs there.
+
+    Args:
+        section: The section ``attack``.
+        molecules: A sound geometry of every molecule that seeds may be.
+        bonds: Of the only molecule; None to find them from the distances.
+    """
+    space = space_of(section.space, molecules, bonds)
+    if isinstance(section, sections.Random):
+        return space, {"n_steps": 0}
+    return space, {name: getattr(section, name) for name in ("n_steps", "learning_rate", "min_distance", "max_memory")}
+
+
+def space_of(section: section_of.AnySpace, molecules: Sequence[Atoms] = (), bonds: Bonds | None = None) -> Space:
+    """The section ``attack.space``.
+
+    Raises:
+        ValueError: If a molecule does not have the torsions, or no package registers a plugin.
+    """
+    if isinstance(section, section_of.Combined | section_of.RandomCombined):
+        scales = tuple(getattr(part, "scale", 1.0) for part in section.spaces)
+        return Combined(spaces=tuple(space_of(part, molecules, bonds) for part in section.spaces), scales=scales)
+    if isinstance(section, section_of.RandomCartesian):
+        return RandomDisplacement(amplitude=section.amplitude, axes=section.axes, atoms=section.atoms)
+    if isinstance(section, section_of.RandomDihedrals):
+        turning = Dihedrals.of(molecules, section.torsions, bonds=bonds)
+        return Uniform(space=turning, amplitude=section.amplitude)
+    if isinstance(section, section_of.RandomPlugin):
+        return Uniform(space=plugin(section.name, section.parameters), amplitude=section.amplitude)
+    if isinstance(section, section_of.Plugin):
+        return plugin(section.name, section.parameters)
+    bound: dict[str, Any] = section.bound.arguments() if section.bound else {}
+    if isinstance(section, section_of.Dihedrals):
+        return Dihedrals.of(molecules, section.torsions, bonds=bonds, spread=section.initial_spread, **bound)
+    return Cartesian(spread=section.initial_spread, axes=section.axes, atoms=section.atoms, **bound)
+
+
+def one_of_each(structures: Sequence[Atoms]) -> list[Atoms]:
+    """The structure of lowest energy of every molecule, told by its atoms in their order; the first if none has any."""
+    lowest: dict[tuple[int, ...], Atoms] = {}
+    for atoms in structures:
+        known = lowest.setdefault(tuple(atoms.numbers.tolist()), atoms)
+        if atoms.info.get(ENERGY, float("inf")) < known.info.get(ENERGY, float("inf")):
+            lowest[tuple(atoms.numbers.tolist())] = atoms
+    return list(lowest.values())
+
+
+def bonds_of(config: Config) -> Bonds | None:
+    """The bonds of a system that knows them; None where distances have to tell."""
+    return alanine_dipeptide.BONDS if config.system.kind == "alanine_dipeptide" else None

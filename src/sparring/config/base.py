@@ -1,0 +1,16 @@
+"""What all sections of a configuration have in common."""
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Section"]
+
+
+class Section(BaseModel):
+    """A part of the configuration. Frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def arguments(self, *leave_out: str) -> dict[str, object]:
+        """The values by name, as keyword arguments of the function behind this section; ``kind`` is left out."""
+        names = [name for name in type(self).model_fields if name not in ("kind", *leave_out)]
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,86 @@
+"""Values of a configuration that are right by themselves but do not fit each other."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sparring.config.problems import KeyPath
+from sparring.config.sections import Config
+
+__all__ = ["contradictions"]
+
+DIMENSIONS = {"double_well_1d": 1, "double_well_2d": 2}
+
+
+def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Values that are right by themselves but do not fit each other."""
+    kind, potential, training, attack = config.system.kind, config.committee.potential, config.training, config.attack
+    dimensions = DIMENSIONS.get(kind)
+    wanted = "schnet" if dimensions is None else "coordinate_mlp"
+    if potential.kind != wanted:
+        yield ("committee", "potential", "kind"), f"{potential.kind} does not fit system {kind}; use {wanted}"
+    elif potential.kind == "coordinate_mlp" and potential.n_coordinates != dimensions:
+        at = ("committee", "potential", "n_coordinates")
+        yield at, f"must be {dimensions} for system {kind}, got {potential.n_coordinates}"
+    labeller = config.labels.labeller.kind
+    if (labeller == "ground_truth") != (dimensions is not None):
+        fitting = "pyscf, openmm, ase or plugin" if dimensions is None else "ground_truth"
+        yield ("labels", "labeller", "kind"), f"{labeller} does not fit system {kind}; use {fitting}"
+    yield from _forcefield_contradictions(config)
+    if training.energy_weight == training.force_weight == 0:
+        yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
+    if dimensions is not None:
+        yield from _space_contradictions(config, "xyz"[:dimensions])
+    if attack.kind == "dynamics":
+        if dimensions is None and attack.axes != "xyz":
+            yield ("attack", "axes"), f"atoms of molecules move along xyz, got {attack.axes}"
+        if round(attack.duration / attack.timestep) < attack.every:
+            steps = f"{attack.every} steps of {attack.timestep:g} fs"
+            yield ("attack", "every"), f"{steps} are longer than the duration of {attack.duration:g} fs; take fewer"
+    if attack.seeds == "lowest_energy" and attack.n_seeds is None:
+        yield ("attack", "n_seeds"), "null attacks every structure of the training data: that needs `seeds: random`"
+
+
+def _space_contradictions(config: Config, free: str) -> Iterator[tuple[KeyPath, str]]:
+    """What an attack moves and a well does not have."""
+    attack = config.attack
+    parts: dict[KeyPath, Any]
+    if attack.kind == "dynamics":
+        parts = {("attack",): attack}
+    elif attack.space.kind == "combined":
+        parts = {("attack", "space", "spaces", index): part for index, part in enumerate(attack.space.spaces)}
+    else:
+        parts = {("attack", "space"): attack.space}
+    for at, part in parts.items():
+        if part.kind == "dihedrals":
+            yield (*at, "kind"), f"{config.system.kind} is a particle, which has no torsions; use cartesian"
+        elif part.kind != "plugin" and not set(part.axes) <= set(free):
+            yield (*at, "axes"), f"{config.system.kind} has only {free}, got {part.axes}"
+
+
+def _forcefield_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    labeller, system = config.labels.labeller, config.system
+    at: KeyPath = ("labels", "labeller")
+    if labeller.kind == "openmm":
+        if labeller.forcefield is not None and labeller.system is not None:
+            yield (*at, "system"), "a serialised system has all its parameters; leave `forcefield` or `system` out"
+        elif labeller.forcefield is None and labeller.system is None:
+            yield at, "openmm needs `forcefield` (names or files) and `topology`, or `system`, a serialised one"
+        elif labeller.system is None and labeller.topology is None and system.kind != "alanine_dipeptide":
+            yield at, "a force field needs `topology`: a PDB or mmCIF file with all atoms of the molecule, in order"
+    own = system.enlarge if system.kind == "own" else None
+    if system.kind == "alanine_dipeptide":
+        where, sampling = ("system", "sampling"), system.sampling
+    elif own is not None and own.kind == "langevin":
+        where, sampling = ("system", "enlarge"), own
+    else:
+        return
+    if labeller.kind != "openmm":
+        yield (
+            at,
+            f"{system.kind} begins with dynamics under the force field that labels: use openmm, not {labeller.kind}",
+        )
+    n_steps = round(sampling.every / sampling.timestep)
+    if n_steps < 1 or abs(n_steps * sampling.timestep - sampling.every) > 1e-6 * sampling.every:
+        yield (*where, "every"), f"{sampling.every:g} fs is not a whole number of steps of {sampling.timestep:g} fs"
+    elif sampling.duration < sampling.every:
+        yield (*where, "duration"), f"has no snapshot: there is one every {sampling.every:g} fs"

@@ -1,0 +1,174 @@
+"""The figures of the study of alanine dipeptide, after Fig. 4 of Schwalbe-Koda et al. (2021)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from alanine_dipeptide_plan import ADVERSARIAL, Study
+from alanine_dipeptide_results import CommitteeRow, Results, landscapes
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sparring.reporting.data import Run, Sampled
+from sparring.reporting.figures import attack_torsions, energy_distributions, free_energy_figure, landscape_sheet
+from sparring.reporting.reading import read_run
+from sparring.reporting.style import INK, STYLE, generation_colours, panels
+from sparring.units import KCAL_PER_MOL
+from sparring.validation.free_energy import FreeEnergies
+from sparring.validation.landscape import Landscapes
+from sparring.validation.records import read_record
+
+__all__ = ["errors", "figures"]
+
+LOOKS = {
+    ADVERSARIAL: ("#0072b2", "o"),
+    "random-50": ("#e69f00", "^"),
+    "random-200": ("#d55e00", "^"),
+    "dynamics-200": ("#117733", "s"),
+    "boltzmann": ("#56b4e9", "D"),
+    "combined": ("#cc79a7", "P"),
+}
+"""A colour and a marker, so that neither alone has to tell strategies apart."""
+
+
+def figures(study: Study, results: Results, output: Path) -> dict[str, str]:
+    """Draw all for which there are data, as PNG and SVG; their names and captions."""
+    drawn: dict[str, str] = {}
+
+    def save(name: str, figure: Figure | None, caption: str) -> None:
+        if figure is not None:
+            for kind in ("png", "svg"):
+                figure.savefig(output / f"{name}.{kind}", metadata={"Date": None} if kind == "svg" else None)
+            drawn[name] = caption
+
+    seed = min((row.seed for row in results.committees), default=0)
+    with rc_context(STYLE):
+        save(
+            "alanine_dipeptide_errors",
+            errors(study, results),
+            "Error, uncertainty and coverage against the number of labels: a mark a seed, lines through their means.",
+        )
+        save(
+            "alanine_dipeptide_energies",
+            energies(study, seed),
+            f"Energies of what each strategy had labelled, seed {seed} (Fig. 4b): median, quartiles, range.",
+        )
+        for which in ("rigid", "relaxed"):
+            save(
+                f"alanine_dipeptide_{which}",
+                maps(study, seed, which),
+                f"Energy and uncertainty over (φ, ψ) on the {which} grid, attacks of seed {seed} (Fig. 4c).",
+            )
+        save(
+            "alanine_dipeptide_attacks",
+            attacks(study, seed),
+            f"Where the attacks of seed {seed} start and end, with their paths.",
+        )
+        for row in results.free_energies:
+            save(
+                f"alanine_dipeptide_free_energy_{row.strategy}",
+                free_energy_figure(read_record(study.free_energy(row.strategy, row.seed), FreeEnergies)),
+                f"Free energy at 300 K, {study.strategies[row.strategy].title}, generation {row.generation} of seed "
+                f"{row.seed}.",
+            )
+    return drawn
+
+
+def errors(study: Study, results: Results) -> Figure:
+    """What a committee is worth against how many labels it was given."""
+    figure, axes = panels(6, n_columns=3, width=4.0, height=3.4)
+    shown: tuple[tuple[str, Callable[[CommitteeRow], float | None]], ...] = (
+        ("rigid grid: RMSE ≤ 50 (kcal/mol)", lambda row: _rmse(row, "rigid", 50)),
+        ("rigid grid: RMSE ≤ 300 (kcal/mol)", lambda row: _rmse(row, "rigid", 300)),
+        ("rigid grid: mean σ²$_F$ ≤ 50 (eV²/Å²)", lambda row: _variance(row, "rigid")),
+        ("relaxed grid: RMSE ≤ 20 (kcal/mol)", lambda row: _rmse(row, "relaxed", 20)),
+        ("relaxed grid: RMSE ≤ 50 (kcal/mol)", lambda row: _rmse(row, "relaxed", 50)),
+        ("bins of (φ, ψ) covered (%)", lambda row: 100 * row.coverage),
+    )
+    for ax, (quantity, value) in zip(axes, shown, strict=True):
+        _against_labels(study, results, ax, value)
+        ax.set(xlabel="labels beyond the start", ylabel=quantity)
+        if "%" not in quantity and ax.has_data():
+            ax.set_yscale("log")
+    axes[0].legend(loc="best", fontsize=7)
+    return figure
+
+
+def _against_labels(study: Study, results: Results, ax: Axes, value: Callable[[CommitteeRow], float | None]) -> None:
+    """A strategy that shares the first committee begins its line there."""
+    first = results.of(ADVERSARIAL, 1)
+    for strategy in dict.fromkeys(row.strategy for row in results.committees):
+        colour, marker = LOOKS.get(strategy, (INK, "x"))
+        own = [row for row in results.committees if row.strategy == strategy]
+        shares = not study.strategies[strategy].own_start and strategy != ADVERSARIAL
+        points = [
+            (row.n_asked, found) for row in [*(first if shares else []), *own] if (found := value(row)) is not None
+        ]
+        if not points:
+            continue
+        labels, values = np.array(points, dtype=float).T
+        places = np.unique(labels)
+        means = [values[labels == place].mean() for place in places]
+        dashes = "--" if shares else "-"
+        name = f"{study.strategies[strategy].title} ({len({row.seed for row in own})})"
+        ax.plot(places, means, dashes, color=colour, lw=1.2, zorder=2)
+        ax.plot(labels, values, marker, color=colour, ms=4.5, mec="white", mew=0.5, label=name, zorder=3)
+
+
+def _rmse(row: CommitteeRow, which: str, cap: int) -> float | None:
+    return row.grids[which].rmse_below[f"{cap} kcal/mol"] / KCAL_PER_MOL if which in row.grids else None
+
+
+def _variance(row: CommitteeRow, which: str) -> float | None:
+    return row.grids[which].force_variance if which in row.grids else None
+
+
+def energies(study: Study, seed: int) -> Figure | None:
+    """A panel for each strategy whose labels were found by a committee or at random."""
+    runs = {name: _run(study, name, seed) for name in study.strategies if not study.strategies[name].own_start}
+    known = {name: run for name, run in runs.items() if run is not None and _labelled(run)}
+    if not known:
+        return None
+    figure, axes = panels(len(known), n_columns=3, width=3.8, height=3.2)
+    for ax, (name, run) in zip(axes, known.items(), strict=True):
+        discarded = {str(one.number): len(one.failures) for one in run.generations}
+        start: dict[str, Sampled] = {} if run.start is None else {"start": run.start}
+        energy_distributions({**start, **_labelled(run)}, ax, discarded=discarded)
+        ax.set_title(study.strategies[name].title)
+    top = max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(top=top)
+    return figure
+
+
+def _labelled(run: Run) -> dict[str, Sampled]:
+    return {str(one.number): one.labelled for one in run.generations if one.labelled is not None}
+
+
+def _run(study: Study, strategy: str, seed: int) -> Run | None:
+    return read_run(study.run(strategy, seed)) if study.trained(strategy, seed, 1) else None
+
+
+def maps(study: Study, seed: int, which: str) -> Figure | None:
+    """Fig. 4c for the attacks of one seed."""
+    found = landscapes(study, ADVERSARIAL, seed, which)
+    if not found:
+        return None
+    return landscape_sheet(Landscapes(committees={f"generation {number}": one for number, one in found.items()}))
+
+
+def attacks(study: Study, seed: int) -> Figure | None:
+    """Where attacks of one seed start and end, and how they go, for each generation."""
+    run = _run(study, ADVERSARIAL, seed)
+    parts = [] if run is None else [(one.number, one.torsions) for one in run.generations if one.torsions is not None]
+    if not parts:
+        return None
+    figure, axes = panels(len(parts), n_columns=4, width=3.2, height=3.4)
+    colours = generation_colours(len(parts))
+    for ax, colour, (number, paths) in zip(axes, colours, parts, strict=True):
+        attack_torsions(paths, ax, colour=colour)
+        ax.set_title(f"generation {number}", color=colour)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower right", ncols=len(names), handletextpad=0.3)
+    return figure

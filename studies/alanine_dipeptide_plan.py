@@ -1,0 +1,190 @@
+"""The study of alanine dipeptide as a plan: strategies, how large it is, and the pieces that it is made of."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import alanine_dipeptide_tasks as tasks
+from layout import ADVERSARIAL, Layout, Strategy
+from loops import graft, run
+from schedule import Piece
+
+from sparring.config import Config, load
+from sparring.validation.torsion_runs import GRIDS
+
+__all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Study", "pieces"]
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "alanine_dipeptide.yaml"
+TASKS = ("run", "maps", "free-energy")
+TORSIONS = {"kind": "dihedrals", "torsions": ["phi", "psi"]}
+N_GENERATIONS, N_PER_GENERATION = 5, 50
+"""Of the laptop preset."""
+
+
+def random_torsions(n_labels: int) -> Strategy:
+    """As many structures of the data, each with both torsions turned by any angle."""
+    attack = {"kind": "random", "n_seeds": n_labels, "seeds": "random", "space": {**TORSIONS, "amplitude": "180 deg"}}
+    return Strategy(title=f"random torsions, {n_labels}", changes={"attack": attack})
+
+
+def longer_dynamics(n_labels: int) -> Strategy:
+    """The dynamics that gave 200 snapshots in 2 ns goes on until there are as many more."""
+    duration = f"{2 + n_labels / 100:g} ns"
+    return Strategy(
+        title=f"longer dynamics, {n_labels}",
+        changes={"system.sampling.duration": duration},
+        generations=1,
+        own_start=True,
+    )
+
+
+STRATEGIES = {
+    ADVERSARIAL: Strategy(title="attacks on (φ, ψ)", generations=N_GENERATIONS),
+    "random-200": random_torsions(200),
+    "dynamics-200": longer_dynamics(200),
+    "boltzmann": Strategy(
+        title="with Boltzmann weight",
+        changes={"attack.objective.kT": "20 kcal/mol"},
+        generations=N_GENERATIONS,
+    ),
+    "combined": Strategy(
+        title="torsions, then atoms",
+        changes={
+            "attack.space": {
+                "kind": "combined",
+                "spaces": [
+                    {**TORSIONS, "initial_spread": "0.01 rad"},
+                    # Atoms go about as far as they do at room temperature, and a tenth as fast as the torsions.
+                    {
+                        "kind": "cartesian",
+                        "initial_spread": "0.01 Å",
+                        "bound": {"norm": float("inf"), "radius": "0.1 Å"},
+                        "scale": 0.1,
+                    },
+                ],
+            }
+        },
+        generations=N_GENERATIONS,
+    ),
+    "random-50": random_torsions(50),
+}
+"""In the order in which they are computed; names are those of folders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Layout):
+    """What is computed, and how large.
+
+    Attributes:
+        folder: Of all runs and results.
+        seeds: One run of every strategy for each.
+        strategies: By name.
+        tasks: Of `TASKS`.
+        base: The configuration that strategies change.
+        preset: Of that file.
+        changes: To all runs alike.
+        store: Where labels are kept, for all runs together; None for a folder of the study.
+        points: Of the grids, along both torsions.
+        bins: Of the free energy, along each of them.
+        free_energies: Whose last committee, of the first seed, is asked for the free energy.
+        copies: Of the molecule in the dynamics of that.
+        duration: Of each of them, in fs.
+        reference: Of the dynamics of the force field, in fs.
+    """
+
+    folder: Path
+    seeds: tuple[int, ...] = (0, 1, 2)
+    strategies: Mapping[str, Strategy] = field(default_factory=lambda: STRATEGIES)
+    tasks: tuple[str, ...] = TASKS
+    base: Path = EXAMPLE
+    preset: str | None = "laptop"
+    changes: Mapping[str, object] = field(default_factory=dict)
+    store: Path | None = None
+    points: tuple[int, int] = (24, 24)
+    bins: int = 24
+    free_energies: tuple[str, ...] = (ADVERSARIAL, "dynamics-200")
+    copies: int = 20
+    duration: float = 50_000.0
+    reference: float = 4e6
+
+    @property
+    def labels(self) -> Path:
+        """The folder of the labels."""
+        return self.store or self.folder / "labels"
+
+    def config(self, strategy: str, seed: int) -> Config:
+        """The configuration of a run."""
+        chosen = self.strategies[strategy]
+        options = {"seed": seed, "generations": chosen.generations, "labels.store": str(self.labels)}
+        return load(self.base, self.preset, {**self.changes, **chosen.changes, **options})
+
+    def maps(self, strategy: str, seed: int, which: str) -> Path:
+        """The file with the landscapes of all committees of a run."""
+        return self.folder / "results" / strategy / f"seed-{seed}" / f"{which}.json"
+
+    def free_energy(self, strategy: str, seed: int) -> Path:
+        """The file of a free energy, which is that of the last committee of a run."""
+        return self.folder / "results" / strategy / f"seed-{seed}" / "free_energy.json"
+
+    def last(self, strategy: str, seed: int) -> int:
+        """The number of the last committee of a run that has ended."""
+        numbers = range(1, self.strategies[strategy].generations + 1)
+        return max(number for number in numbers if self.trained(strategy, seed, number))
+
+
+def pieces(study: Study) -> list[Piece]:
+    """All pieces of a study, in the order in which they are wanted."""
+    found = []
+    for seed in study.seeds:
+        for strategy in study.strategies:
+            if "run" in study.tasks:
+                found.append(_run(study, strategy, seed))
+            if "maps" in study.tasks:
+                found += _maps(study, strategy, seed)
+    if "free-energy" in study.tasks:
+        found += [_free_energy(study, one, study.seeds[0]) for one in study.free_energies if one in study.strategies]
+    return found
+
+
+def _run(study: Study, strategy: str, seed: int) -> Piece:
+    shares = strategy != ADVERSARIAL and not study.strategies[strategy].own_start
+
+    def do() -> None:
+        config, folder = study.config(strategy, seed), study.run(strategy, seed)
+        if shares:
+            graft(study.run(ADVERSARIAL, seed), folder, config)
+        run(config, folder)
+
+    def ready() -> bool:
+        return not shares or study.trained(ADVERSARIAL, seed, 1)
+
+    return Piece(name=f"{strategy}/seed-{seed}/run", done=partial(study.ended, strategy, seed), ready=ready, do=do)
+
+
+def _maps(study: Study, strategy: str, seed: int) -> Iterator[Piece]:
+    for which in GRIDS:
+        file = study.maps(strategy, seed, which)
+        do = partial(tasks.maps, study.run(strategy, seed), file, which=which, points=study.points)
+        ready = partial(study.ended, strategy, seed)
+        yield Piece(name=f"{strategy}/seed-{seed}/{which}", done=file.exists, ready=ready, do=do)
+
+
+def _free_energy(study: Study, strategy: str, seed: int) -> Piece:
+    file = study.free_energy(strategy, seed)
+
+    def do() -> None:
+        tasks.free_energy(
+            study.config(strategy, seed),
+            study.generation(strategy, seed, study.last(strategy, seed)),
+            file,
+            reference=study.folder / "results" / "reference",
+            n_copies=study.copies,
+            duration=study.duration,
+            reference_duration=study.reference,
+            n_bins=study.bins,
+            seed=seed,
+        )
+
+    ready = partial(study.ended, strategy, seed)
+    return Piece(name=f"{strategy}/seed-{seed}/free-energy", done=file.exists, ready=ready, do=do)

@@ -1,0 +1,220 @@
+"""What the study of alanine dipeptide has found so far: a record of all committees, and what is missing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from alanine_dipeptide_plan import Study
+
+from sparring.dataset import ENERGY
+from sparring.extxyz import read_labelled
+from sparring.runfolder import read_metrics, stages_done
+from sparring.units import KCAL_PER_MOL
+from sparring.validation.free_energy import FreeEnergies
+from sparring.validation.landscape import Landscape, Landscapes
+from sparring.validation.records import read_record
+from sparring.validation.torsion_runs import CAPS, GRIDS, LOW
+
+__all__ = ["CommitteeRow", "FreeEnergyRow", "Results", "collect", "landscapes"]
+
+COMMAND = "python studies/alanine_dipeptide.py run && python studies/alanine_dipeptide.py report"
+ENOUGH = 3
+"""How many seeds every strategy is to have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnGrid:
+    """A committee on one of the two grids.
+
+    Attributes:
+        rmse_below: Error of the energy, in eV, where the true energy is below each of the caps.
+        force_variance: Mean σ_F² where it is below 50 kcal/mol, in (eV/Å)².
+    """
+
+    rmse_below: Mapping[str, float]
+    force_variance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitteeRow:
+    """One committee. What has not been computed is missing; energies are in eV.
+
+    Attributes:
+        strategy: How its labels were found.
+        seed: Of its run.
+        generation: Its number in the run.
+        n_asked: Labels asked for beyond the start that strategies share.
+        n_failed: Those of them that were refused, for their energy.
+        coverage: Which part of the 24 × 24 bins its data have seen.
+        energy_mae: On its own test structures.
+        force_mae: Likewise, in eV/Å.
+        energies: Of the labels that were added for it, above the lowest label of its run: lowest, quartiles, highest.
+        grids: By their kind.
+    """
+
+    strategy: str
+    seed: int
+    generation: int
+    n_asked: int
+    n_failed: int
+    coverage: float
+    energy_mae: float
+    force_mae: float
+    energies: tuple[float, ...]
+    grids: Mapping[str, OnGrid]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeEnergyRow:
+    """The free energy of a committee against that of the force field; energies are in eV."""
+
+    strategy: str
+    seed: int
+    generation: int
+    difference: float
+    difference_sigma: float
+    noise: float
+    weighted: float
+    n_shared: int
+    inside: tuple[float, float]
+    n_failed: int
+    methods: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All that there is.
+
+    Attributes:
+        command: That makes it.
+        committees: In the order of strategies, generations and seeds.
+        free_energies: Of some of them.
+        missing: What has not been computed, in words.
+    """
+
+    command: str
+    committees: tuple[CommitteeRow, ...]
+    free_energies: tuple[FreeEnergyRow, ...]
+    missing: tuple[str, ...]
+
+    def of(self, strategy: str, generation: int) -> list[CommitteeRow]:
+        """One row a seed."""
+        return [row for row in self.committees if (row.strategy, row.generation) == (strategy, generation)]
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """Strategies and generations of which there is a committee."""
+        return list(dict.fromkeys((row.strategy, row.generation) for row in self.committees))
+
+
+# --- what there is --------------------------------------------------------------------------------------------------
+
+
+def collect(study: Study) -> Results:
+    """Read all results of a study, whoever computed them."""
+    rows = [
+        _row(study, strategy, seed, generation)
+        for strategy in study.strategies
+        for generation in study.generations(strategy)
+        for seed in seeds_of(study, strategy)
+        if study.trained(strategy, seed, generation)
+    ]
+    energies = [
+        _free_energy(study, strategy, seed)
+        for strategy in study.strategies
+        for seed in seeds_of(study, strategy)
+        if study.free_energy(strategy, seed).exists()
+    ]
+    return Results(
+        command=COMMAND,
+        committees=tuple(rows),
+        free_energies=tuple(energies),
+        missing=tuple(_missing(study, rows, energies)),
+    )
+
+
+def seeds_of(study: Study, strategy: str) -> list[int]:
+    """Of which there is a run."""
+    folders = (study.folder / strategy).glob("seed-*/")
+    return sorted(int(folder.name.removeprefix("seed-")) for folder in folders if folder.is_dir())
+
+
+def landscapes(study: Study, strategy: str, seed: int, which: str) -> dict[int, Landscape]:
+    """The landscapes of a run's committees by generation; none if they have not been computed."""
+    file = study.maps(strategy, seed, which)
+    if not file.exists():
+        return {}
+    found = read_record(file, Landscapes).committees
+    return {int(name.removeprefix("generation ")): one for name, one in found.items()}
+
+
+def _row(study: Study, strategy: str, seed: int, generation: int) -> CommitteeRow:
+    metrics = read_metrics(study.generation(strategy, seed, generation))
+    asked = [
+        read_metrics(folder)["labels"]
+        for number in range(1, generation)
+        if "label" in stages_done(folder := study.generation(strategy, seed, number))
+    ]
+    n_more = 0
+    if study.strategies[strategy].own_start and study.trained("adversarial", seed, 1):
+        n_more = metrics["n_structures"] - read_metrics(study.generation("adversarial", seed, 1))["n_structures"]
+    known = {which: landscapes(study, strategy, seed, which).get(generation) for which in GRIDS}
+    test = metrics["errors"]["test"]
+    return CommitteeRow(
+        strategy=strategy,
+        seed=seed,
+        generation=generation,
+        n_asked=n_more + sum(labels["n_chosen"] for labels in asked),
+        n_failed=sum(labels["n_failed"] for labels in asked),
+        coverage=metrics["system"]["coverage"],
+        energy_mae=test["energy_mae"],
+        force_mae=test["force_mae"],
+        energies=_energies(study.generation(strategy, seed, generation)),
+        grids={which: _on_grid(one) for which, one in known.items() if one is not None},
+    )
+
+
+def _energies(folder: Path) -> tuple[float, ...]:
+    """Of the labels that a generation knows and none before did."""
+    data = read_labelled(folder / "dataset.extxyz")
+    energy = np.array([float(atoms.info[ENERGY]) for atoms in data])
+    number = int(folder.name.removeprefix("generation-"))
+    mine = energy[[int(atoms.info["generation"]) == number for atoms in data]] - energy.min()
+    return tuple(np.percentile(mine, (0, 25, 50, 75, 100)).tolist()) if len(mine) else ()
+
+
+def _on_grid(one: Landscape) -> OnGrid:
+    errors = one.rmse_below([cap * KCAL_PER_MOL for cap in CAPS])
+    return OnGrid(
+        rmse_below={f"{cap:g} kcal/mol": float(error) for cap, error in zip(CAPS, errors, strict=True)},
+        force_variance=float(one.force_variance_below([LOW * KCAL_PER_MOL])[0]),
+    )
+
+
+def _free_energy(study: Study, strategy: str, seed: int) -> FreeEnergyRow:
+    one = read_record(study.free_energy(strategy, seed), FreeEnergies)
+    return FreeEnergyRow(
+        strategy=strategy,
+        seed=seed,
+        generation=study.last(strategy, seed),
+        n_shared=int(one.shared.sum()),
+        **{
+            name: getattr(one, name)
+            for name in ("difference", "difference_sigma", "noise", "weighted", "inside", "n_failed", "methods")
+        },
+    )
+
+
+def _missing(study: Study, rows: Sequence[CommitteeRow], energies: Sequence[FreeEnergyRow]) -> Iterable[str]:
+    for strategy in study.strategies:
+        n_runs = sum(study.ended(strategy, seed) for seed in seeds_of(study, strategy))
+        if n_runs < ENOUGH:
+            yield f"{strategy}: {n_runs} of {ENOUGH} runs have ended"
+        for which in GRIDS:
+            seeds = {row.seed for row in rows if row.strategy == strategy and which in row.grids}
+            if len(seeds) < ENOUGH:
+                yield f"{strategy}: {which} grid of {len(seeds)} of {ENOUGH} seeds"
+    for strategy in study.free_energies:
+        if strategy not in {row.strategy for row in energies}:
+            yield f"{strategy}: the free energy"

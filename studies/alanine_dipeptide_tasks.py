@@ -1,0 +1,71 @@
+"""What is asked of the committees of the study of alanine dipeptide."""
+
+from pathlib import Path
+
+from sparring.config import Config
+from sparring.labels.openmm import OpenMM
+from sparring.laboratory import labeller
+from sparring.stages import read_committee
+from sparring.validation.free_energy import compare
+from sparring.validation.free_energy_runs import committee_visits, dynamics_visits
+from sparring.validation.landscape_runs import survey
+from sparring.validation.records import write_record
+from sparring.validation.torsion_runs import GridKind, dipeptide
+
+__all__ = ["free_energy", "maps"]
+
+EQUILIBRATION = 1000.0
+"""In fs, of copies that start where the reference has been."""
+
+
+def maps(run: Path, file: Path, *, which: GridKind, points: tuple[int, int]) -> None:
+    """The landscapes of all committees of a run, on one of the two grids."""
+    found = survey(run, which=which, points=points)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_record(file, found.landscapes)
+
+
+def free_energy(
+    config: Config,
+    generation: Path,
+    file: Path,
+    *,
+    reference: Path,
+    n_copies: int,
+    duration: float,
+    reference_duration: float,
+    n_bins: int,
+    seed: int,
+) -> None:
+    """The free energy of a committee against that of the force field, both from plain dynamics at 300 K.
+
+    Args:
+        config: Whose force field.
+        generation: Of the committee.
+        file: Of the result; copies that have moved are kept beside it.
+        reference: Folder for what the force field has done, the same for all committees.
+        n_copies: Of the molecule.
+        duration: Of each, in fs.
+        reference_duration: Of the force field's dynamics, in fs.
+        n_bins: Along each torsion.
+        seed: Of velocities and noise.
+    """
+    worker, plane = labeller(config), dipeptide()
+    assert isinstance(worker, OpenMM)
+    truth, starts = dynamics_visits(
+        worker, plane, duration=reference_duration, n_bins=n_bins, n_starts=n_copies, folder=reference
+    )
+    seen = committee_visits(
+        read_committee(generation),
+        starts,
+        plane,
+        n_copies=n_copies,
+        duration=duration,
+        equilibration=min(EQUILIBRATION, 0.1 * duration),
+        n_bins=n_bins,
+        seed=seed,
+        pieces=file.with_suffix(""),
+    )
+    result = compare(seen, truth, names=plane.names, temperature=300.0)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_record(file, result)

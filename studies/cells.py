@@ -1,0 +1,17 @@
+"""Cells of tables: what is shown of one number that several seeds have given."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+__all__ = ["summary"]
+
+
+def summary(values: Iterable[float | None], *, unit: float = 1.0, decimals: int = 2) -> str:
+    """Mean and standard deviation over seeds, and how many there are: "0.12 ± 0.03 (3)"."""
+    known = np.array([value for value in values if value is not None and np.isfinite(value)]) / unit
+    if not len(known):
+        return "–"
+    spread = f" ± {known.std(ddof=1):.{decimals}f}" if len(known) > 1 else ""
+    mean = known.mean() + 0.0 if abs(known.mean()) > 0.5 * 10.0**-decimals else 0.0  # no minus before a zero
+    return f"{mean:.{decimals}f}{spread} ({len(known)})".replace("-", "−")

@@ -1,0 +1,173 @@
+"""The study of alanine dipeptide: labels are counted alike for all strategies, and the page says what the files say."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparring.extxyz import read_labelled
+from sparring.runfolder import read_metrics
+from sparring.units import KCAL_PER_MOL
+from sparring.validation.free_energy import FreeEnergies
+from sparring.validation.landscape import Landscapes
+from sparring.validation.records import read_record
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def finished(small, tmp_path_factory):
+    """The whole study, done at one go."""
+    study = small.study(tmp_path_factory.mktemp("study") / "dipeptide")
+    with pytest.MonkeyPatch.context() as patch:
+        small.small_things(patch)
+        outcome = small.compute(study)
+    assert not outcome.failed, outcome.failed
+    assert not outcome.waiting
+    return study
+
+
+@pytest.fixture(scope="module")
+def reported(small, finished, tmp_path_factory):
+    """Its page, and the words that announce it."""
+    output = tmp_path_factory.mktemp("report")
+    return output, small.alanine_dipeptide_report.report(finished, output)
+
+
+def test_strategies_ask_for_the_same_number_of_labels(small):
+    study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
+    n_labels = {}
+    for name, strategy in study.strategies.items():
+        config = study.config(name, 3)
+        assert config.seed == 3
+        n_start = round(config.system.sampling.duration / config.system.sampling.every)
+        n_labels[name] = n_start - 200 + (config.attack.n_seeds or 0) * (config.generations - 1)
+        assert strategy.generations == config.generations
+    assert n_labels.pop("random-50") == 50
+    assert set(n_labels.values()) == {200}
+    assert set(n_labels) == {"adversarial", "random-200", "dynamics-200", "boltzmann", "combined"}
+
+
+def test_strategies_are_what_they_are_called(small):
+    study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
+    attacks = {name: study.config(name, 0).attack for name in study.strategies}
+    assert attacks["adversarial"].space.torsions == ("phi", "psi")
+    assert attacks["adversarial"].objective.kT is None
+    assert attacks["boltzmann"].objective.kT == pytest.approx(20 * KCAL_PER_MOL)
+    assert attacks["boltzmann"].space == attacks["adversarial"].space
+    assert attacks["random-200"].kind == "random"
+    assert attacks["random-200"].space.amplitude == pytest.approx(np.pi)
+    assert [part.kind for part in attacks["combined"].space.spaces] == ["dihedrals", "cartesian"]
+
+
+def test_the_longer_dynamics_goes_on_where_the_start_of_the_others_ends(finished):
+    start = read_labelled(finished.generation("adversarial", 0, 1) / "dataset.extxyz")
+    longer = read_labelled(finished.generation("dynamics-200", 0, 1) / "dataset.extxyz")
+    assert (len(start), len(longer)) == (10, 16)
+    for one, other in zip(start, longer, strict=False):
+        np.testing.assert_array_equal(one.positions, other.positions)
+
+
+def test_the_others_share_data_and_committee_of_the_first_generation(finished):
+    for name in ("dataset.extxyz", "committee.safetensors", "evaluation.json"):
+        mine, theirs = (finished.generation(one, 0, 1) / name for one in ("adversarial", "random-200"))
+        assert mine.read_bytes() == theirs.read_bytes()
+
+
+def test_a_study_that_is_finished_does_nothing(small, finished):
+    assert small.compute(finished) == ((), (), {})
+
+
+def test_rows_say_what_metrics_and_maps_say(small, finished):
+    results = small.alanine_dipeptide_results.collect(finished)
+    assert results.keys == [*(("adversarial", n) for n in (1, 2, 3)), ("random-200", 2), ("dynamics-200", 1)]
+    (row,) = results.of("adversarial", 3)
+    assert row.n_asked == 6
+    metrics = read_metrics(finished.generation("adversarial", 0, 3))
+    assert row.coverage == metrics["system"]["coverage"]
+    # The grid of each generation is the rigid grid of the study.
+    for key, error in row.grids["rigid"].rmse_below.items():
+        assert error == pytest.approx(metrics["system"]["grid_rmse_below"][key], rel=1e-6)
+    assert row.grids["rigid"].force_variance == pytest.approx(
+        metrics["system"]["grid_force_variance_below"]["50 kcal/mol"], rel=1e-6
+    )
+    (relaxed,) = {one.truth.tobytes() for one in maps(finished, "relaxed").values()}
+    assert relaxed != next(iter(maps(finished, "rigid").values())).truth.tobytes()
+    (random,) = results.of("random-200", 2)
+    (longer,) = results.of("dynamics-200", 1)
+    assert (random.n_asked, longer.n_asked) == (6, 6)
+
+
+def maps(study, which):
+    return read_record(study.maps("adversarial", 0, which), Landscapes).committees
+
+
+def test_relaxed_truth_is_never_above_the_rigid_one(finished):
+    rigid, relaxed = (maps(finished, which)["generation 1"] for which in ("rigid", "relaxed"))
+    assert (relaxed.truth + relaxed.zero <= rigid.truth + rigid.zero + 1e-9).all()
+
+
+def test_the_page_has_tables_and_figures_of_all_and_says_what_is_missing(finished, reported):
+    output, said = reported
+    page = (output / "alanine_dipeptide.md").read_text(encoding="utf-8")
+    for name in ("errors", "energies", "rigid", "relaxed", "attacks", "free_energy_dynamics-200"):
+        assert (output / f"alanine_dipeptide_{name}.png").exists()
+        assert (output / f"alanine_dipeptide_{name}.svg").exists()
+        assert f"(alanine_dipeptide_{name}.png)" in page
+    assert "adversarial: 1 of 3 runs have ended" in said
+    assert "- dynamics-200: relaxed grid of 1 of 3 seeds" in page
+    found = read_record(finished.free_energy("dynamics-200", 0), FreeEnergies)
+    (line,) = [line for line in page.splitlines() if line.startswith("| longer dynamics, 200 | 0 | 1 |")]
+    assert line.endswith(f"| {found.n_failed} |")
+    record = json.loads((output / "alanine_dipeptide.json").read_text(encoding="utf-8"))
+    assert len(record["committees"]) == 5
+
+
+def test_ratios_are_those_of_the_rows(small, finished, reported):
+    output, _ = reported
+    results = small.alanine_dipeptide_results.collect(finished)
+    (first,), (last,) = (results.of("adversarial", number) for number in (1, 3))
+    ratio = first.grids["rigid"].rmse_below["50 kcal/mol"] / last.grids["rigid"].rmse_below["50 kcal/mol"]
+    page = (output / "alanine_dipeptide.md").read_text(encoding="utf-8")
+    assert f"RMSE below 50 kcal/mol, generation 1 over 3: {ratio:.2f} (1)" in page
+
+
+def test_lines_of_strategies_begin_at_the_committee_that_they_share(small, finished):
+    results = small.alanine_dipeptide_results.collect(finished)
+    figure = small.alanine_dipeptide_figures.errors(finished, results)
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    random = next(line for name, line in lines.items() if name.startswith("random torsions"))
+    assert list(random.get_xdata()) == [0.0, 6.0]
+    longer = next(line for name, line in lines.items() if name.startswith("longer dynamics"))
+    assert list(longer.get_xdata()) == [6.0]
+
+
+def test_a_report_of_nothing_says_how_to_begin(small, tmp_path):
+    with pytest.raises(ValueError, match=r"has no committee yet; `python studies/alanine_dipeptide.py run` makes them"):
+        small.alanine_dipeptide_report.report(small.study(tmp_path / "empty"), tmp_path / "out")
+
+
+def test_a_study_that_was_killed_goes_on_to_the_same_end(small, finished, tmp_path, monkeypatch):
+    small.small_things(monkeypatch)
+    folder = tmp_path / "killed"
+    shutil.copytree(finished.folder / "labels", folder / "labels")
+    command = [sys.executable, str(HERE / "tiny_alanine_dipeptide.py"), str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    waited = time.monotonic()
+    while not (folder / "adversarial/seed-0/generation-02/committee.json").exists() and time.monotonic() - waited < 60:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    study = small.study(folder, names=("adversarial",), free_energies=())
+    outcome = small.compute(study)
+    assert outcome.done
+    assert not outcome.failed
+    for which in ("rigid", "relaxed"):
+        ours, theirs = (one.maps("adversarial", 0, which) for one in (study, finished))
+        assert ours.read_bytes() == theirs.read_bytes()

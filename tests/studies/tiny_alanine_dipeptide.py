@@ -1,0 +1,88 @@
+"""The study of alanine dipeptide, so small that all of it takes seconds: tiny committees, a few labels, grids of 4 × 4.
+
+python tests/studies/tiny_alanine_dipeptide.py FOLDER       in a process of its own, to be killed
+"""
+
+import dataclasses
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
+
+import alanine_dipeptide_figures
+import alanine_dipeptide_plan
+import alanine_dipeptide_report
+import alanine_dipeptide_results
+from schedule import work
+
+from sparring import planning, running
+from sparring.validation.torsion_runs import examination
+
+__all__ = [
+    "alanine_dipeptide_figures",
+    "alanine_dipeptide_plan",
+    "alanine_dipeptide_report",
+    "alanine_dipeptide_results",
+    "compute",
+    "small_things",
+    "study",
+]
+
+CHANGES = {
+    "system.sampling": {"duration": "1 ps", "every": "100 fs"},
+    "committee.n_members": 2,
+    "committee.potential": {"kind": "schnet", "n_features": 8, "n_filters": 8, "n_interactions": 1, "n_gaussians": 8},
+    "training.n_epochs": 2,
+}
+
+
+def tiny(name):
+    """A strategy with few labels and generations."""
+    strategy = alanine_dipeptide_plan.STRATEGIES[name]
+    changes = dict(strategy.changes)
+    if name == "random-200":
+        changes["attack"] = {**changes["attack"], "n_seeds": 6}
+    elif name == "dynamics-200":
+        changes = {"system.sampling": {"duration": "1.6 ps", "every": "100 fs"}}
+    else:
+        changes |= {"attack.n_seeds": 3, "attack.n_steps": 3}
+    return dataclasses.replace(strategy, changes=changes, generations=min(strategy.generations, 3))
+
+
+def study(folder, names=("adversarial", "random-200", "dynamics-200"), **others):
+    """These strategies, one seed of each."""
+    choices = {
+        "seeds": (0,),
+        "strategies": {name: tiny(name) for name in names},
+        "preset": None,
+        "changes": CHANGES,
+        "points": (4, 4),
+        "bins": 3,
+        "free_energies": ("dynamics-200",),
+        "copies": 4,
+        "duration": 300.0,
+        "reference": 20_000.0,
+    }
+    return alanine_dipeptide_plan.Study(folder=folder, **{**choices, **others})
+
+
+def compute(whole):
+    """Do all that is left to do."""
+    return work(alanine_dipeptide_plan.pieces(whole), whole.folder / "claims", announce=lambda line: None)
+
+
+def small_things(patch):
+    """Runs without pages, and with the grid of 4 × 4 for each generation, too."""
+    patch.setattr(running, "report", lambda folder: None)
+    patch.setattr(running, "keep_landscapes", lambda folder, watch: None)
+    patch.setattr(planning, "examination", partial(examination, points=(4, 4)))
+
+
+class _Forever:
+    setattr = staticmethod(setattr)
+
+
+if __name__ == "__main__":
+    small_things(_Forever)
+    compute(study(Path(sys.argv[1]), names=("adversarial",)))
