@@ -16,7 +16,9 @@ from torch import Generator
 from sparring.dataset import ENERGY, FORCES, Dataset
 from sparring.objectives import force_variance, log, mean_energy
 from sparring.potentials import SchNet
+from sparring.spaces import Cartesian, Dihedrals, Space
 from sparring.structures import Structures
+from sparring.systems import alanine_dipeptide as dipeptide
 from sparring.units import quantity
 
 KT = quantity("20 kcal/mol")
@@ -112,11 +114,22 @@ def alanine_dipeptide() -> Atoms:
     return atoms
 
 
+TORSIONS = "alanine dipeptide, (phi, psi)"
+"""The molecule of the paper's third example, attacked in its two torsions and not atom by atom."""
+
 SYSTEMS: dict[str, Callable[[], Atoms]] = {
+    TORSIONS: dipeptide.geometry,
     "ammonia": lambda: molecule("NH3"),
     "alanine dipeptide": alanine_dipeptide,
     **{f"silicon {n_atoms}": lambda n_atoms=n_atoms: silicon(n_atoms) for n_atoms in (4, *REPEATS)},
 }
+
+
+def space(system: str) -> Space:
+    """What an attack on a system moves."""
+    if system == TORSIONS:
+        return Dihedrals.of(dipeptide.geometry(), (dipeptide.PHI, dipeptide.PSI), bonds=dipeptide.BONDS)
+    return Cartesian()
 
 
 def copies(system: str, n_structures: int) -> list[Atoms]:

@@ -2,7 +2,20 @@
 
 from collections.abc import Callable
 
-from cases import N_MEMBERS, OBJECTIVE, PAPER, TEMPERATURE, TIMESTEP, Case, Size, batch, copies, labelled, networks
+from cases import (
+    N_MEMBERS,
+    OBJECTIVE,
+    PAPER,
+    TEMPERATURE,
+    TIMESTEP,
+    Case,
+    Size,
+    batch,
+    copies,
+    labelled,
+    networks,
+    space,
+)
 from references import Floor, plain_attack, plain_dynamics, plain_forces, plain_training, products
 from timing import Tick, Way
 from torch import Generator, Tensor
@@ -48,10 +61,11 @@ def attacks(case: Case, n_members: int, size: Size) -> dict[str, Build]:
 
     def ours(*, written_out: bool) -> Way:
         committee, seeds = Committee(members, written_out=written_out), batch(case.system, case.n_structures)
+        moves = space(case.system)
 
         def run(n_steps: int, tick: Tick) -> None:
             # An attack of n steps looks at n + 1 points.
-            attack(committee, seeds, OBJECTIVE, seed=0, n_steps=n_steps - 1, progress=tick)
+            attack(committee, seeds, OBJECTIVE, seed=0, space=moves, n_steps=n_steps - 1, progress=tick)
 
         return Way(run)
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from sparring.reporting.data import Run, Sampled
 from sparring.reporting.figures import attack_torsions, energy_distributions, free_energy_figure, landscape_sheet
+from sparring.reporting.figures.landscape import logarithmic
 from sparring.reporting.reading import read_run
 from sparring.reporting.style import INK, STYLE, generation_colours, panels
 from sparring.units import KCAL_PER_MOL
@@ -90,7 +91,7 @@ def errors(study: Study, results: Results) -> Figure:
         _against_labels(study, results, ax, value)
         ax.set(xlabel="labels beyond the start", ylabel=quantity)
         if "%" not in quantity and ax.has_data():
-            ax.set_yscale("log")
+            logarithmic(ax, "y")
     axes[0].legend(loc="best", fontsize=7)
     return figure
 

@@ -105,7 +105,7 @@ class Study(Layout):
     bins: int = 24
     free_energies: tuple[str, ...] = (ADVERSARIAL, "dynamics-200")
     copies: int = 20
-    duration: float = 50_000.0
+    duration: float = 30_000.0
     reference: float = 4e6
 
     @property

@@ -64,6 +64,7 @@ def free_energy(
         equilibration=min(EQUILIBRATION, 0.1 * duration),
         n_bins=n_bins,
         seed=seed,
+        n_at_once=10,
         pieces=file.with_suffix(""),
     )
     result = compare(seen, truth, names=plane.names, temperature=300.0)

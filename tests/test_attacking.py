@@ -6,10 +6,11 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 from ase.build import molecule
 
-from sparring import objectives, plugins
+from sparring import objectives, plugins, running
 from sparring.attacking import attack_arguments, attacker, bonds_of, one_of_each, space_of
 from sparring.config import load
 from sparring.dataset import ENERGY
+from sparring.extxyz import read_structures
 from sparring.running import check, run
 from sparring.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Uniform
 from sparring.spaces.registry import PLUGIN_GROUP
@@ -17,8 +18,6 @@ from sparring.structures import Structures
 from sparring.systems import alanine_dipeptide
 
 ETHANOL = molecule("CH3CH2OH")
-BUTANE = molecule("trans-butane")
-HYDROXYL = [7, 2, 0, 1]  # H-O-C-C, should they be there
 
 
 def chain(atoms):
@@ -33,40 +32,52 @@ def chain(atoms):
 
 @pytest.fixture
 def config(tmp_path):
-    def make(attack, system="{kind: ammonia}"):
+    def make(attack, system="{kind: ammonia}", **options):
         file = tmp_path / "run.yaml"
         file.write_text(f"system: {system}\nattack: {attack}\n", encoding="utf-8")
-        return load(file)
+        return load(file, **options)
 
     return make
 
 
-def test_a_section_becomes_the_space_that_it_describes(config):
-    torsion = chain(ETHANOL)
-    made = {
-        "{space: {kind: cartesian, atoms: [0, 2], axes: z, initial_spread: 0.2 Å, bound: {radius: 1 Å, norm: 1}}}": Cartesian(
-            atoms=(0, 2), axes="z", spread=0.2, radius=1.0, norm=1.0
-        ),
-        f"{{space: {{kind: dihedrals, torsions: [{torsion}], initial_spread: 0.1, bound: {{radius: 180 deg}}}}}}": Dihedrals.of(
-            ETHANOL, [torsion], spread=0.1, radius=math.pi
-        ),
-        "{kind: random, space: {kind: cartesian, atoms: [1], amplitude: 0.4 Å}}": RandomDisplacement(
-            amplitude=0.4, atoms=(1,)
-        ),
-        f"{{kind: random, space: {{kind: dihedrals, torsions: [{torsion}]}}}}": Uniform(
-            space=Dihedrals.of(ETHANOL, [torsion]), amplitude=math.pi
-        ),
-        f"{{space: {{kind: combined, spaces: [{{kind: dihedrals, torsions: [{torsion}]}}, {{kind: cartesian, scale: 0.1}}]}}}}": Combined(
-            spaces=(Dihedrals.of(ETHANOL, [torsion]), Cartesian()), scales=(1.0, 0.1)
-        ),
-        f"{{kind: random, space: {{kind: combined, spaces: [{{kind: dihedrals, torsions: [{torsion}], amplitude: 1}}]}}}}": Combined(
-            spaces=(Uniform(space=Dihedrals.of(ETHANOL, [torsion]), amplitude=1.0),), scales=(1.0,)
-        ),
-    }
-    for section, space in made.items():
-        found, arguments = attack_arguments(config(section).attack, [ETHANOL])
-        assert found == space
-        assert (arguments == {"n_steps": 0}) is ("random" in section)
+TORSION = chain(ETHANOL)
+TURNING = {"kind": "dihedrals", "torsions": [TORSION]}
+SPACES = {
+    "atoms": (
+        {"kind": "cartesian", "atoms": [0, 2], "axes": "z", "initial_spread": 0.2, "bound": {"radius": 1.0, "norm": 1}},
+        Cartesian(atoms=(0, 2), axes="z", spread=0.2, radius=1.0, norm=1.0),
+    ),
+    "torsions": (
+        {**TURNING, "initial_spread": 0.1, "bound": {"radius": "180 deg"}},
+        Dihedrals.of(ETHANOL, [TORSION], spread=0.1, radius=math.pi),
+    ),
+    "torsions and then atoms": (
+        {"kind": "combined", "spaces": [TURNING, {"kind": "cartesian", "scale": 0.1}]},
+        Combined(spaces=(Dihedrals.of(ETHANOL, [TORSION]), Cartesian()), scales=(1.0, 0.1)),
+    ),
+}
+RANDOM = {
+    "atoms": ({"kind": "cartesian", "atoms": [1], "amplitude": 0.4}, RandomDisplacement(amplitude=0.4, atoms=(1,))),
+    "torsions": (TURNING, Uniform(space=Dihedrals.of(ETHANOL, [TORSION]), amplitude=math.pi)),
+    "a combination": (
+        {"kind": "combined", "spaces": [{**TURNING, "amplitude": 1.0}]},
+        Combined(spaces=(Uniform(space=Dihedrals.of(ETHANOL, [TORSION]), amplitude=1.0),), scales=(1.0,)),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "section", "space"),
+    [
+        *(("adversarial", *row) for row in SPACES.values()),
+        *(("random", *row) for row in RANDOM.values()),
+    ],
+)
+def test_a_section_becomes_the_space_that_it_describes(kind, section, space, config):
+    chosen = config("{}", overrides={"attack": {"kind": kind, "space": section}})
+    found, arguments = attack_arguments(chosen.attack, [ETHANOL])
+    assert found == space
+    assert arguments["n_steps"] == (60 if kind == "adversarial" else 0)
 
 
 def test_a_space_may_come_from_a_package(config, monkeypatch):
@@ -140,17 +151,12 @@ def test_a_torsion_that_is_not_there_fails_the_check_and_no_run_begins(space, me
 
 
 def test_a_run_attacks_torsions_and_then_atoms(ethanol_file, tmp_path, monkeypatch):
-    from sparring import running
-    from sparring.extxyz import read_structures
-    from sparring.geometry import distances
-
     monkeypatch.setattr(running, "report", lambda folder: None)
     turning = {"kind": "dihedrals", "torsions": [chain(ETHANOL)], "initial_spread": "60 deg"}
     run(ethanol_file(**turning), tmp_path / "turned")
     seeds = {str(distances_of_bonds(one)) for one in read_structures(tmp_path / "turned/generation-01/dataset.extxyz")}
     found = read_structures(tmp_path / "turned/generation-01/attacks.extxyz")
     assert {str(distances_of_bonds(one)) for one in found} <= seeds
-    assert distances is not None
     combined = {"kind": "combined", "spaces": [turning, {"kind": "cartesian", "scale": 0.1}]}
     run(ethanol_file(**combined), tmp_path / "both")
     moved = read_structures(tmp_path / "both/generation-01/attacks.extxyz")

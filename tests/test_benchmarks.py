@@ -140,9 +140,21 @@ def test_the_table_of_attacks_alone_has_its_columns(tmp_path, capsys):
     import attack as script
 
     script.main(["--quick", "--repeats", "1", "--seeds", "1", "2", "--output", f"{tmp_path}/attack.json"])
-    header = capsys.readouterr().out.splitlines()[1]
+    header, *_, torsions = capsys.readouterr().out.splitlines()[1:]
     assert header.split("  ")[-1].strip() == "ratio"
-    assert [row["n_seeds"] for row in json.loads((tmp_path / "attack.json").read_text())["rows"]] == [1, 2]
+    assert torsions.startswith("alanine dipeptide, (phi, psi), 2 seeds at once: ")
+    written = json.loads((tmp_path / "attack.json").read_text())
+    assert [row["n_seeds"] for row in written["rows"]] == [1, 2]
+    assert min(written["torsions"][name] for name in ("cartesian_ms", "dihedrals_ms")) > 0
+
+
+def test_the_case_of_the_torsions_turns_them_and_nothing_else():
+    import cases
+
+    (atoms,), seeds = cases.copies(cases.TORSIONS, 1), cases.batch(cases.TORSIONS, 2)
+    space = cases.space(cases.TORSIONS)
+    assert (len(atoms), len(space.owner(seeds))) == (22, 2 * 2)
+    assert cases.space("ammonia") == Cartesian()
 
 
 def test_the_peak_memory_of_a_committee_holds_at_least_its_weights():

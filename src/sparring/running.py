@@ -80,9 +80,9 @@ def run(
     if not isinstance(config, Config):
         config = load(config, preset)
     # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
-    planned = plan(config, folder, watch)
     if not (folder / "config.yaml").exists():
         _try_space(config)
+    planned = plan(config, folder, watch)
     with RunFolder(folder, config, announce) as run_folder:
         committee = loop.run(planned, _Telling(run_folder, finished_generation))
         if run_folder.computed or not (folder / "report.html").exists():

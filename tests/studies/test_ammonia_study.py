@@ -85,7 +85,7 @@ def test_the_published_strategies_are_those_of_the_issue(tiny):
         "random-0.3-100": ("random", 100),
         "dynamics": ("dynamics", 60),
     }
-    assert study.config("random-0.1-30", 0).attack.amplitude == 0.1
+    assert study.config("random-0.1-30", 0).attack.space.amplitude == 0.1
     assert study.config("dynamics", 0).attack.temperature == 500.0
 
 

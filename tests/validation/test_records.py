@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Float, Int
 
+from sparring.validation.grids import Variable
 from sparring.validation.records import read_record, write_record
 
 
@@ -60,3 +61,11 @@ def test_a_file_that_holds_something_else_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"part\.json does not hold a Part"):
         read_record(path, Part)
+
+
+def test_a_result_from_before_a_field_was_there_has_its_default(tmp_path):
+    (tmp_path / "old.json").write_text('{"name": "R", "unit": "", "values": [1.0, 2.0]}', encoding="utf-8")
+    assert read_record(tmp_path / "old.json", Variable).period is None
+    (tmp_path / "old.json").write_text('{"name": "R", "unit": ""}', encoding="utf-8")
+    with pytest.raises(ValueError, match="does not hold a Variable: 'values'"):
+        read_record(tmp_path / "old.json", Variable)

@@ -64,6 +64,14 @@ PAPER = (
         "Sec. III.A, Fig. 2b",
     ),
     Published(
+        "alanine_dipeptide",
+        "landscape",
+        None,
+        "From generation to generation committees reproduce more of the landscape, such as φ > π/2 and the ellipsoid "
+        "of high energy at (0, 0); there the uncertainty remains high, for what lies above 10⁴ kcal/mol is discarded.",
+        "Sec. III.C, Fig. 4c",
+    ),
+    Published(
         "ammonia",
         "diversity",
         None,

@@ -144,7 +144,7 @@ class _Scan:
     def neighbours(self, place: Place) -> list[Place]:
         """The points beside one; both torsions repeat."""
         i, j = place
-        n_x, n_y = self.energy.shape
+        n_x, n_y = len(self.energy), len(self.energy.T)
         return list(dict.fromkeys([((i + 1) % n_x, j), ((i - 1) % n_x, j), (i, (j + 1) % n_y), (i, (j - 1) % n_y)]))
 
 

@@ -82,7 +82,7 @@ def landscape_uncertainty(
     ax.plot(landscape.x.values, sigma[:, 0], color=colour, lw=1.4)
     ax.set(xlabel=_named(landscape.x), ylabel="σ$_F$ of the committee (eV/Å)")
     ax.set_xlim(landscape.x.values[0], landscape.x.values[-1])
-    _logarithmic(ax, "y")
+    logarithmic(ax, "y")
     return ax
 
 
@@ -106,8 +106,8 @@ def landscape_errors(
         error = unit.show(one.rmse_below(caps.tolist(), aligned=aligned))
         ax.plot(unit.show(caps), error, color=colour, lw=1.4, label=name, drawstyle="steps-post")
     ax.set(xlabel=f"cap of the true energy ({unit.name})", ylabel=f"RMSE below the cap ({unit.name})")
-    _logarithmic(ax, "x", (1.0,))
-    _logarithmic(ax, "y")
+    logarithmic(ax, "x", (1.0,))
+    logarithmic(ax, "y")
     ax.legend(loc="best")
     return ax
 
@@ -254,7 +254,7 @@ def _draw_marks(landscape: Landscape, ax: Axes, unit: EnergyUnit) -> None:
     _note(ax, n_outside, "outside")
 
 
-def _logarithmic(ax: Axes, side: Literal["x", "y"], digits: Sequence[float] = (1.0, 3.0)) -> None:
+def logarithmic(ax: Axes, side: Literal["x", "y"], digits: Sequence[float] = (1.0, 3.0)) -> None:
     """A logarithmic axis with plain numbers, if any line has a place on it."""
     data = [np.asarray(getattr(line, f"get_{side}data")(), dtype=float) for line in ax.get_lines()]
     if any((values > 0.0).any() for values in data):
