@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Study:
         """That have loops."""
         return [name for name in NAMES if self.loops(name)]
 
-    @property
+    @cached_property
     def lowest(self) -> float:
         """Energy of the deeper minimum, in eV: energies of samples are given above it."""
         well = WELLS[self.protocol.well]
