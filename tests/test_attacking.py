@@ -7,9 +7,9 @@ import pytest
 from ase.build import molecule
 
 from sparring import objectives, plugins, running
-from sparring.attacking import attack_arguments, attacker, bonds_of, one_of_each, space_of
+from sparring.attacking import attack_arguments, attackable, attacker, bonds_of, one_of_each, space_of
 from sparring.config import load
-from sparring.dataset import ENERGY
+from sparring.dataset import ENERGY, Dataset
 from sparring.extxyz import read_structures
 from sparring.running import check, run
 from sparring.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Uniform
@@ -148,6 +148,20 @@ def test_a_torsion_that_is_not_there_fails_the_check_and_no_run_begins(space, me
     with pytest.raises(ValueError, match=message):
         run(file, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_seeds_have_the_torsion_and_all_their_bonds(config, rattled, with_random_labels):
+    broken = ETHANOL.copy()
+    broken.positions[TORSION[0]] += 3.0
+    known = config(f"{{space: {{kind: dihedrals, torsions: [{TORSION}]}}}}")
+    frames = [molecule("H2O"), broken, *rattled(ETHANOL, 2, stdev=0.02)]
+    with_random_labels(frames)
+    frames[2].info[ENERGY] = -9.0
+    dataset = Dataset.from_atoms(frames)
+    assert attackable(known, dataset).tolist() == [False, False, True, True]
+    assert attackable(config("{n_steps: 1}"), dataset).all()
+    with pytest.raises(ValueError, match="H2O are numbered from 0 to 2"):
+        attackable(known, Dataset.from_atoms(frames[:1]))
 
 
 def test_a_run_attacks_torsions_and_then_atoms(ethanol_file, tmp_path, monkeypatch):

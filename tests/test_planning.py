@@ -275,6 +275,16 @@ def test_random_seeds_are_all_different_until_there_are_no_more(energies):
     assert choose_seeds(data, "random", 7, seed=1) != some[:7]
 
 
+def test_what_may_not_be_attacked_is_no_seed_and_the_others_are_in_their_order(energies):
+    data, allowed = energies(3.0, -1.0, 2.0, 0.0), np.array([True, False, True, True])
+    assert choose_seeds(data, "lowest_energy", 2, seed=0, allowed=allowed) == [3, 3]
+    everything = choose_seeds(data, "random", None, seed=0)
+    some = choose_seeds(data, "random", 3, seed=0, allowed=allowed)
+    assert some == [index for index in everything if index != 1]
+    with pytest.raises(ValueError, match="none of 4 structures can be attacked: all have broken bonds"):
+        choose_seeds(data, "random", 3, seed=0, allowed=~np.ones(4, dtype=bool))
+
+
 # --- what is chosen -------------------------------------------------------------------------------------------------
 
 

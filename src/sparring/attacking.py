@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from ase import Atoms
+from jaxtyping import Bool
 
 from sparring.attacks import AttackResult, attack
 from sparring.committee import Committee
 from sparring.config import Config, sections
 from sparring.config import spaces as section_of
-from sparring.dataset import ENERGY
+from sparring.dataset import ENERGY, Dataset
 from sparring.objectives import Objective
 from sparring.progress import Watch, unwatched
 from sparring.snapshots import take_snapshots
@@ -18,7 +20,7 @@ from sparring.structures import Structures
 from sparring.systems import alanine_dipeptide
 from sparring.trajectories import ensemble_of
 
-__all__ = ["Attack", "attack_arguments", "attacker", "bonds_of", "one_of_each", "space_of"]
+__all__ = ["Attack", "attack_arguments", "attackable", "attacker", "bonds_of", "one_of_each", "space_of"]
 
 Attack: TypeAlias = Callable[[Committee, Structures, Objective, int], AttackResult]
 Bonds: TypeAlias = Sequence[tuple[int, int]]
@@ -98,6 +100,42 @@ def space_of(section: section_of.AnySpace, molecules: Sequence[Atoms] = (), bond
     if isinstance(section, section_of.Dihedrals):
         return Dihedrals.of(molecules, section.torsions, bonds=bonds, spread=section.initial_spread, **bound)
     return Cartesian(spread=section.initial_spread, axes=section.axes, atoms=section.atoms, **bound)
+
+
+def attackable(config: Config, dataset: Dataset) -> Bool[np.ndarray, " n_structures"]:
+    """Which structures of the data can be attacked: torsions turn only where there are some, and all bonds hold.
+
+    What moves atoms may break bonds. Such a structure is worth its label, but no seed for what turns torsions.
+
+    Raises:
+        ValueError: If no molecule has the torsions.
+    """
+    allowed = np.ones(len(dataset), dtype=bool)
+    if isinstance(config.attack, sections.Dynamics):
+        return allowed
+    structures = dataset.to_atoms()
+    for part in getattr(config.attack.space, "spaces", (config.attack.space,)):
+        if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
+            allowed &= _have(part.torsions, structures, bonds_of(config))
+    return allowed
+
+
+def _have(
+    torsions: Sequence[Any], structures: Sequence[Atoms], bonds: Bonds | None
+) -> Bool[np.ndarray, " n_structures"]:
+    """Which structures have the torsions of what they are, and its bonds."""
+    found, errors = np.zeros(len(structures), dtype=bool), []
+    for molecule in one_of_each(structures):
+        try:
+            turning = Dihedrals.of(molecule, torsions, bonds=bonds)
+        except ValueError as error:
+            errors.append(error)
+            continue
+        same = [index for index, one in enumerate(structures) if np.array_equal(one.numbers, molecule.numbers)]
+        found[same] = turning.intact(Structures.from_atoms([structures[index] for index in same]))
+    if len(errors) == len(one_of_each(structures)):
+        raise errors[0]
+    return found
 
 
 def one_of_each(structures: Sequence[Atoms]) -> list[Atoms]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sparring import objectives
-from sparring.attacking import attacker, one_of_each
+from sparring.attacking import attackable, attacker, one_of_each
 from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
 from sparring.config import Config, sections
@@ -59,7 +59,9 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         start=start,
         fit=fit_members,
         examine=examine,
-        seeds=lambda dataset, seed: choose_seeds(dataset, config.attack.seeds, config.attack.n_seeds, seed),
+        seeds=lambda dataset, seed: choose_seeds(
+            dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
+        ),
         objective=lambda dataset: objective(config, dataset),
         attack=lambda dataset: attacker(config, watch, molecules=one_of_each(dataset.to_atoms())),
         selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed),
@@ -128,20 +130,33 @@ def candidates_per_seed(config: Config) -> int:
     return n_snapshots(duration=section.duration, timestep=section.timestep, every=section.every)
 
 
-def choose_seeds(dataset: Dataset, which: str, n_seeds: int | None, seed: int) -> list[int]:
+def choose_seeds(
+    dataset: Dataset,
+    which: str,
+    n_seeds: int | None,
+    seed: int,
+    allowed: Bool[np.ndarray, " n_structures"] | None = None,
+) -> list[int]:
     """Which structures of the data are attacked.
 
     ``lowest_energy`` is the lowest of every composition, one after the other as often as needed; ``random`` are all
     in random order, begun again once they are used up. None for as many seeds as there are structures.
+
+    Raises:
+        ValueError: If no structure is allowed.
     """
     n = len(dataset)
+    allowed = np.ones(n, dtype=bool) if allowed is None else allowed
+    if not allowed.any():
+        raise ValueError(f"none of {n} structures can be attacked: all have broken bonds; look at the labelled data")
     if which == "random":
-        pool = np.random.default_rng(derive(seed, "which")).permutation(n).tolist()
+        order = np.random.default_rng(derive(seed, "which")).permutation(n)
+        pool = order[allowed[order]].tolist()
     else:
         lowest: dict[str, int] = {}
         for index, atoms in enumerate(dataset.to_atoms()):
             name = composition(atoms)
-            if name not in lowest or dataset.energy[index] < dataset.energy[lowest[name]]:
+            if allowed[index] and (name not in lowest or dataset.energy[index] < dataset.energy[lowest[name]]):
                 lowest[name] = index
         pool = list(lowest.values())
     return [pool[k % len(pool)] for k in range(n if n_seeds is None else n_seeds)]

@@ -170,6 +170,13 @@ def test_positions_may_be_differentiated_too(dipeptides, dipeptide):
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
+def test_what_has_lost_a_bond_is_told_from_what_has_not(dipeptide):
+    broken = dipeptide.copy()
+    broken.set_distance(14, 16, 2.4, fix=0, indices=list(range(16, 22)))
+    space = Dihedrals.of(dipeptide, ["phi"])
+    assert space.intact(Structures.from_atoms([dipeptide, broken, dipeptide])).tolist() == [True, False, True]
+
+
 def test_a_seed_with_a_broken_bond_is_an_error_that_names_it(dipeptide, drawn):
     broken = dipeptide.copy()
     broken.set_distance(14, 16, 2.4, fix=0, indices=list(range(16, 22)))

@@ -5,14 +5,14 @@ where the turns before it have left it, so torsions may move each other's axes; 
 not depend on the order, and every torsion has changed by exactly its delta.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -166,15 +166,19 @@ class Dihedrals:
             tables = self._tables[seeds.structure_index] = _tables(seeds, self.molecules)
         return tables
 
+    def intact(self, structures: Structures) -> Bool[np.ndarray, " n_structures"]:
+        """Which structures have all bonds of the molecule that they are: no other can be a seed.
+
+        Raises:
+            ValueError: If a structure is none of the molecules.
+        """
+        whole = np.ones(structures.n_structures, dtype=bool)
+        for of_kind, _, stretch in self._stretches(structures):
+            whole[of_kind] = (stretch < BROKEN).all(axis=1)
+        return whole
+
     def _check_bonds(self, seeds: Structures) -> None:
-        positions = seeds.positions.detach().cpu().double().numpy()
-        counts = seeds.counts.cpu().numpy()
-        first = counts.cumsum() - counts
-        for number, molecule in enumerate(self.molecules):
-            of_kind = np.flatnonzero(_kinds(seeds, self.molecules) == number)
-            pairs = first[of_kind, None, None] + np.array(molecule.bonds)
-            ends = positions[pairs]
-            stretch = np.linalg.norm(ends[:, :, 1] - ends[:, :, 0], axis=-1) / np.array(molecule.lengths)
+        for of_kind, molecule, stretch in self._stretches(seeds):
             for row, column in np.argwhere(~(stretch < BROKEN))[:1]:
                 symbols = Atoms(molecule.numbers).symbols
                 i, j = molecule.bonds[column]
@@ -183,6 +187,28 @@ class Dihedrals:
                     f"{symbols[j]}) is {stretch[row, column]:.2f} times as long as in the molecule whose torsions are "
                     "known: it is broken, and what turned would be another molecule; leave this structure out"
                 )
+
+    def _stretches(
+        self, structures: Structures
+    ) -> Iterator[tuple[Int[np.ndarray, " n"], Molecule, Float[np.ndarray, "n n_bonds"]]]:
+        """For each molecule: which structures it is, and lengths of their bonds in units of what they should be."""
+        positions = structures.positions.detach().cpu().double().numpy()
+        counts = structures.counts.cpu().numpy()
+        first = counts.cumsum() - counts
+        kinds = _kinds(structures, self.molecules)
+        for number, molecule in enumerate(self.molecules):
+            of_kind = np.flatnonzero(kinds == number)
+            ends = positions[first[of_kind, None, None] + np.array(molecule.bonds)]
+            lengths = np.linalg.norm(ends[:, :, 1] - ends[:, :, 0], axis=-1)
+            yield _Stretch(of_kind, molecule, lengths / np.array(molecule.lengths))
+
+
+class _Stretch(NamedTuple):
+    """Which structures are a molecule, and the lengths of their bonds in units of what they are in it."""
+
+    of_kind: Int[np.ndarray, " n_of_kind"]
+    molecule: Molecule
+    stretch: Float[np.ndarray, "n_of_kind n_bonds"]
 
 
 def _molecule(atoms: Atoms, torsions: Sequence[str | Sequence[int]], bonds: Sequence[Sequence[int]] | None) -> Molecule:
