@@ -18,8 +18,9 @@ __all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Study", "pieces"]
 EXAMPLE = Path(__file__).parents[1] / "examples" / "alanine_dipeptide.yaml"
 TASKS = ("run", "maps", "free-energy")
 TORSIONS = {"kind": "dihedrals", "torsions": ["phi", "psi"]}
+PRESET = "laptop"
 N_GENERATIONS, N_PER_GENERATION = 5, 50
-"""Of the laptop preset."""
+"""Of the preset."""
 
 
 def random_torsions(n_labels: int) -> Strategy:
@@ -29,11 +30,11 @@ def random_torsions(n_labels: int) -> Strategy:
 
 
 def longer_dynamics(n_labels: int) -> Strategy:
-    """The dynamics that gave 200 snapshots in 2 ns goes on until there are as many more."""
-    duration = f"{2 + n_labels / 100:g} ns"
+    """The dynamics that gave the starting data goes on until there are that many more snapshots."""
+    sampling = load(EXAMPLE, PRESET).system.sampling
     return Strategy(
         title=f"longer dynamics, {n_labels}",
-        changes={"system.sampling.duration": duration},
+        changes={"system.sampling.duration": f"{sampling.duration + n_labels * sampling.every} fs"},
         generations=1,
         own_start=True,
     )
@@ -98,7 +99,7 @@ class Study(Layout):
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: STRATEGIES)
     tasks: tuple[str, ...] = TASKS
     base: Path = EXAMPLE
-    preset: str | None = "laptop"
+    preset: str | None = PRESET
     changes: Mapping[str, object] = field(default_factory=dict)
     store: Path | None = None
     points: tuple[int, int] = (24, 24)

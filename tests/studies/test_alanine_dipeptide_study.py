@@ -43,11 +43,13 @@ def reported(small, finished, tmp_path_factory):
 def test_strategies_ask_for_the_same_number_of_labels(small):
     study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
     n_labels = {}
+    shared = study.config("adversarial", 3).system.sampling
     for name, strategy in study.strategies.items():
         config = study.config(name, 3)
         assert config.seed == 3
-        n_start = round(config.system.sampling.duration / config.system.sampling.every)
-        n_labels[name] = n_start - 200 + (config.attack.n_seeds or 0) * (config.generations - 1)
+        assert config.system.sampling.every == shared.every
+        longer = config.system.sampling.duration - shared.duration
+        n_labels[name] = round(longer / shared.every) + (config.attack.n_seeds or 0) * (config.generations - 1)
         assert strategy.generations == config.generations
     assert n_labels.pop("random-50") == 50
     assert set(n_labels.values()) == {200}
