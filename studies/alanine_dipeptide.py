@@ -12,11 +12,10 @@ the relaxed one; some of them are asked for the free energy.
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from alanine_dipeptide_plan import STRATEGIES, TASKS, Study, pieces
-from schedule import work
+from schedule import carry_out
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "results"
 
@@ -55,15 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tasks=tuple(asked.tasks),
         store=asked.store,
     )
-    todo = pieces(study)
-    if asked.list:
-        left = [piece for piece in todo if not piece.done()]
-        print(*(f"{piece.name}{'' if piece.ready() else ' (not ready)'}" for piece in left), sep="\n")
-        print(f"{len(left)} of {len(todo)} pieces left")
-        return 0
-    outcome = work(todo, study.folder / "claims", announce=partial(print, flush=True), patience=60 * asked.wait)
-    print(f"{len(outcome.done)} done here, {len(outcome.waiting)} waiting, {len(outcome.failed)} failed", flush=True)
-    return len(outcome.failed)
+    return carry_out(pieces(study), study.folder / "claims", wait=asked.wait, only_list=asked.list)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ barrier of the inversion, for the landscape of Fig. 3e, and for stable dynamics.
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from ammonia_plan import STRATEGIES, TASKS, Study, pieces
-from schedule import work
+from schedule import carry_out
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "results"
 
@@ -58,20 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         workers=asked.workers,
         leave=tuple(asked.leave),
     )
-    todo = pieces(study)
-    if asked.list:
-        left = [piece for piece in todo if not piece.done()]
-        print(*(f"{piece.name}{'' if piece.ready() else ' (not ready)'}" for piece in left), sep="\n")
-        print(f"{len(left)} of {len(todo)} pieces left")
-        return 0
-    outcome = work(
-        todo,
-        study.folder / "claims",
-        announce=partial(print, flush=True),
-        patience=60 * asked.wait,
-    )
-    print(f"{len(outcome.done)} done here, {len(outcome.waiting)} waiting, {len(outcome.failed)} failed", flush=True)
-    return len(outcome.failed)
+    return carry_out(pieces(study), study.folder / "claims", wait=asked.wait, only_list=asked.list)
 
 
 if __name__ == "__main__":

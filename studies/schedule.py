@@ -6,10 +6,11 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Busy", "Outcome", "Piece", "work"]
+__all__ = ["Busy", "Outcome", "Piece", "carry_out", "work"]
 
 
 class Busy(RuntimeError):
@@ -73,6 +74,25 @@ def work(
         else:
             time.sleep(pause)
     return Outcome(tuple(done), tuple(piece.name for piece in left), failed)
+
+
+def carry_out(pieces: Sequence[Piece], claims: Path, *, wait: float = 0.0, only_list: bool = False) -> int:
+    """Do what is left and say so, or only say what is left; the number of pieces that failed.
+
+    Args:
+        pieces: As for `work`.
+        claims: Likewise.
+        wait: Minutes to wait for what other processes compute.
+        only_list: Whether to do nothing.
+    """
+    if only_list:
+        left = [piece for piece in pieces if not piece.done()]
+        print(*(f"{piece.name}{'' if piece.ready() else ' (not ready)'}" for piece in left), sep="\n")
+        print(f"{len(left)} of {len(pieces)} pieces left")
+        return 0
+    outcome = work(pieces, claims, announce=partial(print, flush=True), patience=60 * wait)
+    print(f"{len(outcome.done)} done here, {len(outcome.waiting)} waiting, {len(outcome.failed)} failed", flush=True)
+    return len(outcome.failed)
 
 
 def _advance(

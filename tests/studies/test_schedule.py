@@ -111,3 +111,13 @@ def test_the_claim_of_a_process_that_was_killed_is_free_again(schedule, piece, t
     assert killed.returncode == -signal.SIGKILL
     assert os.listdir(claims) == ["one.lock"]
     assert schedule.work([piece("one")], claims, announce=lambda line: None).done == ("one",)
+
+
+def test_what_is_left_can_be_listed_before_it_is_carried_out(schedule, piece, tmp_path, capsys):
+    pieces = [piece("one"), piece("two", needs="one"), piece("bad", fails=ValueError("no")), piece("late", needs="bad")]
+    assert schedule.carry_out(pieces, tmp_path / "claims", only_list=True) == 0
+    assert order(tmp_path) == []
+    assert capsys.readouterr().out == "one\ntwo (not ready)\nbad\nlate (not ready)\n4 of 4 pieces left\n"
+    assert schedule.carry_out(pieces, tmp_path / "claims") == 1
+    assert order(tmp_path) == ["one", "two"]
+    assert capsys.readouterr().out.endswith("2 done here, 1 waiting, 1 failed\n")
