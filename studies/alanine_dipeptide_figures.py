@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from alanine_dipeptide_plan import ADVERSARIAL, Study
 from alanine_dipeptide_results import CommitteeRow, Results, landscapes
+from album import Album
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,45 +36,38 @@ LOOKS = {
 
 def figures(study: Study, results: Results, output: Path) -> dict[str, str]:
     """Draw all for which there are data, as PNG and SVG; their names and captions."""
-    drawn: dict[str, str] = {}
-
-    def save(name: str, figure: Figure | None, caption: str) -> None:
-        if figure is not None:
-            for kind in ("png", "svg"):
-                figure.savefig(output / f"{name}.{kind}", metadata={"Date": None} if kind == "svg" else None)
-            drawn[name] = caption
-
+    album = Album(output)
     seed = min((row.seed for row in results.committees), default=0)
     with rc_context(STYLE):
-        save(
+        album.save(
             "alanine_dipeptide_errors",
             errors(study, results),
             "Error, uncertainty and coverage against the number of labels: a mark a seed, lines through their means.",
         )
-        save(
+        album.save(
             "alanine_dipeptide_energies",
             energies(study, seed),
             f"Energies of what each strategy had labelled, seed {seed} (Fig. 4b): median, quartiles, range.",
         )
         for which in ("rigid", "relaxed"):
-            save(
+            album.save(
                 f"alanine_dipeptide_{which}",
                 maps(study, seed, which),
                 f"Energy and uncertainty over (φ, ψ) on the {which} grid, attacks of seed {seed} (Fig. 4c).",
             )
-        save(
+        album.save(
             "alanine_dipeptide_attacks",
             attacks(study, seed),
             f"Where the attacks of seed {seed} start and end, with their paths.",
         )
         for row in results.free_energies:
-            save(
+            album.save(
                 f"alanine_dipeptide_free_energy_{row.strategy}",
                 free_energy_figure(read_record(study.free_energy(row.strategy, row.seed), FreeEnergies)),
                 f"Free energy at 300 K, {study.strategies[row.strategy].title}, generation {row.generation} of seed "
                 f"{row.seed}.",
             )
-    return drawn
+    return album.captions
 
 
 def errors(study: Study, results: Results) -> Figure:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from album import Album
 from ammonia_plan import ADVERSARIAL, STRATEGIES, Study, name_of
 from ammonia_results import CommitteeRow, Results
 from ammonia_tasks import BarrierResult
@@ -41,38 +42,31 @@ COLOURS = {
 
 def figures(study: Study, results: Results, output: Path) -> dict[str, str]:
     """Draw all for which there are data, as PNG and SVG; their names and captions."""
-    drawn: dict[str, str] = {}
-
-    def save(name: str, figure: Figure | None, caption: str) -> None:
-        if figure is not None:
-            for kind in ("png", "svg"):
-                figure.savefig(output / f"{name}.{kind}", metadata={"Date": None} if kind == "svg" else None)
-            drawn[name] = caption
-
+    album = Album(output)
     seed = min((row.seed for row in results.committees), default=0)
     with rc_context(STYLE):
-        save(
+        album.save(
             "ammonia_structures",
             structures(study, seed),
             f"What each strategy had labelled, seed {seed}: likeness, energies, distortion (Fig. 3a-c).",
         )
-        save(
+        album.save(
             "ammonia_barrier",
             barrier_figure(study, results, seed),
             f"The barrier of the inversion: every seed a mark, and the paths of seed {seed} (Fig. 3d).",
         )
-        save(
+        album.save(
             "ammonia_landscapes",
             landscapes(study, results, seed),
             f"Energy over R and Z, in units of the ground state's, seed {seed}; dots are labels it knew (Fig. 3e).",
         )
-        save(
+        album.save(
             "ammonia_errors",
             robustness(study, results),
             "Error of the energy on that grid below a true energy, and trajectories that stay physical (Fig. 3f); "
             "lines are means over seeds, bands and bars their range.",
         )
-    return drawn
+    return album.captions
 
 
 def committees(results: Results) -> list[tuple[str, int]]:
