@@ -47,9 +47,9 @@ def page(study: Study, results: Results, drawn: Mapping[str, str]) -> str:
         "# Alanine dipeptide: attacks on (φ, ψ), random torsions and longer dynamics, label for label",
         f"Made by `{results.command}`.",
         "Cells are means over seeds ± their standard deviation (number of seeds). Labels are those asked for beyond "
-        "the snapshots that all strategies of a seed begin with; those refused (more than 10,000 kcal/mol above the "
-        "lowest) count all the same. Energies are compared as they are, not aligned: labels in total energies are what "
-        "committees learn from.",
+        "the snapshots that all strategies of a seed begin with; those refused (more than "
+        f"{_window(study):,.0f} kcal/mol above the lowest) count all the same. Energies are compared as they are, "
+        "not aligned: labels in total energies are what committees learn from.",
         _against_the_issue(results),
         table(study, "What was labelled", results, _label_cells()),
     ]
@@ -58,6 +58,12 @@ def page(study: Study, results: Results, drawn: Mapping[str, str]) -> str:
     parts += [free_energies(study, results), *pictures]
     parts.append("## Missing\n\n" + ("\n".join(f"- {one}" for one in results.missing) or "Nothing."))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _window(study: Study) -> float:
+    """Above which labels are refused, in kcal/mol."""
+    window = study.config(ADVERSARIAL, study.seeds[0]).labels.bounds.energy_window
+    return float("inf") if window is None else window / KCAL_PER_MOL
 
 
 def _against_the_issue(results: Results) -> str:

@@ -12,7 +12,7 @@ from schedule import Piece
 
 from sparring.config import Config, load
 
-__all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Strategy", "Study", "name_of", "pieces"]
+__all__ = ["ADVERSARIAL", "PAPER", "STRATEGIES", "TASKS", "Strategy", "Study", "name_of", "pieces"]
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "ammonia.yaml"
 TASKS = ("run", "barrier", "landscape", "stability")
@@ -26,21 +26,9 @@ def random_displacements(amplitude: float, n_labels: int) -> Strategy:
     return Strategy(title=f"random {amplitude} Å, {n_labels}", changes={"attack": attack})
 
 
+PAPER = "paper"
 STRATEGIES = {
     ADVERSARIAL: Strategy(title="adversarial", generations=3),
-    "adversarial-distinct": Strategy(
-        title="adversarial, distinct",
-        changes={
-            # Thirty attacks of the paper's end in about five geometries; these begin apart, and none is labelled twice.
-            "attack.n_seeds": 120,
-            "attack.initial_spread": "0.2 Å",
-            "selection": [
-                {"kind": "distinct", "rmsd": "0.1 Å", "permute": True, "linkage": "complete"},
-                {"kind": "budget", "n": 30},
-            ],
-        },
-        generations=3,
-    ),
     "random-0.3-30": random_displacements(0.3, 30),
     "random-0.3-100": random_displacements(0.3, 100),
     "random-0.1-30": random_displacements(0.1, 30),
@@ -62,6 +50,8 @@ STRATEGIES = {
         },
         generations=3,
     ),
+    # Nothing but the training differs from the first one: what does it matter?
+    PAPER: Strategy(title="adversarial, paper's training", preset="paper", generations=3, own_start=True),
     "random-0.3-60": random_displacements(0.3, 60),
 }
 """In the order in which they are computed; names are those of folders."""
@@ -112,8 +102,9 @@ class Study(Layout):
     def config(self, strategy: str, seed: int) -> Config:
         """The configuration of a run; also of a strategy that is not looked at, for all begin as one of them does."""
         chosen = {**STRATEGIES, **self.strategies}[strategy]
-        options = {"seed": seed, "generations": chosen.generations, "labels.store": str(self.store)}
-        return load(self.base, self.preset, {**chosen.changes, **options, "labels.n_workers": self.workers})
+        labels = {"labels.store": str(self.store), "labels.n_workers": self.workers}
+        options = {**chosen.changes, **labels, "seed": seed, "generations": chosen.generations}
+        return load(self.base, chosen.preset or self.preset, options)
 
     @cached_property
     def truth(self) -> ammonia_tasks.Truth:
@@ -144,14 +135,16 @@ def _truths(study: Study) -> Iterator[Piece]:
 
 
 def _run(study: Study, strategy: str, seed: int) -> Piece:
+    shares = strategy != ADVERSARIAL and not study.strategies[strategy].own_start
+
     def do() -> None:
         config, folder = study.config(strategy, seed), study.run(strategy, seed)
-        if strategy != ADVERSARIAL:
+        if shares:
             ammonia_tasks.graft(study.run(ADVERSARIAL, seed), folder, config)
         ammonia_tasks.run(config, folder)
 
     def ready() -> bool:
-        return strategy == ADVERSARIAL or study.trained(ADVERSARIAL, seed, 1)
+        return not shares or study.trained(ADVERSARIAL, seed, 1)
 
     return Piece(name=f"{strategy}/seed-{seed}/run", done=partial(study.ended, strategy, seed), ready=ready, do=do)
 

@@ -18,12 +18,14 @@ class Strategy:
     Attributes:
         title: For people.
         changes: What it changes in the configuration of the example.
+        preset: Of the example, instead of the study's.
         generations: How many committees there are, the first of which all strategies share.
         own_start: Whether it does not: its first committee is its own.
     """
 
     title: str
     changes: Mapping[str, object] = field(default_factory=dict)
+    preset: str | None = None
     generations: int = 2
     own_start: bool = False
 

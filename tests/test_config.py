@@ -18,7 +18,7 @@ from sparring.units import quantity
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PRESETS = {
     "alanine_dipeptide.yaml": (None, "laptop"),
-    "ammonia.yaml": (None, "demo"),
+    "ammonia.yaml": (None, "paper", "demo"),
     "double_well_1d.yaml": (None, "random", "quick"),
     "double_well_2d.yaml": (None, "random", "quick"),
     "own_molecule.yaml": (None,),
@@ -72,7 +72,7 @@ def test_every_example_is_tested():
 
 
 def test_ammonia_follows_the_paper():
-    config = load(EXAMPLES / "ammonia.yaml")
+    config = load(EXAMPLES / "ammonia.yaml", "paper")
     attack, training, potential = config.attack, config.training, config.committee.potential
     assert (config.generations, config.committee.n_members, config.system.n_structures) == (3, 5, 78)
     assert (training.n_epochs, training.batch_size, training.learning_rate) == (500, 30, 3e-4)
@@ -80,7 +80,16 @@ def test_ammonia_follows_the_paper():
     assert (potential.n_features, potential.n_filters, potential.n_interactions) == (256, 256, 4)
     assert (attack.n_seeds, attack.n_steps, attack.learning_rate, attack.space.initial_spread) == (30, 60, 0.01, 0.01)
     assert attack.objective.kT == quantity("20 kcal/mol")
+    assert training.ema_decay is None
     assert config.selection == ()
+
+
+def test_ammonia_differs_from_the_paper_in_its_training_alone():
+    ours, papers = load(EXAMPLES / "ammonia.yaml"), load(EXAMPLES / "ammonia.yaml", "paper")
+    assert ours.model_copy(update={"training": papers.training}) == papers
+    assert {line.partition(":")[0] for line in difference(ours, papers)} == {
+        f"training.{key}" for key in ("learning_rate", "energy_weight", "patience", "ema_decay")
+    }
 
 
 @pytest.mark.parametrize(("name", "axes"), [("double_well_1d.yaml", "x"), ("double_well_2d.yaml", "xy")])
@@ -656,7 +665,7 @@ def test_a_problem_of_the_file_is_told_once_however_many_presets_it_has(loaded):
 
 
 def test_an_unknown_preset_gets_the_nearest_name():
-    with pytest.raises(ConfigError, match="no preset is called 'demmo'; did you mean demo\\? accepted: demo"):
+    with pytest.raises(ConfigError, match="no preset is called 'demmo'; did you mean demo\\? accepted: paper, demo"):
         load(EXAMPLES / "ammonia.yaml", "demmo")
     with pytest.raises(ConfigError, match="no preset is called 'demo'; the file has none"):
         load(EXAMPLES / "own_molecule.yaml", "demo")

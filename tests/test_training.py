@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import logging
 import math
@@ -68,13 +69,22 @@ def slow_alignment(network, dataset):
     network.set_reference_energies(network.atomic_energy + reference_energies(dataset.structures, error))
 
 
-def slow_fit(architecture, dataset, splits, member, *, seed, n_epochs, batch_size, learning_rate, **weights):
+def slow_average(average, network, n_steps, decay):
+    """A step of the exponential moving average of the weights, with the usual warm-up."""
+    decay = min(decay, (1 + n_steps) / (10 + n_steps))
+    with torch.no_grad():
+        for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+            mean.copy_(decay * mean + (1 - decay) * value)
+
+
+def slow_fit(architecture, dataset, splits, member, *, seed, n_epochs, batch_size, learning_rate, ema_decay, **weights):
     """A member trained alone, by PyTorch's own Adam, on the same minibatches."""
     architecture.set_reference_energies(torch.zeros(100, dtype=torch.float64))
     architecture.initialise(torch.Generator().manual_seed(derive(seed, "weights", member)))
     network = cast(architecture, dtype=torch.float64)
     slow_alignment(network, dataset.take(splits.train[member]))
     adam = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    judged, n_steps = copy.deepcopy(network) if ema_decay else network, 0
     train_curve, validation_curve, states = [], [], []
     for epoch in range(n_epochs):
         ids = torch.tensor(splits.train[member])
@@ -85,20 +95,25 @@ def slow_fit(architecture, dataset, splits, member, *, seed, n_epochs, batch_siz
             loss = slow_loss(network, dataset.take(chosen.tolist()), **weights)
             loss.backward()
             adam.step()
+            n_steps += 1
+            if ema_decay:
+                slow_average(judged, network, n_steps, ema_decay)
             total += loss.item() * len(chosen) / len(ids)
         train_curve.append(total)
-        alone = [slow_loss(network, dataset.take([index]), **weights).item() for index in splits.validation[member]]
+        alone = [slow_loss(judged, dataset.take([index]), **weights).item() for index in splits.validation[member]]
         validation_curve.append(np.mean(np.sqrt(alone)) ** 2)
-        states.append({name: value.clone() for name, value in network.state_dict().items()})
+        states.append({name: value.clone() for name, value in judged.state_dict().items()})
     network.load_state_dict(states[int(np.argmin(validation_curve))])
     slow_alignment(network, dataset.take(splits.train[member]))
     states[int(np.argmin(validation_curve))] = network.state_dict()
     return train_curve, validation_curve, states
 
 
+@pytest.mark.parametrize("ema_decay", [None, 0.3])
 @pytest.mark.parametrize("kind", ["one molecule", "molecules of different size", "crystals and molecules"])
-def test_members_learn_together_what_each_learns_alone_one_structure_at_a_time(datasets, network, kind):
-    # Six structures in minibatches of four: the last one of every epoch is smaller, and counts.
+def test_members_learn_together_what_each_learns_alone_one_structure_at_a_time(datasets, network, kind, ema_decay):
+    # Six structures in minibatches of four: the last one of every epoch is smaller, and counts. Of the average's decay
+    # the first two of six steps are in the warm-up.
     dataset, splits = datasets[kind], Splits.draw(10, n_members=2, seed=1)
     options = {
         "seed": 5,
@@ -107,6 +122,7 @@ def test_members_learn_together_what_each_learns_alone_one_structure_at_a_time(d
         "learning_rate": 1e-2,
         "energy_weight": 0.3,
         "force_weight": 0.7,
+        "ema_decay": ema_decay,
     }
     committee, report = fit(network, dataset, splits=splits, dtype=torch.float64, **options)
     for member in range(2):
@@ -227,6 +243,24 @@ def test_every_member_keeps_the_weights_of_its_best_epoch(scripted):
     for member, best in enumerate(report.best_epoch.tolist()):
         kept = torch.cat([parameter.flatten() for parameter in committee.members[member].parameters()])
         assert (kept == starts[best + 1][member]).all()
+
+
+def test_an_average_goes_on_from_the_best_weights_when_its_member_has_diverged(scripted):
+    # In epoch 2 the member diverges; what it keeps later is near what it had been, not near what it blew up to.
+    losses = [[1.0, 1.0], [0.9, math.nan], [0.8, 0.5]]
+    committee, report, starts = scripted(losses, learning_rate=1e-3, ema_decay=0.999)
+    assert report.rolled_back == (1,)
+    assert report.best_epoch.tolist() == [2, 2]
+    kept = torch.cat([parameter.flatten() for parameter in committee.members[1].parameters()])
+    # A step of Adam at a tenth of the rate moves no weight by more than about 1e-4; an epoch here is one step.
+    assert (kept - starts[2][1]).abs().max() < 2e-4
+    assert (kept != starts[2][1]).any()
+
+
+@pytest.mark.parametrize("ema_decay", [-0.1, 0.0, 1.0, math.nan])
+def test_a_decay_that_is_none_is_an_error(tiny, network, ema_decay):
+    with pytest.raises(ValueError, match="ema_decay must be between 0 and 1, or None"):
+        fit(network, tiny, seed=0, n_epochs=1, ema_decay=ema_decay)
 
 
 @pytest.mark.parametrize("blown_up", [math.nan, math.inf, 2e4])

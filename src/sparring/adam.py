@@ -12,6 +12,7 @@ class State(NamedTuple):
     """What the next epoch needs; weights and moments have one row a member."""
 
     weights: Float[Tensor, "n_members n_weights"]
+    average: Float[Tensor, "n_members n_weights"] | None
     moment: Float[Tensor, "n_members n_weights"]
     square: Float[Tensor, "n_members n_weights"]
     n_steps: Float[Tensor, " n_members"]
@@ -24,14 +25,28 @@ class State(NamedTuple):
     waited: Int[Tensor, " n_members"]
     n_rollbacks: Int[Tensor, " n_members"]
 
+    @property
+    def judged(self) -> Float[Tensor, "n_members n_weights"]:
+        """The weights that are validated and kept: the running average of those that learn, where there is one."""
+        return self.weights if self.average is None else self.average
 
-def adam(state: State, gradient: Float[Tensor, "n_members n_weights"]) -> State:
+
+def adam(state: State, gradient: Float[Tensor, "n_members n_weights"], *, ema_decay: float = 0.99) -> State:
     """One step of Adam (Kingma & Ba, arXiv:1412.6980) for all members, each at its own rate.
 
-    Moments and weights are updated in place: they are the state's own, and the largest tensors there are.
+    Moments, weights and their average are updated in place: they are the state's own, and the largest tensors of all.
+
+    Args:
+        state: Before the step.
+        gradient: Of the loss in the weights.
+        ema_decay: Of the exponential moving average of the weights, where the state has one. After few steps it is
+            less, (1 + n) / (10 + n), so that the average soon forgets how the weights were drawn.
     """
     n_steps = state.n_steps + 1
     update(state.weights, state.moment, state.square, gradient, n_steps=n_steps, learning_rate=state.learning_rate)
+    if state.average is not None:
+        decay = ((1 + n_steps) / (10 + n_steps)).clamp(max=ema_decay)
+        state.average.lerp_(state.weights, (1 - decay).to(state.weights.dtype).unsqueeze(1))
     return state._replace(n_steps=n_steps)
 
 

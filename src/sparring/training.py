@@ -69,6 +69,7 @@ def fit(
     force_weight: float = 1.0,
     patience: int | None = 30,
     factor: float = 0.5,
+    ema_decay: float | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
@@ -92,6 +93,8 @@ def fit(
         patience: Epochs without improvement of the validation loss after which a member's learning rate is reduced;
             None for a constant rate.
         factor: By what it is multiplied then.
+        ema_decay: Of the exponential moving average of the weights, a step; it is the average that is validated and
+            kept. None to validate and keep the weights themselves, as the paper does.
         dtype: Precision of the weights.
         device: Where to train.
         progress: Called with the number of epochs done and to do.
@@ -101,10 +104,11 @@ def fit(
         TrainingError: If fewer than two members are left.
     """
     splits = splits or Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"))
-    _check(dataset, splits, n_epochs, batch_size, learning_rate)
+    _check(dataset, splits, n_epochs, batch_size, learning_rate, ema_decay)
     shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device)
     nothing = torch.zeros(splits.n_members, N_ELEMENTS, dtype=torch.float64)
-    trainer = _Trainer(Loss(architecture, shelf, energy_weight, force_weight, nothing), splits, batch_size, seed)
+    loss = Loss(architecture, shelf, energy_weight, force_weight, nothing)
+    trainer = _Trainer(loss, splits, batch_size, seed, ema_decay)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)
     curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -134,7 +138,9 @@ def fit(
     return trainer.aligned(state.best_weights).committee(state.best_weights, kept), report
 
 
-def _check(dataset: Dataset, splits: Splits, n_epochs: int, batch_size: int, learning_rate: float) -> None:
+def _check(
+    dataset: Dataset, splits: Splits, n_epochs: int, batch_size: int, learning_rate: float, ema_decay: float | None
+) -> None:
     if splits.n_structures != len(dataset):
         raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {len(dataset)}")
     heaviest = int(dataset.structures.atomic_numbers.max())
@@ -143,6 +149,8 @@ def _check(dataset: Dataset, splits: Splits, n_epochs: int, batch_size: int, lea
     if n_epochs < 1 or batch_size < 1 or learning_rate <= 0:
         got = f"{n_epochs}, {batch_size} and {learning_rate}"
         raise ValueError(f"need n_epochs >= 1, batch_size >= 1 and learning_rate > 0, got {got}")
+    if ema_decay is not None and not 0 < ema_decay < 1:
+        raise ValueError(f"ema_decay must be between 0 and 1, or None, got {ema_decay}")
     if len({len(ids) for ids in splits.train}) > 1 or len({len(ids) for ids in splits.validation}) > 1:
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
 
@@ -165,6 +173,7 @@ class _Trainer:
     splits: Splits
     batch_size: int
     seed: int
+    ema_decay: float | None
 
     def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> State:
         rows = []
@@ -177,6 +186,7 @@ class _Trainer:
         counter = torch.zeros(len(rows), dtype=torch.long, device=device)
         return State(
             weights=weights,
+            average=None if self.ema_decay is None else weights.clone(),
             moment=torch.zeros_like(weights),
             square=torch.zeros_like(weights),
             n_steps=per_member,
@@ -220,7 +230,7 @@ class _Trainer:
         losses = torch.zeros_like(state.learning_rate)
         for chosen in indices.to(self.loss.shelf.energy.device).split(self.batch_size, dim=1):
             loss, gradient = self.loss.gradient(state.weights, chosen)
-            state = adam(state, gradient)
+            state = adam(state, gradient, ema_decay=self.ema_decay or 0.0)
             losses += loss * chosen.shape[1] / indices.shape[1]
         return state, losses
 
@@ -228,7 +238,7 @@ class _Trainer:
         self, state: State, epoch: int, patience: int | None, factor: float
     ) -> tuple[State, Float[Tensor, " n_members"]]:
         """Validate; keep what is best, halve what has stalled, roll back what has blown up."""
-        loss = self.validate(state.weights)
+        loss = self.validate(state.judged)
         first = torch.where(torch.isinf(state.first_loss), loss, state.first_loss)
         # Where the square of a gradient has overflown, Adam's steps are zero ever after.
         sound = torch.isfinite(state.weights).all(1) & torch.isfinite(state.square).all(1)
@@ -241,12 +251,13 @@ class _Trainer:
         waited = torch.where(progressed, 0, state.waited + 1)
         stalled = waited > (torch.inf if patience is None else patience)
         rate = torch.where(stalled, state.learning_rate * factor, state.learning_rate)
-        best_weights = torch.where(better.unsqueeze(1), state.weights, state.best_weights)
+        best_weights = torch.where(better.unsqueeze(1), state.judged, state.best_weights)
         back = diverged.unsqueeze(1)
         for member in torch.nonzero(diverged).flatten().tolist():
             logger.warning("member %d diverged in epoch %d; back to its best weights", member, epoch + 1)
         new = state._replace(
             weights=torch.where(back, best_weights, state.weights),
+            average=None if state.average is None else torch.where(back, best_weights, state.average),
             moment=torch.where(back, 0.0, state.moment),
             square=torch.where(back, 0.0, state.square),
             n_steps=torch.where(diverged, 0.0, state.n_steps),

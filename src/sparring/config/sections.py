@@ -145,6 +145,7 @@ class Training(Section):
     force_weight: Weight = 1.0
     patience: Count | None = 30
     factor: Annotated[Number, Field(lt=1)] = 0.5
+    ema_decay: Annotated[Number, Field(lt=1)] | None = None
     splits: Splits = Splits()
 
 
