@@ -91,7 +91,7 @@ def test_discarded_labels_are_counted_where_their_energies_cannot_be_shown(shown
     assert n_failed  # the window is narrow
     (sheet,) = (one for one in sheets(shown) if one.name == "labelled_energies")
     names = [label.get_text() for label in sheet.figure.axes[0].get_xticklabels()]
-    assert names[1] == f"1\n{4 - n_failed} (−{n_failed})"
+    assert names[1] == f"1\n{4 - n_failed}\n(−{n_failed})"
 
 
 def test_both_tables_say_what_the_metrics_say(finished, shown):

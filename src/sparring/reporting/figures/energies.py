@@ -60,7 +60,7 @@ def energy_distributions(
 
 
 def _without(n: int) -> str:
-    return f" (−{n})" if n else ""
+    return f"\n(−{n})" if n else ""
 
 
 def _explained(discarded: Mapping[str, int]) -> str:
