@@ -26,9 +26,10 @@ def random_displacements(amplitude: float, n_labels: int) -> Strategy:
     return Strategy(title=f"random {amplitude} Å, {n_labels}", changes={"attack": attack})
 
 
-PAPER = "paper"
+DISTINCT, PAPER = "adversarial-distinct", "paper"
 STRATEGIES = {
     ADVERSARIAL: Strategy(title="adversarial", generations=3),
+    DISTINCT: Strategy(title="adversarial, distinct", preset="distinct", generations=3),
     "random-0.3-30": random_displacements(0.3, 30),
     "random-0.3-100": random_displacements(0.3, 100),
     "random-0.1-30": random_displacements(0.1, 30),

@@ -18,7 +18,7 @@ from sparring.units import quantity
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PRESETS = {
     "alanine_dipeptide.yaml": (None, "laptop"),
-    "ammonia.yaml": (None, "paper", "demo"),
+    "ammonia.yaml": (None, "paper", "distinct", "demo"),
     "double_well_1d.yaml": (None, "random", "quick"),
     "double_well_2d.yaml": (None, "random", "quick"),
     "own_molecule.yaml": (None,),
@@ -665,7 +665,7 @@ def test_a_problem_of_the_file_is_told_once_however_many_presets_it_has(loaded):
 
 
 def test_an_unknown_preset_gets_the_nearest_name():
-    with pytest.raises(ConfigError, match="no preset is called 'demmo'; did you mean demo\\? accepted: paper, demo"):
+    with pytest.raises(ConfigError, match="no preset is called 'demmo'; did you mean demo\\? accepted: paper, distinct, demo"):
         load(EXAMPLES / "ammonia.yaml", "demmo")
     with pytest.raises(ConfigError, match="no preset is called 'demo'; the file has none"):
         load(EXAMPLES / "own_molecule.yaml", "demo")
