@@ -23,13 +23,12 @@ TEMPERATURES = (1000.0, 500.0, 700.0, 800.0, 600.0, 900.0)
 def random_displacements(amplitude: float, n_labels: int) -> Strategy:
     """The paper's baseline: that many structures, none of them sorted out."""
     attack = {"kind": "random", "n_seeds": n_labels, "amplitude": f"{amplitude} Å"}
-    return Strategy(title=f"random {amplitude} Å, {n_labels}", changes={"attack": attack})
+    return Strategy(title=f"random {amplitude} Å, {n_labels}", changes={"attack": attack, "selection": []})
 
 
-DISTINCT, PAPER = "adversarial-distinct", "paper"
+PAPER = "paper"
 STRATEGIES = {
     ADVERSARIAL: Strategy(title="adversarial", generations=3),
-    DISTINCT: Strategy(title="adversarial, distinct", preset="distinct", generations=3),
     "random-0.3-30": random_displacements(0.3, 30),
     "random-0.3-100": random_displacements(0.3, 100),
     "random-0.1-30": random_displacements(0.1, 30),
@@ -51,8 +50,18 @@ STRATEGIES = {
         },
         generations=3,
     ),
-    # Nothing but the training differs from the first one: what does it matter?
-    PAPER: Strategy(title="adversarial, paper's training", preset="paper", generations=3, own_start=True),
+    # The paper's protocol, and the same with our training.
+    PAPER: Strategy(title="paper's protocol", preset="paper", generations=3, own_start=True),
+    "paper-attacks": Strategy(
+        title="paper's attacks, our training",
+        changes={
+            "attack.n_seeds": 30,
+            "attack.space.initial_spread": "0.01 Å",
+            "attack.space.bound": None,
+            "selection": [],
+        },
+        generations=3,
+    ),
     "random-0.3-60": random_displacements(0.3, 60),
 }
 """In the order in which they are computed; names are those of folders."""

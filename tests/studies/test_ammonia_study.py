@@ -78,7 +78,7 @@ def test_the_published_strategies_are_those_of_the_issue(tiny):
         assert config.seed == 4
     assert asked == {
         "adversarial": ("adversarial", 60),
-        "adversarial-distinct": ("adversarial", 60),
+        "paper-attacks": ("adversarial", 60),
         "paper": ("adversarial", 60),
         "random-0.1-30": ("random", 30),
         "random-0.3-30": ("random", 30),
