@@ -36,6 +36,11 @@ COLOURS = {
     ("random-0.3-100", 2): "#882255",
     ("dynamics", 2): "#7fd1b5",
     ("dynamics", 3): "#009e73",
+    ("paper-attacks", 2): "#b39ddb",
+    ("paper-attacks", 3): "#5e3c99",
+    ("paper", 1): "#bdbdbd",
+    ("paper", 2): "#8c8c8c",
+    ("paper", 3): "#525252",
 }
 """Generations of a strategy are shades of one colour."""
 

@@ -90,6 +90,13 @@ def test_the_published_strategies_are_those_of_the_issue(tiny):
     assert study.config("dynamics", 0).attack.temperature == 500.0
 
 
+def test_every_committee_has_a_colour_of_its_own(tiny, importable):
+    study = tiny.ammonia_plan.Study(folder=Path("nowhere"))
+    committees = [(strategy, number) for strategy in study.strategies for number in study.generations(strategy)]
+    colours = {importable("ammonia_figures").colour(*committee) for committee in committees}
+    assert len(colours) == len(committees)
+
+
 def test_a_study_of_one_strategy_knows_the_truth_that_is_the_same_for_all(tiny):
     study = tiny.ammonia_plan.Study(
         folder=Path("nowhere"), strategies={"random-0.1-30": tiny.ammonia_plan.STRATEGIES["random-0.1-30"]}
