@@ -90,7 +90,7 @@ def test_the_published_strategies_are_those_of_the_issue(tiny):
     assert study.config("dynamics", 0).attack.temperature == 500.0
 
 
-def test_every_committee_has_a_colour_of_its_own(tiny, importable):
+def test_every_committee_has_a_colour_of_its_own(tiny):
     study = tiny.ammonia_plan.Study(folder=Path("nowhere"))
     committees = [(strategy, number) for strategy in study.strategies for number in study.generations(strategy)]
     colours = {importable("ammonia_figures").colour(*committee) for committee in committees}
