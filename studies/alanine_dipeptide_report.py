@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from alanine_dipeptide_plan import ADVERSARIAL, Study
 from alanine_dipeptide_results import CommitteeRow, Results, collect
-from cells import summary
+from cells import of_labels, summary
 
 from sparring.files import write_text
 from sparring.units import KCAL_PER_MOL
@@ -105,7 +105,7 @@ def table(study: Study, title: str, results: Results, cells: Cells) -> str:
     lines = [f"## {title}\n", f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
     for strategy, generation in results.keys:
         rows = results.of(strategy, generation)
-        labels = f"{np.mean([row.n_asked for row in rows]):g} ({np.mean([row.n_failed for row in rows]):.3g})"
+        labels = of_labels(rows)
         title = study.strategies[strategy].title
         shown = [title, str(generation), labels, *(cell(rows) for cell in cells.values())]
         lines.append(f"| {' | '.join(shown)} |")

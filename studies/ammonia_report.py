@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 from ammonia_plan import Study, name_of
 from ammonia_results import CAPS, CommitteeRow, Results, collect
-from cells import summary
+from cells import of_labels, summary
 
 from sparring.files import write_text
 from sparring.units import KCAL_PER_MOL
@@ -75,7 +74,7 @@ def table(title: str, results: Results, cells: Cells) -> str:
     lines = [f"## {title}\n", f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
     for strategy, generation in groups:
         rows = results.of(strategy, generation)
-        labels = f"{np.mean([row.n_asked for row in rows]):g} ({np.mean([row.n_failed for row in rows]):.3g})"
+        labels = of_labels(rows)
         shown = [name_of(strategy), str(generation), labels, *(cell(rows) for cell in cells.values())]
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)

@@ -1,10 +1,23 @@
 """Cells of tables: what is shown of one number that several seeds have given."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
-__all__ = ["summary"]
+__all__ = ["Asked", "of_labels", "summary"]
+
+
+class Asked(Protocol):
+    """A committee for which labels were asked for, some of which were refused."""
+
+    n_asked: int
+    n_failed: int
+
+
+def of_labels(rows: Sequence[Asked]) -> str:
+    """Labels that were asked for in the mean over seeds, and how many of them were refused: "15.4 (1.6)"."""
+    return f"{np.mean([row.n_asked for row in rows]):.3g} ({np.mean([row.n_failed for row in rows]):.3g})"
 
 
 def summary(values: Iterable[float | None], *, unit: float = 1.0, decimals: int = 2) -> str:
