@@ -139,7 +139,8 @@ def barriers(results: Results, ax: Axes | None = None) -> Axes:
         ax.plot([heights.mean()] * 2, [place - 0.3, place + 0.3], color=colour(*key), lw=1.6)
     if results.truth_relaxed is not None:
         ax.axvline(results.truth_relaxed / KCAL_PER_MOL, color=INK, lw=1.0, ls=(0, (4, 2)), label="label method")
-        ax.legend(loc="lower right")
+        # Above the rows, of which every one has its marks.
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
     ax.set_yticks(range(len(rows)), [f"{name_of(*key)} ({_n_barriers(results.of(*key))})" for key in rows])
     ax.set(xlabel="barrier of the inversion (kcal/mol)", ylim=(len(rows) - 0.5, -0.5))
     return ax
