@@ -31,7 +31,7 @@ class State(NamedTuple):
         return self.weights if self.average is None else self.average
 
 
-def adam(state: State, gradient: Float[Tensor, "n_members n_weights"], *, ema_decay: float = 0.99) -> State:
+def adam(state: State, gradient: Float[Tensor, "n_members n_weights"], *, ema_decay: float | None = None) -> State:
     """One step of Adam (Kingma & Ba, arXiv:1412.6980) for all members, each at its own rate.
 
     Moments, weights and their average are updated in place: they are the state's own, and the largest tensors of all.
@@ -39,12 +39,12 @@ def adam(state: State, gradient: Float[Tensor, "n_members n_weights"], *, ema_de
     Args:
         state: Before the step.
         gradient: Of the loss in the weights.
-        ema_decay: Of the exponential moving average of the weights, where the state has one. After few steps it is
-            less, (1 + n) / (10 + n), so that the average soon forgets how the weights were drawn.
+        ema_decay: Of the exponential moving average of the weights; None for a state that has none. After few steps it
+            is less, (1 + n) / (10 + n), so that the average soon forgets how the weights were drawn.
     """
     n_steps = state.n_steps + 1
     update(state.weights, state.moment, state.square, gradient, n_steps=n_steps, learning_rate=state.learning_rate)
-    if state.average is not None:
+    if state.average is not None and ema_decay is not None:
         decay = ((1 + n_steps) / (10 + n_steps)).clamp(max=ema_decay)
         state.average.lerp_(state.weights, (1 - decay).to(state.weights.dtype).unsqueeze(1))
     return state._replace(n_steps=n_steps)

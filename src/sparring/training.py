@@ -230,7 +230,7 @@ class _Trainer:
         losses = torch.zeros_like(state.learning_rate)
         for chosen in indices.to(self.loss.shelf.energy.device).split(self.batch_size, dim=1):
             loss, gradient = self.loss.gradient(state.weights, chosen)
-            state = adam(state, gradient, ema_decay=self.ema_decay or 0.0)
+            state = adam(state, gradient, ema_decay=self.ema_decay)
             losses += loss * chosen.shape[1] / indices.shape[1]
         return state, losses
 
