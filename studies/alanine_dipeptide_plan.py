@@ -7,7 +7,7 @@ from pathlib import Path
 
 import alanine_dipeptide_tasks as tasks
 from layout import ADVERSARIAL, Layout, Strategy
-from loops import graft, run
+from loops import run_piece
 from schedule import Piece
 
 from sparring.config import Config, load
@@ -118,7 +118,7 @@ class Study(Layout):
         """The configuration of a run."""
         chosen = self.strategies[strategy]
         options = {"seed": seed, "generations": chosen.generations, "labels.store": str(self.labels)}
-        return load(self.base, self.preset, {**self.changes, **chosen.changes, **options})
+        return load(self.base, chosen.preset or self.preset, {**self.changes, **chosen.changes, **options})
 
     def maps(self, strategy: str, seed: int, which: str) -> Path:
         """The file with the landscapes of all committees of a run."""
@@ -140,27 +140,12 @@ def pieces(study: Study) -> list[Piece]:
     for seed in study.seeds:
         for strategy in study.strategies:
             if "run" in study.tasks:
-                found.append(_run(study, strategy, seed))
+                found.append(run_piece(study, strategy, seed))
             if "maps" in study.tasks:
                 found += _maps(study, strategy, seed)
     if "free-energy" in study.tasks:
         found += [_free_energy(study, one, study.seeds[0]) for one in study.free_energies if one in study.strategies]
     return found
-
-
-def _run(study: Study, strategy: str, seed: int) -> Piece:
-    shares = strategy != ADVERSARIAL and not study.strategies[strategy].own_start
-
-    def do() -> None:
-        config, folder = study.config(strategy, seed), study.run(strategy, seed)
-        if shares:
-            graft(study.run(ADVERSARIAL, seed), folder, config)
-        run(config, folder)
-
-    def ready() -> bool:
-        return not shares or study.trained(ADVERSARIAL, seed, 1)
-
-    return Piece(name=f"{strategy}/seed-{seed}/run", done=partial(study.ended, strategy, seed), ready=ready, do=do)
 
 
 def _maps(study: Study, strategy: str, seed: int) -> Iterator[Piece]:

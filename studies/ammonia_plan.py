@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ammonia_tasks
 from layout import ADVERSARIAL, Layout, Strategy
+from loops import run_piece
 from schedule import Piece
 
 from sparring.config import Config, load
@@ -128,7 +129,7 @@ def pieces(study: Study) -> list[Piece]:
     for seed in study.seeds:
         for strategy in study.strategies:
             if "run" in study.tasks and strategy not in study.leave:
-                found.append(_run(study, strategy, seed))
+                found.append(run_piece(study, strategy, seed))
             for task in ("barrier", "landscape"):
                 found += list(_of_committees(study, strategy, seed, task)) if task in study.tasks else []
     if "stability" in study.tasks:
@@ -142,21 +143,6 @@ def _truths(study: Study) -> Iterator[Piece]:
             file = study.folder / "results" / "truth" / f"{task}.json"
             do = partial(getattr(ammonia_tasks, f"true_{task}"), lambda: study.truth, file)
             yield Piece(name=f"truth/{task}", done=file.exists, ready=lambda: True, do=do)
-
-
-def _run(study: Study, strategy: str, seed: int) -> Piece:
-    shares = strategy != ADVERSARIAL and not study.strategies[strategy].own_start
-
-    def do() -> None:
-        config, folder = study.config(strategy, seed), study.run(strategy, seed)
-        if shares:
-            ammonia_tasks.graft(study.run(ADVERSARIAL, seed), folder, config)
-        ammonia_tasks.run(config, folder)
-
-    def ready() -> bool:
-        return not shares or study.trained(ADVERSARIAL, seed, 1)
-
-    return Piece(name=f"{strategy}/seed-{seed}/run", done=partial(study.ended, strategy, seed), ready=ready, do=do)
 
 
 def _of_committees(study: Study, strategy: str, seed: int, task: str) -> Iterator[Piece]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from loops import graft, run
 
 from sparring.calculator import CommitteeCalculator
 from sparring.config import Config
@@ -25,7 +24,7 @@ from sparring.validation.records import write_record
 from sparring.validation.stability import own_minimum, stability
 from sparring.validation.surfaces import committee_surface, label_surface
 
-__all__ = ["BarrierResult", "Truth", "barrier", "graft", "landscape", "run", "stable", "true_barrier", "true_landscape"]
+__all__ = ["BarrierResult", "Truth", "barrier", "landscape", "stable", "true_barrier", "true_landscape"]
 
 RADII, HEIGHTS = (0.65, 1.35), (-2.0, 2.0)
 """In units of the ground state's."""

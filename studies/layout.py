@@ -1,9 +1,11 @@
 """Where a study keeps its runs and results, and how far they have come: a run for each strategy and seed."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sparring.config import Config
 from sparring.runfolder import read_metrics, stages_done
 
 __all__ = ["ADVERSARIAL", "Layout", "Strategy"]
@@ -30,11 +32,19 @@ class Strategy:
     own_start: bool = False
 
 
-class Layout:
+class Layout(ABC):
     """What folder and strategies decide."""
 
     folder: Path
     strategies: Mapping[str, Strategy]
+
+    @abstractmethod
+    def config(self, strategy: str, seed: int) -> Config:
+        """The configuration of a run."""
+
+    def shares(self, strategy: str) -> bool:
+        """Whether a strategy begins with the first committee of the adversarial run."""
+        return strategy != ADVERSARIAL and not self.strategies[strategy].own_start
 
     def run(self, strategy: str, seed: int) -> Path:
         """The folder of a run."""
@@ -49,9 +59,8 @@ class Layout:
         return self.folder / "results" / strategy / f"seed-{seed}" / f"generation-{number:02d}" / f"{task}.json"
 
     def generations(self, strategy: str) -> range:
-        """Which committees are a strategy's own: the first belongs to the adversarial run."""
-        chosen = self.strategies[strategy]
-        return range(1 if strategy == ADVERSARIAL or chosen.own_start else 2, chosen.generations + 1)
+        """Which committees are a strategy's own."""
+        return range(2 if self.shares(strategy) else 1, self.strategies[strategy].generations + 1)
 
     def ended(self, strategy: str, seed: int) -> bool:
         """Whether a run has come to its end, or found nothing more that could be labelled."""

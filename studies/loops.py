@@ -2,15 +2,17 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
-from schedule import Busy
+from layout import ADVERSARIAL, Layout
+from schedule import Busy, Piece
 
 from sparring import running
 from sparring.config import Config, difference, load
 from sparring.runfolder import RunFolderError
 
-__all__ = ["SHARED", "graft", "run"]
+__all__ = ["SHARED", "graft", "run", "run_piece"]
 
 SHARED = ("data", "fit", "evaluate")
 """The stages of the first generation that do not depend on the strategy."""
@@ -54,3 +56,18 @@ def run(config: Config, folder: Path) -> None:
         if "is in use by" in str(error):
             raise Busy(str(error)) from error
         raise
+
+
+def run_piece(study: Layout, strategy: str, seed: int) -> Piece:
+    """A run as a piece of a study."""
+
+    def do() -> None:
+        config, folder = study.config(strategy, seed), study.run(strategy, seed)
+        if study.shares(strategy):
+            graft(study.run(ADVERSARIAL, seed), folder, config)
+        run(config, folder)
+
+    def ready() -> bool:
+        return not study.shares(strategy) or study.trained(ADVERSARIAL, seed, 1)
+
+    return Piece(name=f"{strategy}/seed-{seed}/run", done=partial(study.ended, strategy, seed), ready=ready, do=do)

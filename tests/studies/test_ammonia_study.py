@@ -129,7 +129,7 @@ def test_a_run_that_was_computed_elsewhere_is_adopted_as_it_is(tiny, finished, t
 def test_a_run_of_other_networks_is_no_beginning(tiny, copied):
     config = load(copied.base, overrides={"seed": 0, "training.n_epochs": 31})
     with pytest.raises(ValueError, match=r"is no beginning of this run:\n  training.n_epochs: 30 -> 31"):
-        tiny.ammonia_tasks.graft(copied.run("adversarial", 0), copied.folder / "new", config)
+        importable("loops").graft(copied.run("adversarial", 0), copied.folder / "new", config)
 
 
 # --- resume ---------------------------------------------------------------------------------------------------------
