@@ -9,7 +9,8 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from sparring.extxyz import has_labels, read_labelled, read_structures, write_structures
+from sparring.extxyz import read_labelled, read_structures, write_structures
+from sparring.labelled import has_labels
 
 WATER = """3
 Properties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy=-76.5 pbc="F F F"

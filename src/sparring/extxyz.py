@@ -4,19 +4,16 @@ ASE reads this format with much good will: a file cut off in its last frame is r
 -1, infinite coordinates, an energy that is NaN, surplus columns and everything behind a blank line pass without a word.
 So frames are cut out and checked here, one by one, and ASE only parses them. ASE also writes eight decimals; a run that
 resumes must find the very numbers that it left, so the writer here gives every float all its digits.
-
-Longer than most modules, because reader and writer stand together: each must keep what the other promises.
 """
 
 import difflib
 import io
 import json
 import logging
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from ase import Atoms
@@ -26,8 +23,9 @@ from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
 from sparring.dataset import ENERGY, FORCES
 from sparring.files import write_text
+from sparring.labelled import known_results, with_label
 
-__all__ = ["has_labels", "read_labelled", "read_structures", "with_label", "write_structures"]
+__all__ = ["read_labelled", "read_structures", "write_structures"]
 
 _logger = logging.getLogger(__name__)
 
@@ -92,12 +90,6 @@ def read_labelled(
     return [
         with_label(atoms, energy_key, forces_key, _where(Path(path), index)) for index, atoms in enumerate(structures)
     ]
-
-
-def has_labels(atoms: Atoms) -> bool:
-    """Whether a structure carries an energy and forces: `REF_energy` and `REF_forces`, or results of a calculator."""
-    results = _results(atoms)
-    return (ENERGY in atoms.info or "energy" in results) and (FORCES in atoms.arrays or "forces" in results)
 
 
 def _where(path: Path, index: int) -> str:
@@ -214,52 +206,6 @@ def _check_geometry(atoms: Atoms, where: str, *, allow_dummy: bool) -> None:
         )
 
 
-def _results(atoms: Atoms) -> dict[str, Any]:
-    """What an attached calculator already knows of this very geometry, without computing anything."""
-    calculator = atoms.calc
-    if calculator is None or calculator.calculation_required(atoms, []):
-        return {}
-    return dict(calculator.results)
-
-
-def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> Atoms:
-    """The label that a structure carries, under whatever names, as `REF_energy` in eV and `REF_forces` in eV/Å.
-
-    Raises:
-        ValueError: If it is missing, not finite or of wrong shape; the message begins with `where`.
-    """
-    results = _results(atoms)
-    # All or nothing: the energy of one method and the forces of another would be no label.
-    if (energy_key, forces_key) == (ENERGY, FORCES) and ENERGY not in atoms.info and FORCES not in atoms.arrays:
-        energy_key, forces_key = ("energy", "forces") if results else (ENERGY, FORCES)
-    known = sorted({*atoms.info, *atoms.arrays, *results} - {"numbers", "positions"})
-    energy = atoms.info.pop(energy_key, results.get(energy_key))
-    forces = atoms.arrays.pop(forces_key, results.get(forces_key))
-    for key, value, option in ((energy_key, energy, "energy_key"), (forces_key, forces, "forces_key")):
-        if value is None:
-            raise ValueError(
-                f"{where}: there is no {key!r}, only {', '.join(known) or 'the geometry'}; name it with {option}, or "
-                "label the structures first"
-            )
-    if isinstance(energy, bool) or not isinstance(energy, (int, float, np.number)) or not math.isfinite(energy):
-        raise ValueError(f"{where}: {energy_key} must be one finite number in eV, got {energy!r}; label it again")
-    forces = np.asarray(forces)
-    if forces.shape != (len(atoms), 3) or forces.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{where}: {forces_key} must have three numbers for each of {len(atoms)} atoms, got the shape "
-            f"{forces.shape} of {forces.dtype}; label it again"
-        )
-    bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            f"{where}: {forces_key} of atom {bad[0]} is {forces[bad[0]].tolist()}, which is not finite; label it again"
-        )
-    atoms.calc = None
-    atoms.info[ENERGY] = float(energy)
-    atoms.arrays[FORCES] = forces.astype(np.float64)
-    return atoms
-
-
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
@@ -281,7 +227,7 @@ def frame_text(atoms: Atoms, where: str) -> str:
     if not len(atoms):
         raise ValueError(f"{where}: a structure without atoms cannot be written; leave it out")
     _check_geometry(atoms, where, allow_dummy=True)
-    known = _results(atoms)
+    known = known_results(atoms)
     info = atoms.info | ({"energy": float(known["energy"])} if "energy" in known else {})
     arrays = {key: value for key, value in atoms.arrays.items() if key not in ("numbers", "positions")}
     arrays |= {"forces": known["forces"]} if "forces" in known else {}

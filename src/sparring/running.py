@@ -11,8 +11,8 @@ from sparring import loop
 from sparring.attacking import bonds_of, one_of_each, space_of
 from sparring.committee import Committee
 from sparring.config import Config, load, sections, template_files
-from sparring.extxyz import has_labels
 from sparring.files import write_text
+from sparring.labelled import has_labels
 from sparring.labels import Label, label, n_langevin_snapshots
 from sparring.laboratory import labeller
 from sparring.planning import candidates_per_seed, plan

@@ -8,7 +8,8 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from sparring.dataset import ENERGY, FORCES
-from sparring.extxyz import has_labels, read_structures, with_label
+from sparring.extxyz import read_structures
+from sparring.labelled import has_labels, with_label
 from sparring.randomness import derive
 from sparring.sampling import LabelMany, bare_copy, normal_mode_sample, uniform_displacements
 

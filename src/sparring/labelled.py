@@ -1,0 +1,63 @@
+"""The label that a structure carries: an energy and forces, by their names or as results of a calculator."""
+
+import math
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from sparring.dataset import ENERGY, FORCES
+
+__all__ = ["has_labels", "known_results", "with_label"]
+
+
+def has_labels(atoms: Atoms) -> bool:
+    """Whether a structure carries an energy and forces: `REF_energy` and `REF_forces`, or results of a calculator."""
+    results = known_results(atoms)
+    return (ENERGY in atoms.info or "energy" in results) and (FORCES in atoms.arrays or "forces" in results)
+
+
+def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> Atoms:
+    """The label that a structure carries, under whatever names, as `REF_energy` in eV and `REF_forces` in eV/Å.
+
+    Raises:
+        ValueError: If it is missing, not finite or of wrong shape; the message begins with `where`.
+    """
+    results = known_results(atoms)
+    # All or nothing: the energy of one method and the forces of another would be no label.
+    if (energy_key, forces_key) == (ENERGY, FORCES) and ENERGY not in atoms.info and FORCES not in atoms.arrays:
+        energy_key, forces_key = ("energy", "forces") if results else (ENERGY, FORCES)
+    known = sorted({*atoms.info, *atoms.arrays, *results} - {"numbers", "positions"})
+    energy = atoms.info.pop(energy_key, results.get(energy_key))
+    forces = atoms.arrays.pop(forces_key, results.get(forces_key))
+    for key, value, option in ((energy_key, energy, "energy_key"), (forces_key, forces, "forces_key")):
+        if value is None:
+            raise ValueError(
+                f"{where}: there is no {key!r}, only {', '.join(known) or 'the geometry'}; name it with {option}, or "
+                "label the structures first"
+            )
+    if isinstance(energy, bool) or not isinstance(energy, (int, float, np.number)) or not math.isfinite(energy):
+        raise ValueError(f"{where}: {energy_key} must be one finite number in eV, got {energy!r}; label it again")
+    forces = np.asarray(forces)
+    if forces.shape != (len(atoms), 3) or forces.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{where}: {forces_key} must have three numbers for each of {len(atoms)} atoms, got the shape "
+            f"{forces.shape} of {forces.dtype}; label it again"
+        )
+    bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{where}: {forces_key} of atom {bad[0]} is {forces[bad[0]].tolist()}, which is not finite; label it again"
+        )
+    atoms.calc = None
+    atoms.info[ENERGY] = float(energy)
+    atoms.arrays[FORCES] = forces.astype(np.float64)
+    return atoms
+
+
+def known_results(atoms: Atoms) -> dict[str, Any]:
+    """What an attached calculator already knows of this very geometry, without computing anything."""
+    calculator = atoms.calc
+    if calculator is None or calculator.calculation_required(atoms, []):
+        return {}
+    return dict(calculator.results)
