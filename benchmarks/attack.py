@@ -45,9 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{n_seeds:>6} {together:>12.1f} {autograd:>10.1f} {apart:>14.1f} {apart / together:>7.1f}", flush=True)
         numbers = {"stacked_ms": together, "autograd_ms": autograd, "looped_ms": apart, "ratio": apart / together}
         rows.append({"n_seeds": n_seeds, **numbers})
-    torsions = {"n_seeds": 2 if options.quick else N_DIPEPTIDES}
+    n_dipeptides = 2 if options.quick else N_DIPEPTIDES
+    torsions: dict[str, float] = {"n_seeds": n_dipeptides}
     for name, system in (("cartesian_ms", "alanine dipeptide"), ("dihedrals_ms", TORSIONS)):
-        case = Case("attack", system, torsions["n_seeds"])
+        case = Case("attack", system, n_dipeptides)
         built = ways(case, n_members=options.members, size=TINY if options.quick else PAPER)[SPARRING]
         torsions[name] = 1000 * in_turn({SPARRING: built()}, n_repeats=options.repeats)[SPARRING]
         print(f"{system}, {case.n_structures} seeds at once: {torsions[name]:.1f}", flush=True)

@@ -4,6 +4,7 @@ Random weights cost what trained ones cost, and random labels what real ones do:
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,16 +102,19 @@ def silicon(n_atoms: int) -> Atoms:
     Raises:
         ValueError: If there is no such cell here.
     """
+    cell: Atoms
     if n_atoms == 4:
-        return bulk("Si", "diamond", a=5.43).repeat((2, 1, 1))
+        cell = bulk("Si", "diamond", a=5.43).repeat((2, 1, 1))
+        return cell
     if n_atoms not in REPEATS:
         raise ValueError(f"cells have 4 or {sorted(REPEATS)} atoms, got {n_atoms}")
-    return bulk("Si", "diamond", a=5.43, cubic=True).repeat(REPEATS[n_atoms])
+    cell = bulk("Si", "diamond", a=5.43, cubic=True).repeat(REPEATS[n_atoms])
+    return cell
 
 
 def alanine_dipeptide() -> Atoms:
     """22 atoms; the file says how its geometry was made."""
-    atoms: Atoms = read(Path(__file__).parent / "alanine_dipeptide.xyz")
+    (atoms,) = read(Path(__file__).parent / "alanine_dipeptide.xyz", ":")
     return atoms
 
 
@@ -121,7 +125,7 @@ SYSTEMS: dict[str, Callable[[], Atoms]] = {
     TORSIONS: dipeptide.geometry,
     "ammonia": lambda: molecule("NH3"),
     "alanine dipeptide": alanine_dipeptide,
-    **{f"silicon {n_atoms}": lambda n_atoms=n_atoms: silicon(n_atoms) for n_atoms in (4, *REPEATS)},
+    **{f"silicon {n_atoms}": partial(silicon, n_atoms) for n_atoms in (4, *REPEATS)},
 }
 
 

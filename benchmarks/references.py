@@ -58,7 +58,7 @@ class Path(NamedTuple):
 
 
 def plain_attack(
-    members: Iterable[nn.Module],
+    members: Iterable[SchNet],
     seed: Structures,
     delta: Tensor,
     *,

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from cases import CASES, N_MEMBERS, PAPER, QUICK_CASES, TINY, Case, Size
@@ -66,7 +67,7 @@ def measure(case: Case, *, n_members: int, size: Size, n_repeats: int, memory: b
     }
 
 
-def line(row: dict) -> str:
+def line(row: dict[str, Any]) -> str:
     """A row as people read it."""
     ms = {name: f"{1000 * value:.2f}" for name, value in row["seconds"].items()}
     mb = {name: f"{value / 1e6:.0f}" for name, value in row["peak_bytes"].items()}
@@ -96,10 +97,10 @@ def startups(n_repeats: int) -> list[dict[str, object]]:
             begin = time.perf_counter()
             subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
             times.append(time.perf_counter() - begin)
-        row = {"what": name, "seconds": statistics.median(times[1:]), "at_most": at_most}
-        kept = "" if row["seconds"] < at_most else "!"
-        print(f"{name:<24} {row['seconds']:.2f} s (promised: < {at_most} s{kept})", flush=True)
-        rows.append(row)
+        seconds = statistics.median(times[1:])
+        kept = "" if seconds < at_most else "!"
+        print(f"{name:<24} {seconds:.2f} s (promised: < {at_most} s{kept})", flush=True)
+        rows.append({"what": name, "seconds": seconds, "at_most": at_most})
     return rows
 
 

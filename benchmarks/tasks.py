@@ -1,6 +1,7 @@
 """The ways of doing every task: Sparring's, through its public functions as users call them, and the references."""
 
 from collections.abc import Callable
+from typing import cast
 
 from cases import (
     N_MEMBERS,
@@ -70,7 +71,7 @@ def attacks(case: Case, n_members: int, size: Size) -> dict[str, Build]:
         return Way(run)
 
     def loop() -> Way:
-        plain = Committee(members, stacked=False).members
+        plain = cast("tuple[SchNet, ...]", Committee(members, stacked=False).members)
         seed = batch(case.system, 1)
         delta = start(seed)
         return Way(

@@ -11,6 +11,7 @@ from loops import run_piece
 from schedule import Piece
 
 from sparring.config import Config, load
+from sparring.config.sections import AlanineDipeptide
 from sparring.validation.torsion_runs import GRIDS
 
 __all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Study", "pieces"]
@@ -31,7 +32,9 @@ def random_torsions(n_labels: int) -> Strategy:
 
 def longer_dynamics(n_labels: int) -> Strategy:
     """The dynamics that gave the starting data goes on until there are that many more snapshots."""
-    sampling = load(EXAMPLE, PRESET).system.sampling
+    system = load(EXAMPLE, PRESET).system
+    assert isinstance(system, AlanineDipeptide)
+    sampling = system.sampling
     return Strategy(
         title=f"longer dynamics, {n_labels}",
         changes={"system.sampling.duration": f"{sampling.duration + n_labels * sampling.every} fs"},

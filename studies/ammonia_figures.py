@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from sparring.reporting.figures.barrier import barrier_profiles
 from sparring.reporting.figures.diversity import diversity_figure
-from sparring.reporting.figures.landscape import energy_scale, landscape_energy
+from sparring.reporting.figures.landscape import landscape_energy
+from sparring.reporting.figures.scales import energy_scale
 from sparring.reporting.style import INK, STYLE, panels
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.diversity import diversity, gather

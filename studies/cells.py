@@ -11,8 +11,13 @@ __all__ = ["Asked", "of_labels", "summary"]
 class Asked(Protocol):
     """A committee for which labels were asked for, some of which were refused."""
 
-    n_asked: int
-    n_failed: int
+    @property
+    def n_asked(self) -> int:
+        """Labels asked for."""
+
+    @property
+    def n_failed(self) -> int:
+        """Those of them that were refused."""
 
 
 def of_labels(rows: Sequence[Asked]) -> str:

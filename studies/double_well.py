@@ -68,7 +68,9 @@ def run(
 def compute(protocol: Protocol, path: Path, numbers: Sequence[int], strategies: Sequence[str]) -> None:
     """One group, from the generation that an earlier call came to, into ``path`` with the endings .json and .npz."""
     part, grids = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.npz")
-    before = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {"courses": [], "wall": 0.0, "cpu": 0.0}
+    before: dict[str, Any] = {"courses": [], "wall": 0.0, "cpu": 0.0}
+    if part.exists():
+        before = json.loads(part.read_text(encoding="utf-8"))
     began, cpu = time.time() - before["wall"], time.process_time() - before["cpu"]
     arrays = dict(np.load(grids, allow_pickle=False)) if part.exists() else {}
 
@@ -77,7 +79,7 @@ def compute(protocol: Protocol, path: Path, numbers: Sequence[int], strategies: 
             key = f"{one.strategy}/{one.generation}"
             arrays[f"{key}/energy"], arrays[f"{key}/spread"] = one.energy.astype("f4"), one.spread.astype("f4")
         content = io.BytesIO()
-        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(content, **arrays)
         write_bytes(grids, content.getvalue())
         times = {"wall": time.time() - began, "cpu": time.process_time() - cpu}
         write_text(part, json.dumps({"courses": [written(course) for course in courses], **times}) + "\n")

@@ -87,12 +87,12 @@ def landscapes(
     n_columns, n_rows = protocol.n_generations, len(loops)
     figure = Figure(figsize=(1.75 * n_columns + 0.8, 1.85 * n_rows + 0.3), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-    drawn = None
+    drawn = []
     for row, (strategy, loop) in zip(axes, loops.items(), strict=True):
         earlier = np.empty((0, 2))
         for column, (ax, generation) in enumerate(zip(row, loop["generations"], strict=True)):
             energy = grids[f"{strategy}/{column + 1}/energy"].reshape(100, 100).T
-            drawn = well_map(protocol, ax, energy)
+            drawn.append(well_map(protocol, ax, energy))
             new = np.array(generation.get("sampled", ())).reshape(-1, 2)
             dots(ax, start, "white", INK)
             dots(ax, earlier, "#9aa4ae", INK)
@@ -111,7 +111,7 @@ def landscapes(
         row[0].set_ylabel(f"{WORDS[strategy]}\ny (Å)")
     for ax in axes[-1]:
         ax.set_xlabel("x (Å)")
-    figure.colorbar(drawn, ax=list(axes.flat), label="mean energy of the committee (eV)", shrink=0.8)
+    figure.colorbar(drawn[-1], ax=list(axes.flat), label="mean energy of the committee (eV)", shrink=0.8)
     return figure
 
 

@@ -76,13 +76,13 @@ def run_loops(
             keep(courses, panels)
             return courses
         for strategy in strategies:
-            mine = [i for i, course in enumerate(courses) if course.strategy == strategy]
-            some = [courses[i] for i in mine]
-            team = crew(protocol, weights[mine])
+            places = [i for i, course in enumerate(courses) if course.strategy == strategy]
+            some = [courses[i] for i in places]
+            team = crew(protocol, weights[places])
             known = survey(team, [course.train for course in some])
             thresholds = [threshold_from(variances, protocol.percentile) for variances in known]
             found = STRATEGIES[strategy](protocol, team, some, thresholds)
-            for i, course, threshold, candidates in zip(mine, some, thresholds, found, strict=True):
+            for i, course, threshold, candidates in zip(places, some, thresholds, found, strict=True):
                 courses[i] = extend(protocol, course, errors[i], threshold, candidates)
         keep(courses, panels)
     return courses
@@ -125,7 +125,8 @@ def learn(protocol: Protocol, courses: Sequence[Course]) -> Tensor:
         force_weight=protocol.force_weight,
     )
     place = {key: row for row, key in enumerate(lessons)}
-    return weights[[place[key] for key in keys]].unflatten(0, (len(courses), protocol.n_members))
+    by_course: Tensor = weights[[place[key] for key in keys]].unflatten(0, (len(courses), protocol.n_members))
+    return by_course
 
 
 def _labelled(protocol: Protocol, points: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:

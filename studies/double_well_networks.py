@@ -110,11 +110,12 @@ def train(
             mask = weight[:k, part] > 0
             share = mask / mask.sum(1, keepdim=True)
             some = [values[:k] for values in now]
-            gradients = _gradients(_layers(some), *(v[:k, part] for v in shuffled), share, energy_weight, force_weight)
+            batch_x, batch_e, batch_f = (values[:k, part] for values in shuffled)
+            gradients = _gradients(_layers(some), batch_x, batch_e, batch_f, share, energy_weight, force_weight)
             n_steps[:k] += 1
             for values, moment, square, gradient in zip(some, moments, squares, gradients, strict=True):
                 update(values, moment[:k], square[:k], gradient, n_steps=n_steps[:k], learning_rate=learning_rate)
-        loss = _validate(_layers(now), *validation, energy_weight, force_weight)
+        loss = _validate(_layers(now), validation, energy_weight, force_weight)
         better = torch.nonzero(loss < best_loss).flatten()
         best_loss[better] = loss[better]
         for kept, values in zip(best, now, strict=True):
@@ -210,10 +211,9 @@ def _gradients(
     return _flattened(Layers([*gradients, last], biases[::-1]))
 
 
-def _validate(
-    layers: Layers, x: Tensor, e: Tensor, f: Tensor, share: Tensor, energy_weight: float, force_weight: float
-) -> Tensor:
+def _validate(layers: Layers, validation: tuple[Tensor, ...], energy_weight: float, force_weight: float) -> Tensor:
     """The square of the mean root of the losses of a network's validation set, as in :func:`sparring.fit`."""
+    x, e, f, share = validation
     _, s, energy = _forward(layers, x)
     slope = _slope(layers, s)[2]
     loss = energy_weight * (energy - e).square() + force_weight / 3 * (slope + f).square().sum(-1)

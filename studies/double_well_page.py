@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from double_well_figures import curves, landscapes, profiles
@@ -42,7 +43,7 @@ def figures(study: Study, output: Path) -> Iterator[str]:
     drawn = {"curves": curves(study)}
     number = min(int(one["loop"]) for one in study.groups[0]["loops"])
     panels: dict[str, np.ndarray] = {}
-    loop = {}
+    loop: dict[str, Any] = {}
     for group, file in zip(study.groups, study.files, strict=True):
         found = {one["strategy"]: one for one in group["loops"] if one["loop"] == number}
         if found:

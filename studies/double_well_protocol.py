@@ -12,7 +12,7 @@ from sparring.systems.wells import DoubleWell1D, DoubleWell2D
 
 __all__ = ["WELLS", "Course", "Protocol"]
 
-WELLS: dict[str, DoubleWell1D | DoubleWell2D] = {"1d": DoubleWell1D(), "2d": DoubleWell2D()}
+WELLS: dict[str, DoubleWell1D | DoubleWell2D] = {"1d": DoubleWell1D(), "2d": DoubleWell2D()}  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, kw_only=True)

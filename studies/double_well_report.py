@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from double_well_protocol import WELLS, Protocol
@@ -14,8 +14,11 @@ from sparring.systems.wells import grid_structures
 
 __all__ = ["ERRORS", "NAMES", "Study", "content", "studies", "summary"]
 
+Of: TypeAlias = Callable[[Mapping[str, Any]], float]
+"""A number of what is known of a generation."""
+
 NAMES = {"adversarial": "adversarial", "random": "random", "md": "MD"}
-ERRORS: dict[str, Callable[[Mapping[str, Any]], float]] = {
+ERRORS: dict[str, Of] = {
     "RMSE on the grid": lambda one: one["rmse"],
     "RMSE within ±1.2 Å": lambda one: one["rmse_inner"],
     "RMSE where E < 5 eV": lambda one: one["rmse_below"]["5"],
@@ -55,7 +58,7 @@ class Study:
         well = WELLS[self.protocol.well]
         return float(well.energies(grid_structures(well, 401).positions.numpy()).min())
 
-    def values(self, strategy: str, of: Callable[[Mapping[str, Any]], float]) -> np.ndarray:
+    def values(self, strategy: str, of: Of) -> np.ndarray:
         """Of every loop (rows) and generation (columns); NaN where there is none."""
         return np.array([[of(generation) for generation in loop["generations"]] for loop in self.loops(strategy)])
 
@@ -89,7 +92,7 @@ def studies(folder: Path) -> list[Study]:
 
 def quartiles(values: np.ndarray) -> list[list[float | None]]:
     """Lower quartile, median and upper quartile of each column; None where no loop has a value."""
-    rows = []
+    rows: list[list[float | None]] = []
     for column in values.T:
         known = column[np.isfinite(column)]
         rows.append([round(float(q), 5) for q in np.percentile(known, (25, 50, 75))] if len(known) else [None] * 3)
@@ -120,13 +123,16 @@ def comparison(study: Study, other: str) -> dict[str, float]:
         ours, theirs = (float(np.nanmedian(of(strategy))) for strategy in ("adversarial", other))
         return round(theirs / ours, 3)
 
+    def last(of: Of, strategy: str) -> np.ndarray:
+        return study.values(strategy, of)[:, -1]
+
     pairs = {}
     for strategy in ("adversarial", other):
         pairs[strategy] = {loop["loop"]: loop["generations"][-1]["rmse"] for loop in study.loops(strategy)}
     common = pairs["adversarial"].keys() & pairs[other].keys()
     return {
-        **{name: ratio(lambda s, of=of: study.values(s, of)[:, -1]) for name, of in ERRORS.items()},
-        "labels": ratio(lambda s: study.values(s, lambda one: one["n_labels"])[:, -1]),
+        **{name: ratio(partial(last, of)) for name, of in ERRORS.items()},
+        "labels": ratio(partial(last, lambda one: one["n_labels"])),
         "median of sampled energies, all generations": ratio(study.sampled),
         "mean of sampled energies, all generations": ratio(lambda s: study.sampled(s, np.mean)),
         "median of sampled energies, last generation": ratio(lambda s: study.sampled(s)[:, -2]),

@@ -3,7 +3,7 @@
 Each strategy takes the committees of several loops as one, and gives the candidates of each loop.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from sparring.attacks import attack
 from sparring.committee import Committee
 from sparring.dynamics import Langevin, Observation, Status, init, step
 from sparring.objectives import exp, force_variance, mean_energy
+from sparring.potentials import Potential
 from sparring.randomness import derive
 from sparring.spaces import Cartesian
 from sparring.structures import Structures
@@ -41,7 +42,7 @@ def crew(protocol: Protocol, weights: Tensor) -> Committee:
         weights: Of shape (n_courses, n_members, n_weights).
     """
 
-    def member(layers: Layers) -> Callable[[Structures], Tensor]:
+    def member(layers: Layers) -> Potential:
         def energy(structures: Structures) -> Tensor:
             points = structures.positions.to(weights.dtype).reshape(len(weights), -1, 3)
             return energies(layers, points[..., : protocol.n_coordinates]).flatten().double()

@@ -1,7 +1,7 @@
 """Colours that stand for energies and uncertainties, the same in all panels of a figure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -33,7 +33,7 @@ class Scale(NamedTuple):
 
     levels: Float[np.ndarray, " n_levels"]
     colours: Colormap
-    extend: str
+    extend: Literal["min", "max", "both"]
     ticks: Mapping[float, str]
     label: str
 
