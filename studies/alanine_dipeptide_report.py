@@ -11,7 +11,7 @@ from cells import of_labels, summary
 from sparring.files import write_text
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.records import write_record
-from sparring.validation.torsion_runs import CAPS, GRIDS
+from sparring.validation.torsion_runs import CAPS, GRIDS, LOW
 
 __all__ = ["page", "report"]
 
@@ -135,8 +135,15 @@ def _grid_cells(which: str) -> Cells:
             (row.grids[which].rmse_below[key] for row in rows if which in row.grids), unit=KCAL_PER_MOL
         )
 
+    def error(what: str) -> Callable[[list[CommitteeRow]], str]:
+        return lambda rows: summary(
+            (getattr(row.grids[which], what) for row in rows if which in row.grids), unit=KCAL_PER_MOL, decimals=1
+        )
+
     return {
         **{f"≤ {cap:g} kcal/mol": below(cap) for cap in CAPS},
+        f"median error ≤ {LOW:g}": error("typical_error"),
+        f"largest error ≤ {LOW:g}": error("largest_error"),
         "mean σ_F² ≤ 50 ((eV/Å)²)": lambda rows: summary(
             (row.grids[which].force_variance for row in rows if which in row.grids), decimals=4
         ),

@@ -29,10 +29,14 @@ class OnGrid:
 
     Attributes:
         rmse_below: Error of the energy, in eV, where the true energy is below each of the caps.
-        force_variance: Mean σ_F² where it is below 50 kcal/mol, in (eV/Å)².
+        typical_error: The median of its size where the true energy is below 50 kcal/mol, in eV.
+        largest_error: The largest one there.
+        force_variance: Mean σ_F² there, in (eV/Å)².
     """
 
     rmse_below: Mapping[str, float]
+    typical_error: float
+    largest_error: float
     force_variance: float
 
 
@@ -186,7 +190,10 @@ def _energies(folder: Path) -> tuple[float, ...]:
 
 def _on_grid(one: Landscape) -> OnGrid:
     errors = one.rmse_below([cap * KCAL_PER_MOL for cap in CAPS])
+    typical, largest = one.error_percentiles_below(LOW * KCAL_PER_MOL, (50.0, 100.0))
     return OnGrid(
+        typical_error=float(typical),
+        largest_error=float(largest),
         rmse_below={f"{cap:g} kcal/mol": float(error) for cap, error in zip(CAPS, errors, strict=True)},
         force_variance=float(one.force_variance_below([LOW * KCAL_PER_MOL])[0]),
     )

@@ -99,6 +99,9 @@ def test_rows_say_what_metrics_and_maps_say(small, finished):
     assert row.grids["rigid"].force_variance == pytest.approx(
         metrics["system"]["grid_force_variance_below"]["50 kcal/mol"], rel=1e-6
     )
+    grid = maps(finished, "rigid")["generation 3"]
+    low = grid.truth <= grid.truth.min() + 50 * KCAL_PER_MOL
+    assert row.grids["rigid"].largest_error == abs(grid.energy - grid.truth)[low].max()
     (relaxed,) = {one.truth.tobytes() for one in maps(finished, "relaxed").values()}
     assert relaxed != next(iter(maps(finished, "rigid").values())).truth.tobytes()
     (random,) = results.of("random-200", 2)

@@ -61,12 +61,17 @@ def test_the_error_below_a_cap_is_that_of_the_points_whose_true_energy_is_below(
         assert n == low.sum() > 0
         assert error == pytest.approx(np.sqrt(np.mean((energy[low] - truth[low]) ** 2)))
         assert sigma == pytest.approx(surveyed.force_sigma.ravel()[low].mean())
+        smallest, typical, largest = surveyed.error_percentiles_below(cap, (0.0, 50.0, 100.0))
+        sizes = sorted(abs(energy[low] - truth[low]))
+        assert (smallest, largest) == (sizes[0], sizes[-1])
+        assert typical == pytest.approx((sizes[(n - 1) // 2] + sizes[n // 2]) / 2)
     assert len(set(surveyed.n_below(CAPS).tolist())) == len(CAPS)
 
 
 def test_a_cap_below_everything_has_no_error(surveyed):
     assert np.isnan(surveyed.rmse_below([-1.0]))
     assert np.isnan(surveyed.force_sigma_below([-1.0]))
+    assert np.isnan(surveyed.error_percentiles_below(-1.0, (50.0, 100.0))).all()
     assert surveyed.n_below([-1.0, 0.0]).tolist() == [0, 1]
 
 

@@ -90,6 +90,21 @@ class Landscape:
         """Mean σ_F² over the same points, in (eV/Å)²."""
         return self._mean_below(np.square(self.force_sigma), caps)
 
+    def error_percentiles_below(self, cap: float, percentiles: Sequence[float]) -> Float[np.ndarray, " n_percentiles"]:
+        """Percentiles of the error's size below one cap, in eV; the 100th shows a hole that a mean hides.
+
+        Args:
+            cap: As in :meth:`rmse_below`, in eV.
+            percentiles: From 0 to 100.
+
+        Returns:
+            One error each; nan where no point is below.
+        """
+        inside = self._below([cap])[0]
+        if not inside.any():
+            return np.full(len(percentiles), np.nan)
+        return np.asarray(np.percentile(np.abs(self.energy - self.truth)[inside], percentiles))
+
     def n_below(self, caps: Sequence[float]) -> Int[np.ndarray, " n_caps"]:
         """How many points are below each cap."""
         return np.asarray(self._below(caps).sum(axis=(1, 2)))
