@@ -76,9 +76,9 @@ def errors(study: Study, results: Results) -> Figure:
     shown: tuple[tuple[str, Callable[[CommitteeRow], float | None]], ...] = (
         ("rigid grid: RMSE ≤ 50 (kcal/mol)", lambda row: _rmse(row, "rigid", 50)),
         ("rigid grid: RMSE ≤ 300 (kcal/mol)", lambda row: _rmse(row, "rigid", 300)),
+        ("rigid grid: largest error ≤ 50 (kcal/mol)", lambda row: _largest(row, "rigid")),
         ("rigid grid: mean σ²$_F$ ≤ 50 (eV²/Å²)", lambda row: _variance(row, "rigid")),
         ("relaxed grid: RMSE ≤ 20 (kcal/mol)", lambda row: _rmse(row, "relaxed", 20)),
-        ("relaxed grid: RMSE ≤ 50 (kcal/mol)", lambda row: _rmse(row, "relaxed", 50)),
         ("bins of (φ, ψ) covered (%)", lambda row: 100 * row.coverage),
     )
     for ax, (quantity, value) in zip(axes, shown, strict=True):
@@ -91,28 +91,31 @@ def errors(study: Study, results: Results) -> Figure:
 
 
 def _against_labels(study: Study, results: Results, ax: Axes, value: Callable[[CommitteeRow], float | None]) -> None:
-    """A strategy that shares the first committee begins its line there."""
+    """A strategy of several rounds has a line from the first committee on, which it shares; others have marks alone."""
     first = results.of(ADVERSARIAL, 1)
     for strategy in dict.fromkeys(row.strategy for row in results.committees):
         colour, marker = LOOKS.get(strategy, (INK, "x"))
         own = [row for row in results.committees if row.strategy == strategy]
-        shares = not study.strategies[strategy].own_start and strategy != ADVERSARIAL
-        points = [
-            (row.n_asked, found) for row in [*(first if shares else []), *own] if (found := value(row)) is not None
-        ]
+        rounds = study.strategies[strategy].generations > 2
+        begin = first if rounds and strategy != ADVERSARIAL else []
+        points = [(row.generation, row.n_asked, found) for row in [*begin, *own] if (found := value(row)) is not None]
         if not points:
             continue
-        labels, values = np.array(points, dtype=float).T
-        places = np.unique(labels)
-        means = [values[labels == place].mean() for place in places]
-        dashes = "--" if shares else "-"
+        generations, labels, values = np.array(points, dtype=float).T
+        if rounds:
+            by_generation = [generations == number for number in np.unique(generations)]
+            means = np.array([(labels[rows].mean(), values[rows].mean()) for rows in by_generation])
+            ax.plot(*means.T, "-", color=colour, lw=1.2, zorder=2)
         name = f"{study.strategies[strategy].title} ({len({row.seed for row in own})})"
-        ax.plot(places, means, dashes, color=colour, lw=1.2, zorder=2)
         ax.plot(labels, values, marker, color=colour, ms=4.5, mec="white", mew=0.5, label=name, zorder=3)
 
 
 def _rmse(row: CommitteeRow, which: str, cap: int) -> float | None:
     return row.grids[which].rmse_below[f"{cap} kcal/mol"] / KCAL_PER_MOL if which in row.grids else None
+
+
+def _largest(row: CommitteeRow, which: str) -> float | None:
+    return row.grids[which].largest_error / KCAL_PER_MOL if which in row.grids else None
 
 
 def _variance(row: CommitteeRow, which: str) -> float | None:
