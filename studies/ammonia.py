@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ammonia_plan import STRATEGIES, TASKS, Study, pieces
+from ammonia_plan import STRATEGIES, TASKS, TEMPERATURES, Study, pieces
 from commands import asked
 from schedule import carry_out
 
@@ -42,12 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         store=wanted.store,
         workers=wanted.workers,
         leave=tuple(wanted.leave),
+        temperatures=tuple(wanted.temperatures),
     )
     return carry_out(pieces(study), study.folder / "claims", wait=wanted.wait, only_list=wanted.list)
 
 
 def _more(run: argparse.ArgumentParser) -> None:
     run.add_argument("--leave", nargs="*", choices=STRATEGIES, default=(), help="whose runs another process computes")
+    run.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES, help="of stability, in K")
     run.add_argument("--workers", type=int, default=1, help="processes that label")
 
 

@@ -13,7 +13,7 @@ from schedule import Piece
 
 from sparring.config import Config, load
 
-__all__ = ["ADVERSARIAL", "PAPER", "STRATEGIES", "TASKS", "Strategy", "Study", "name_of", "pieces"]
+__all__ = ["ADVERSARIAL", "PAPER", "STRATEGIES", "TASKS", "TEMPERATURES", "Strategy", "Study", "name_of", "pieces"]
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "ammonia.yaml"
 TASKS = ("run", "barrier", "landscape", "stability")
