@@ -96,8 +96,9 @@ def _against_labels(study: Study, results: Results, ax: Axes, value: Callable[[C
     for strategy in dict.fromkeys(row.strategy for row in results.committees):
         colour, marker = LOOKS.get(strategy, (INK, "x"))
         own = [row for row in results.committees if row.strategy == strategy]
+        seeds = {row.seed for row in own}
         rounds = study.strategies[strategy].generations > 2
-        begin = first if rounds and strategy != ADVERSARIAL else []
+        begin = [row for row in first if row.seed in seeds] if rounds and strategy != ADVERSARIAL else []
         points = [(row.generation, row.n_asked, found) for row in [*begin, *own] if (found := value(row)) is not None]
         if not points:
             continue
@@ -106,7 +107,7 @@ def _against_labels(study: Study, results: Results, ax: Axes, value: Callable[[C
             by_generation = [generations == number for number in np.unique(generations)]
             means = np.array([(labels[rows].mean(), values[rows].mean()) for rows in by_generation])
             ax.plot(*means.T, "-", color=colour, lw=1.2, zorder=2)
-        name = f"{study.strategies[strategy].title} ({len({row.seed for row in own})})"
+        name = f"{study.strategies[strategy].title} ({len(seeds)})"
         ax.plot(labels, values, marker, color=colour, ms=4.5, mec="white", mew=0.5, label=name, zorder=3)
 
 

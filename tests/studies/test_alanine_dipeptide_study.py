@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,14 +144,30 @@ def test_ratios_are_those_of_the_rows(small, finished, reported):
     assert f"RMSE below 50 kcal/mol, generation 1 over 3: {ratio:.2f} (1)" in page
 
 
-def test_lines_of_strategies_begin_at_the_committee_that_they_share(small, finished):
+def lines_of_errors(small, study, results, quantity=0):
+    """Labels along the solid lines and at the marks of a panel, by the names of strategies."""
+    lines = small.alanine_dipeptide_figures.errors(study, results).axes[quantity].get_lines()
+    marks = {line.get_label(): line for line in lines if line.get_linestyle() == "None"}
+    solid = {line.get_color(): list(line.get_xdata()) for line in lines if line.get_linestyle() == "-"}
+    return {name: (list(line.get_xdata()), solid.get(line.get_color())) for name, line in marks.items()}
+
+
+def test_a_strategy_of_one_round_has_marks_and_no_line(small, finished):
+    drawn = lines_of_errors(small, finished, small.alanine_dipeptide_results.collect(finished))
+    assert drawn["random torsions, 200 (1)"] == ([6.0], None)
+    assert drawn["longer dynamics, 200 (1)"] == ([6.0], None)
+    assert drawn["attacks on (φ, ψ) (1)"] == ([0.0, 3.0, 6.0], [0.0, 3.0, 6.0])
+
+
+def test_a_line_of_several_rounds_begins_at_the_first_committee_of_the_same_seeds(small, finished):
     results = small.alanine_dipeptide_results.collect(finished)
-    figure = small.alanine_dipeptide_figures.errors(finished, results)
-    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
-    random = next(line for name, line in lines.items() if name.startswith("random torsions"))
-    assert list(random.get_xdata()) == [0.0, 6.0]
-    longer = next(line for name, line in lines.items() if name.startswith("longer dynamics"))
-    assert list(longer.get_xdata()) == [6.0]
+    own = [row for row in results.committees if row.strategy == "adversarial"]
+    later = [replace(row, strategy="boltzmann") for row in own if row.generation > 1]
+    another = [replace(row, seed=1, grids={}, n_asked=100) for row in own]
+    both = replace(results, committees=(*own, *another, *later))
+    study = small.study(finished.folder, names=("adversarial", "boltzmann"))
+    drawn = lines_of_errors(small, study, both, quantity=-1)
+    assert drawn["with Boltzmann weight (1)"] == ([0.0, 3.0, 6.0], [0.0, 3.0, 6.0])
 
 
 def test_a_report_of_nothing_says_how_to_begin(small, tmp_path):
