@@ -1,5 +1,6 @@
 """The figures of the study of ammonia, after Fig. 3 of Schwalbe-Koda et al. (2021)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from sparring.validation.records import read_record
 __all__ = ["barriers", "errors_below", "figures", "stable"]
 
 MARKERS = "osD^vP"
+ATTACKS = (ADVERSARIAL, "paper", "paper-attacks")
 COLOURS = {
     ("adversarial", 1): "#56b4e9",
     ("adversarial", 2): "#0072b2",
@@ -69,8 +71,8 @@ def figures(study: Study, results: Results, output: Path) -> dict[str, str]:
         album.save(
             "ammonia_errors",
             robustness(study, results),
-            "Error of the energy on that grid below a true energy, and trajectories that stay physical (Fig. 3f); "
-            "lines are means over seeds, bands and bars their range.",
+            "Error of the energy on that grid below a true energy: attacks by generation, all strategies in the end. "
+            "Trajectories that stay physical (Fig. 3f). Lines are means over seeds, bands and bars their range.",
         )
     return album.captions
 
@@ -183,25 +185,31 @@ def _landscape(study: Study, key: tuple[str, int], seed: int) -> Landscape | Non
 
 
 def robustness(study: Study, results: Results) -> Figure | None:
-    """Errors below a cap, and stable trajectories (Fig. 3f)."""
+    """Errors below a cap, attacks by generation beside all strategies in the end, and stable trajectories (Fig. 3f)."""
+    known = committees(results)
+    attacks = [key for key in known if key[0] in ATTACKS]
+    ends = [max(key for key in known if key[0] == name) for name in dict.fromkeys(name for name, _ in known)]
     errors = any(row.rmse_below for row in results.committees)
     survivors = any(row.stable for row in results.committees)
     if not errors and not survivors:
         return None
-    figure, axes = panels(errors + survivors, width=5.2, height=4.2)
+    figure, axes = panels(2 * errors + survivors, width=4.4, height=5.2)
     remaining = iter(axes)
     if errors:
-        errors_below(study, results, next(remaining))
+        first, second = next(remaining), next(remaining)
+        errors_below(study, results, attacks, first)
+        errors_below(study, results, ends, second)
+        second.sharey(first)
     if survivors:
         stable(results, next(remaining))
     return figure
 
 
-def errors_below(study: Study, results: Results, ax: Axes | None = None) -> Axes:
+def errors_below(study: Study, results: Results, keys: Sequence[tuple[str, int]], ax: Axes | None = None) -> Axes:
     """Error of the energy over all points of the grid whose true energy is below a cap, against the cap."""
     ax = ax or panels()[1][0]
     caps = np.geomspace(2.0, 200.0, 80)
-    for key in committees(results):
+    for key in keys:
         maps = [_landscape(study, key, row.seed) for row in results.of(*key)]
         errors = [_errors(one, caps) for one in maps if one is not None]
         if errors:
@@ -209,11 +217,16 @@ def errors_below(study: Study, results: Results, ax: Axes | None = None) -> Axes
                 caps, np.mean(errors, axis=0), dashes(*key), color=colour(*key), lw=1.4,
                 label=f"{name_of(*key)} ({len(errors)})",
             )  # fmt: skip
-            ax.fill_between(caps, np.min(errors, axis=0), np.max(errors, axis=0), color=colour(*key), alpha=0.12, lw=0)
+            ax.fill_between(caps, np.min(errors, axis=0), np.max(errors, axis=0), color=colour(*key), alpha=0.1, lw=0)
     ax.set(xscale="log", yscale="log", xlabel="cap of the true energy (kcal/mol)")
     ax.set_ylabel("RMSE below the cap (kcal/mol)")
-    ax.legend(loc="upper left", fontsize=7)
+    _legend_above(ax)
     return ax
+
+
+def _legend_above(ax: Axes) -> None:
+    # Lines of a logarithmic panel leave no corner free.
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=7)
 
 
 def _errors(one: Landscape, caps: Float[np.ndarray, " n_caps"]) -> Float[np.ndarray, " n_caps"]:
@@ -239,5 +252,5 @@ def stable(results: Results, ax: Axes | None = None) -> Axes:
             label=f"{name_of(*key)} ({n_seeds})",
         )  # fmt: skip
     ax.set(xlabel="temperature (K)", ylabel="trajectories that stay physical (%)", ylim=(-4, 104))
-    ax.legend(loc="best", fontsize=7)
+    _legend_above(ax)
     return ax

@@ -226,11 +226,17 @@ def test_a_report_of_nothing_says_how_to_begin(tiny, tmp_path):
         tiny.ammonia_report.report(tiny.study(tmp_path / "empty"), tmp_path / "out")
 
 
+def names_in(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
 def test_figures_show_what_there_is(tiny, finished):
     figures, results = importable("ammonia_figures"), tiny.ammonia_results.collect(finished)
-    drawn = figures.stable(results)
-    assert next(text.get_text() for text in drawn.get_legend().get_texts()) == "adversarial, generation 1 (1)"
-    assert len(figures.errors_below(finished, results).lines) == 5
+    assert names_in(figures.stable(results))[0] == "adversarial, generation 1 (1)"
+    attacks, ends, _ = figures.robustness(finished, results).axes
+    assert names_in(attacks) == [f"adversarial, generation {number} (1)" for number in (1, 2, 3)]
+    last = ("adversarial, generation 3", "random 0.3 Å, 30", "dynamics 500 K, generation 3")
+    assert names_in(ends) == [f"{name} (1)" for name in last]
     n_barriers = sum(row.barrier is not None for row in results.committees)
     assert len(figures.barriers(results).get_yticks()) == n_barriers
     assert len(figures.landscapes(finished, results, 0).axes) == 5 + 1 + 1  # maps, the truth, and the bar of colours
