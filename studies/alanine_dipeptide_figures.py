@@ -28,6 +28,7 @@ LOOKS = {
     "random-50": ("#e69f00", "^"),
     "random-200": ("#d55e00", "^"),
     "dynamics-200": ("#117733", "s"),
+    "paper-attacks": ("#525252", "v"),
     "boltzmann": ("#56b4e9", "D"),
     "combined": ("#cc79a7", "P"),
 }

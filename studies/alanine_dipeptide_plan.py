@@ -27,7 +27,7 @@ N_GENERATIONS, N_PER_GENERATION = 5, 50
 def random_torsions(n_labels: int) -> Strategy:
     """As many structures of the data, each with both torsions turned by any angle."""
     attack = {"kind": "random", "n_seeds": n_labels, "seeds": "random", "space": {**TORSIONS, "amplitude": "180 deg"}}
-    return Strategy(title=f"random torsions, {n_labels}", changes={"attack": attack})
+    return Strategy(title=f"random torsions, {n_labels}", changes={"attack": attack, "selection": []})
 
 
 def longer_dynamics(n_labels: int) -> Strategy:
@@ -43,13 +43,24 @@ def longer_dynamics(n_labels: int) -> Strategy:
     )
 
 
+PAPER_ATTACKS = {
+    "attack.n_seeds": N_PER_GENERATION,
+    "attack.n_steps": 200,
+    "attack.space.initial_spread": "0.01 rad",
+    "attack.objective.kT": None,
+    "attack.objective.logarithm": False,
+    "selection": [],
+}
+"""The paper's, with a fifth of its steps, each of them longer; all that they find is labelled."""
 STRATEGIES = {
     ADVERSARIAL: Strategy(title="attacks on (φ, ψ)", generations=N_GENERATIONS),
     "random-200": random_torsions(200),
     "dynamics-200": longer_dynamics(200),
+    "random-50": random_torsions(50),
+    "paper-attacks": Strategy(title="paper's attacks", changes=PAPER_ATTACKS, generations=N_GENERATIONS),
     "boltzmann": Strategy(
-        title="with Boltzmann weight",
-        changes={"attack.objective.kT": "20 kcal/mol"},
+        title="paper's, with Boltzmann weight",
+        changes={**PAPER_ATTACKS, "attack.objective.kT": "20 kcal/mol"},
         generations=N_GENERATIONS,
     ),
     "combined": Strategy(
@@ -58,7 +69,7 @@ STRATEGIES = {
             "attack.space": {
                 "kind": "combined",
                 "spaces": [
-                    {**TORSIONS, "initial_spread": "0.01 rad"},
+                    {**TORSIONS, "initial_spread": "1 rad"},
                     # A bound on each coordinate, 0.1 Å, lets all bonds stretch at once, by 250 kcal/mol and more.
                     {
                         "kind": "cartesian",
@@ -71,7 +82,6 @@ STRATEGIES = {
         },
         generations=N_GENERATIONS,
     ),
-    "random-50": random_torsions(50),
 }
 """In the order in which they are computed; names are those of folders."""
 

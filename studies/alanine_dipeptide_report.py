@@ -76,12 +76,26 @@ def _against_the_issue(results: Results) -> str:
         f"- mean σ_F² below 50 kcal/mol, generation 1 over {last}: {_ratios(first, final, 'variance')}",
         f"- RMSE below 50 kcal/mol, generation 1 over {last}: {_ratios(first, final, 'rmse')}",
     ]
-    for strategy in ("random-200", "dynamics-200"):
-        theirs = [generation for name, generation in results.keys if name == strategy]
-        if theirs:
-            others = _by_seed(results, strategy, max(theirs))
-            lines.append(f"- RMSE below 50 kcal/mol, {strategy} over attacks: {_ratios(others, final, 'rmse')}")
+    for strategy, generation in results.keys:
+        ours = _with_as_many_labels(results, strategy, generation)
+        if ours is not None:
+            ratios = _ratios(_by_seed(results, strategy, generation), _by_seed(results, ADVERSARIAL, ours), "rmse")
+            n_labels = _n_asked(results, strategy, generation)
+            lines.append(f"- RMSE below 50 kcal/mol, {strategy} over attacks, {n_labels:.0f} labels each: {ratios}")
     return "## Attacks in one number each\n\nRatios on the rigid grid, seed by seed:\n\n" + "\n".join(lines)
+
+
+def _with_as_many_labels(results: Results, strategy: str, generation: int) -> int | None:
+    """The generation of attacks that has cost about as many labels as this committee of another strategy."""
+    if strategy == ADVERSARIAL:
+        return None
+    asked = _n_asked(results, strategy, generation)
+    costs = {own: _n_asked(results, name, own) for name, own in results.keys if name == ADVERSARIAL and own > 1}
+    return next((own for own, cost in costs.items() if abs(cost - asked) <= 0.05 * asked), None)
+
+
+def _n_asked(results: Results, strategy: str, generation: int) -> float:
+    return float(np.mean([row.n_asked for row in results.of(strategy, generation)]))
 
 
 def _by_seed(results: Results, strategy: str, generation: int) -> dict[int, dict[str, float]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparring.config import load
 from sparring.extxyz import read_labelled
 from sparring.runfolder import read_metrics
 from sparring.units import KCAL_PER_MOL
@@ -50,23 +51,34 @@ def test_strategies_ask_for_the_same_number_of_labels(small):
         assert config.seed == 3
         assert config.system.sampling.every == shared.every
         longer = config.system.sampling.duration - shared.duration
-        n_labels[name] = round(longer / shared.every) + (config.attack.n_seeds or 0) * (config.generations - 1)
+        asked = min([config.attack.n_seeds, *(step.n for step in config.selection if step.kind == "budget")])
+        n_labels[name] = round(longer / shared.every) + asked * (config.generations - 1)
         assert strategy.generations == config.generations
     assert n_labels.pop("random-50") == 50
     assert set(n_labels.values()) == {200}
-    assert set(n_labels) == {"adversarial", "random-200", "dynamics-200", "boltzmann", "combined"}
+    assert set(n_labels) == {"adversarial", "random-200", "dynamics-200", "paper-attacks", "boltzmann", "combined"}
 
 
 def test_strategies_are_what_they_are_called(small):
     study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
-    attacks = {name: study.config(name, 0).attack for name in study.strategies}
+    configs = {name: study.config(name, 0) for name in study.strategies}
+    attacks = {name: config.attack for name, config in configs.items()}
     assert attacks["adversarial"].space.torsions == ("phi", "psi")
-    assert attacks["adversarial"].objective.kT is None
-    assert attacks["boltzmann"].objective.kT == pytest.approx(20 * KCAL_PER_MOL)
-    assert attacks["boltzmann"].space == attacks["adversarial"].space
     assert attacks["random-200"].kind == "random"
     assert attacks["random-200"].space.amplitude == pytest.approx(np.pi)
     assert [part.kind for part in attacks["combined"].space.spaces] == ["dihedrals", "cartesian"]
+    assert attacks["combined"].objective == attacks["adversarial"].objective
+    for name in ("paper-attacks", "boltzmann"):
+        paper = load(small.alanine_dipeptide_plan.EXAMPLE).attack
+        assert (attacks[name].space, attacks[name].n_seeds) == (paper.space, paper.n_seeds)
+    assert attacks["paper-attacks"].objective.kT is None
+    assert attacks["boltzmann"].objective.kT == pytest.approx(20 * KCAL_PER_MOL)
+
+
+def test_only_our_own_attacks_choose_what_is_labelled(small):
+    study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
+    choosing = {name for name in study.strategies if study.config(name, 0).selection}
+    assert choosing == {"adversarial", "combined", "dynamics-200"}  # the last has one generation, and attacks nothing
 
 
 def test_the_longer_dynamics_goes_on_where_the_start_of_the_others_ends(finished):
@@ -142,6 +154,23 @@ def test_ratios_are_those_of_the_rows(small, finished, reported):
     ratio = first.grids["rigid"].rmse_below["50 kcal/mol"] / last.grids["rigid"].rmse_below["50 kcal/mol"]
     page = (output / "alanine_dipeptide.md").read_text(encoding="utf-8")
     assert f"RMSE below 50 kcal/mol, generation 1 over 3: {ratio:.2f} (1)" in page
+    (random,) = results.of("random-200", 2)
+    over = random.grids["rigid"].rmse_below["50 kcal/mol"] / last.grids["rigid"].rmse_below["50 kcal/mol"]
+    assert f"RMSE below 50 kcal/mol, random-200 over attacks, 6 labels each: {over:.2f} (1)" in page
+
+
+def test_committees_are_held_against_attacks_that_cost_as_many_labels(small, finished):
+    results = small.alanine_dipeptide_results.collect(finished)
+    (row,) = results.of("random-200", 2)
+    page = {}
+    for n_asked in (3, 4, 6):
+        other = replace(results, committees=(*results.committees[:3], replace(row, n_asked=n_asked)))
+        page[n_asked] = small.alanine_dipeptide_report.page(finished, other, {})
+    attacks = {number: results.of("adversarial", number)[0].grids["rigid"] for number in (2, 3)}
+    for n_asked, generation in ((3, 2), (6, 3)):
+        over = row.grids["rigid"].rmse_below["50 kcal/mol"] / attacks[generation].rmse_below["50 kcal/mol"]
+        assert f"random-200 over attacks, {n_asked} labels each: {over:.2f} (1)" in page[n_asked]
+    assert "random-200 over attacks" not in page[4]
 
 
 def lines_of_errors(small, study, results, quantity=0):
@@ -167,7 +196,7 @@ def test_a_line_of_several_rounds_begins_at_the_first_committee_of_the_same_seed
     both = replace(results, committees=(*own, *another, *later))
     study = small.study(finished.folder, names=("adversarial", "boltzmann"))
     drawn = lines_of_errors(small, study, both, quantity=-1)
-    assert drawn["with Boltzmann weight (1)"] == ([0.0, 3.0, 6.0], [0.0, 3.0, 6.0])
+    assert drawn["paper's, with Boltzmann weight (1)"] == ([0.0, 3.0, 6.0], [0.0, 3.0, 6.0])
 
 
 def test_a_report_of_nothing_says_how_to_begin(small, tmp_path):

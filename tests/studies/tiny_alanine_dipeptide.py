@@ -46,7 +46,7 @@ def tiny(name):
     elif name == "dynamics-200":
         changes = {"system.sampling": {"duration": "1.6 ps", "every": "100 fs"}}
     else:
-        changes |= {"attack.n_seeds": 3, "attack.n_steps": 3}
+        changes |= {"attack.n_seeds": 5, "attack.n_steps": 3, "selection": [{"kind": "budget", "n": 3}]}
     return dataclasses.replace(strategy, changes=changes, generations=min(strategy.generations, 3))
 
 
