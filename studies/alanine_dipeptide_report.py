@@ -76,7 +76,7 @@ def _against_the_issue(results: Results) -> str:
         f"- mean σ_F² below 50 kcal/mol, generation 1 over {last}: {_ratios(first, final, 'variance')}",
         f"- RMSE below 50 kcal/mol, generation 1 over {last}: {_ratios(first, final, 'rmse')}",
     ]
-    for strategy, generation in results.keys:
+    for strategy, generation in dict(results.keys).items():  # the last of each
         ours = _with_as_many_labels(results, strategy, generation)
         if ours is not None:
             ratios = _ratios(_by_seed(results, strategy, generation), _by_seed(results, ADVERSARIAL, ours), "rmse")
