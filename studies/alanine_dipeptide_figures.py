@@ -87,7 +87,7 @@ def errors(study: Study, results: Results) -> Figure:
         ax.set(xlabel="labels beyond the start", ylabel=quantity)
         if "%" not in quantity and ax.has_data():
             logarithmic(ax, "y")
-    axes[0].legend(loc="best", fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
