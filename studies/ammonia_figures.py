@@ -188,7 +188,7 @@ def robustness(study: Study, results: Results) -> Figure | None:
     """Errors below a cap, attacks by generation beside all strategies in the end, and stable trajectories (Fig. 3f)."""
     known = committees(results)
     attacks = [key for key in known if key[0] in ATTACKS]
-    ends = [max(key for key in known if key[0] == name) for name in dict.fromkeys(name for name, _ in known)]
+    ends = list(dict(known).items())  # the last of each
     errors = any(row.rmse_below for row in results.committees)
     survivors = any(row.stable for row in results.committees)
     if not errors and not survivors:

@@ -73,6 +73,8 @@ def test_strategies_are_what_they_are_called(small):
         assert (attacks[name].space, attacks[name].n_seeds) == (paper.space, paper.n_seeds)
     assert attacks["paper-attacks"].objective.kT is None
     assert attacks["boltzmann"].objective.kT == pytest.approx(20 * KCAL_PER_MOL)
+    without = attacks["boltzmann"].model_copy(update={"objective": attacks["paper-attacks"].objective})
+    assert without == attacks["paper-attacks"]
 
 
 def test_only_our_own_attacks_choose_what_is_labelled(small):
