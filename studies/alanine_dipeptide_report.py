@@ -10,7 +10,7 @@ from cells import of_labels, summary
 
 from sparring.files import write_text
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.records import write_record
+from sparring.validation.records import read_record, write_record
 from sparring.validation.torsion_runs import CAPS, GRIDS, LOW
 
 __all__ = ["page", "report"]
@@ -19,15 +19,21 @@ NAME = "alanine_dipeptide"
 TITLES = {"rigid": "rigid grid: only the torsions turned", "relaxed": "relaxed grid: all else relaxed"}
 
 
-def report(study: Study, output: Path) -> str:
+def report(study: Study, output: Path, *, keep: bool = False) -> str:
     """Write record, page and figures; gives what was written, and what is missing, in words.
+
+    Args:
+        study: Whose folder is read.
+        output: Folder of what is written.
+        keep: Whether what the record there has of committees that the folder does not hold stays in it.
 
     Raises:
         ValueError: If there is nothing yet.
     """
     from alanine_dipeptide_figures import figures
 
-    results = collect(study)
+    earlier = read_record(output / f"{NAME}.json", Results) if keep else None
+    results = collect(study, earlier)
     if not results.committees:
         raise ValueError(f"{study.folder} has no committee yet; `python studies/{NAME}.py run` makes them")
     output.mkdir(parents=True, exist_ok=True)

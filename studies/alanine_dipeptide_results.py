@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from alanine_dipeptide_plan import Study
+from keeping import rows_of_both, seeds_at_the_end
 
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled
@@ -115,9 +116,9 @@ class Results:
 # --- what there is --------------------------------------------------------------------------------------------------
 
 
-def collect(study: Study) -> Results:
-    """Read all results of a study, whoever computed them."""
-    rows = [
+def collect(study: Study, earlier: Results | None = None) -> Results:
+    """Read all results of a study, whoever computed them, beside those of an earlier record."""
+    rows: Sequence[CommitteeRow] = [
         _row(study, strategy, seed, generation)
         for strategy in study.strategies
         for generation in study.generations(strategy)
@@ -130,6 +131,9 @@ def collect(study: Study) -> Results:
         for seed in seeds_of(study, strategy)
         if study.free_energy(strategy, seed).exists()
     ]
+    if earlier is not None:
+        rows = rows_of_both(rows, earlier.committees, tuple(study.strategies), lambda row: len(row.grids))
+        energies = list({(row.strategy, row.seed): row for row in (*earlier.free_energies, *energies)}.values())
     return Results(
         command=COMMAND,
         committees=tuple(rows),
@@ -215,7 +219,8 @@ def _free_energy(study: Study, strategy: str, seed: int) -> FreeEnergyRow:
 
 def _missing(study: Study, rows: Sequence[CommitteeRow], energies: Sequence[FreeEnergyRow]) -> Iterable[str]:
     for strategy in study.strategies:
-        n_runs = sum(study.ended(strategy, seed) for seed in seeds_of(study, strategy))
+        last = seeds_at_the_end(rows, strategy, study.strategies[strategy].generations)
+        n_runs = len(last.union(seed for seed in seeds_of(study, strategy) if study.ended(strategy, seed)))
         if n_runs < ENOUGH:
             yield f"{strategy}: {n_runs} of {ENOUGH} runs have ended"
         for which in GRIDS:

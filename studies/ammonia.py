@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wanted.command == "report":
         from ammonia_report import report
 
-        print(report(Study(folder=wanted.folder), wanted.output))
+        print(report(Study(folder=wanted.folder), wanted.output, keep=wanted.keep))
         return 0
     study = Study(
         folder=wanted.folder,

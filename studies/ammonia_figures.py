@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from album import Album
 from ammonia_plan import ADVERSARIAL, STRATEGIES, Study, name_of
-from ammonia_results import CommitteeRow, Results
+from ammonia_results import CAPS, CommitteeRow, Results
 from ammonia_tasks import BarrierResult
-from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from sparring.reporting.figures.barrier import barrier_profiles
 from sparring.reporting.figures.diversity import diversity_figure
@@ -70,9 +70,10 @@ def figures(study: Study, results: Results, output: Path) -> dict[str, str]:
         )
         album.save(
             "ammonia_errors",
-            robustness(study, results),
+            robustness(results),
             "Error of the energy on that grid below a true energy: attacks by generation, all strategies in the end. "
-            "Trajectories that stay physical (Fig. 3f). Lines are means over seeds, bands and bars their range.",
+            "Trajectories that stay physical (Fig. 3f). Lines are medians of errors and means of trajectories, bands "
+            "and bars the range over seeds.",
         )
     return album.captions
 
@@ -184,7 +185,7 @@ def _landscape(study: Study, key: tuple[str, int], seed: int) -> Landscape | Non
     return read_record(file, Landscape) if file.exists() else None
 
 
-def robustness(study: Study, results: Results) -> Figure | None:
+def robustness(results: Results) -> Figure | None:
     """Errors below a cap, attacks by generation beside all strategies in the end, and stable trajectories (Fig. 3f)."""
     known = committees(results)
     attacks = [key for key in known if key[0] in ATTACKS]
@@ -197,29 +198,30 @@ def robustness(study: Study, results: Results) -> Figure | None:
     remaining = iter(axes)
     if errors:
         first, second = next(remaining), next(remaining)
-        errors_below(study, results, attacks, first)
-        errors_below(study, results, ends, second)
+        errors_below(results, attacks, first)
+        errors_below(results, ends, second)
         second.sharey(first)
     if survivors:
         stable(results, next(remaining))
     return figure
 
 
-def errors_below(study: Study, results: Results, keys: Sequence[tuple[str, int]], ax: Axes | None = None) -> Axes:
+def errors_below(results: Results, keys: Sequence[tuple[str, int]], ax: Axes | None = None) -> Axes:
     """Error of the energy over all points of the grid whose true energy is below a cap, against the cap."""
     ax = ax or panels()[1][0]
-    caps = np.geomspace(2.0, 200.0, 80)
     for key in keys:
-        maps = [_landscape(study, key, row.seed) for row in results.of(*key)]
-        errors = [_errors(one, caps) for one in maps if one is not None]
-        if errors:
+        rows = [row.rmse_below for row in results.of(*key) if row.rmse_below]
+        if rows:
+            errors = np.array([[row[f"{cap:g} kcal/mol"] for cap in CAPS] for row in rows]) / KCAL_PER_MOL
             ax.plot(
-                caps, np.mean(errors, axis=0), dashes(*key), color=colour(*key), lw=1.4,
-                label=f"{name_of(*key)} ({len(errors)})",
+                CAPS, np.median(errors, axis=0), "o" + dashes(*key), color=colour(*key), lw=1.4, ms=3.5,
+                label=f"{name_of(*key)} ({len(rows)})",
             )  # fmt: skip
-            ax.fill_between(caps, np.min(errors, axis=0), np.max(errors, axis=0), color=colour(*key), alpha=0.1, lw=0)
+            ax.fill_between(CAPS, np.min(errors, axis=0), np.max(errors, axis=0), color=colour(*key), alpha=0.1, lw=0)
     ax.set(xscale="log", yscale="log", xlabel="cap of the true energy (kcal/mol)")
     ax.set_ylabel("RMSE below the cap (kcal/mol)")
+    ax.set_xticks(CAPS, [f"{cap:g}" for cap in CAPS])
+    ax.xaxis.set_minor_locator(NullLocator())
     _legend_above(ax)
     return ax
 
@@ -227,10 +229,6 @@ def errors_below(study: Study, results: Results, keys: Sequence[tuple[str, int]]
 def _legend_above(ax: Axes) -> None:
     # Lines of a logarithmic panel leave no corner free.
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=7)
-
-
-def _errors(one: Landscape, caps: Float[np.ndarray, " n_caps"]) -> Float[np.ndarray, " n_caps"]:
-    return one.rmse_below((caps * KCAL_PER_MOL).tolist()) / KCAL_PER_MOL
 
 
 def stable(results: Results, ax: Axes | None = None) -> Axes:

@@ -4,25 +4,31 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ammonia_plan import Study, name_of
-from ammonia_results import CAPS, CommitteeRow, Results, collect
+from ammonia_results import CAPS, NOT_COMPUTED, CommitteeRow, Results, collect
 from cells import of_labels, summary
 
 from sparring.files import write_text
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.records import write_record
+from sparring.validation.records import read_record, write_record
 
 __all__ = ["page", "report", "summary"]
 
 
-def report(study: Study, output: Path) -> str:
+def report(study: Study, output: Path, *, keep: bool = False) -> str:
     """Write record, page and figures; gives what was written, and what is missing, in words.
+
+    Args:
+        study: Whose folder is read.
+        output: Folder of what is written.
+        keep: Whether what the record there has of committees that the folder does not hold stays in it.
 
     Raises:
         ValueError: If there is nothing yet.
     """
     from ammonia_figures import figures
 
-    results = collect(study)
+    earlier = read_record(output / "ammonia.json", Results) if keep else None
+    results = collect(study, earlier)
     if not results.committees:
         raise ValueError(f"{study.folder} has no committee yet; `python studies/ammonia.py run` makes them")
     output.mkdir(parents=True, exist_ok=True)
@@ -93,9 +99,7 @@ def _barrier_cells(results: Results) -> Cells:
         "its error, absolute": error,
         "± of the members": lambda rows: summary((row.barrier_sigma for row in rows), unit=KCAL_PER_MOL),
         "barrier, relaxed ends": lambda rows: summary((row.barrier_relaxed for row in rows), unit=KCAL_PER_MOL),
-        "no barrier": lambda rows: str(
-            sum(bool(row.barrier_why) and row.barrier_why != ("not computed",) for row in rows)
-        ),
+        "no barrier": lambda rows: str(sum(bool(row.barrier_why) and row.barrier_why != NOT_COMPUTED for row in rows)),
         "energy MAE, own test": lambda rows: summary((row.energy_mae for row in rows), unit=KCAL_PER_MOL),
         "force MAE, own test (per Å)": lambda rows: summary((row.force_mae for row in rows), unit=KCAL_PER_MOL),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from ammonia_plan import TASKS, Study
 from ammonia_tasks import BarrierResult
+from keeping import rows_of_both, seeds_at_the_end
 
 from sparring.runfolder import read_metrics, stages_done
 from sparring.units import KCAL_PER_MOL
@@ -14,7 +15,7 @@ from sparring.validation.landscape import Landscape
 from sparring.validation.records import read_record
 from sparring.validation.trials import Stability
 
-__all__ = ["CAPS", "CommitteeRow", "Results", "Survivors", "collect"]
+__all__ = ["CAPS", "NOT_COMPUTED", "CommitteeRow", "Results", "Survivors", "collect"]
 
 CAPS = (5.0, 10.0, 20.0, 40.0, 80.0)
 """Energies in kcal/mol above the ground state, below which errors are given."""
@@ -22,6 +23,8 @@ CAPS = (5.0, 10.0, 20.0, 40.0, 80.0)
 COMMAND = "python studies/ammonia.py run && python studies/ammonia.py report"
 ENOUGH = {"barrier": 5, "landscape": 3, "stability": 3}
 """How many seeds every strategy is to have."""
+NOT_COMPUTED = ("not computed",)
+"""Why there is no barrier yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +107,9 @@ class Results:
 # --- what there is --------------------------------------------------------------------------------------------------
 
 
-def collect(study: Study) -> Results:
-    """Read all results of a study, whoever computed them."""
-    rows = [
+def collect(study: Study, earlier: Results | None = None) -> Results:
+    """Read all results of a study, whoever computed them, beside those of an earlier record."""
+    rows: Sequence[CommitteeRow] = [
         _row(study, strategy, seed, generation)
         for strategy in study.strategies
         for generation in study.generations(strategy)
@@ -115,13 +118,22 @@ def collect(study: Study) -> Results:
     ]
     truth = study.folder / "results" / "truth" / "barrier.json"
     known = read_record(truth, BarrierResult) if truth.exists() else None
+    height, relaxed = known.path.barrier if known and known.path else None, _relaxed_truth(study, rows)
+    if earlier is not None:
+        height = earlier.truth_barrier if height is None else height
+        relaxed = earlier.truth_relaxed if relaxed is None else relaxed
+        rows = rows_of_both(rows, earlier.committees, tuple(study.strategies), _n_known)
     return Results(
         command=COMMAND,
-        truth_barrier=known.path.barrier if known and known.path else None,
-        truth_relaxed=_relaxed_truth(study, rows),
+        truth_barrier=height,
+        truth_relaxed=relaxed,
         committees=tuple(rows),
-        missing=tuple(_missing(study, rows, known is not None)),
+        missing=tuple(_missing(study, rows, height is not None)),
     )
+
+
+def _n_known(row: CommitteeRow) -> int:
+    return (row.barrier_why != NOT_COMPUTED) + bool(row.rmse_below) + len(row.stable)
 
 
 def _relaxed_truth(study: Study, rows: Sequence[CommitteeRow]) -> float | None:
@@ -164,7 +176,7 @@ def _row(study: Study, strategy: str, seed: int, generation: int) -> CommitteeRo
         barrier_sigma=path.barrier_sigma if path else None,
         barrier_converged=path.converged if path else None,
         barrier_relaxed=barrier.relaxed if barrier else None,
-        barrier_why=barrier.why if barrier else ("not computed",),
+        barrier_why=barrier.why if barrier else NOT_COMPUTED,
         rmse_below=_rmse(result("landscape")),
         stable=tuple(
             Survivors(temperature=one.temperature, n_copies=one.n_copies, n_stable=one.n_stable)
@@ -184,14 +196,15 @@ def _missing(study: Study, rows: Sequence[CommitteeRow], truth: bool) -> Iterabl
     if not truth:
         yield "the barrier of the labels themselves"
     for strategy in study.strategies:
-        n_runs = sum(study.ended(strategy, seed) for seed in seeds_of(study, strategy))
+        last = seeds_at_the_end(rows, strategy, study.strategies[strategy].generations)
+        n_runs = len(last.union(seed for seed in seeds_of(study, strategy) if study.ended(strategy, seed)))
         if n_runs < ENOUGH["barrier"]:
             yield f"{strategy}: {n_runs} of {ENOUGH['barrier']} runs have ended"
         for generation in study.generations(strategy):
             mine = [row for row in rows if (row.strategy, row.generation) == (strategy, generation)]
             n_stable = sum(len(row.stable) == len(study.temperatures) for row in mine)
             known = {
-                "barrier": sum(row.barrier_why != ("not computed",) for row in mine),
+                "barrier": sum(row.barrier_why != NOT_COMPUTED for row in mine),
                 "landscape": sum(bool(row.rmse_below) for row in mine),
                 "stability": n_stable,
             }

@@ -47,6 +47,11 @@ def asked(
     run.add_argument("--list", action="store_true", help="say what is left to do, and do nothing")
     report = commands.add_parser("report", help="tables and figures of what there is")
     report.add_argument("--output", type=Path, default=RESULTS)
+    report.add_argument(
+        "--keep",
+        action="store_true",
+        help="what the record in OUTPUT has and the folder has not, say of another machine",
+    )
     for command in (run, report):
         command.add_argument("--folder", type=Path, default=argparse.SUPPRESS)
     found = parser.parse_args(argv)

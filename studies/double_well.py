@@ -139,6 +139,7 @@ def main() -> None:
     reporting = verbs.add_parser("report", help="numbers and figures of what has been computed")
     reporting.add_argument("--folder", type=Path, default=FOLDER, help="where groups are (default: %(default)s)")
     reporting.add_argument("--output", type=Path, default=RESULTS, help="where to write (default: %(default)s)")
+    reporting.add_argument("--keep", action="store_true", help="loops of the record in OUTPUT that FOLDER has not")
     arguments = parser.parse_args()
     keep_freed_memory()
     if arguments.verb == "run":
@@ -155,7 +156,7 @@ def main() -> None:
     else:
         from double_well_page import report  # matplotlib is heavy, and not needed to run
 
-        for line in report(arguments.folder, arguments.output):
+        for line in report(arguments.folder, arguments.output, keep=arguments.keep):
             print(line)
 
 

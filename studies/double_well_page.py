@@ -10,7 +10,7 @@ import numpy as np
 from double_well_figures import curves, landscapes, profiles
 from double_well_loops import begin
 from double_well_protocol import Protocol
-from double_well_report import ERRORS, NAMES, Study, content, studies, summary
+from double_well_report import ERRORS, NAMES, Study, content, studies, summary, with_recorded
 from matplotlib import rc_context
 
 from sparring.files import write_text
@@ -22,10 +22,18 @@ __all__ = ["report"]
 PREFACE = Path(__file__).with_name("double_well_preface.md")
 
 
-def report(folder: Path, output: Path) -> Iterator[str]:
-    """Write ``double_well.json``, ``double_well.md`` and the figures; yields what has been written."""
+def report(folder: Path, output: Path, *, keep: bool = False) -> Iterator[str]:
+    """Write ``double_well.json``, ``double_well.md`` and the figures; yields what has been written.
+
+    Args:
+        folder: Of the loops.
+        output: Of what is written.
+        keep: Whether loops that the record there has and the folder has not, stay.
+    """
     output.mkdir(parents=True, exist_ok=True)
     found = studies(folder)
+    if keep:
+        found = with_recorded(found, output / "double_well.json")
     record = {study.name: content(study) for study in found}
     write_text(output / "double_well.json", json.dumps(record, separators=(",", ":")) + "\n")
     yield str(output / "double_well.json")
@@ -41,17 +49,18 @@ def report(folder: Path, output: Path) -> Iterator[str]:
 def figures(study: Study, output: Path) -> Iterator[str]:
     """Fig. 2b of all loops, and Fig. 2a of the first one; in one dimension the profiles of the first loop."""
     drawn = {"curves": curves(study)}
-    number = min(int(one["loop"]) for one in study.groups[0]["loops"])
+    number = min((int(one["loop"]) for one in study.groups[0]["loops"]), default=0)
     panels: dict[str, np.ndarray] = {}
     loop: dict[str, Any] = {}
-    for group, file in zip(study.groups, study.files, strict=True):
+    for group, file in zip(study.groups, study.files, strict=False):  # recorded loops, at the end, have no file
         found = {one["strategy"]: one for one in group["loops"] if one["loop"] == number}
         if found:
             panels |= np.load(file.with_suffix(".npz"), allow_pickle=False)
             loop |= found
-    draw = landscapes if study.protocol.well == "2d" else profiles
-    start = begin(study.protocol, number, "start").points
-    drawn["loop"] = draw(study.protocol, loop, start, panels)
+    if panels:  # the record has none; what was drawn of it stays
+        draw = landscapes if study.protocol.well == "2d" else profiles
+        start = begin(study.protocol, number, "start").points
+        drawn["loop"] = draw(study.protocol, loop, start, panels)
     for name, figure in drawn.items():
         yield from map(str, save_figure(figure, output / f"double_well_{study.name}_{name}"))
 

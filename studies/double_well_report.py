@@ -1,8 +1,8 @@
 """What the loops of a double well have found: one record of all of them, and what it comes to."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,7 +12,7 @@ from double_well_protocol import WELLS, Protocol
 
 from sparring.systems.wells import grid_structures
 
-__all__ = ["ERRORS", "NAMES", "Study", "content", "studies", "summary"]
+__all__ = ["ERRORS", "NAMES", "Study", "content", "studies", "summary", "with_recorded"]
 
 Of: TypeAlias = Callable[[Mapping[str, Any]], float]
 """A number of what is known of a generation."""
@@ -33,8 +33,8 @@ class Study:
     Attributes:
         name: Of its folder.
         protocol: Its choices.
-        groups: Files of loops, as they were written.
-        files: Where they are.
+        groups: Files of loops, as they were written; the last may be what a record has of other loops.
+        files: Where they are; a record is not one of them.
     """
 
     name: str
@@ -87,6 +87,25 @@ def studies(folder: Path) -> list[Study]:
             found.append(Study(name=here.parent.name, protocol=protocol, groups=groups, files=files))
     if not found:
         raise ValueError(f"{folder} holds no finished loops; compute some: python studies/double_well.py run")
+    return _largest_first(found)
+
+
+def with_recorded(found: Sequence[Study], record: Path) -> list[Study]:
+    """The same, and the loops that only the record of an earlier report has, the largest study first."""
+    known = {study.name: study for study in found}
+    for name, before in json.loads(record.read_text(encoding="utf-8")).items():
+        protocol = Protocol(**before["protocol"])
+        study = known.get(name, Study(name=name, protocol=protocol, groups=(), files=()))
+        have = {(loop["strategy"], loop["loop"]) for group in study.groups for loop in group["loops"]}
+        more = [loop for loop in before["loops"] if (loop["strategy"], loop["loop"]) not in have]
+        if more:
+            share = len(more) / len(before["loops"])
+            times = {time: share * before[time] for time in ("wall_time", "cpu_time")}
+            known[name] = replace(study, groups=(*study.groups, {**before, "loops": more, **times}))
+    return _largest_first(known.values())
+
+
+def _largest_first(found: Iterable[Study]) -> list[Study]:
     return sorted(found, key=lambda study: (-len(study.loops(study.strategies[0])), study.name))
 
 

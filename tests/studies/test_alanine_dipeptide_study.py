@@ -1,5 +1,6 @@
 """The study of alanine dipeptide: labels are counted alike for all strategies, and the page says what the files say."""
 
+import importlib
 import json
 import shutil
 import signal
@@ -199,6 +200,26 @@ def test_a_line_of_several_rounds_begins_at_the_first_committee_of_the_same_seed
     study = small.study(finished.folder, names=("adversarial", "boltzmann"))
     drawn = lines_of_errors(small, study, both, quantity=-1)
     assert drawn["paper's, with Boltzmann weight (1)"] == ([0.0, 3.0, 6.0], [0.0, 3.0, 6.0])
+
+
+def test_a_report_keeps_what_another_machine_has_computed_if_it_is_told_to(
+    small, finished, reported, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(importlib.import_module("alanine_dipeptide_figures"), "figures", lambda *ignored: {})
+    record = tmp_path / "alanine_dipeptide.json"
+    shutil.copyfile(reported[0] / record.name, record)
+    part = small.study(tmp_path / "part", names=("adversarial", "random-200", "dynamics-200"))
+    shutil.copytree(finished.folder / "adversarial", part.folder / "adversarial")
+    small.alanine_dipeptide_report.report(part, tmp_path, keep=True)
+    assert (
+        json.loads(record.read_text())["committees"]
+        == json.loads((reported[0] / record.name).read_text())["committees"]
+    )
+    page = (tmp_path / "alanine_dipeptide.md").read_text(encoding="utf-8")
+    assert "| longer dynamics, 200 | 0 | 1 |" in page  # its free energy
+    assert "dynamics-200: 1 of 3 runs have ended" in page
+    small.alanine_dipeptide_report.report(part, tmp_path)
+    assert not json.loads(record.read_text())["free_energies"]
 
 
 def test_a_report_of_nothing_says_how_to_begin(small, tmp_path):

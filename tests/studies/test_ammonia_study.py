@@ -221,6 +221,35 @@ def test_a_report_says_how_many_seeds_there_are_and_what_is_missing(tiny, copied
     assert json.loads((tmp_path / "out" / "ammonia.json").read_text(encoding="utf-8"))["missing"]
 
 
+def test_a_report_keeps_what_another_machine_has_computed_if_it_is_told_to(tiny, copied, tmp_path, monkeypatch):
+    monkeypatch.setattr(importable("ammonia_figures"), "figures", lambda study, results, output: {})
+    record = tmp_path / "out" / "ammonia.json"
+    tiny.ammonia_report.report(copied, record.parent)
+    whole = record.read_bytes()
+    shutil.rmtree(copied.run("random-0.3-30", 0))
+    shutil.rmtree(copied.folder / "results" / "truth")
+    copied.result("adversarial", 0, 2, "landscape").unlink()
+    tiny.ammonia_report.report(copied, record.parent, keep=True)
+    assert record.read_bytes() == whole
+    tiny.ammonia_report.report(copied, record.parent)
+    (row,) = read_record(record, tiny.ammonia_results.Results).of("adversarial", 2)
+    assert not row.rmse_below
+    assert "random-0.3-30" not in record.read_text(encoding="utf-8").partition('"missing"')[0]
+
+
+def test_a_kept_row_is_of_one_training(tiny, finished):
+    results = tiny.ammonia_results.collect(finished)
+    (other,) = results.of("dynamics", 3)
+    as_much = dataclasses.replace(results, committees=(dataclasses.replace(other, energy_mae=7.0),))
+    assert tiny.ammonia_results.collect(finished, as_much).of("dynamics", 3) == [other]
+    more = dataclasses.replace(other, energy_mae=7.0, stable=(*other.stable, other.stable[0]))
+    (row,) = tiny.ammonia_results.collect(finished, dataclasses.replace(results, committees=(more,))).of("dynamics", 3)
+    assert row == more
+    seeds = [dataclasses.replace(more, seed=seed) for seed in (3, 1)]
+    rows = tiny.ammonia_results.collect(finished, dataclasses.replace(results, committees=tuple(seeds))).committees
+    assert [row.seed for row in rows if (row.strategy, row.generation) == ("dynamics", 3)] == [0, 1, 3]
+
+
 def test_a_report_of_nothing_says_how_to_begin(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"has no committee yet; `python studies/ammonia.py run` makes them"):
         tiny.ammonia_report.report(tiny.study(tmp_path / "empty"), tmp_path / "out")
@@ -233,7 +262,7 @@ def names_in(ax):
 def test_figures_show_what_there_is(tiny, finished):
     figures, results = importable("ammonia_figures"), tiny.ammonia_results.collect(finished)
     assert names_in(figures.stable(results))[0] == "adversarial, generation 1 (1)"
-    attacks, ends, _ = figures.robustness(finished, results).axes
+    attacks, ends, _ = figures.robustness(results).axes
     assert names_in(attacks) == [f"adversarial, generation {number} (1)" for number in (1, 2)]
     last = ("adversarial, generation 2", "random 0.3 Å, 30", "dynamics 500 K, generation 3")
     assert names_in(ends) == [f"{name} (1)" for name in last]

@@ -249,6 +249,31 @@ def test_the_report_has_medians_of_all_loops_and_the_figures(small, well, tmp_pa
         assert (tmp_path / "out" / f"double_well_{study.name}_{name}.png").stat().st_size > 10_000
 
 
+def test_a_report_keeps_the_loops_of_another_machine_if_it_is_told_to(small, tmp_path):
+    from double_well import run
+    from double_well_page import report
+
+    quick, ways = replace(small, n_epochs=2, n_generations=2), ["adversarial", "random"]
+    for machine, first, n_loops in (("one", 0, 2), ("two", 1, 2)):
+        run(quick, tmp_path / machine, n_loops=n_loops, first_loop=first, group=1, strategies=ways)
+    run(replace(quick, well="1d"), tmp_path / "one", n_loops=1, group=1, strategies=ways)
+    out = tmp_path / "out"
+
+    def recorded():
+        studies = json.loads((out / "double_well.json").read_text())
+        return {name: [(loop["strategy"], loop["loop"]) for loop in one["loops"]] for name, one in studies.items()}
+
+    list(report(tmp_path / "one", out))
+    (two_d, one_d), before = recorded(), recorded()
+    drawn = (out / f"double_well_{one_d}_loop.svg").read_bytes()
+    list(report(tmp_path / "two", out, keep=True))
+    assert recorded() == {two_d: [(way, number) for way in ways for number in (0, 1, 2)], one_d: before[one_d]}
+    assert "3 adversarial and 3 random loops" in (out / "double_well.md").read_text()
+    assert (out / f"double_well_{one_d}_loop.svg").read_bytes() == drawn
+    list(report(tmp_path / "two", out))
+    assert recorded() == {two_d: [(way, number) for way in ways for number in (1, 2)]}
+
+
 def test_the_error_by_labels_is_that_of_the_newest_committee():
     from double_well_figures import by_labels
 
