@@ -7,10 +7,9 @@ import numpy as np
 from alanine_dipeptide_plan import ADVERSARIAL, Study
 from alanine_dipeptide_results import CommitteeRow, Results, collect
 from cells import of_labels, summary
+from reports import recorded, write_report
 
-from sparring.files import write_text
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.records import read_record, write_record
 from sparring.validation.torsion_runs import CAPS, GRIDS, LOW
 
 __all__ = ["page", "report"]
@@ -32,17 +31,15 @@ def report(study: Study, output: Path, *, keep: bool = False) -> str:
     """
     from alanine_dipeptide_figures import figures
 
-    earlier = read_record(output / f"{NAME}.json", Results) if keep else None
-    results = collect(study, earlier)
-    if not results.committees:
-        raise ValueError(f"{study.folder} has no committee yet; `python studies/{NAME}.py run` makes them")
-    output.mkdir(parents=True, exist_ok=True)
-    write_record(output / f"{NAME}.json", results)
-    drawn = figures(study, results, output)
-    write_text(output / f"{NAME}.md", page(study, results, drawn))
-    written = [f"{NAME}.json", f"{NAME}.md", *(f"{name}.png and .svg" for name in drawn)]
-    left = [f"missing: {one}" for one in results.missing] or ["nothing is missing"]
-    return "\n".join([f"{output}: {', '.join(written)}", *left])
+    results = collect(study, recorded(output / f"{NAME}.json", Results, keep=keep))
+    return write_report(
+        NAME,
+        study,
+        results,
+        output,
+        figures=lambda: figures(study, results, output),
+        page=lambda drawn: page(study, results, drawn),
+    )
 
 
 def page(study: Study, results: Results, drawn: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from alanine_dipeptide_plan import Study
-from keeping import rows_of_both, seeds_at_the_end
+from keeping import rows_of_both, seeds_ended
 
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled
@@ -122,13 +122,13 @@ def collect(study: Study, earlier: Results | None = None) -> Results:
         _row(study, strategy, seed, generation)
         for strategy in study.strategies
         for generation in study.generations(strategy)
-        for seed in seeds_of(study, strategy)
+        for seed in study.seeds_of(strategy)
         if study.trained(strategy, seed, generation)
     ]
     energies = [
         _free_energy(study, strategy, seed)
         for strategy in study.strategies
-        for seed in seeds_of(study, strategy)
+        for seed in study.seeds_of(strategy)
         if study.free_energy(strategy, seed).exists()
     ]
     if earlier is not None:
@@ -140,12 +140,6 @@ def collect(study: Study, earlier: Results | None = None) -> Results:
         free_energies=tuple(energies),
         missing=tuple(_missing(study, rows, energies)),
     )
-
-
-def seeds_of(study: Study, strategy: str) -> list[int]:
-    """Of which there is a run."""
-    folders = (study.folder / strategy).glob("seed-*/")
-    return sorted(int(folder.name.removeprefix("seed-")) for folder in folders if folder.is_dir())
 
 
 def landscapes(study: Study, strategy: str, seed: int, which: str) -> dict[int, Landscape]:
@@ -219,8 +213,7 @@ def _free_energy(study: Study, strategy: str, seed: int) -> FreeEnergyRow:
 
 def _missing(study: Study, rows: Sequence[CommitteeRow], energies: Sequence[FreeEnergyRow]) -> Iterable[str]:
     for strategy in study.strategies:
-        last = seeds_at_the_end(rows, strategy, study.strategies[strategy].generations)
-        n_runs = len(last.union(seed for seed in seeds_of(study, strategy) if study.ended(strategy, seed)))
+        n_runs = len(seeds_ended(study, rows, strategy))
         if n_runs < ENOUGH:
             yield f"{strategy}: {n_runs} of {ENOUGH} runs have ended"
         for which in GRIDS:

@@ -6,12 +6,13 @@ from pathlib import Path
 from ammonia_plan import Study, name_of
 from ammonia_results import CAPS, NOT_COMPUTED, CommitteeRow, Results, collect
 from cells import of_labels, summary
+from reports import recorded, write_report
 
-from sparring.files import write_text
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.records import read_record, write_record
 
 __all__ = ["page", "report", "summary"]
+
+NAME = "ammonia"
 
 
 def report(study: Study, output: Path, *, keep: bool = False) -> str:
@@ -27,17 +28,15 @@ def report(study: Study, output: Path, *, keep: bool = False) -> str:
     """
     from ammonia_figures import figures
 
-    earlier = read_record(output / "ammonia.json", Results) if keep else None
-    results = collect(study, earlier)
-    if not results.committees:
-        raise ValueError(f"{study.folder} has no committee yet; `python studies/ammonia.py run` makes them")
-    output.mkdir(parents=True, exist_ok=True)
-    write_record(output / "ammonia.json", results)
-    drawn = figures(study, results, output)
-    write_text(output / "ammonia.md", page(results, drawn))
-    written = ["ammonia.json", "ammonia.md", *(f"{name}.png and .svg" for name in drawn)]
-    left = [f"missing: {one}" for one in results.missing] or ["nothing is missing"]
-    return "\n".join([f"{output}: {', '.join(written)}", *left])
+    results = collect(study, recorded(output / f"{NAME}.json", Results, keep=keep))
+    return write_report(
+        NAME,
+        study,
+        results,
+        output,
+        figures=lambda: figures(study, results, output),
+        page=lambda drawn: page(results, drawn),
+    )
 
 
 def page(results: Results, drawn: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from ammonia_plan import TASKS, Study
 from ammonia_tasks import BarrierResult
-from keeping import rows_of_both, seeds_at_the_end
+from keeping import rows_of_both, seeds_ended
 
 from sparring.runfolder import read_metrics, stages_done
 from sparring.units import KCAL_PER_MOL
@@ -113,7 +113,7 @@ def collect(study: Study, earlier: Results | None = None) -> Results:
         _row(study, strategy, seed, generation)
         for strategy in study.strategies
         for generation in study.generations(strategy)
-        for seed in seeds_of(study, strategy)
+        for seed in study.seeds_of(strategy)
         if study.trained(strategy, seed, generation)
     ]
     truth = study.folder / "results" / "truth" / "barrier.json"
@@ -141,12 +141,6 @@ def _relaxed_truth(study: Study, rows: Sequence[CommitteeRow]) -> float | None:
         system = read_metrics(study.generation(row.strategy, row.seed, row.generation))["system"]
         return float(system["barrier_reference"])
     return None
-
-
-def seeds_of(study: Study, strategy: str) -> list[int]:
-    """Of which there is a run."""
-    folders = (study.folder / strategy).glob("seed-*/")
-    return sorted(int(folder.name.removeprefix("seed-")) for folder in folders if folder.is_dir())
 
 
 def _row(study: Study, strategy: str, seed: int, generation: int) -> CommitteeRow:
@@ -196,8 +190,7 @@ def _missing(study: Study, rows: Sequence[CommitteeRow], truth: bool) -> Iterabl
     if not truth:
         yield "the barrier of the labels themselves"
     for strategy in study.strategies:
-        last = seeds_at_the_end(rows, strategy, study.strategies[strategy].generations)
-        n_runs = len(last.union(seed for seed in seeds_of(study, strategy) if study.ended(strategy, seed)))
+        n_runs = len(seeds_ended(study, rows, strategy))
         if n_runs < ENOUGH["barrier"]:
             yield f"{strategy}: {n_runs} of {ENOUGH['barrier']} runs have ended"
         for generation in study.generations(strategy):

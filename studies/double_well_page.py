@@ -32,7 +32,7 @@ def report(folder: Path, output: Path, *, keep: bool = False) -> Iterator[str]:
     """
     output.mkdir(parents=True, exist_ok=True)
     found = studies(folder)
-    if keep:
+    if keep and (output / "double_well.json").exists():
         found = with_recorded(found, output / "double_well.json")
     record = {study.name: content(study) for study in found}
     write_text(output / "double_well.json", json.dumps(record, separators=(",", ":")) + "\n")

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-__all__ = ["Row", "rows_of_both", "seeds_at_the_end"]
+from layout import Layout
+
+__all__ = ["Row", "rows_of_both", "seeds_ended"]
 
 
 class Row(Protocol):
@@ -46,6 +48,8 @@ def rows_of_both(
     return tuple(best[key] for key in sorted(mine, key=lambda key: (strategies.index(key[0]), *key[1:])))
 
 
-def seeds_at_the_end(rows: Iterable[Row], strategy: str, generation: int) -> set[int]:
-    """Seeds of which a strategy has its last committee."""
-    return {row.seed for row in rows if (row.strategy, row.generation) == (strategy, generation)}
+def seeds_ended(study: Layout, rows: Iterable[Row], strategy: str) -> set[int]:
+    """Seeds of which a strategy has its last committee, or a run in the folder that found nothing more to label."""
+    last = (strategy, study.strategies[strategy].generations)
+    known = {row.seed for row in rows if (row.strategy, row.generation) == last}
+    return known.union(seed for seed in study.seeds_of(strategy) if study.ended(strategy, seed))

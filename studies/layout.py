@@ -50,6 +50,11 @@ class Layout(ABC):
         """The folder of a run."""
         return self.folder / strategy / f"seed-{seed}"
 
+    def seeds_of(self, strategy: str) -> list[int]:
+        """Of which there is a run."""
+        folders = (self.folder / strategy).glob("seed-*/")
+        return sorted(int(folder.name.removeprefix("seed-")) for folder in folders if folder.is_dir())
+
     def generation(self, strategy: str, seed: int, number: int) -> Path:
         """The folder of a generation."""
         return self.run(strategy, seed) / f"generation-{number:02d}"
