@@ -106,7 +106,10 @@ def with_recorded(found: Sequence[Study], record: Path) -> list[Study]:
 
 
 def _largest_first(found: Iterable[Study]) -> list[Study]:
-    return sorted(found, key=lambda study: (-len(study.loops(study.strategies[0])), study.name))
+    def place(study: Study) -> tuple[int, int, str]:
+        return -len(study.loops(study.strategies[0])), -study.protocol.n_coordinates, study.name
+
+    return sorted(found, key=place)
 
 
 def quartiles(values: np.ndarray) -> list[list[float | None]]:

@@ -30,22 +30,31 @@ T = TypeVar("T", bound=Row)
 def rows_of_both(
     now: Iterable[T], earlier: Iterable[T], strategies: Sequence[str], known: Callable[[T], int]
 ) -> tuple[T, ...]:
-    """One row for each committee, in the order of strategies, generations and seeds.
+    """The rows of all runs, in the order of strategies, generations and seeds.
+
+    A run that both know is taken whole from where more is known of it, from the folder if as much is: last digits of a
+    training differ from machine to machine, and what follows from it with them.
 
     Args:
         now: Rows of what is in the folder.
-        earlier: Those of a record. A row of one committee is taken whole from the side on which more is known of it,
-            and from the folder if as much is: numbers of one row never are of two trainings.
+        earlier: Those of a record.
         strategies: In their order; rows of others, which the study does not have any more, are left out.
         known: How much is known of a committee.
     """
-    best: dict[tuple[str, int, int], T] = {}
-    for row in (*now, *earlier):
-        key = (row.strategy, row.generation, row.seed)
-        if key not in best or known(row) > known(best[key]):
-            best[key] = row
-    mine = [key for key in best if key[0] in strategies]
-    return tuple(best[key] for key in sorted(mine, key=lambda key: (strategies.index(key[0]), *key[1:])))
+    runs: dict[tuple[str, int], list[T]] = {}
+    for side in (now, earlier):
+        for run, rows in _by_run(side).items():
+            if sum(map(known, rows)) > sum(map(known, runs.get(run, ()))) or run not in runs:
+                runs[run] = rows
+    mine = [row for rows in runs.values() for row in rows if row.strategy in strategies]
+    return tuple(sorted(mine, key=lambda row: (strategies.index(row.strategy), row.generation, row.seed)))
+
+
+def _by_run(rows: Iterable[T]) -> dict[tuple[str, int], list[T]]:
+    runs: dict[tuple[str, int], list[T]] = {}
+    for row in rows:
+        runs.setdefault((row.strategy, row.seed), []).append(row)
+    return runs
 
 
 def seeds_ended(study: Layout, rows: Iterable[Row], strategy: str) -> set[int]:

@@ -237,17 +237,21 @@ def test_a_report_keeps_what_another_machine_has_computed_if_it_is_told_to(tiny,
     assert "random-0.3-30" not in record.read_text(encoding="utf-8").partition('"missing"')[0]
 
 
-def test_a_kept_row_is_of_one_training(tiny, finished):
+def test_what_is_kept_of_a_run_is_of_one_training(tiny, finished):
     results = tiny.ammonia_results.collect(finished)
-    (other,) = results.of("dynamics", 3)
-    as_much = dataclasses.replace(results, committees=(dataclasses.replace(other, energy_mae=7.0),))
-    assert tiny.ammonia_results.collect(finished, as_much).of("dynamics", 3) == [other]
-    more = dataclasses.replace(other, energy_mae=7.0, stable=(*other.stable, other.stable[0]))
-    (row,) = tiny.ammonia_results.collect(finished, dataclasses.replace(results, committees=(more,))).of("dynamics", 3)
-    assert row == more
-    seeds = [dataclasses.replace(more, seed=seed) for seed in (3, 1)]
-    rows = tiny.ammonia_results.collect(finished, dataclasses.replace(results, committees=tuple(seeds))).committees
-    assert [row.seed for row in rows if (row.strategy, row.generation) == ("dynamics", 3)] == [0, 1, 3]
+    second, third = (results.of("dynamics", number)[0] for number in (2, 3))
+
+    def beside(*rows):
+        earlier = dataclasses.replace(results, committees=rows)
+        return [one for one in tiny.ammonia_results.collect(finished, earlier).committees if one.strategy == "dynamics"]
+
+    other = [dataclasses.replace(row, energy_mae=7.0) for row in (second, third)]
+    assert beside(*other) == [second, third]
+    other[1] = dataclasses.replace(other[1], stable=(*third.stable, third.stable[0]))
+    assert beside(*other) == other
+    assert beside(other[1]) == [second, third]
+    seeds = [dataclasses.replace(third, seed=seed) for seed in (3, 1)]
+    assert [(row.generation, row.seed) for row in beside(*seeds)] == [(2, 0), (3, 0), (3, 1), (3, 3)]
 
 
 def test_a_report_of_nothing_says_how_to_begin(tiny, tmp_path):
