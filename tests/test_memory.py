@@ -12,7 +12,7 @@ if sys.argv[1] == "kept":
     assert keep_freed_memory()
 
 def step():
-    return sum(torch.ones(500_000).sum() for _ in [torch.ones(500_000) for _ in range(40)])
+    return sum(torch.ones(4_000_000).sum() for _ in [torch.ones(4_000_000) for _ in range(5)])
 
 for _ in range(5):  # until the heap has found its shape
     step()
@@ -29,5 +29,6 @@ def faults(how):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
 def test_memory_that_is_kept_need_not_be_asked_for_again():
-    # The least of several: on a busy machine the count was once higher, for reasons outside this process.
-    assert min(faults("kept") for _ in range(3)) < 0.1 * faults("left to itself")
+    # Of several, the least and the most: on a busy machine a count was once higher, for reasons outside this process, and
+    # left to itself glibc now and then finds a heap of a shape that it need not give back.
+    assert min(faults("kept") for _ in range(3)) < 0.1 * max(faults("left to itself") for _ in range(3))
