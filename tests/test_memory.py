@@ -29,6 +29,6 @@ def faults(how):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has mallopt")
 def test_memory_that_is_kept_need_not_be_asked_for_again():
-    # Of several, the least and the most: on a busy machine a count was once higher, for reasons outside this process, and
+    # The least and the most of several: on a busy machine a count was once higher for reasons outside this process, and
     # left to itself glibc now and then finds a heap of a shape that it need not give back.
     assert min(faults("kept") for _ in range(3)) < 0.1 * max(faults("left to itself") for _ in range(3))
