@@ -117,7 +117,7 @@ class Study(Layout):
     store: Path | None = None
     points: tuple[int, int] = (24, 24)
     bins: int = 24
-    free_energies: tuple[str, ...] = (ADVERSARIAL, "dynamics-200")
+    free_energies: tuple[str, ...] = (ADVERSARIAL, "dynamics-200", "combined")
     copies: int = 20
     duration: float = 30_000.0
     reference: float = 4e6

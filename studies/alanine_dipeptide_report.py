@@ -164,6 +164,9 @@ def _grid_cells(which: str) -> Cells:
         "mean σ_F² ≤ 50 ((eV/Å)²)": lambda rows: summary(
             (row.grids[which].force_variance for row in rows if which in row.grids), decimals=4
         ),
+        "RMS force error over RMS σ_F ≤ 50": lambda rows: summary(
+            row.grids[which].force_ratio for row in rows if which in row.grids
+        ),
     }
 
 

@@ -1,5 +1,6 @@
 """What the study of alanine dipeptide has found so far: a record of all committees, and what is missing."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,14 @@ class OnGrid:
         typical_error: The median of its size where the true energy is below 50 kcal/mol, in eV.
         largest_error: The largest one there.
         force_variance: Mean σ_F² there, in (eV/Å)².
+        force_ratio: How many times forces err more there than σ_F says; nan in records from before it was asked for.
     """
 
     rmse_below: Mapping[str, float]
     typical_error: float
     largest_error: float
     force_variance: float
+    force_ratio: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +197,7 @@ def _on_grid(one: Landscape) -> OnGrid:
         largest_error=float(largest),
         rmse_below={f"{cap:g} kcal/mol": float(error) for cap, error in zip(CAPS, errors, strict=True)},
         force_variance=float(one.force_variance_below([LOW * KCAL_PER_MOL])[0]),
+        force_ratio=float(one.force_ratio_below([LOW * KCAL_PER_MOL])[0]),
     )
 
 

@@ -118,6 +118,8 @@ def test_rows_say_what_metrics_and_maps_say(small, finished):
     grid = maps(finished, "rigid")["generation 3"]
     low = grid.truth <= grid.truth.min() + 50 * KCAL_PER_MOL
     assert row.grids["rigid"].largest_error == abs(grid.energy - grid.truth)[low].max()
+    squares = [np.mean(values[low] ** 2) for values in (grid.force_error, grid.force_sigma)]
+    assert row.grids["rigid"].force_ratio == pytest.approx(np.sqrt(squares[0] / squares[1]))
     (relaxed,) = {one.truth.tobytes() for one in maps(finished, "relaxed").values()}
     assert relaxed != next(iter(maps(finished, "rigid").values())).truth.tobytes()
     (random,) = results.of("random-200", 2)

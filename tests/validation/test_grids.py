@@ -5,7 +5,7 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from sparring.dataset import ENERGY
+from sparring.dataset import ENERGY, FORCES
 from sparring.labels import ASECalculator, Bounds, label
 from sparring.systems.ammonia import umbrella_grid
 from sparring.systems.wells import DoubleWell2D
@@ -173,6 +173,27 @@ def test_energies_under_ases_own_name_count_too(points):
         one.calc = SinglePointCalculator(one, energy=one.info.pop(ENERGY))
     found = grid(structures, "x", "y")
     np.testing.assert_allclose(true_energies(found).energy, found.x.values[:, None] + 10 * found.y.values)
+
+
+def test_forces_come_with_labels_and_with_structures_that_carry_them_and_mirror_images_have_none(pyramids):
+    truth = true_energies(pyramids, by_emt, mirrored=True)
+    for atoms, forces in zip(pyramids.structures, truth.forces, strict=True):
+        if forces is None:
+            assert atoms.info["Z/Z0"] < 0
+        else:
+            one = atoms.copy()
+            one.calc = EMT()
+            np.testing.assert_allclose(forces, one.get_forces(), atol=1e-10)
+    assert sum(forces is None for forces in truth.forces) == truth.n_mirrored == 6
+    carrying = [atoms.copy() for atoms in pyramids.structures]
+    for atoms in carrying:
+        atoms.info[ENERGY] = 0.0
+    carrying[0].arrays[FORCES] = np.ones((4, 3))
+    carrying[1].calc = SinglePointCalculator(carrying[1], energy=0.0, forces=np.zeros((4, 3)))
+    first, second, *others = true_energies(grid(carrying, "R/R0", "Z/Z0")).forces
+    np.testing.assert_array_equal(first, 1.0)
+    np.testing.assert_array_equal(second, 0.0)
+    assert set(map(type, others)) == {type(None)}
 
 
 def test_without_anybody_to_ask_there_is_no_truth(pyramids):

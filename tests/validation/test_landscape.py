@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +69,51 @@ def test_the_error_below_a_cap_is_that_of_the_points_whose_true_energy_is_below(
         assert (smallest, largest) == (sizes[0], sizes[-1])
         assert typical == pytest.approx((sizes[(n - 1) // 2] + sizes[n // 2]) / 2)
     assert len(set(surveyed.n_below(CAPS).tolist())) == len(CAPS)
+
+
+def test_the_error_of_the_forces_is_that_of_the_formula(surveyed, axes):
+    height, tilt = np.mean(MEMBERS, axis=0)
+    error = np.sqrt((np.square(3 * np.cos(3 * axes[0]) * height) + tilt**2) / 3)  # as in Eq. 7, of one atom
+    np.testing.assert_allclose(surveyed.force_error, error, atol=1e-12)
+
+
+def test_forces_err_as_many_times_more_than_their_sigma_says(surveyed):
+    for cap, ratio in zip(CAPS, surveyed.force_ratio_below(CAPS), strict=True):
+        low = surveyed.truth <= cap
+        squares = (np.mean(values[low] ** 2) for values in (surveyed.force_error, surveyed.force_sigma))
+        assert ratio == pytest.approx(np.sqrt(next(squares) / next(squares)))
+    assert np.isnan(surveyed.force_ratio_below([-1.0]))
+
+
+def test_points_without_true_forces_are_in_no_ratio(surveyed):
+    partly = surveyed.force_error.copy()
+    partly[: SHAPE[0] // 2] = np.nan
+    half = replace(surveyed, force_error=partly)
+    right = replace(surveyed, truth=np.where(np.isnan(partly), np.nan, surveyed.truth), zero=0.0)
+    cap = [np.nanmax(surveyed.truth)]
+    np.testing.assert_allclose(half.force_ratio_below(cap), right.force_ratio_below(cap))
+    assert not np.allclose(half.force_ratio_below(cap), surveyed.force_ratio_below(cap))
+
+
+def test_energies_alone_say_nothing_about_forces(surveyed, well_grid):
+    truth = true_energies(well_grid)
+    committee = Committee([plane_wave(*member) for member in MEMBERS])
+    bare = landscape(committee, well_grid, Truth(energy=truth.energy, method=truth.method))
+    assert np.isnan(bare.force_error).all()
+    assert np.isnan(bare.force_ratio_below(CAPS)).all()
+    np.testing.assert_array_equal(bare.rmse_below(CAPS), surveyed.rmse_below(CAPS))
+
+
+def test_a_result_from_before_forces_were_compared_is_read(surveyed, tmp_path):
+    file = tmp_path / "landscape.json"
+    write_record(file, surveyed)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    del content["force_error"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    old = read_record(file, Landscape)
+    assert old.force_error is None
+    assert np.isnan(old.force_ratio_below(CAPS)).all()
+    np.testing.assert_allclose(old.rmse_below(CAPS), surveyed.rmse_below(CAPS))
 
 
 def test_a_cap_below_everything_has_no_error(surveyed):

@@ -108,4 +108,8 @@ def landscape_table(landscapes: Landscapes, unit: EnergyUnit, *, aligned: bool =
         lines.append(row(name, [f"{error:.{unit.decimals}f}" for error in errors]))
     lines.append("mean σ_F of the committee (eV/Å)")
     lines += [row(name, [f"{sigma:.3f}" for sigma in one.force_sigma_below(limits)]) for name, one in maps.items()]
+    ratios = {name: one.force_ratio_below(limits) for name, one in maps.items()}
+    if np.isfinite([*ratios.values()]).any():
+        lines.append("RMS error of the forces over RMS σ_F (above 1: too sure of itself)")
+        lines += [row(name, [f"{ratio:.2f}" for ratio in some]) for name, some in ratios.items()]
     return "\n".join(lines)

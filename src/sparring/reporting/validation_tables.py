@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from sparring.reporting.data import EnergyUnit, Run
 from sparring.reporting.paper import published
@@ -104,21 +105,28 @@ def protocols(results: Mapping[str, Stability]) -> tuple[str, ...]:
 
 
 def landscapes(run: Run, maps: Mapping[str, Landscape]) -> Table:
-    """A row a committee: errors over all points whose true energy is below each of several caps."""
+    """A row a committee: errors over all points whose true energy is below several caps, and what σ_F says of them."""
     unit = run.unit
     first = next(iter(maps.values()))
     limits = usual_caps(first, unit)
-    caps = [cap / unit.size for cap in limits]
-    rows = []
-    for name, one in maps.items():
-        values = unit.show(one.rmse_below(limits))
-        rows.append((name, *(UNKNOWN if np.isnan(value) else f"{value:.{unit.decimals}f}" for value in values)))
-    rows.append(("points", *(str(n) for n in first.n_below(limits))))
-    headings = ("", *(f"up to {cap:g}" for cap in caps))
+
+    def cells(values: Float[np.ndarray, " n_caps"], decimals: int) -> tuple[str, ...]:
+        return tuple(f"{value:.{decimals}f}" if np.isfinite(value) else UNKNOWN for value in values)
+
+    errors = {name: cells(unit.show(one.rmse_below(limits)), unit.decimals) for name, one in maps.items()}
+    ratios = {name: cells(one.force_ratio_below(limits), 2) for name, one in maps.items()}
+    points = tuple(str(n) for n in first.n_below(limits))
+    groups = [(f"RMS error of the energy ({unit.name}) where the truth is", errors, points)]
+    if any(cell != UNKNOWN for row in ratios.values() for cell in row):
+        groups.append(("RMS error of the forces over RMS σF there", ratios, ("",) * len(limits)))
+    columns = tuple(f"up to {cap / unit.size:g}" for cap in limits)
     return Table(
-        groups=(("", 1), (f"RMS error of the energy ({unit.name}) where the truth is", len(caps))),
-        headings=headings,
-        rows=tuple(rows),
+        groups=(("", 1), *((title, len(limits)) for title, *_ in groups)),
+        headings=("", *columns * len(groups)),
+        rows=(
+            *((name, *(cell for _, of, _ in groups for cell in of[name])) for name in maps),
+            ("points", *(cell for *_, last in groups for cell in last)),
+        ),
     )
 
 

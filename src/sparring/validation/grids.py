@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from sparring.dataset import ENERGY
+from sparring.dataset import ENERGY, FORCES
 from sparring.labels import Label, LabelReport
 from sparring.labels.base import composition
 
@@ -96,6 +96,7 @@ class Truth:
     Attributes:
         energy: Total energy in eV; nan where there is no label.
         method: Who says so.
+        forces: On the atoms of each structure, in eV/Å; None where they are not known, as of mirror images.
         failures: Why labels failed, one text each.
         n_computed: How many labels were computed.
         n_reused: How many were known before.
@@ -104,6 +105,7 @@ class Truth:
 
     energy: Float[np.ndarray, "n_x n_y"]
     method: str
+    forces: tuple[Float[np.ndarray, "n_atoms 3"] | None, ...] = ()
     failures: tuple[str, ...] = ()
     n_computed: int = 0
     n_reused: int = 0
@@ -169,6 +171,8 @@ def _value(atoms: Atoms, index: int, name: str) -> float:
 def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool = False) -> Truth:
     """The true energies of a grid: those that structures carry (``REF_energy``, or ASE's own), and labels of the rest.
 
+    Forces come along where a structure carries them (``REF_forces``, or ASE's own), and with the labels.
+
     Args:
         grid: Where.
         label: Labels many structures, as :meth:`sparring.laboratory.Laboratory.label` does. A failure is nan, and
@@ -177,6 +181,7 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
             label. A point whose image is not on the grid is labelled itself.
     """
     energies = np.array([_carried(atoms) for atoms in grid.structures])
+    forces = [_carried_forces(atoms) for atoms in grid.structures]
     methods = [CARRIED] if np.isfinite(energies).any() else []
     source = _images(grid, energies) if mirrored else np.arange(len(energies))
     wanted = np.flatnonzero(np.isnan(energies) & (source == np.arange(len(energies))))
@@ -187,7 +192,7 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
         n_computed, n_reused = report.n_computed, report.n_reused
         for i, one in zip(wanted, report.labels, strict=True):
             if isinstance(one, Label):
-                energies[i] = one.energy
+                energies[i], forces[i] = one.energy, one.forces
                 methods.append(one.method)
             else:
                 failures.append(_failure(grid, int(i), str(one)))
@@ -196,6 +201,7 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
     return Truth(
         energy=grid.lay_out(energies),
         method=", ".join(dict.fromkeys(methods)),
+        forces=tuple(forces),
         failures=tuple(failures),
         n_computed=n_computed,
         n_reused=n_reused,
@@ -214,6 +220,13 @@ def _carried(atoms: Atoms) -> float:
     if known is None and atoms.calc is not None:
         known = atoms.calc.results.get("energy")
     return np.nan if known is None else float(known)
+
+
+def _carried_forces(atoms: Atoms) -> Float[np.ndarray, "n_atoms 3"] | None:
+    known = atoms.arrays.get(FORCES)
+    if known is None and atoms.calc is not None:
+        known = atoms.calc.results.get("forces")
+    return None if known is None else np.asarray(known, dtype=float)
 
 
 def _images(grid: Grid, energies: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:

@@ -45,6 +45,8 @@ class Landscape:
         failures: Why true energies are missing where a label was tried, one text a label.
         marks: Labelled structures by their role: "start" of the run, "earlier" ones that were added since, and the
             "next" ones, which were chosen by this committee.
+        force_error: Root mean square error of the mean forces, over the components that σ_F is of, in eV/Å; nan where
+            true forces are not known, None in results from before it was asked for.
     """
 
     x: Variable
@@ -58,6 +60,7 @@ class Landscape:
     truth_method: str
     failures: tuple[str, ...]
     marks: Mapping[str, Marks]
+    force_error: Float[np.ndarray, "n_x n_y"] | None = None
 
     @property
     def has_truth(self) -> bool:
@@ -89,6 +92,22 @@ class Landscape:
     def force_variance_below(self, caps: Sequence[float]) -> Float[np.ndarray, " n_caps"]:
         """Mean σ_F² over the same points, in (eV/Å)²."""
         return self._mean_below(np.square(self.force_sigma), caps)
+
+    def force_ratio_below(self, caps: Sequence[float]) -> Float[np.ndarray, " n_caps"]:
+        r"""How many times the committee's forces err more than their σ says, over the same points.
+
+        .. math:: \sqrt{\langle (\bar F - F)^2 \rangle / \langle \sigma_F^2 \rangle}
+
+        Of points whose true forces are known; as :attr:`sparring.validation.calibration.Calibration.ratio`. Above
+        one, the committee is too sure of itself.
+        """
+        if self.force_error is None:
+            return np.full(len(caps), np.nan)
+        known = np.isfinite(self.force_error)
+        inside = [below & known for below in self._below(caps)]
+        error, sigma = np.square(self.force_error), np.square(self.force_sigma)
+        with np.errstate(divide="ignore", invalid="ignore"):  # members that agree exactly have no σ
+            return np.sqrt(np.array([error[some].sum() / sigma[some].sum() for some in inside]))
 
     def error_percentiles_below(self, cap: float, percentiles: Sequence[float]) -> Float[np.ndarray, " n_percentiles"]:
         """Percentiles of the error's size below one cap, in eV; the 100th shows a hole that a mean hides.
@@ -146,6 +165,11 @@ def landscape(
     """
     surveyed = survey(committee, Structures.from_atoms(grid.structures), n_at_once=n_at_once)
     true = np.full(grid.index.shape, np.nan) if truth is None else truth.energy
+    true_forces = truth.forces if truth is not None and truth.forces else [None] * len(surveyed.forces)
+    force_error = [
+        np.nan if known is None else np.sqrt(np.square(force - known).mean())
+        for force, known in zip(surveyed.forces, true_forces, strict=True)
+    ]
     if zero is None:
         zero = float(np.nanmin(true if np.isfinite(true).any() else surveyed.energy))
     return Landscape(
@@ -160,4 +184,5 @@ def landscape(
         truth_method="" if truth is None else truth.method,
         failures=() if truth is None else truth.failures,
         marks=marks or {},
+        force_error=grid.lay_out(np.array(force_error)),
     )
