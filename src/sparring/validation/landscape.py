@@ -107,7 +107,7 @@ class Landscape:
         inside = [below & known for below in self._below(caps)]
         error, sigma = np.square(self.force_error), np.square(self.force_sigma)
         with np.errstate(divide="ignore", invalid="ignore"):  # members that agree exactly have no σ
-            return np.sqrt(np.array([error[some].sum() / sigma[some].sum() for some in inside]))
+            return np.asarray(np.sqrt([error[some].sum() / sigma[some].sum() for some in inside]))
 
     def error_percentiles_below(self, cap: float, percentiles: Sequence[float]) -> Float[np.ndarray, " n_percentiles"]:
         """Percentiles of the error's size below one cap, in eV; the 100th shows a hole that a mean hides.
