@@ -130,7 +130,13 @@ def test_relaxed_maps_and_free_energies_have_sections_once_they_are_there(finish
     sections = {one.name: one for one in validations(read_run(run)).sections}
     assert sections["landscape_relaxed"].title == "Relaxed landscape"
     assert not sections["landscape_relaxed"].missing
-    assert sections["landscape_relaxed"].table.headings == ("", "up to 20", "up to 50", "up to 100", "up to 300")
+    table, caps = sections["landscape_relaxed"].table, ("up to 20", "up to 50", "up to 100", "up to 300")
+    assert table.headings == ("", *caps, *caps)
+    assert [title for title, _ in table.groups][2] == "RMS error of the forces over RMS σF there"
+    known = read_record(run / "validation" / "landscape_relaxed.json", Landscapes).committees
+    for name, *cells in table.rows[:-1]:
+        ratios = known[name].force_ratio_below([cap * KCAL_PER_MOL for cap in (20, 50, 100, 300)])
+        assert cells[4:] == [f"{ratio:.2f}" for ratio in ratios]
     (row,) = sections["free_energy"].table.rows
     assert row[:2] == (
         "generation 2",
