@@ -4,7 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sparring.cli.landscape import landscape_table
 from sparring.committee import Committee
+from sparring.reporting.data import KCAL
+from sparring.reporting.validation_tables import usual_caps
 from sparring.systems.wells import DoubleWell1D, DoubleWell2D, grid_points, grid_rmse
 from sparring.validation.grids import Truth, grid, true_energies
 from sparring.validation.landscape import Landscape, Landscapes, Marks, landscape
@@ -102,6 +105,18 @@ def test_energies_alone_say_nothing_about_forces(surveyed, well_grid):
     assert np.isnan(bare.force_error).all()
     assert np.isnan(bare.force_ratio_below(CAPS)).all()
     np.testing.assert_array_equal(bare.rmse_below(CAPS), surveyed.rmse_below(CAPS))
+
+
+def test_the_table_has_ratios_where_they_are_known_and_no_heading_without(surveyed):
+    both = {"known": surveyed, "old": replace(surveyed, force_error=None)}
+    table = landscape_table(Landscapes(committees=both), KCAL)
+    before, after = table.split("RMS error of the forces over RMS σ_F")
+    known, old = (line.split() for line in after.splitlines()[1:])
+    assert "known" in before
+    assert known == ["known", *(f"{ratio:.2f}" for ratio in surveyed.force_ratio_below(usual_caps(surveyed, KCAL)))]
+    assert set(old[1:]) == {"nan"}
+    alone = landscape_table(Landscapes(committees={"old": replace(surveyed, force_error=None)}), KCAL)
+    assert "RMS error of the forces" not in alone
 
 
 def test_a_result_from_before_forces_were_compared_is_read(surveyed, tmp_path):
