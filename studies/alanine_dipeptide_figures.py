@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from alanine_dipeptide_plan import ADVERSARIAL, Study
-from alanine_dipeptide_results import CommitteeRow, Results, landscapes
+from alanine_dipeptide_results import CommitteeRow, FreeEnergyRow, Results, landscapes
 from album import Album
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def figures(study: Study, results: Results, output: Path) -> dict[str, str]:
             attacks(study, seed),
             f"Where the attacks of seed {seed} start and end, with their paths.",
         )
-        for row in results.free_energies:
+        for row in _drawn(study, results):
             album.save(
                 f"alanine_dipeptide_free_energy_{row.strategy}",
                 free_energy_figure(read_record(study.free_energy(row.strategy, row.seed), FreeEnergies)),
@@ -69,6 +69,15 @@ def figures(study: Study, results: Results, output: Path) -> dict[str, str]:
                 f"{row.seed}.",
             )
     return album.captions
+
+
+def _drawn(study: Study, results: Results) -> list[FreeEnergyRow]:
+    """Of every strategy the free energy of its first seed, as far as its file is here."""
+    first: dict[str, FreeEnergyRow] = {}
+    for row in sorted(results.free_energies, key=lambda row: row.seed):
+        if study.free_energy(row.strategy, row.seed).exists():
+            first.setdefault(row.strategy, row)
+    return list(first.values())
 
 
 def errors(study: Study, results: Results) -> Figure:

@@ -19,7 +19,7 @@ __all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Study", "pieces"]
 EXAMPLE = Path(__file__).parents[1] / "examples" / "alanine_dipeptide.yaml"
 TASKS = ("run", "maps", "free-energy")
 TORSIONS = {"kind": "dihedrals", "torsions": ["phi", "psi"]}
-PRESET = "laptop"
+PRESET, FOR_DYNAMICS = "laptop", "dynamics"
 N_GENERATIONS, N_PER_GENERATION = 5, 50
 """Of the preset."""
 
@@ -30,13 +30,24 @@ def random_torsions(n_labels: int) -> Strategy:
     return Strategy(title=f"random torsions, {n_labels}", changes={"attack": attack, "selection": []})
 
 
-def longer_dynamics(n_labels: int) -> Strategy:
+def random_torsions_and_atoms(n_labels: int) -> Strategy:
+    """Likewise, and each coordinate of each atom moved by up to 0.1 Å."""
+    parts = [{**TORSIONS, "amplitude": "180 deg"}, {"kind": "cartesian", "amplitude": "0.1 Å"}]
+    space = {"kind": "combined", "spaces": parts}
+    attack = {"kind": "random", "n_seeds": n_labels, "seeds": "random", "space": space}
+    changes = {"attack": attack, "selection": []}
+    title = f"random torsions and atoms, {n_labels}"
+    return Strategy(title=title, preset=FOR_DYNAMICS, changes=changes, own_start=True)
+
+
+def longer_dynamics(n_labels: int, preset: str = PRESET) -> Strategy:
     """The dynamics that gave the starting data goes on until there are that many more snapshots."""
-    system = load(EXAMPLE, PRESET).system
+    system = load(EXAMPLE, preset).system
     assert isinstance(system, AlanineDipeptide)
     sampling = system.sampling
     return Strategy(
-        title=f"longer dynamics, {n_labels}",
+        title=f"longer dynamics, {n_labels}" + ("" if preset == PRESET else ", trained as for dynamics"),
+        preset=None if preset == PRESET else preset,
         changes={"system.sampling.duration": f"{sampling.duration + n_labels * sampling.every} fs"},
         generations=1,
         own_start=True,
@@ -64,7 +75,7 @@ STRATEGIES = {
         generations=N_GENERATIONS,
     ),
     "combined": Strategy(
-        title="torsions, then atoms",
+        title="torsions, then atoms within 0.1 Å",
         changes={
             "attack.space": {
                 "kind": "combined",
@@ -82,6 +93,11 @@ STRATEGIES = {
         },
         generations=N_GENERATIONS,
     ),
+    "atoms": Strategy(
+        title="torsions, then atoms within 1 Å", preset=FOR_DYNAMICS, generations=N_GENERATIONS, own_start=True
+    ),
+    "atoms-random-200": random_torsions_and_atoms(200),
+    "atoms-dynamics-200": longer_dynamics(200, FOR_DYNAMICS),
 }
 """In the order in which they are computed; names are those of folders."""
 
@@ -101,7 +117,7 @@ class Study(Layout):
         store: Where labels are kept, for all runs together; None for a folder of the study.
         points: Of the grids, along both torsions.
         bins: Of the free energy, along each of them.
-        free_energies: Whose last committee, of the first seed, is asked for the free energy.
+        free_energies: Whose last committee is asked for the free energy, of all seeds.
         copies: Of the molecule in the dynamics of that.
         duration: Of each of them, in fs.
         reference: Of the dynamics of the force field, in fs.
@@ -117,7 +133,14 @@ class Study(Layout):
     store: Path | None = None
     points: tuple[int, int] = (24, 24)
     bins: int = 24
-    free_energies: tuple[str, ...] = (ADVERSARIAL, "dynamics-200", "combined")
+    free_energies: tuple[str, ...] = (
+        ADVERSARIAL,
+        "dynamics-200",
+        "combined",
+        "atoms",
+        "atoms-random-200",
+        "atoms-dynamics-200",
+    )
     copies: int = 20
     duration: float = 30_000.0
     reference: float = 4e6
@@ -157,7 +180,12 @@ def pieces(study: Study) -> list[Piece]:
             if "maps" in study.tasks:
                 found += _maps(study, strategy, seed)
     if "free-energy" in study.tasks:
-        found += [_free_energy(study, one, study.seeds[0]) for one in study.free_energies if one in study.strategies]
+        found += [
+            _free_energy(study, one, seed)
+            for seed in study.seeds
+            for one in study.free_energies
+            if one in study.strategies
+        ]
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from alanine_dipeptide_plan import Study
 from keeping import rows_of_both, seeds_ended
+from layout import ADVERSARIAL
 
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled
@@ -162,8 +163,9 @@ def _row(study: Study, strategy: str, seed: int, generation: int) -> CommitteeRo
         if "label" in stages_done(folder := study.generation(strategy, seed, number))
     ]
     n_more = 0
-    if study.strategies[strategy].own_start and study.trained("adversarial", seed, 1):
-        n_more = metrics["n_structures"] - read_metrics(study.generation("adversarial", seed, 1))["n_structures"]
+    if study.strategies[strategy].own_start and study.trained(ADVERSARIAL, seed, 1):
+        own, shared = (read_metrics(study.generation(one, seed, 1))["n_structures"] for one in (strategy, ADVERSARIAL))
+        n_more = own - shared
     known = {which: landscapes(study, strategy, seed, which).get(generation) for which in GRIDS}
     test = metrics["errors"]["test"]
     return CommitteeRow(
@@ -225,5 +227,6 @@ def _missing(study: Study, rows: Sequence[CommitteeRow], energies: Sequence[Free
             if len(seeds) < ENOUGH:
                 yield f"{strategy}: {which} grid of {len(seeds)} of {ENOUGH} seeds"
     for strategy in study.free_energies:
-        if strategy not in {row.strategy for row in energies}:
-            yield f"{strategy}: the free energy"
+        n_seeds = len({row.seed for row in energies if row.strategy == strategy})
+        if n_seeds < ENOUGH:
+            yield f"{strategy}: free energy of {n_seeds} of {ENOUGH} seeds"

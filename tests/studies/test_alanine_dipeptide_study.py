@@ -57,7 +57,8 @@ def test_strategies_ask_for_the_same_number_of_labels(small):
         assert strategy.generations == config.generations
     assert n_labels.pop("random-50") == 50
     assert set(n_labels.values()) == {200}
-    assert set(n_labels) == {"adversarial", "random-200", "dynamics-200", "paper-attacks", "boltzmann", "combined"}
+    others = {"random-200", "dynamics-200", "paper-attacks", "boltzmann", "combined"}
+    assert set(n_labels) == {"adversarial", *others, "atoms", "atoms-random-200", "atoms-dynamics-200"}
 
 
 def test_strategies_are_what_they_are_called(small):
@@ -69,6 +70,10 @@ def test_strategies_are_what_they_are_called(small):
     assert attacks["random-200"].space.amplitude == pytest.approx(np.pi)
     assert [part.kind for part in attacks["combined"].space.spaces] == ["dihedrals", "cartesian"]
     assert attacks["combined"].objective == attacks["adversarial"].objective
+    assert [part.kind for part in attacks["atoms-random-200"].space.spaces] == ["dihedrals", "cartesian"]
+    assert attacks["atoms"].objective == attacks["adversarial"].objective
+    trained_alike = ("atoms", "atoms-random-200", "atoms-dynamics-200")
+    assert len({configs[name].training for name in trained_alike}) == 1
     for name in ("paper-attacks", "boltzmann"):
         paper = load(small.alanine_dipeptide_plan.EXAMPLE).attack
         assert (attacks[name].space, attacks[name].n_seeds) == (paper.space, paper.n_seeds)
@@ -81,7 +86,8 @@ def test_strategies_are_what_they_are_called(small):
 def test_only_our_own_attacks_choose_what_is_labelled(small):
     study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
     choosing = {name for name in study.strategies if study.config(name, 0).selection}
-    assert choosing == {"adversarial", "combined", "dynamics-200"}  # the last has one generation, and attacks nothing
+    attacking_nothing = {"dynamics-200", "atoms-dynamics-200"}  # they have one generation
+    assert choosing == {"adversarial", "combined", "atoms", *attacking_nothing}
 
 
 def test_the_longer_dynamics_goes_on_where_the_start_of_the_others_ends(finished):
@@ -125,6 +131,28 @@ def test_rows_say_what_metrics_and_maps_say(small, finished):
     (random,) = results.of("random-200", 2)
     (longer,) = results.of("dynamics-200", 1)
     assert (random.n_asked, longer.n_asked) == (6, 6)
+
+
+def test_labels_of_a_run_with_its_own_first_committee_are_counted_once(small, finished, tmp_path):
+    study = small.study(tmp_path / "both", names=("adversarial", "atoms"))
+    for name in study.strategies:
+        shutil.copytree(finished.folder / "adversarial", study.folder / name)
+    results = small.alanine_dipeptide_results.collect(study)
+    asked = {name: [results.of(name, number)[0].n_asked for number in (1, 2, 3)] for name in study.strategies}
+    assert asked == {"adversarial": [0, 3, 6], "atoms": [0, 3, 6]}
+
+
+def test_free_energies_are_asked_of_all_seeds_and_drawn_of_one(small, finished, tmp_path):
+    study = small.study(finished.folder, seeds=(0, 1, 2))
+    wanted = [piece.name for piece in small.alanine_dipeptide_plan.pieces(study) if "free-energy" in piece.name]
+    assert wanted == [f"dynamics-200/seed-{seed}/free-energy" for seed in (0, 1, 2)]
+    results = small.alanine_dipeptide_results.collect(finished)
+    assert "dynamics-200: free energy of 1 of 3 seeds" in results.missing
+    (row,) = results.free_energies
+    two = replace(results, free_energies=(replace(row, seed=1), row, replace(row, strategy="combined")))
+    captions = small.alanine_dipeptide_figures.figures(finished, two, tmp_path)
+    (caption,) = [words for name, words in captions.items() if "free_energy" in name]
+    assert caption.endswith("of seed 0.")
 
 
 def maps(study, which):
