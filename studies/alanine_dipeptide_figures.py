@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from alanine_dipeptide_plan import ADVERSARIAL, Study
+from alanine_dipeptide_plan import ADVERSARIAL, ATOMS, Study
 from alanine_dipeptide_results import CommitteeRow, FreeEnergyRow, Results, landscapes
 from album import Album
 from matplotlib import rc_context
@@ -31,6 +31,9 @@ LOOKS = {
     "paper-attacks": ("#525252", "v"),
     "boltzmann": ("#56b4e9", "D"),
     "combined": ("#cc79a7", "P"),
+    ATOMS: ("#882255", "o"),
+    "atoms-random-200": ("#999933", "^"),
+    "atoms-dynamics-200": ("#44aa99", "s"),
 }
 """A colour and a marker, so that neither alone has to tell strategies apart."""
 
@@ -102,13 +105,13 @@ def errors(study: Study, results: Results) -> Figure:
 
 def _against_labels(study: Study, results: Results, ax: Axes, value: Callable[[CommitteeRow], float | None]) -> None:
     """A strategy of several rounds has a line from the first committee on, which it shares; others have marks alone."""
-    first = results.of(ADVERSARIAL, 1)
     for strategy in dict.fromkeys(row.strategy for row in results.committees):
         colour, marker = LOOKS.get(strategy, (INK, "x"))
         own = [row for row in results.committees if row.strategy == strategy]
         seeds = {row.seed for row in own}
         rounds = study.strategies[strategy].generations > 2
-        begin = [row for row in first if row.seed in seeds] if rounds and strategy != ADVERSARIAL else []
+        first = results.of(study.start(strategy), 1) if rounds and study.start(strategy) != strategy else []
+        begin = [row for row in first if row.seed in seeds]
         points = [(row.generation, row.n_asked, found) for row in [*begin, *own] if (found := value(row)) is not None]
         if not points:
             continue
@@ -135,7 +138,7 @@ def _variance(row: CommitteeRow, which: str) -> float | None:
 
 def energies(study: Study, seed: int) -> Figure | None:
     """A panel for each strategy whose labels were found by a committee or at random."""
-    runs = {name: _run(study, name, seed) for name in study.strategies if not study.strategies[name].own_start}
+    runs = {name: _run(study, name, seed) for name in study.strategies}
     known = {name: run for name, run in runs.items() if run is not None and _labelled(run)}
     if not known:
         return None

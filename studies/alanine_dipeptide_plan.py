@@ -11,15 +11,17 @@ from loops import run_piece
 from schedule import Piece
 
 from sparring.config import Config, load
-from sparring.config.sections import AlanineDipeptide
+from sparring.config.sections import AlanineDipeptide, Langevin
 from sparring.validation.torsion_runs import GRIDS
 
-__all__ = ["ADVERSARIAL", "STRATEGIES", "TASKS", "Study", "pieces"]
+__all__ = ["ADVERSARIAL", "ATOMS", "STRATEGIES", "TASKS", "Study", "pieces"]
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "alanine_dipeptide.yaml"
 TASKS = ("run", "maps", "free-energy")
 TORSIONS = {"kind": "dihedrals", "torsions": ["phi", "psi"]}
 PRESET, FOR_DYNAMICS = "laptop", "dynamics"
+ATOMS = "atoms"
+"""The strategy that is the preset for dynamics."""
 N_GENERATIONS, N_PER_GENERATION = 5, 50
 """Of the preset."""
 
@@ -37,21 +39,24 @@ def random_torsions_and_atoms(n_labels: int) -> Strategy:
     attack = {"kind": "random", "n_seeds": n_labels, "seeds": "random", "space": space}
     changes = {"attack": attack, "selection": []}
     title = f"random torsions and atoms, {n_labels}"
-    return Strategy(title=title, preset=FOR_DYNAMICS, changes=changes, own_start=True)
+    return Strategy(title=title, preset=FOR_DYNAMICS, changes=changes, start=ATOMS)
 
 
 def longer_dynamics(n_labels: int, preset: str = PRESET) -> Strategy:
     """The dynamics that gave the starting data goes on until there are that many more snapshots."""
-    system = load(EXAMPLE, preset).system
-    assert isinstance(system, AlanineDipeptide)
-    sampling = system.sampling
+    sampling = _sampling(load(EXAMPLE, preset))
     return Strategy(
         title=f"longer dynamics, {n_labels}" + ("" if preset == PRESET else ", trained as for dynamics"),
         preset=None if preset == PRESET else preset,
         changes={"system.sampling.duration": f"{sampling.duration + n_labels * sampling.every} fs"},
         generations=1,
-        own_start=True,
+        start=None,
     )
+
+
+def _sampling(config: Config) -> Langevin:
+    assert isinstance(config.system, AlanineDipeptide)
+    return config.system.sampling
 
 
 PAPER_ATTACKS = {
@@ -93,8 +98,8 @@ STRATEGIES = {
         },
         generations=N_GENERATIONS,
     ),
-    "atoms": Strategy(
-        title="torsions, then atoms within 1 Å", preset=FOR_DYNAMICS, generations=N_GENERATIONS, own_start=True
+    ATOMS: Strategy(
+        title="torsions, then atoms within 1 Å", preset=FOR_DYNAMICS, generations=N_GENERATIONS, start=None
     ),
     "atoms-random-200": random_torsions_and_atoms(200),
     "atoms-dynamics-200": longer_dynamics(200, FOR_DYNAMICS),
@@ -137,7 +142,7 @@ class Study(Layout):
         ADVERSARIAL,
         "dynamics-200",
         "combined",
-        "atoms",
+        ATOMS,
         "atoms-random-200",
         "atoms-dynamics-200",
     )
@@ -152,9 +157,14 @@ class Study(Layout):
 
     def config(self, strategy: str, seed: int) -> Config:
         """The configuration of a run."""
-        chosen = self.strategies[strategy]
+        chosen = {**STRATEGIES, **self.strategies}[strategy]
         options = {"seed": seed, "generations": chosen.generations, "labels.store": str(self.labels)}
         return load(self.base, chosen.preset or self.preset, {**self.changes, **chosen.changes, **options})
+
+    def n_more(self, strategy: str) -> int:
+        """Snapshots that a strategy begins with beyond those of the attacks: they have been labelled, too."""
+        own, shared = (_sampling(self.config(one, seed=0)) for one in (strategy, ADVERSARIAL))
+        return round((own.duration - shared.duration) / shared.every)
 
     def maps(self, strategy: str, seed: int, which: str) -> Path:
         """The file with the landscapes of all committees of a run."""

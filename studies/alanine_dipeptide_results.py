@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from alanine_dipeptide_plan import Study
 from keeping import rows_of_both, seeds_ended
-from layout import ADVERSARIAL
 
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled
@@ -162,17 +161,13 @@ def _row(study: Study, strategy: str, seed: int, generation: int) -> CommitteeRo
         for number in range(1, generation)
         if "label" in stages_done(folder := study.generation(strategy, seed, number))
     ]
-    n_more = 0
-    if study.strategies[strategy].own_start and study.trained(ADVERSARIAL, seed, 1):
-        own, shared = (read_metrics(study.generation(one, seed, 1))["n_structures"] for one in (strategy, ADVERSARIAL))
-        n_more = own - shared
     known = {which: landscapes(study, strategy, seed, which).get(generation) for which in GRIDS}
     test = metrics["errors"]["test"]
     return CommitteeRow(
         strategy=strategy,
         seed=seed,
         generation=generation,
-        n_asked=n_more + sum(labels["n_chosen"] for labels in asked),
+        n_asked=study.n_more(strategy) + sum(labels["n_chosen"] for labels in asked),
         n_failed=sum(labels["n_failed"] for labels in asked),
         coverage=metrics["system"]["coverage"],
         energy_mae=test["energy_mae"],

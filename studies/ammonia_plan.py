@@ -52,7 +52,7 @@ STRATEGIES = {
         generations=3,
     ),
     # The paper's protocol, and the same with our training.
-    PAPER: Strategy(title="paper's protocol", preset="paper", generations=3, own_start=True),
+    PAPER: Strategy(title="paper's protocol", preset="paper", generations=3, start=None),
     "paper-attacks": Strategy(
         title="paper's attacks, our training",
         changes={

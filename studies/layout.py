@@ -21,15 +21,15 @@ class Strategy:
         title: For people.
         changes: What it changes in the configuration of the example.
         preset: Of the example, instead of the study's.
-        generations: How many committees there are, the first of which all strategies share.
-        own_start: Whether it does not: its first committee is its own.
+        generations: How many committees there are.
+        start: Whose first committee it begins with; None if that is its own.
     """
 
     title: str
     changes: Mapping[str, object] = field(default_factory=dict)
     preset: str | None = None
     generations: int = 2
-    own_start: bool = False
+    start: str | None = ADVERSARIAL
 
 
 class Layout(ABC):
@@ -42,9 +42,9 @@ class Layout(ABC):
     def config(self, strategy: str, seed: int) -> Config:
         """The configuration of a run."""
 
-    def shares(self, strategy: str) -> bool:
-        """Whether a strategy begins with the first committee of the adversarial run."""
-        return strategy != ADVERSARIAL and not self.strategies[strategy].own_start
+    def start(self, strategy: str) -> str:
+        """The strategy whose first committee this one begins with; itself, if that is its own."""
+        return self.strategies[strategy].start or strategy
 
     def run(self, strategy: str, seed: int) -> Path:
         """The folder of a run."""
@@ -65,7 +65,7 @@ class Layout(ABC):
 
     def generations(self, strategy: str) -> range:
         """Which committees are a strategy's own."""
-        return range(2 if self.shares(strategy) else 1, self.strategies[strategy].generations + 1)
+        return range(1 if self.start(strategy) == strategy else 2, self.strategies[strategy].generations + 1)
 
     def ended(self, strategy: str, seed: int) -> bool:
         """Whether a run has come to its end, or found nothing more that could be labelled."""

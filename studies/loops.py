@@ -1,11 +1,11 @@
-"""Runs of the loop as pieces of a study: strategies of one seed begin with the same data and the same committee."""
+"""Runs of the loop as pieces of a study: strategies of one seed may begin with the same data and the same committee."""
 
 import json
 import shutil
 from functools import partial
 from pathlib import Path
 
-from layout import ADVERSARIAL, Layout
+from layout import Layout
 from schedule import Busy, Piece
 
 from sparring import running
@@ -60,14 +60,15 @@ def run(config: Config, folder: Path) -> None:
 
 def run_piece(study: Layout, strategy: str, seed: int) -> Piece:
     """A run as a piece of a study."""
+    start = study.start(strategy)
 
     def do() -> None:
         config, folder = study.config(strategy, seed), study.run(strategy, seed)
-        if study.shares(strategy):
-            graft(study.run(ADVERSARIAL, seed), folder, config)
+        if start != strategy:
+            graft(study.run(start, seed), folder, config)
         run(config, folder)
 
     def ready() -> bool:
-        return not study.shares(strategy) or study.trained(ADVERSARIAL, seed, 1)
+        return start == strategy or study.trained(start, seed, 1)
 
     return Piece(name=f"{strategy}/seed-{seed}/run", done=partial(study.ended, strategy, seed), ready=ready, do=do)
