@@ -10,9 +10,9 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
-    "ground": "units files memory randomness philox plugins structures geometry neighbors bonds peptides torsions "
-    "uncertainty",
-    "first": "potentials committee chunks dataset splits batching loss adam training objectives spaces attacks "
+    "ground": "units devices files memory randomness philox plugins structures geometry neighbors bonds peptides "
+    "torsions uncertainty",
+    "first": "potentials domain committee chunks dataset splits batching loss adam training objectives spaces attacks "
     "dynamics sampling snapshots selection labels labelled calculator",
     "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables config cli "
     "extxyz trajectories progress testing",

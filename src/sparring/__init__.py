@@ -14,6 +14,7 @@ _HOMES = {
     "sparring.committee": ("Committee", "Prediction"),
     "sparring.config": ("Config", "ConfigError"),
     "sparring.dataset": ("Dataset",),
+    "sparring.domain": ("TrainingDomain",),
     "sparring.dynamics": (
         "BondsKept",
         "CloserThan",

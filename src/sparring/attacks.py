@@ -145,11 +145,14 @@ def attack(
         progress: Called with the number of steps done and to do.
 
     Raises:
-        ValueError: If no seed has a finite objective to start from, or the arguments make no sense.
+        ValueError: If no seed has a finite objective to start from, the committee does not know its elements, or the
+            arguments make no sense.
     """
     if n_steps < 0 or learning_rate <= 0:
         raise ValueError(f"need n_steps >= 0 and learning_rate > 0, got {n_steps} and {learning_rate}")
     space = space or Cartesian()
+    committee.require_known(seeds)
+    committee = committee.without_domain()  # to ask again in every step would make the host wait
     seeds = replace(seeds.to(device=committee.device), edges=None)
     generator = torch.Generator().manual_seed(seed)
     delta = space.initial(seeds, generator)

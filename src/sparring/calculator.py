@@ -51,11 +51,16 @@ class CommitteeCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill ``results``; called by ASE."""
+        """Fill ``results``; called by ASE.
+
+        Raises:
+            ValueError: If the committee was not trained on the elements, the charge or the multiplicity of the atoms.
+        """
         super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
         assert self.atoms is not None  # ASE's own calculate has just put them there
+        self.committee.require_known([self.atoms])
         structures = self.committee.prepare(Structures.from_atoms([self.atoms]))
-        energy, forces = self.committee.predict(structures, differentiable=False)
+        energy, forces = self.committee.without_domain().predict(structures, differentiable=False)
         mean = float(energy.mean())
         self.results: dict[str, Any] = {
             "energy": mean,

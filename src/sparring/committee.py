@@ -3,22 +3,27 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from ase import Atoms
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from sparring.dataset import Dataset
+from sparring.domain import TrainingDomain
 from sparring.neighbors import with_edges
 from sparring.potentials import ARCHITECTURES, Architecture, Potential
+from sparring.potentials.base import potentials_of
 from sparring.structures import Structures
 
 __all__ = ["Committee", "Prediction", "stacked_energies"]
 
 Weights = Mapping[str, Tensor]
+UNITS = {"energy": "eV", "length": "Å"}
 
 
 class Prediction(NamedTuple):
@@ -68,15 +73,27 @@ class Committee:
         stacked: Whether to evaluate them in one pass; by default wherever that is possible.
         written_out: Whether to use derivatives that an architecture has written out for a stacked committee (SchNet
             has). They are faster, the same but for rounding, and may be differentiated twice but not a third time.
+        domain: Elements, charges and method of the data that the members were trained on. Structures outside of it are
+            refused. By default the elements that members name in an attribute ``elements``, if any do; else nothing is
+            known and nothing refused.
+
+    Attributes:
+        domain: Elements, charges and method of the training data; None if unknown.
 
     Raises:
-        ValueError: If there is no member, or members that cannot be stacked are asked to be.
+        ValueError: If there is no member, one is not a potential, or members that cannot be stacked are asked to be.
     """
 
-    def __init__(self, members: Sequence[Potential], *, stacked: bool | None = None, written_out: bool = True) -> None:
-        if not members:
-            raise ValueError("a committee needs at least one member, got none")
-        self.members: tuple[Potential, ...] = tuple(_frozen(member) for member in members)
+    def __init__(
+        self,
+        members: Iterable[Potential],
+        *,
+        stacked: bool | None = None,
+        written_out: bool = True,
+        domain: TrainingDomain | None = None,
+    ) -> None:
+        self.members: tuple[Potential, ...] = tuple(_frozen(member) for member in potentials_of(members))
+        self.domain = domain or TrainingDomain.of_members(self.members)
         possible = _same_architecture(self.members)
         if stacked and not possible:
             raise ValueError("only modules of one architecture and size can be stacked; leave out stacked=True")
@@ -124,10 +141,17 @@ class Committee:
 
         The prediction keeps its graph, so what is made of it can be differentiated again in the positions.
 
+        Elements are compared with those of the training data, for which the host waits if the structures are on a
+        graphics card. A loop does that once, by :meth:`require_known`, and goes on with :meth:`without_domain`.
+
         Args:
             structures: What to look at.
             differentiable: Whether to keep the graph; without it the prediction takes a third of the memory.
+
+        Raises:
+            ValueError: If a structure has an element on which the committee was not trained.
         """
+        self.require_known(structures)
         structures = self.prepare(structures)
         with torch.enable_grad():
             positions = structures.positions
@@ -149,34 +173,67 @@ class Committee:
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""
         members = [cast(m, dtype=dtype, device=device) if isinstance(m, nn.Module) else m for m in self.members]
-        return Committee(members, stacked=self.stacked, written_out=self.written_out)
+        return _rebuilt(members, self.stacked, self.written_out, self.domain)
+
+    def require_known(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
+        """Refuse structures that are not of the domain; where that is unknown, nothing is refused.
+
+        A batch of :class:`sparring.Structures` carries no charges, so only its elements are compared.
+
+        Raises:
+            ValueError: If a structure has an element, a charge or a multiplicity on which the committee was not
+                trained.
+        """
+        if self.domain is not None:
+            self.domain.require(structures)
+
+    def with_domain(self, domain: TrainingDomain | None) -> "Committee":
+        """The same committee with another domain; members and weights are shared."""
+        other = object.__new__(Committee)
+        other.__dict__.update(self.__dict__, domain=domain)
+        return other
+
+    def without_domain(self) -> "Committee":
+        """The same committee, which then answers about any structure, known or not."""
+        return self if self.domain is None else self.with_domain(None)
+
+    def __reduce__(self) -> tuple[Callable[..., "Committee"], tuple[object, ...]]:
+        """Pickled and copied by its members; what is made of them is made anew."""
+        return _rebuilt, (self.members, self.stacked, self.written_out, self.domain)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Weights with a leading axis of members, and what else rebuilds the committee, ready for JSON.
 
         Raises:
-            ValueError: If the members are not of an architecture that ships with Sparring.
+            ValueError: If :meth:`from_state` could not make the committee again: its members are not of one
+                architecture that ships with Sparring.
         """
         first = self.members[0]
         if not isinstance(first, Architecture) or not _same_architecture(self.members):
             raise ValueError(f"only committees of {sorted(ARCHITECTURES)} can be saved, not of {type(first).__name__}")
+        kind = getattr(first, "kind", None)
+        if ARCHITECTURES.get(str(kind)) is not type(first):
+            raise ValueError(
+                f"a committee of {type(first).__name__} (kind {kind!r}) cannot be saved: it could not be read again, "
+                f"because this version knows {sorted(ARCHITECTURES)} only; save the state_dict() of each member instead"
+            )
         weights = {name: weight.contiguous().cpu() for name, weight in stack(self.members).items()}  # type: ignore[arg-type]
         about = {
             "architecture": first.kind,
             "revision": first.revision,
             "hyperparameters": dict(first.hyperparameters),
             "n_members": self.n_members,
-            "units": {"energy": "eV", "length": "Å"},
+            "units": dict(UNITS),
             "weights_sha256": digest(weights),
         }
-        return weights, about
+        return weights, about if self.domain is None else {**about, "domain": self.domain.to_json()}
 
     @classmethod
     def from_state(cls, weights: Weights, about: Mapping[str, object]) -> "Committee":
         """The committee whose :meth:`state` this is.
 
         Raises:
-            ValueError: If the architecture is not known, or the weights are not those that were saved.
+            ValueError: If the architecture or the units are not known, or the weights are not those that were saved.
         """
         kind = str(about["architecture"])
         if kind not in ARCHITECTURES:
@@ -184,10 +241,16 @@ class Committee:
         revision = ARCHITECTURES[kind].revision
         if about.get("revision", 1) != revision:
             raise ValueError(f"the committee is of another revision of {kind!r} than {revision}; train it again")
+        if about.get("units", UNITS) != UNITS:
+            raise ValueError(f"the committee is in units of {about['units']}, this version reads {UNITS}")
         if digest(weights) != about["weights_sha256"]:
             raise ValueError("the committee's weights are damaged: their SHA-256 is not the one saved with them")
         hyperparameters: Mapping[str, object] = about["hyperparameters"]  # type: ignore[assignment]
-        return cls(unstack(ARCHITECTURES[kind](**hyperparameters), weights))
+        domain: Mapping[str, object] | None = about.get("domain")  # type: ignore[assignment]
+        return cls(
+            unstack(ARCHITECTURES[kind](**hyperparameters), weights),
+            domain=None if domain is None else TrainingDomain.from_json(domain),
+        )
 
 
 def stack(members: Sequence[nn.Module]) -> dict[str, Tensor]:
@@ -223,6 +286,13 @@ def digest(weights: Weights) -> str:
         seen.update(json.dumps([name, str(weight.dtype), list(weight.shape)]).encode())
         seen.update(weight.numpy().tobytes())
     return seen.hexdigest()
+
+
+def _rebuilt(
+    members: Sequence[Potential], stacked: bool, written_out: bool, domain: TrainingDomain | None
+) -> Committee:
+    """A committee of members and a domain that are known, whatever the members say themselves."""
+    return Committee(members, stacked=stacked, written_out=written_out).with_domain(domain)
 
 
 def _frozen(member: Potential) -> Potential:

@@ -214,7 +214,8 @@ def train(state: State, plan: Plan) -> Fitted:
 def examine(state: State, plan: Plan, committee: Committee) -> Examined:
     """How well a committee knows what it has seen, what it has not, and what the system asks of it."""
     test = set(state.splits.test)
-    surveyed = survey(committee, state.dataset.structures)
+    # Whatever of its own data no member was trained on, its errors are to show.
+    surveyed = survey(committee.without_domain(), state.dataset.structures)
     predictions = surveyed.annotate(state.dataset.to_atoms())
     for index, atoms in enumerate(predictions):
         atoms.info["split"] = "test" if index in test else "fit"
@@ -228,7 +229,7 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     seed = plan.seed_of(state.generation, "attack")
     seeds = tuple(int(i) for i in plan.seeds(state.dataset, derive(seed, "seeds")))
     structures = state.dataset.structures.take(seeds)
-    result = plan.attack(state.dataset)(committee, structures, plan.objective(state.dataset), seed)
+    result = plan.attack(state.dataset)(committee.without_domain(), structures, plan.objective(state.dataset), seed)
     return Attacked(result, result.origins(seeds))
 
 
@@ -266,7 +267,7 @@ def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen)
     if not chosen.atoms:
         return Labelled([], (), 0, 0)
     report = plan.label(chosen.atoms, lowest_energies(state.dataset.to_atoms()))
-    expected = survey(committee, Structures.from_atoms(chosen.atoms)).annotate(chosen.atoms)
+    expected = survey(committee.without_domain(), Structures.from_atoms(chosen.atoms)).annotate(chosen.atoms)
     labelled, failures = [], []
     for atoms, label, key in zip(expected, report.labels, report.keys, strict=True):
         if isinstance(label, Label):

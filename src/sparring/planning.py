@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
 from sparring.config import Config, sections
 from sparring.dataset import Dataset
-from sparring.labels import OpenMM, langevin_snapshots
+from sparring.labels import Labeller, OpenMM, langevin_snapshots
 from sparring.labels.base import composition
 from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
@@ -51,7 +52,15 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
     network, training = architecture(config.committee.potential), fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        return fit(network, dataset, splits=splits, seed=seed, progress=watch("training"), **training)  # type: ignore[arg-type]
+        committee, report = fit(
+            network,
+            dataset,
+            splits=splits,
+            seed=seed,
+            progress=watch("training"),
+            **training,  # type: ignore[arg-type]
+        )
+        return _naming_labels(committee, laboratory.labeller), report
 
     return Plan(
         seed=config.seed,
@@ -71,6 +80,13 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         shared_validation=config.training.splits.validation == "shared",
         source={"adversarial": "attack"}.get(config.attack.kind, config.attack.kind),
     )
+
+
+def _naming_labels(committee: Committee, labeller: Labeller) -> Committee:
+    """The committee, which then knows what computed the labels that it was trained on."""
+    if committee.domain is None:
+        return committee
+    return committee.with_domain(replace(committee.domain, method=labeller.method, method_version=labeller.version))
 
 
 def train(config: Config, dataset: Dataset, watch: Watch = unwatched) -> Fitted:

@@ -11,6 +11,7 @@ from sparring import loop
 from sparring.attacking import bonds_of, one_of_each, space_of
 from sparring.committee import Committee
 from sparring.config import Config, load, sections, template_files
+from sparring.devices import require_device, torch_threads
 from sparring.files import write_text
 from sparring.labelled import has_labels
 from sparring.labels import Label, label, n_langevin_snapshots
@@ -75,6 +76,7 @@ def run(
     Raises:
         RunFolderError: If the folder is in use, belongs to another configuration, or is damaged.
         ConfigError: If the configuration is wrong.
+        ValueError: If the device cannot be used here.
     """
     folder = Path(folder)
     if not isinstance(config, Config):
@@ -82,8 +84,9 @@ def run(
     # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
     if not (folder / "config.yaml").exists():
         _try_space(config)
+    require_device(config.device)
     planned = plan(config, folder, watch)
-    with RunFolder(folder, config, announce) as run_folder:
+    with torch_threads(config.threads), RunFolder(folder, config, announce) as run_folder:
         committee = loop.run(planned, _Telling(run_folder, finished_generation))
         if run_folder.computed or not (folder / "report.html").exists():
             if plane_of(config) is not None:
@@ -132,9 +135,11 @@ def check(config: Config) -> Estimate:
     """Try what can go wrong before the cluster hours are spent: read the structures, and compute one label.
 
     Raises:
-        ValueError: If the structures cannot be read or have not what is to be attacked, or the labeller is not known.
+        ValueError: If the structures cannot be read or have not what is to be attacked, the labeller is not known, or
+            the device cannot be used here.
         LabelError: If the label fails.
     """
+    require_device(config.device)
     worker = labeller(config)
     structures = _examples(config)
     _try_space(config, structures)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from sparring.adam import State, adam
 from sparring.batching import Shelf
 from sparring.committee import Committee, stacked_energies, unstack
 from sparring.dataset import Dataset
+from sparring.devices import require_device
+from sparring.domain import TrainingDomain
 from sparring.loss import Loss
 from sparring.potentials import Architecture
 from sparring.potentials.schnet import N_ELEMENTS
@@ -79,6 +82,8 @@ def fit(
     Every member keeps the weights of the epoch in which its validation loss was lowest. A member whose loss blows up
     goes back to its best weights and on at a tenth of its learning rate, once; if it diverges again it is dropped.
 
+    The committee refuses elements and charges that it was not trained on, see :class:`sparring.TrainingDomain`.
+
     Args:
         architecture: What every member is; its weights are drawn anew.
         dataset: What to learn from.
@@ -100,11 +105,13 @@ def fit(
         progress: Called with the number of epochs done and to do.
 
     Raises:
-        ValueError: If the splits do not match the data set, or an argument makes no sense.
+        ValueError: If the splits do not match the data set, the device cannot be used, or an argument makes no sense.
         TrainingError: If fewer than two members are left.
     """
     splits = splits or Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"))
     _check(dataset, splits, n_epochs, batch_size, learning_rate, ema_decay)
+    require_device(device)
+    domain = _domain(dataset, splits)
     shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device)
     nothing = torch.zeros(splits.n_members, N_ELEMENTS, dtype=torch.float64)
     loss = Loss(architecture, shelf, energy_weight, force_weight, nothing)
@@ -135,7 +142,23 @@ def fit(
         dropped=tuple(torch.nonzero(state.n_rollbacks > 1).flatten().tolist()),
     )
     kept = [member for member in range(splits.n_members) if member not in report.dropped]
-    return trainer.aligned(state.best_weights).committee(state.best_weights, kept), report
+    return trainer.aligned(state.best_weights).committee(state.best_weights, kept).with_domain(domain), report
+
+
+def _domain(dataset: Dataset, splits: Splits) -> TrainingDomain:
+    """What members are trained on, with a warning of elements that some of them do not meet."""
+    domain = TrainingDomain.of(dataset, [index for ids in splits.train for index in ids])
+    numbers, owner = dataset.structures.atomic_numbers, dataset.structures.structure_index
+    for number in numbers.unique().tolist():
+        have = set(owner[numbers == number].tolist())
+        without = [member for member, ids in enumerate(splits.train) if not have & set(ids)]
+        if without:
+            logger.warning(
+                "%d of %d members train on no structure with %s, which occurs in %d of %d: what they predict for it is "
+                "random; add structures with it, or leave these out",
+                *(len(without), splits.n_members, chemical_symbols[number], len(have), len(dataset)),
+            )
+    return domain
 
 
 def _check(

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from ase import Atoms
 
 from sparring.committee import Committee
+from sparring.devices import require_device
 from sparring.dynamics import (
     NVE,
     CloserThan,
@@ -107,9 +107,10 @@ def md(
         progress: Called with the number of steps done and to do.
 
     Raises:
-        ValueError: If the arguments make no sense.
+        ValueError: If the arguments make no sense, or the committee was not trained on such structures.
         OSError: If the file cannot be written.
     """
+    committee.require_known(structures)
     if not timestep > 0 or not duration >= 0:
         raise ValueError(f"need a timestep > 0 and a duration >= 0, got {timestep} fs and {duration} fs")
     start, temperature = side_by_side(Structures.from_atoms(structures), temperatures, n_copies)
@@ -145,7 +146,4 @@ def committee_on(committee: Committee, device: str) -> Committee:
     Raises:
         ValueError: If there is no such device.
     """
-    try:
-        return committee.to(device=torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"cannot use the device {device!r}: {str(error).splitlines()[0]}") from None
+    return committee.to(device=require_device(device))

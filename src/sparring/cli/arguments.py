@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from sparring.config import Config
     from sparring.progress import Watch
 
-__all__ = ["CommitteeFolder", "ConfigFile", "ConfigOption", "Preset", "load_config", "watch"]
+__all__ = ["CommitteeFolder", "ConfigFile", "ConfigOption", "Preset", "load_config", "use_threads", "watch"]
 
 Preset = Annotated[str | None, typer.Option(help="A preset of the configuration file.")]
 ConfigFile = Annotated[Path, typer.Argument(help="The configuration, a YAML file.")]
@@ -22,6 +22,13 @@ def load_config(config: Path, preset: str | None) -> "Config":
     from sparring.config import load
 
     return load(config, preset)
+
+
+def use_threads(n: int | None = None) -> None:
+    """Let PyTorch compute with so many threads; None for its own choice within the cores that there are."""
+    from sparring.devices import use_threads
+
+    use_threads(n)
 
 
 def watch() -> "Watch":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparring.cli.arguments import CommitteeFolder, Preset, load_config, watch
+from sparring.cli.arguments import CommitteeFolder, Preset, load_config, use_threads, watch
 
 if TYPE_CHECKING:
     from sparring.config import Config
@@ -58,6 +58,7 @@ def free_energy(
     from sparring.validation.records import write_record
     from sparring.validation.torsion_runs import plane_of
 
+    use_threads()
     members = committee_on(read_committee(committee), device)
     known = _config(committee, config, preset)
     plane = plane_of(known)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.cli.arguments import CommitteeFolder, Preset, load_config, watch
+from sparring.cli.arguments import CommitteeFolder, Preset, load_config, use_threads, watch
 from sparring.cli.free_energy import free_energy
 
 __all__ = ["app"]
@@ -70,6 +70,7 @@ def stability(
     from sparring.validation.records import write_record
     from sparring.validation.stability import stability
 
+    use_threads()
     members, atoms = committee_on(read_committee(committee), device), start_of(committee, start)
     criteria = criteria_of(
         members,
@@ -150,14 +151,16 @@ def errors(
     from sparring.validation.errors import survey
     from sparring.validation.records import write_record
 
+    use_threads()
     members, folder = read_committee(committee), output or committee / "validation"
     chosen = chosen_data(committee, data, later=later, energy_key=energy_key, forces_key=forces_key)
+    members.require_known(chosen.dataset)
     training, surveyed = chosen.training, survey(members, chosen.dataset.structures)
     report = error_report(
         surveyed,
         chosen.dataset,
         n_members=members.n_members,
-        training=None if training is None else (survey(members, training.structures), training),
+        training=None if training is None else (survey(members.without_domain(), training.structures), training),
         windows=windows_of(windows),
         group_by=group_by,
         aligned=align,
@@ -210,6 +213,7 @@ def barrier(
     from sparring.validation.barrier_runs import barriers
     from sparring.validation.records import write_record
 
+    use_threads()
     folder = output or committee / "validation"
     found, frames = barriers(
         committee,
@@ -291,12 +295,7 @@ def landscape(
     points: Annotated[
         str | None, typer.Option(help="Along the sides of a grid that belongs to a system, e.g. 17x17.")
     ] = None,
-    grid: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a system with two torsions: rigid (nothing but these is turned) or relaxed [default: rigid]."
-        ),
-    ] = None,
+    grid: Annotated[str | None, typer.Option(help="Over two torsions: rigid or relaxed [default: rigid].")] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="Whose labeller labels points that carry no REF_energy [default: that of the run]."),
@@ -320,6 +319,7 @@ def landscape(
     from sparring.validation.landscape_runs import survey
     from sparring.validation.records import write_record
 
+    use_threads()
     folder, which = output or committee / "validation", grid_kind(grid)
     found = survey(
         committee,

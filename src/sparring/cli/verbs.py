@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.cli.arguments import CommitteeFolder, ConfigFile, ConfigOption, Preset, load_config, watch
+from sparring.cli.arguments import CommitteeFolder, ConfigFile, ConfigOption, Preset, load_config, use_threads, watch
 
 __all__ = ["app"]
 
@@ -108,6 +108,7 @@ def fit(
     from sparring.stages import write_fit
 
     resolved = load_config(config, preset)
+    use_threads(resolved.threads)
     energy_key = getattr(resolved.system, "energy_key", ENERGY)
     forces_key = getattr(resolved.system, "forces_key", FORCES)
     frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
@@ -115,6 +116,7 @@ def fit(
     output.mkdir(parents=True, exist_ok=True)
     write_fit(output, fitted)
     typer.echo(f"committee of {fitted.committee.n_members}: {output}")
+    typer.echo(f"trained on {fitted.committee.domain}")
     typer.echo(f"errors: sparring evaluate {output} {data} --energy-key {energy_key} --forces-key {forces_key}")
 
 
@@ -139,7 +141,9 @@ def attack(
     from sparring.stages import attack_frames, read_committee
 
     resolved = load_config(config, preset)
-    frames = read_structures(seeds, allow_dummy=True)
+    use_threads(resolved.threads)
+    members, frames = read_committee(committee), read_structures(seeds, allow_dummy=True)
+    members.require_known(frames)
     starts = Structures.from_atoms(frames)
     weighted = getattr(getattr(resolved.attack, "objective", None), "kT", None) is not None
     dataset = Dataset.from_atoms(read_labelled(reference or seeds, allow_dummy=True)) if weighted else None
@@ -147,7 +151,7 @@ def attack(
     output.parent.mkdir(parents=True, exist_ok=True)
     known = dataset.to_atoms() if dataset else read_structures(reference, allow_dummy=True) if reference else []
     molecules = one_of_each([*known, *frames])
-    result = attacker(resolved, watch(), molecules=molecules)(read_committee(committee), starts, climbed, resolved.seed)
+    result = attacker(resolved, watch(), molecules=molecules)(members, starts, climbed, resolved.seed)
     write_structures(output, attack_frames(result, result.origins(range(starts.n_structures))))
     stopped = ", ".join(f"{result.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
     found = "snapshots" if resolved.attack.kind == "dynamics" else "attacks"
@@ -205,8 +209,12 @@ def evaluate(
     from sparring.tables import errors_table
     from sparring.validation.errors import evaluate
 
+    use_threads()
     frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
-    typer.echo(errors_table(evaluate(read_committee(committee), Dataset.from_atoms(frames), aligned=align)))
+    members = read_committee(committee)
+    typer.echo(errors_table(evaluate(members, Dataset.from_atoms(frames), aligned=align)))
+    if members.domain is not None:
+        typer.echo(f"committee of {members.n_members}, trained on {members.domain}")
 
 
 @app.command()
@@ -233,6 +241,7 @@ def md(
     from sparring.trajectories import committee_on, md
     from sparring.units import quantity
 
+    use_threads()
     temperatures = [quantity(one, "temperature") for several in temperature for one in several.split(",")]
     result = md(
         committee_on(read_committee(committee), device),

@@ -236,6 +236,7 @@ class Config(Section):
     seed: Annotated[Integer, Field(ge=0)] = 0
     generations: Count = 3
     device: Device = "cpu"
+    threads: Count | None = None
     dtype: Literal["float32", "float64"] = "float32"
     system: Annotated[DoubleWell1D | DoubleWell2D | Ammonia | AlanineDipeptide | Own, Field(discriminator="kind")]
     labels: Labels

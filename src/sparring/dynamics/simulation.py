@@ -35,6 +35,7 @@ def init(
 
     The temperature, if it is given, takes the place of the ensemble's.
     """
+    committee.require_known(start)
     n_copies = start.n_structures
     numbers = range(n_copies) if numbers is None else numbers
     if len(numbers) != n_copies:
@@ -144,6 +145,8 @@ def simulate(
         raise ValueError(f"need a number for each of {n_copies} copies, got {len(numbers)}")
     if velocities is not None and velocities.shape != start.positions.shape:
         raise ValueError(f"need velocities of shape {tuple(start.positions.shape)}, got {tuple(velocities.shape)}")
+    committee.require_known(start)
+    committee = committee.without_domain()
     start = replace(start.to(device=committee.device), edges=None)
     reasons = ("finished", "not finite", *(getattr(one, "__name__", repr(one)) for one in criteria))
     size = how_many_fit(start, lambda some: _held(committee, some), max_memory)

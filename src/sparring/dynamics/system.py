@@ -214,7 +214,8 @@ def observe(
     # No list of neighbours takes coordinates that are not finite: such a copy is looked at where it started.
     start = system.structures.positions.double()
     structures = system.at(torch.where(fine[system.index].unsqueeze(-1), positions, start))
-    energy, forces = committee.predict(structures, differentiable=False)
+    # What the committee knows is checked before the first step: to ask again would make the host wait.
+    energy, forces = committee.without_domain().predict(structures, differentiable=False)
     mean_energy, mean_forces = energy.mean(0).double(), forces.mean(0).double()
     fine = fine & torch.isfinite(mean_energy) & system.finite(mean_forces)
     several = committee.n_members > 1

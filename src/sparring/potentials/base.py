@@ -1,6 +1,7 @@
 """The one thing that a potential has to do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePath
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from sparring.structures import Structures
 
-__all__ = ["Architecture", "Potential", "Score", "Together"]
+__all__ = ["Architecture", "Potential", "Score", "Together", "potentials_of"]
 
 
 Score = Callable[[slice, slice, slice, Tensor, Tensor], Tensor]
@@ -79,3 +80,38 @@ class Architecture(nn.Module):
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Take the energies that atoms have by themselves, in eV, by atomic number; ignored where there is no place."""
+
+
+def potentials_of(members: Iterable[Potential]) -> tuple[Potential, ...]:
+    """The members of a committee as a tuple.
+
+    Raises:
+        ValueError: If there is none, or one of them is no potential.
+    """
+    if isinstance(members, str | PurePath | nn.Module) or not isinstance(members, Iterable):
+        raise ValueError(f"a committee needs a list of potentials, got {_named(members)}{_hint(members)}")
+    found = tuple(members)
+    if not found:
+        raise ValueError("a committee needs at least one member, got none")
+    for index, member in enumerate(found):
+        if isinstance(member, type) or not callable(member):
+            raise ValueError(
+                "members of a committee are potentials: functions of structures that return energies in eV; member "
+                f"{index} is {_named(member)}{_hint(member)}"
+            )
+    return found
+
+
+def _named(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    shown = f" {str(value)!r}" if isinstance(value, str | PurePath) else ""
+    return f"{type(value).__name__}{shown}"
+
+
+def _hint(value: object) -> str:
+    if isinstance(value, str | PurePath):
+        return "; read a saved committee by sparring.read_committee(folder)"
+    if isinstance(value, type):
+        return f"; make one: {value.__name__}(...)"
+    return "; put it into a list" if callable(value) else ""

@@ -74,6 +74,8 @@ def barriers(
     run = next((one for one in (folder, folder.absolute().parent) if (one / "config.yaml").exists()), None)
     start, end = _ends(ends, run, next(iter(members.values())))
     loaded = {name: read_committee(place) for name, place in members.items()}
+    for committee in loaded.values():
+        committee.require_known([start, end])
     surfaces = {name: committee_surface(committee) for name, committee in loaded.items()}
     methods = {name: f"committee of {committee.n_members}" for name, committee in loaded.items()}
     if config is not None:

@@ -114,8 +114,13 @@ class Differences:
 
 
 def survey(committee: Committee, structures: Structures, *, n_at_once: int = 256) -> Survey:
-    """Ask a committee about any number of structures, some at a time."""
-    surveys = []
+    """Ask a committee about any number of structures, some at a time.
+
+    Raises:
+        ValueError: If a structure has an element on which the committee was not trained.
+    """
+    committee.require_known(structures)
+    committee, surveys = committee.without_domain(), []
     for start in range(0, structures.n_structures, n_at_once):
         part = structures.take(range(start, min(start + n_at_once, structures.n_structures)))
         energy, forces = committee.predict(part, differentiable=False)
@@ -174,5 +179,9 @@ def evaluate(committee: Committee, dataset: Dataset, *, aligned: bool = False) -
         committee: Whose.
         dataset: Any labelled structures, also with energies of another code if ``aligned``.
         aligned: Whether to take out what reference energies of elements may differ by, by least squares.
+
+    Raises:
+        ValueError: If a structure has an element, a charge or a multiplicity on which the committee was not trained.
     """
+    committee.require_known(dataset)
     return errors(survey(committee, dataset.structures), dataset, aligned=aligned)

@@ -85,6 +85,7 @@ def committee_visits(
         raise ValueError(f"need a start and at least one copy, got {len(starts)}, {n_copies} and {n_at_once} at once")
     if not 0 <= equilibration < duration:
         raise ValueError(f"nothing counts: equilibration takes {equilibration:g} fs of {duration:g} fs")
+    committee.require_known(starts)
     beginnings = [bare_copy(atoms) for atoms in starts]
     settings = {
         "starts": _digest(beginnings),

@@ -163,6 +163,7 @@ def landscape(
         marks: Labelled structures to go along.
         n_at_once: How many structures are evaluated together.
     """
+    committee.require_known(grid.structures)
     surveyed = survey(committee, Structures.from_atoms(grid.structures), n_at_once=n_at_once)
     true = np.full(grid.index.shape, np.nan) if truth is None else truth.energy
     true_forces = truth.forces if truth is not None and truth.forces else [None] * len(surveyed.forces)

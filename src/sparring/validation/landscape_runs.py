@@ -81,6 +81,8 @@ def survey(
         laboratory = _laboratory(asked, run or store or folder, watch)
     if grid is None:
         grid = system_grid(known, start, points, which=which, laboratory=laboratory, watch=watch)
+    for committee in trained.values():
+        committee.require_known(grid.structures)
     label = None
     if labels and asked is not None and laboratory is not None:
         label = laboratory.label

@@ -52,6 +52,7 @@ def identity(committee: Committee, start: Atoms, criteria: Sequence[Criterion], 
         ValueError: If nothing identifies the committee or a criterion.
     """
     _, about = committee.state()
+    about.pop("domain", None)  # refuses, but changes nothing
     geometry = {name: getattr(start, name).tolist() for name in ("numbers", "positions", "pbc")}
     facts = {
         "committee": about,

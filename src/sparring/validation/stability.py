@@ -95,6 +95,7 @@ def stability(
             criterion of which pieces are to be kept.
     """
     _check(temperatures, n_copies, n_at_once, duration, timestep)
+    committee.require_known([start])
     held = partial(ensemble_of, ensemble, friction=friction, time_constant=time_constant)
     settings = Settings(
         formula=start.get_chemical_formula(),

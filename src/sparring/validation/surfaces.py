@@ -53,11 +53,15 @@ class Labelling(Protocol):
 
 
 def committee_surface(committee: Committee) -> Evaluate:
-    """The mean of a committee (Eq. 4 and 6); all structures of a call in one pass."""
+    """The mean of a committee (Eq. 4 and 6); all structures of a call in one pass.
+
+    A call raises a ValueError for structures that the committee does not know.
+    """
 
     def evaluate(structures: Sequence[Atoms]) -> list[SinglePoint]:
+        committee.require_known(structures)
         batch = Structures.from_atoms(structures)
-        energy, forces = committee.predict(batch, differentiable=False)
+        energy, forces = committee.without_domain().predict(batch, differentiable=False)
         members = energy.double().cpu().numpy().T
         mean = np.split(forces.double().mean(0).cpu().numpy(), batch.counts.cumsum(0)[:-1].tolist())
         return [SinglePoint(float(one.mean()), force, one) for one, force in zip(members, mean, strict=True)]
