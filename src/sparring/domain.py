@@ -139,7 +139,7 @@ class TrainingDomain:
             charges = sorted({one for one, _ in known})
             known = tuple(state for state in known if state[0] == charge)
             if not known:
-                raise ValueError(_refusal(name, "charge", f"{charge:+d}", ", ".join(map(_signed, charges)), of))
+                raise ValueError(_refusal(name, "charge", _signed(charge), ", ".join(map(_signed, charges)), of))
         multiplicities = {one for _, one in known}
         if formula not in self.states:
             # Another composition may have another number of electrons, and with it another lowest multiplicity.
@@ -219,9 +219,11 @@ def _lowest(atoms: Atoms, charge: int) -> int | None:
 
 
 def _refusal(name: str, what: str, asked: str, known: str, of: str) -> str:
+    unsaid = "neutral" if what == "charge" else "of the lowest"
     return (
-        f"{name} has {what} {asked}, on which the committee was not trained: it knows {what} {known}{of}, and sees "
-        f"neither charge nor spin of what it is asked about; train one on labels with {what} {asked} ({ALL_THE_SAME})"
+        f"{name} has {what} {asked}, on which the committee was not trained: it knows {what} {known}{of} (structures "
+        f"without one counted as {unsaid}), and cannot tell one {what} from another; train one on labels with {what} "
+        f"{asked} ({ALL_THE_SAME})"
     )
 
 

@@ -54,7 +54,7 @@ def stability(
     time_constant: float = 50.0,
     seed: int = 0,
     n_at_once: int = 50,
-    pieces: Path | None = None,
+    pieces: Path | str | None = None,
     write: Write | None = None,
     finished: Callable[[Trial], None] | None = None,
     watch: Watch = unwatched,
@@ -96,6 +96,7 @@ def stability(
     """
     _check(temperatures, n_copies, n_at_once, duration, timestep)
     committee.require_known([start])
+    pieces = None if pieces is None else Path(pieces)
     held = partial(ensemble_of, ensemble, friction=friction, time_constant=time_constant)
     settings = Settings(
         formula=start.get_chemical_formula(),
