@@ -125,7 +125,7 @@ def test_fit_evaluate_attack_and_label_are_one_generation_by_hand(sparring, mole
     write_structures(tmp_path / "labelled.xyz", molecules[::2])
     fitted = sparring("fit", "labelled.xyz", "--config", config, "--output", "committee")
     assert fitted.exit_code == 0
-    assert "committee of 2: committee" in fitted.out
+    assert "committee of 2: committee\ntrained on H, N, O; charge 0\n" in fitted.out
     assert read_committee(tmp_path / "committee").n_members == 2
 
     # It tells how to evaluate, and so it works.
@@ -133,6 +133,7 @@ def test_fit_evaluate_attack_and_label_are_one_generation_by_hand(sparring, mole
     evaluated = sparring(*command)
     assert evaluated.exit_code == 0
     assert evaluated.out.startswith("6 structures\nenergy MAE")
+    assert evaluated.out.endswith("\ncommittee of 2, trained on H, N, O; charge 0\n")
 
     write_structures(tmp_path / "seeds.xyz", [molecule("N2"), molecule("H2O")])
     reference = tmp_path / "reference.xyz"
@@ -153,6 +154,29 @@ def test_fit_evaluate_attack_and_label_are_one_generation_by_hand(sparring, mole
         assert energy == pytest.approx(frame.get_potential_energy())
     again = sparring("label", "new/attacked.xyz", "--config", config, "--output", "newer/labelled.xyz")
     assert "2 of 2 labelled (0 computed, 2 reused)" in again.out
+
+
+def test_no_verb_answers_about_elements_that_the_committee_was_not_trained_on(
+    sparring, molecules, molecules_file, with_random_labels, tmp_path
+):
+    config = molecules_file()
+    write_structures("labelled.xyz", molecules[::2])
+    assert sparring("fit", "labelled.xyz", "--config", config, "--output", "members").exit_code == 0
+    write_structures("methane.xyz", with_random_labels([molecule("CH4")]).to_atoms())
+    verbs = (
+        ("evaluate", "members", "methane.xyz"),
+        ("attack", "members", "methane.xyz", "--config", config, "--output", "attacked.xyz"),
+        ("md", "members", "methane.xyz", "--output", "md.xyz", "--temperature", "300 K", "--time", "5 fs"),
+        ("validate", "stability", "members", "methane.xyz", "--copies", "1", "--time", "5 fs"),
+        ("validate", "errors", "members", "methane.xyz"),
+        ("validate", "barrier", "members", "methane.xyz", "methane.xyz"),
+    )
+    for verb in verbs:
+        assert refused(sparring(*verb)).startswith(
+            "structure 0 (CH4) has C, on which the committee was not trained: it knows H, N, O; train one on labels with"
+        )
+    assert not (tmp_path / "attacked.xyz").exists()
+    assert not (tmp_path / "md.xyz").exists()
 
 
 def test_label_says_what_failed_and_keeps_the_rest(sparring, molecules_file, tmp_path):

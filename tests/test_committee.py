@@ -1,8 +1,17 @@
+import copy
+import pickle
+from pathlib import Path
+
+import jaxtyping
 import pytest
 import torch
 from safetensors.torch import load, save
 
+from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
+from sparring.domain import TrainingDomain
+from sparring.potentials import SchNet
+from sparring.potentials.base import potentials_of
 from sparring.structures import Structures
 from sparring.uncertainty import energy_variance, force_variance
 
@@ -188,3 +197,97 @@ def test_weights_that_meant_other_energies_are_refused(schnet):
     before = {name: value for name, value in about.items() if name != "revision"}
     with pytest.raises(ValueError, match="another revision of 'schnet' than 2; train it again"):
         Committee.from_state(weights, before)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (
+            ["file"],
+            r"potentials: functions of structures .*; member 0 is str 'file'; read .* by sparring.read_committee",
+        ),
+        (
+            [Path("runs/x")],
+            r"member 0 is PosixPath 'runs/x'; read a saved committee by sparring.read_committee\(folder\)",
+        ),
+        ("runs/x", r"needs a list of potentials, got str 'runs/x'; read a saved committee by sparring.read_committee"),
+        ([SchNet], r"member 0 is the class SchNet; make one: SchNet\(...\)"),
+        ([None], "member 0 is NoneType"),
+        ([len, {"weights": 1}], "member 1 is dict"),
+        (SchNet(n_features=4, n_filters=4, n_interactions=1, n_gaussians=4), "got SchNet; put it into a list"),
+        (len, "a list of potentials, got .*; put it into a list"),
+        (5, "a list of potentials, got int$"),
+        (iter([]), "at least one member, got none"),
+    ],
+)
+def test_members_that_are_no_potentials_are_an_error_at_once(members, message):
+    with pytest.raises(ValueError, match=message):
+        potentials_of(members)
+
+
+def test_a_committee_of_files_is_an_error_at_once_for_people_too(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is where people work
+    with pytest.raises(ValueError, match="member 0 is str 'file'; read a saved committee by sparring.read_committee"):
+        Committee(["file"])
+
+
+class Mine(SchNet):
+    """An architecture of somebody else's."""
+
+    kind = "mine"
+
+
+class Heir(SchNet):
+    """One that has inherited the name of another, and means other energies."""
+
+    def forward(self, structures):
+        return 2 * super().forward(structures)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Mine, "mine"), (Heir, "schnet")])
+def test_a_committee_that_could_not_be_read_again_is_not_saved(kind, name):
+    size = {"n_features": 4, "n_filters": 4, "n_interactions": 1, "n_gaussians": 4}
+    members = Committee([kind(**size), kind(**size)], written_out=False)
+    message = (
+        rf"a committee of {kind.__name__} \(kind '{name}'\) cannot be saved: it could not be read again, because this "
+        r"version knows \['coordinate_mlp', 'schnet'\] only; save the state_dict\(\) of each member instead"
+    )
+    with pytest.raises(ValueError, match=message):
+        members.state()
+
+
+def springs(structures):
+    """A potential that is a plain function."""
+    squares = structures.positions.square().sum(1)
+    return squares.new_zeros(structures.n_structures).index_add(0, structures.structure_index, squares)
+
+
+@pytest.mark.parametrize("again", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("how", [{}, {"written_out": False}, {"stacked": False}])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_committee_goes_through_a_pickle_and_answers_to_the_last_bit(schnet, ammonia, water, again, how, dtype):
+    domain = TrainingDomain(elements=(1, 7, 8), states={"H3N": ((0, 1),)})
+    members = Committee([schnet(seed, dtype=dtype) for seed in range(3)], domain=domain, **how)
+    structures = Structures.from_atoms([ammonia, water])
+    before = members.predict(structures)
+    other = again(members)
+    after = other.predict(structures)
+    assert torch.equal(before.energy, after.energy)
+    assert torch.equal(before.forces, after.forces)
+    assert (other.stacked, other.written_out, other.dtype) == (members.stacked, members.written_out, dtype)
+    assert other.domain == domain
+    assert pickle.loads(pickle.dumps(members.without_domain())).domain is None
+
+
+def test_committees_of_functions_of_strangers_and_in_calculators_are_pickled_too(schnet, ammonia):
+    structures = Structures.from_atoms([ammonia])
+    stranger = Mine(n_features=4, n_filters=4, n_interactions=1, n_gaussians=4)
+    for members in ([springs, springs], [schnet(), springs], [stranger, stranger]):
+        committee = Committee(members)
+        again = pickle.loads(pickle.dumps(committee))
+        assert torch.equal(again.predict(structures).forces, committee.predict(structures).forces)
+    calculator = CommitteeCalculator(Committee([schnet(0), schnet(1)]))
+    ammonia.calc = pickle.loads(pickle.dumps(calculator))
+    forces = ammonia.get_forces()
+    ammonia.calc = calculator
+    assert (ammonia.get_forces() == forces).all()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 
 from sparring import loop
 from sparring.config import load
@@ -12,7 +13,9 @@ from sparring.labels import LabelError
 from sparring.loop import Fitted, State, lowest_energies
 from sparring.planning import plan
 from sparring.runfolder import RunFolder, read_metrics
+from sparring.splits import Splits
 from sparring.stages import read_committee
+from sparring.validation.errors import evaluate
 
 
 class Memory:
@@ -102,6 +105,22 @@ def test_all_data_say_where_they_come_from(remembered):
         else:
             assert info["parent"] in attacked[generation - 2].seeds
             assert len(info["label"]) == 64
+
+
+def test_an_element_of_the_test_split_alone_is_not_known_and_does_not_end_the_run(
+    molecules_file, with_random_labels, rattled, tmp_path, caplog
+):
+    dataset = with_random_labels([*rattled(molecule("N2"), 4), molecule("HCl")])
+    splits = Splits(test=(4,), train=((0, 1, 2), (0, 1, 3)), validation=((3,), (2,)))
+    changes = {"attack.n_seeds": 10, "attack.objective.kT": None}
+    state, planned = State(1, dataset, splits), plan(load(molecules_file(changes)), tmp_path)
+    committee, _ = loop.train(state, planned)
+    assert "2 of 2 members train on no structure with Cl, which occurs in 1 of 5" in caplog.text
+    assert str(committee.domain).startswith("N; charge 0; emt")
+    assert loop.examine(state, planned, committee).errors["test"].n_structures == 1
+    assert 4 in loop.attack_seeds(state, planned, committee).seeds
+    with pytest.raises(ValueError, match=r"structure 0 \(HCl\) has Cl, H, on which the committee was not trained"):
+        evaluate(committee, dataset.take([4]))
 
 
 def test_what_is_chosen_lies_where_its_attack_ended(remembered):

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import types
+from importlib import resources
 
 import pytest
 
@@ -45,3 +46,15 @@ def test_the_shape_of_the_api_works_from_data_to_labels(molecules, tmp_path):
     report = sp.label(picked.to_atoms(), emt, store=tmp_path)
     assert report.n_computed == 2
     assert sp.evaluate(committee, dataset).n_structures == 12
+
+
+def test_editors_are_told_that_the_package_is_typed():
+    assert (resources.files("sparring") / "py.typed").is_file()
+
+
+def test_where_a_folder_is_wanted_its_name_will_do(committee, tmp_path):
+    written = committee(2)
+    sparring.write_committee(f"{tmp_path}/new", written)
+    assert sparring.read_committee(f"{tmp_path}/new").state()[1] == written.state()[1]
+    with pytest.raises(ValueError, match="nowhere holds no committee: there is no committee"):
+        sparring.read_committee("nowhere")

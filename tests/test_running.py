@@ -1,7 +1,9 @@
 import os
+import re
 
 import numpy as np
 import pytest
+import torch
 from ase.build import molecule
 
 from sparring import running
@@ -119,6 +121,44 @@ def test_a_run_gives_its_last_committee_and_tells_of_every_generation(well_file,
     committee = run(well_file(), tmp_path / "run", finished_generation=rows.append)
     assert [row["generation"] for row in rows] == [1, 2, 3]
     assert committee.state()[1] == read_committee(tmp_path / "run" / "generation-03").state()[1]
+
+
+def test_the_committee_of_a_run_knows_elements_charges_and_method_of_its_labels(molecules_file, tmp_path):
+    committee = run(molecules_file({"generations": 1}), tmp_path / "run")
+    again = read_committee(str(tmp_path / "run" / "generation-01"))
+    assert again.domain == committee.domain
+    assert committee.domain.states == {"H2O": ((0, 1),), "H3N": ((0, 1),), "N2": ((0, 1),)}
+    assert re.fullmatch(r"H, N, O; charge 0; emt.* \(ase [0-9.]+\)", str(committee.domain))
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda", "cannot use the device 'cuda': PyTorch .* was installed without CUDA; use cpu"),
+        ("mps", "cannot use the device 'mps': it has no double precision"),
+    ],
+)
+def test_a_device_that_is_not_there_is_an_error_before_any_label(
+    device, message, molecules_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", None)
+    config = load(molecules_file({"device": device}))
+    with pytest.raises(ValueError, match=message):
+        check(config)
+    with pytest.raises(ValueError, match=message):
+        run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_computes_with_its_threads_and_may_go_on_with_others(well_file, tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    run(load(well_file(), overrides={"generations": 1, "threads": 3}), tmp_path / "run")
+    run(load(well_file(), overrides={"generations": 2, "threads": 5}), tmp_path / "run")
+    run(load(well_file(), overrides={"generations": 2}), tmp_path / "run")
+    assert used == [3, 1, 5, 1, 1, 1]  # and afterwards what it was before
 
 
 def test_a_run_takes_a_configuration_as_well_as_its_file_with_a_preset(tmp_path, well_file):

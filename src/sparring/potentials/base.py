@@ -82,7 +82,7 @@ class Architecture(nn.Module):
         """Take the energies that atoms have by themselves, in eV, by atomic number; ignored where there is no place."""
 
 
-def potentials_of(members: Iterable[Potential]) -> tuple[Potential, ...]:
+def potentials_of(members: object) -> tuple[Potential, ...]:
     """The members of a committee as a tuple.
 
     Raises:
