@@ -240,7 +240,7 @@ def _counted(laboratory: Laboratory, begin: Callable[[LabelMany, Failed], Sequen
         failures: list[StartFailure] = []
 
         def failed(atoms: Atoms, error: LabelError) -> None:
-            failures.append(StartFailure(described(atoms), error))
+            failures.append(StartFailure(described(atoms.info), error))
 
         atoms = begin(partial(laboratory.label_many, failed=failed), failed)
         return Starting(atoms, tuple(failures))

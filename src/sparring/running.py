@@ -165,7 +165,7 @@ def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
     tell_states(structures, potential=config.committee.potential.kind, file=file)
     failures: list[LabelError] = []
     bounds = Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
-    kept = screen(structures, bounds, lambda _, error: failures.append(error), file=file)
+    kept = screen(own.numbered(structures), bounds, lambda _, error: failures.append(error), file=file)
     for error in failures[:SHOWN]:
         logger.warning("%s", error)
     molecules, _ = split_isolated(kept)

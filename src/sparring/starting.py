@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ase import Atoms
@@ -34,9 +34,9 @@ class Starting(NamedTuple):
     failures: tuple[StartFailure, ...] = ()
 
 
-def described(atoms: Atoms) -> str:
-    """Where a structure comes from, in a few words: "frame 3", "normal_mode of frame 3", "langevin"."""
-    source, frame = str(atoms.info.get("source", "structure")), atoms.info.get("frame")
+def described(info: Mapping[str, object]) -> str:
+    """Where a structure comes from by its `info`, in a few words: "frame 3", "normal_mode of frame 3", "langevin"."""
+    source, frame = str(info.get("source", "no source")), info.get("frame")
     if source == "file":
         return "file" if frame is None else f"frame {frame}"
     return source if frame is None else f"{source} of frame {frame}"

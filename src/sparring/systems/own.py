@@ -17,7 +17,7 @@ from sparring.sampling import LabelMany, RelaxationError, bare_copy, normal_mode
 from sparring.screening import screen
 from sparring.starting import Failed
 
-__all__ = ["Displacements", "NormalModes", "Snapshots", "assume_state", "read_own", "starting_data"]
+__all__ = ["Displacements", "NormalModes", "Snapshots", "assume_state", "numbered", "read_own", "starting_data"]
 
 
 class NormalModes(NamedTuple):
@@ -116,8 +116,7 @@ def starting_data(
         RelaxationError: If normal modes are wanted and no structure relaxes.
     """
     failed = failed or _ignore
-    numbered = [_numbered(atoms, index) for index, atoms in enumerate(structures)]
-    kept = screen(numbered, bounds or Bounds(), failed, file=file)
+    kept = screen(numbered(structures), bounds or Bounds(), failed, file=file)
     molecules, isolated = split_isolated(kept)
     data = _labelled(molecules, label_many)
     several = [atoms for atoms in molecules if len(atoms) > 1]
@@ -143,11 +142,15 @@ def _ignore(atoms: Atoms, error: LabelError) -> None:
     """Do nothing about a structure without a label."""
 
 
-def _numbered(atoms: Atoms, index: int) -> Atoms:
-    numbered: Atoms = atoms.copy()
-    numbered.calc = atoms.calc
-    numbered.info.setdefault("frame", index)
-    return numbered
+def numbered(structures: Sequence[Atoms]) -> list[Atoms]:
+    """Copies that know the number of their frame in the file, counting from 0, for whatever is said of them later."""
+    result = []
+    for index, atoms in enumerate(structures):
+        one: Atoms = atoms.copy()
+        one.calc = atoms.calc
+        one.info.setdefault("frame", index)
+        result.append(one)
+    return result
 
 
 def _has_label(atoms: Atoms) -> bool:
