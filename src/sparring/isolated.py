@@ -4,15 +4,25 @@ As in MACE, they are not trained on: forces on a single atom are zero for every 
 energy, and it is further from all other structures in energy than these are from each other.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 
-from sparring.dataset import ENERGY, FORCES
+from sparring.dataset import ENERGY, FORCES, Dataset
 
-__all__ = ["atomic_energies", "hund_multiplicity", "is_isolated_atom", "reference_atoms", "split_isolated"]
+__all__ = [
+    "atomic_energies",
+    "hund_multiplicity",
+    "is_isolated_atom",
+    "reference_atoms",
+    "split_isolated",
+    "without_isolated",
+]
+
+logger = logging.getLogger(__name__)
 
 NAME = "isolatedatom"
 """The `config_type` of isolated atoms, without regard to case, blanks, hyphens and underscores."""
@@ -60,6 +70,18 @@ def atomic_energies(isolated: Sequence[Atoms]) -> dict[int, float]:
         if int(atoms.info.get("charge", 0)) == 0:
             lowest[number] = min(lowest.get(number, energy), energy)
     return dict(sorted(lowest.items()))
+
+
+def without_isolated(dataset: Dataset) -> Dataset:
+    """The data set without isolated atoms, whose energies no committee of molecules or crystals is made for.
+
+    If there is nothing else, it stays as it is.
+    """
+    kept = [index for index, atoms in enumerate(dataset.to_atoms()) if not is_isolated_atom(atoms)]
+    if not kept or len(kept) == len(dataset):
+        return dataset
+    logger.warning("%d isolated atoms are left out of the errors", len(dataset) - len(kept))
+    return dataset.take(kept)
 
 
 def missing_elements(energies: Mapping[int, float], numbers: Iterable[int]) -> list[str]:

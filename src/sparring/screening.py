@@ -50,8 +50,8 @@ def screen(structures: Sequence[Atoms], bounds: Bounds, failed: Failed, *, file:
     for atoms, where in zip(structures, names, strict=True):
         try:
             electronic_state(atoms)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+        except ValueError as impossible:
+            raise ValueError(f"{where}: {impossible}") from impossible
     for atoms, error, where in zip(structures, believable(structures, bounds), names, strict=True):
         if error is None:
             kept.append(atoms)

@@ -151,7 +151,8 @@ def _plain(errors: Errors) -> dict[str, float | None]:
 
 
 def _errors(part: Mapping[str, Any]) -> Errors:
-    return Errors(**{name: math.nan if value is None else value for name, value in part.items()})
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in part.items()}
+    return Errors(**known)
 
 
 def read_examined(folder: Path) -> Examined:

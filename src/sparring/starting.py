@@ -67,7 +67,7 @@ def references(isolated: Sequence[Atoms], dataset: Dataset) -> dict[int, float]:
         )
         return {}
     shown = ", ".join(f"{chemical_symbols[number]} {energy:.4f} eV" for number, energy in energies.items())
-    logger.info("isolated atoms give the elements their energies, and are not trained on: %s", shown)
+    logger.warning("isolated atoms give the elements their energies, and are not trained on: %s", shown)
     return energies
 
 

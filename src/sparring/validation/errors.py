@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from sparring import uncertainty
 from sparring.committee import Committee
 from sparring.dataset import Dataset
+from sparring.isolated import without_isolated
 from sparring.structures import Structures
 
 __all__ = ["Differences", "Errors", "Survey", "align", "errors", "evaluate", "survey"]
@@ -171,11 +172,12 @@ def align(difference: Float[np.ndarray, " n_structures"], structures: Structures
 
 
 def evaluate(committee: Committee, dataset: Dataset, *, aligned: bool = False) -> Errors:
-    """Errors of a committee on labelled structures.
+    """Errors of a committee on labelled structures; isolated atoms among them are left out.
 
     Args:
         committee: Whose.
         dataset: Any labelled structures, also with energies of another code if ``aligned``.
         aligned: Whether to take out what reference energies of elements may differ by, by least squares.
     """
+    dataset = without_isolated(dataset)
     return errors(survey(committee, dataset.structures), dataset, aligned=aligned)
