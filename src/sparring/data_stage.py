@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparring.dataset import Dataset
-from sparring.extxyz import read_structures, write_structures
+from sparring.extxyz import read_labelled, read_structures, write_structures
 from sparring.files import write_text
 from sparring.isolated import atomic_energies, reference_atoms
 from sparring.labels import LabelError
@@ -45,8 +45,7 @@ def write_data(folder: Path, state: State) -> tuple[str, ...]:
 
 def read_data(folder: Path) -> State:
     """The state that a generation begins with."""
-    # Not read_labelled: structures may have an energy only.
-    dataset = Dataset.from_atoms(read_structures(folder / "dataset.extxyz", allow_dummy=True))
+    dataset = Dataset.from_atoms(read_labelled(folder / "dataset.extxyz", allow_dummy=True))
     if (folder / ISOLATED).exists():
         dataset = replace(dataset, atomic_energies=atomic_energies(read_structures(folder / ISOLATED)))
     content = json.loads((folder / "splits.json").read_text(encoding="utf-8"))

@@ -157,7 +157,7 @@ def _errors(part: Mapping[str, Any]) -> Errors:
 
 def read_examined(folder: Path) -> Examined:
     """The committee's predictions of its own data, and the numbers made of them."""
-    predictions = read_structures(folder / "predictions.extxyz", allow_dummy=True)
+    predictions = read_labelled(folder / "predictions.extxyz", allow_dummy=True)
     numbers = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     return Examined(
         predictions=predictions,

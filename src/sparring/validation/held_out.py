@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from sparring.dataset import Dataset
-from sparring.extxyz import read_labelled, read_structures
+from sparring.extxyz import read_labelled
 from sparring.isolated import without_isolated
 
 __all__ = ["HeldOut", "held_out", "held_out_of", "unseen"]
@@ -111,8 +111,7 @@ def unseen(dataset: Dataset, known: Dataset, *, tolerance: float = SAME) -> Sequ
 
 def _split(folder: Path) -> tuple[Dataset, Dataset]:
     """What no member has seen of the data of a generation, and what members learnt from."""
-    # Not read_labelled: structures may have an energy only.
-    dataset = Dataset.from_atoms(read_structures(folder / DATA, allow_dummy=True))
+    dataset = Dataset.from_atoms(read_labelled(folder / DATA, allow_dummy=True))
     splits = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
     test = set(splits["test"])
     return dataset.take(sorted(test)), dataset.take([i for i in range(len(dataset)) if i not in test])
