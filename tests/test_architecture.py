@@ -11,11 +11,12 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
     "ground": "units devices files memory randomness philox plugins structures geometry neighbors bonds peptides "
-    "torsions uncertainty",
-    "first": "potentials domain committee chunks dataset splits batching loss adam training objectives spaces attacks "
-    "dynamics sampling snapshots selection labels labelled calculator",
-    "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables config cli "
-    "extxyz trajectories progress testing",
+    "torsions uncertainty duplicates",
+    "first": "potentials domain committee chunks dataset splits batching loss adam training objectives spaces "
+    "attacks dynamics sampling snapshots selection labels labelled calculator isolated starting screening "
+    "outliers",
+    "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables "
+    "config cli extxyz trajectories progress testing data_stage",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}
 HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite", "openmm"}

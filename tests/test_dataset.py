@@ -54,10 +54,16 @@ def test_a_missing_energy_is_an_error(labelled):
         Dataset.from_atoms(labelled)
 
 
-def test_missing_forces_are_an_error(labelled):
+def test_a_structure_may_have_an_energy_without_forces(labelled):
     del labelled[2].arrays[FORCES]
-    with pytest.raises(ValueError, match=r"structure 2 \(H2O\) has no forces: arrays\['REF_forces'\] is missing"):
-        Dataset.from_atoms(labelled)
+    dataset = Dataset.from_atoms(labelled)
+    assert dataset.has_forces.tolist() == [True, True, False]
+    assert dataset.n_with_forces == 2
+    assert (dataset.forces[-3:] == 0).all()
+    assert_same_labels(dataset.take([1, 0]).to_atoms(), [labelled[1], labelled[0]])
+    assert dataset.take([1, 0]).has_forces is None
+    back = (dataset.take([2]) + dataset.take([0])).to_atoms()
+    assert [FORCES in one.arrays for one in back] == [False, True]
 
 
 def test_forces_of_another_shape_are_an_error(labelled):

@@ -106,13 +106,13 @@ def test_a_force_field_is_that_of_the_configuration_and_the_molecule_that_of_the
 
 def test_a_run_of_alanine_dipeptide_begins_with_labelled_snapshots_of_its_force_field(config, tmp_path):
     short = config("system: {kind: alanine_dipeptide, sampling: {duration: 12 fs, every: 4 fs, temperature: 500 K}}\n")
-    structures = plan(short, tmp_path / "run").start()
+    structures = plan(short, tmp_path / "run").start().atoms
     assert [one.info["time"] for one in structures] == [4.0, 8.0, 12.0]
     assert {(one.info["source"], one.info["temperature"]) for one in structures} == {("langevin", 500.0)}
     truth = labeller(short)
     for one in structures:
         assert one.info[ENERGY] == truth(one).energy
-    again = plan(short, tmp_path / "again").start()
+    again = plan(short, tmp_path / "again").start().atoms
     np.testing.assert_array_equal([one.positions for one in again], [one.positions for one in structures])
     assert len(list((tmp_path / "run" / "labels").glob("*.json"))) == 3
 
@@ -128,7 +128,7 @@ system: {kind: own, file: mine.xyz, enlarge: {kind: langevin, duration: 8 fs, ev
 labels:
   labeller: {kind: openmm, forcefield: amber14-all.xml, topology: mine.pdb}
 """
-    structures = plan(config(text), tmp_path / "run").start()
+    structures = plan(config(text), tmp_path / "run").start().atoms
     assert [one.info["source"] for one in structures] == ["file", "langevin", "langevin"]
 
 

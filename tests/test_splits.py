@@ -1,5 +1,6 @@
 import itertools
 
+import numpy as np
 import pytest
 
 from sparring.splits import Splits
@@ -103,3 +104,69 @@ def test_fractions_that_leave_nothing_to_learn_from_are_an_error():
 def test_a_committee_of_nobody_is_an_error():
     with pytest.raises(ValueError, match="at least one member, got n_members=0"):
         Splits.draw(78, n_members=0, seed=0)
+
+
+# --- duplicates -----------------------------------------------------------------------------------------------------
+
+
+def sides(splits, groups):
+    """For each group, the places that its structures have: test, or training and validation of each member."""
+    places = [["fit"] * splits.n_members for _ in groups]
+    for index in splits.test:
+        places[index] = ["test"] * splits.n_members
+    for member, ids in enumerate(splits.validation):
+        for index in ids:
+            places[index][member] = "validation"
+    return {
+        group: {tuple(places[i]) for i in range(splits.n_structures) if groups[i] == group} for group in set(groups)
+    }
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [i % 20 for i in range(40)],  # every frame twice
+        [*range(30), 3, 3, 3, 7, 9, 9],
+        [*range(10), *[10] * 13],
+        [0, 0, 1, 1, 2, 2],
+        [0, 0, 0, 1, 1, 2, 3, 3, 3, 4, 4, 5, 5, 5, 5],
+    ],
+    ids=["twice", "some", "one many times", "three pairs", "uneven"],
+)
+def test_duplicates_are_all_learnt_all_validated_or_all_tested(groups, shared):
+    for seed in range(5):
+        splits = Splits.draw(len(groups), n_members=4, seed=seed, shared=shared, groups=groups)
+        assert all(len(places) == 1 for places in sides(splits, groups).values())
+        assert len({len(ids) for ids in splits.train}) == len({len(ids) for ids in splits.validation}) == 1
+        assert splits.test
+        assert splits.train[0]
+        assert splits.validation[0]
+
+
+def test_half_of_a_file_that_has_every_frame_twice_is_dealt_out_60_20_20():
+    splits = Splits.draw(40, n_members=3, seed=0, groups=[i % 20 for i in range(40)])
+    assert (len(splits.test), len(splits.train[0]), len(splits.validation[0])) == (8, 24, 8)
+
+
+def test_a_data_set_without_duplicates_is_dealt_out_as_before_duplicates_were_looked_for():
+    splits = Splits.draw(12, n_members=2, seed=0, groups=np.arange(12)).extend(20, seed=1, groups=np.arange(20))
+    assert splits == Splits(
+        test=(2, 10, 15, 19),
+        train=((0, 1, 5, 6, 7, 8, 9, 11, 12, 13, 17, 18), (0, 1, 3, 4, 5, 6, 8, 11, 13, 16, 17, 18)),
+        validation=((3, 4, 14, 16), (7, 9, 12, 14)),
+    )
+
+
+def test_a_later_duplicate_follows_the_structure_that_has_a_place(shared):
+    splits = Splits.draw(30, n_members=3, seed=0, shared=shared)
+    tested, learnt = splits.test[0], splits.fit[0]
+    groups = [*range(30), tested, learnt, *range(32, 60)]
+    grown = splits.extend(60, seed=1, shared=shared, groups=groups)
+    assert 30 in grown.test
+    assert 31 in grown.fit
+    assert len({len(ids) for ids in grown.train}) == len({len(ids) for ids in grown.validation}) == 1
+
+
+def test_a_file_of_two_different_frames_is_not_enough_however_often_they_are_there():
+    with pytest.raises(ValueError, match="a data set of 8 of which 2 differ cannot be divided"):
+        Splits.draw(8, n_members=2, seed=0, groups=[0, 1] * 4)

@@ -12,6 +12,7 @@ from sparring.committee import Committee
 from sparring.config import Config, sections
 from sparring.config import spaces as section_of
 from sparring.dataset import ENERGY, Dataset
+from sparring.isolated import is_isolated_atom
 from sparring.objectives import Objective
 from sparring.progress import Watch, unwatched
 from sparring.snapshots import take_snapshots
@@ -105,15 +106,16 @@ def space_of(section: section_of.AnySpace, molecules: Sequence[Atoms] = (), bond
 def attackable(config: Config, dataset: Dataset) -> Bool[np.ndarray, " n_structures"]:
     """Which structures of the data can be attacked: torsions turn only where there are some, and all bonds hold.
 
-    What moves atoms may break bonds. Such a structure is worth its label, but no seed for what turns torsions.
+    Isolated atoms have nothing to move against. What moves atoms may break bonds. Such a structure is worth its label,
+    but no seed for what turns torsions.
 
     Raises:
         ValueError: If no molecule has the torsions.
     """
-    allowed = np.ones(len(dataset), dtype=bool)
+    structures = dataset.to_atoms()
+    allowed = np.array([not is_isolated_atom(atoms) for atoms in structures])
     if isinstance(config.attack, sections.Dynamics):
         return allowed
-    structures = dataset.to_atoms()
     for part in getattr(config.attack.space, "spaces", (config.attack.space,)):
         if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
             allowed &= _have(part.torsions, structures, bonds_of(config))

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
         own: Fields of the structures that differ between members, positions among them.
         energy: Reference energies in eV.
         forces: Reference forces in eV/Å; zero on atoms that only fill up.
-        weight: 1 / 3n for each atom of a structure of n, and zero for atoms that only fill up.
+        weight: 1 / 3n for each atom of a structure of n, and zero for atoms that only fill up or have no forces.
         owner: The structure of each atom.
     """
 
@@ -69,6 +69,8 @@ class Shelf:
     edges_first: Tensor
     edges_count: Tensor
     uniform: bool
+    force_weight: Tensor | None = None
+    """One for each structure that has forces and zero for the others; None where all have."""
 
     @classmethod
     def of(cls, dataset: Dataset, *, cutoff: float | None, dtype: torch.dtype, device: torch.device | str) -> "Shelf":
@@ -96,6 +98,7 @@ class Shelf:
             edges_first=edges_count.cumsum(0) - edges_count,
             edges_count=edges_count,
             uniform=uniform,
+            force_weight=None if dataset.has_forces is None else dataset.has_forces.to(device=device, dtype=dtype),
         )
 
     def gather(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
@@ -109,12 +112,15 @@ class Shelf:
         if n_batch not in self._shared:
             self._shared[n_batch] = self._rows(indices[0])
         shared = self._shared[n_batch]
+        weight = self.forces.new_full(atoms.shape, 1 / (3 * size))
+        if self.force_weight is not None:
+            weight = weight * self.force_weight[indices].repeat_interleave(size, dim=1)
         return Batch(
             structures=shared,
             own={"positions": self.structures.positions[atoms]},
             energy=self.energy[indices],
             forces=self.forces[atoms],
-            weight=self.forces.new_full(atoms.shape, 1 / (3 * size)),
+            weight=weight,
             owner=shared.structure_index.expand(atoms.shape),
         )
 
@@ -155,6 +161,8 @@ class Shelf:
             atoms, owner, _ = _ranges(self.atoms_first[chosen], self.atoms_count[chosen])
             forces[member, : part.n_atoms] = self.forces[atoms]
             weight[member, : part.n_atoms] = 1 / (3 * self.atoms_count[chosen][owner]).to(weight)
+            if self.force_weight is not None:
+                weight[member, : part.n_atoms] *= self.force_weight[chosen][owner]
         owner = torch.stack([part.structure_index for part in padded])
         return Batch(padded[0], own, self.energy[indices], forces, weight, owner)
 

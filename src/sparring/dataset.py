@@ -1,12 +1,12 @@
 """Labelled structures: what a committee learns from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sparring.structures import Structures
@@ -23,22 +23,40 @@ class Dataset:
     Attributes:
         structures: The geometries, in double precision.
         energy: Total energies in eV.
-        forces: Forces in eV/Å.
+        forces: Forces in eV/Å; zero where a structure has an energy only.
         info: What else is known of each structure: charge, multiplicity, where it came from.
+        has_forces: Whether each structure has forces; None where all have.
+        atomic_energies: Energies in eV of isolated atoms, by atomic number; they are no structures of the data set.
     """
 
     structures: Structures
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_atoms 3"]
     info: tuple[Mapping[str, object], ...]
+    has_forces: Bool[Tensor, " n_structures"] | None = None
+    atomic_energies: Mapping[int, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of structures."""
         return self.structures.n_structures
 
+    @property
+    def n_with_forces(self) -> int:
+        """Number of structures that have forces."""
+        return len(self) if self.has_forces is None else int(self.has_forces.sum())
+
+    @property
+    def atoms_with_forces(self) -> Bool[Tensor, " n_atoms"]:
+        """Whether each atom has a force."""
+        if self.has_forces is None:
+            return torch.ones(self.structures.n_atoms, dtype=torch.bool)
+        return self.has_forces[self.structures.structure_index.to(self.has_forces.device)]
+
     @classmethod
     def from_atoms(cls, atoms: Sequence[Atoms]) -> "Dataset":
-        """Collect labelled structures: ``info["REF_energy"]`` in eV and ``arrays["REF_forces"]`` in eV/Å.
+        """Collect labelled structures: ``info["REF_energy"]`` in eV and ``arrays["REF_forces"]`` in eV/Å, if any.
+
+        A structure without forces is learnt by its energy alone.
 
         Raises:
             ValueError: If a label is missing, has the wrong shape or is not finite.
@@ -46,45 +64,51 @@ class Dataset:
         structures = Structures.from_atoms(atoms)
         for index, one in enumerate(atoms):
             _require_label(one, f"structure {index} ({one.get_chemical_formula()})")
+        forces = [one.arrays.get(FORCES, np.zeros((len(one), 3))) for one in atoms]
+        has_forces = torch.tensor([FORCES in one.arrays for one in atoms], dtype=torch.bool)
         return cls(
             structures=structures,
             energy=torch.tensor([float(one.info[ENERGY]) for one in atoms], dtype=torch.float64),
-            forces=torch.as_tensor(np.concatenate([one.arrays[FORCES] for one in atoms]), dtype=torch.float64),
+            forces=torch.as_tensor(np.concatenate(forces), dtype=torch.float64),
             info=tuple({key: value for key, value in one.info.items() if key != ENERGY} for one in atoms),
+            has_forces=None if bool(has_forces.all()) else has_forces,
         )
 
     def to_atoms(self) -> list[Atoms]:
         """The labelled structures as ASE's."""
         atoms = self.structures.to_atoms()
         forces = self.forces.split(self.structures.counts.tolist())
-        for one, energy, force, info in zip(atoms, self.energy.tolist(), forces, self.info, strict=True):
+        known = [True] * len(self) if self.has_forces is None else self.has_forces.tolist()
+        for one, energy, force, info, has in zip(atoms, self.energy.tolist(), forces, self.info, known, strict=True):
             one.info.update({ENERGY: energy, **info})
-            one.arrays[FORCES] = force.numpy().copy()
+            if has:
+                one.arrays[FORCES] = force.numpy().copy()
         return atoms
 
     def __add__(self, other: "Dataset") -> "Dataset":
         """Both, the other's structures behind these."""
-        return Dataset.from_atoms([*self.to_atoms(), *other.to_atoms()])
+        both = Dataset.from_atoms([*self.to_atoms(), *other.to_atoms()])
+        return replace(both, atomic_energies={**other.atomic_energies, **self.atomic_energies})
 
     def take(self, indices: Sequence[int]) -> "Dataset":
         """Some of the structures, in the order named."""
         counts = self.structures.counts
         rows = torch.split(torch.arange(self.structures.n_atoms), counts.tolist())
+        has_forces = None if self.has_forces is None else self.has_forces[list(indices)]
         return replace(
             self,
             structures=self.structures.take(indices),
             energy=self.energy[list(indices)],
             forces=torch.cat([self.forces[:0], *(self.forces[rows[i]] for i in indices)]),
             info=tuple(self.info[i] for i in indices),
+            has_forces=None if has_forces is None or bool(has_forces.all()) else has_forces,
         )
 
 
 def _require_label(atoms: Atoms, name: str) -> None:
     if ENERGY not in atoms.info:
         raise ValueError(f"{name} has no energy: info[{ENERGY!r}] is missing; label it first (sparring label)")
-    if FORCES not in atoms.arrays:
-        raise ValueError(f"{name} has no forces: arrays[{FORCES!r}] is missing; label it first (sparring label)")
-    forces = np.asarray(atoms.arrays[FORCES])
+    forces = np.asarray(atoms.arrays.get(FORCES, np.zeros((len(atoms), 3))))
     if forces.shape != (len(atoms), 3):
         raise ValueError(f"{name}: {FORCES} must be ({len(atoms)}, 3), got {forces.shape}")
     if not (np.isfinite(float(atoms.info[ENERGY])) and np.isfinite(forces).all()):

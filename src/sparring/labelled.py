@@ -20,6 +20,8 @@ def has_labels(atoms: Atoms) -> bool:
 def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> Atoms:
     """The label that a structure carries, under whatever names, as `REF_energy` in eV and `REF_forces` in eV/Å.
 
+    Under these names themselves the forces may be missing, as in files of a run that learns from energies only.
+
     Raises:
         ValueError: If it is missing, not finite or of wrong shape; the message begins with `where`.
     """
@@ -30,14 +32,22 @@ def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> At
     known = sorted({*atoms.info, *atoms.arrays, *results} - {"numbers", "positions"})
     energy = atoms.info.pop(energy_key, results.get(energy_key))
     forces = atoms.arrays.pop(forces_key, results.get(forces_key))
+    # A run writes what it has: an energy alone, if there were no forces. Forces of another name are no part of it.
+    columns = {*atoms.arrays, *results} - {"committee_forces"}
+    alone = (energy_key, forces_key) == (ENERGY, FORCES) and energy is not None and forces is None
+    alone = alone and not any("force" in name.lower() for name in columns)
     for key, value, option in ((energy_key, energy, "energy_key"), (forces_key, forces, "forces_key")):
-        if value is None:
+        if value is None and not alone:
             raise ValueError(
                 f"{where}: there is no {key!r}, only {', '.join(known) or 'the geometry'}; name it with {option}, or "
                 "label the structures first"
             )
     if isinstance(energy, bool) or not isinstance(energy, (int, float, np.number)) or not math.isfinite(energy):
         raise ValueError(f"{where}: {energy_key} must be one finite number in eV, got {energy!r}; label it again")
+    atoms.info[ENERGY] = float(energy)
+    if alone:
+        atoms.calc = None
+        return atoms
     forces = np.asarray(forces)
     if forces.shape != (len(atoms), 3) or forces.dtype.kind not in "fiu":
         raise ValueError(
@@ -50,7 +60,6 @@ def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> At
             f"{where}: {forces_key} of atom {bad[0]} is {forces[bad[0]].tolist()}, which is not finite; label it again"
         )
     atoms.calc = None
-    atoms.info[ENERGY] = float(energy)
     atoms.arrays[FORCES] = forces.astype(np.float64)
     return atoms
 

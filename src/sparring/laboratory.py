@@ -26,6 +26,7 @@ from sparring.labels import (
     plugin,
 )
 from sparring.progress import Watch, unwatched
+from sparring.starting import Failed
 from sparring.systems import alanine_dipeptide
 from sparring.systems.wells import WELLS
 
@@ -69,8 +70,8 @@ class Laboratory:
             progress=self.watch("labelling"),
         )
 
-    def label_many(self, structures: Sequence[Atoms]) -> list[Atoms]:
-        """The structures with their labels; those that have none are left out, and logged."""
+    def label_many(self, structures: Sequence[Atoms], failed: Failed | None = None) -> list[Atoms]:
+        """The structures with their labels; those that have none are left out, logged, and given to `failed`."""
         if not structures:
             return []
         report = self.label(structures)
@@ -80,6 +81,8 @@ class Laboratory:
                 labelled.append(labelled_atoms(atoms, result, key))
             else:
                 logger.warning("left out: %s", result)
+                if failed is not None:
+                    failed(atoms, result)
         return labelled
 
 

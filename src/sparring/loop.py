@@ -6,7 +6,7 @@ generation needs. Each stage goes through ``once``, which computes it, or finds 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -16,12 +16,15 @@ from jaxtyping import Float
 from sparring.attacks import AttackResult
 from sparring.committee import Committee
 from sparring.dataset import FORCES, Dataset
+from sparring.duplicates import duplicate_groups
+from sparring.isolated import split_isolated
 from sparring.labels import Label, LabelError, LabelReport, labelled_atoms
 from sparring.labels.base import composition
 from sparring.objectives import Objective
 from sparring.randomness import derive
 from sparring.selection import SelectionStep, Selector, select
 from sparring.splits import Splits
+from sparring.starting import StartFailure, Starting, in_words, note_forces, references
 from sparring.structures import Structures
 from sparring.training import FitReport
 from sparring.validation.errors import Errors, errors, survey
@@ -41,6 +44,8 @@ class State(NamedTuple):
     generation: int
     dataset: Dataset
     splits: Splits
+    failures: tuple[StartFailure, ...] = ()
+    """What the run could not begin with; empty after the first generation."""
 
 
 class Fitted(NamedTuple):
@@ -109,7 +114,7 @@ class Plan:
     Attributes:
         seed: Whatever draws random numbers derives its own from it, the generation and the stage.
         n_generations: How many committees are trained; the last one is not attacked.
-        start: Labelled structures to begin with.
+        start: Labelled structures to begin with, and those that have no usable label.
         fit: Data, splits and a seed to a committee.
         examine: What is special to the system, e.g. a barrier, of a committee and the data that it knows.
         seeds: Which structures of the data are attacked.
@@ -126,7 +131,7 @@ class Plan:
 
     seed: int
     n_generations: int
-    start: Callable[[], Sequence[Atoms]]
+    start: Callable[[], Starting]
     fit: Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
     examine: Callable[[Committee, Dataset], Mapping[str, object]]
     seeds: Callable[[Dataset, int], Sequence[int]]
@@ -180,16 +185,33 @@ def step(state: State, plan: Plan, once: Once = forget) -> tuple[Committee, Stat
 
 
 def start(plan: Plan) -> State:
-    """The data that a run begins with, D_1."""
-    dataset = Dataset.from_atoms([_stamped(atoms, generation=1) for atoms in plan.start()])
-    splits = Splits.draw(
-        len(dataset),
-        n_members=plan.n_members,
-        seed=plan.seed_of(1, "splits"),
-        fractions=plan.fractions,
-        shared=plan.shared_validation,
-    )
-    return State(1, dataset, splits)
+    """The data that a run begins with, D_1; isolated atoms are no part of them, and give elements their energies.
+
+    Raises:
+        ValueError: If too few structures have a usable label; the reasons of the others are counted.
+    """
+    began = plan.start()
+    structures, isolated = split_isolated(began.atoms)
+    failures, reasons = began.failures, in_words(began.failures)
+    if not structures:
+        raise ValueError(f"there is nothing to begin with: 0 structures are labelled, {reasons}")
+    if failures:
+        logger.warning("data: %d of %d labelled, %s", len(structures), len(structures) + len(failures), reasons)
+    dataset = Dataset.from_atoms([_stamped(atoms, generation=1) for atoms in structures])
+    dataset = replace(dataset, atomic_energies=references(isolated, dataset))
+    note_forces(dataset)
+    try:
+        splits = Splits.draw(
+            len(dataset),
+            n_members=plan.n_members,
+            seed=plan.seed_of(1, "splits"),
+            fractions=plan.fractions,
+            shared=plan.shared_validation,
+            groups=duplicate_groups(dataset.structures),
+        )
+    except ValueError as error:
+        raise ValueError(f"{error} ({reasons})" if failures else str(error)) from error
+    return State(1, dataset, splits, failures)
 
 
 def extend(state: State, plan: Plan, labelled: Labelled) -> State:
@@ -202,6 +224,7 @@ def extend(state: State, plan: Plan, labelled: Labelled) -> State:
         seed=plan.seed_of(generation, "splits"),
         fractions=plan.fractions,
         shared=plan.shared_validation,
+        groups=duplicate_groups(dataset.structures),
     )
     return State(generation, dataset, splits)
 
@@ -291,8 +314,9 @@ def lowest_energies(atoms: Sequence[Atoms], name: Callable[[Atoms], str] = compo
 def _stamped(atoms: Atoms, generation: int) -> Atoms:
     """What goes into the data of a structure: its label, what it is, and where it comes from."""
     stamped = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    kept = ("REF_energy", *IDENTITY, "label", "source", "parent")
+    kept = ("REF_energy", *IDENTITY, "label", "source", "parent", "frame")
     stamped.info = {key: atoms.info[key] for key in kept if key in atoms.info}
     stamped.info["generation"] = generation
-    stamped.arrays[FORCES] = np.array(atoms.arrays[FORCES], dtype=float)
+    if FORCES in atoms.arrays:
+        stamped.arrays[FORCES] = np.array(atoms.arrays[FORCES], dtype=float)
     return stamped

@@ -18,7 +18,9 @@ from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
 from sparring.config import Config, sections
 from sparring.dataset import Dataset
-from sparring.labels import Labeller, OpenMM, langevin_snapshots
+from sparring.duplicates import duplicate_groups
+from sparring.isolated import split_isolated
+from sparring.labels import LabelError, Labeller, OpenMM, langevin_snapshots
 from sparring.labels.base import composition
 from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
@@ -26,10 +28,12 @@ from sparring.objectives import Objective
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.progress import Watch, unwatched
 from sparring.randomness import derive
-from sparring.sampling import RelaxationError
+from sparring.sampling import LabelMany, RelaxationError
+from sparring.screening import tell_states
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.snapshots import n_snapshots
 from sparring.splits import Splits
+from sparring.starting import Failed, StartFailure, Starting, described, note_forces, references
 from sparring.structures import Structures
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.training import FitReport, fit
@@ -90,13 +94,22 @@ def _naming_labels(committee: Committee, labeller: Labeller) -> Committee:
 
 
 def train(config: Config, dataset: Dataset, watch: Watch = unwatched) -> Fitted:
-    """The sections ``committee`` and ``training`` on data of one's own: one committee, without the loop."""
+    """The sections ``committee`` and ``training`` on data of one's own: one committee, without the loop.
+
+    Isolated atoms are not trained on; they give elements their energies.
+    """
+    structures, isolated = split_isolated(dataset.to_atoms())
+    if isolated and structures:
+        dataset = Dataset.from_atoms(structures)
+        dataset = replace(dataset, atomic_energies=references(isolated, dataset))
+    note_forces(dataset)
     splits = Splits.draw(
         len(dataset),
         n_members=config.committee.n_members,
         seed=derive(config.seed, "splits"),
         fractions=config.training.splits.fractions,
         shared=config.training.splits.validation == "shared",
+        groups=duplicate_groups(dataset.structures),
     )
     network, arguments = architecture(config.committee.potential), fit_arguments(config)
     return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=watch("training"), **arguments))  # type: ignore[arg-type]
@@ -164,7 +177,9 @@ def choose_seeds(
     n = len(dataset)
     allowed = np.ones(n, dtype=bool) if allowed is None else allowed
     if not allowed.any():
-        raise ValueError(f"none of {n} structures can be attacked: all have broken bonds; look at the labelled data")
+        raise ValueError(
+            f"none of {n} structures can be attacked: all have broken bonds or are isolated atoms; look at the data"
+        )
     if which == "random":
         order = np.random.default_rng(derive(seed, "which")).permutation(n)
         pool = order[allowed[order]].tolist()
@@ -195,7 +210,7 @@ def selectors(
     return steps
 
 
-Start = Callable[[], Sequence[Atoms]]
+Start = Callable[[], Starting]
 Examine = Callable[[Committee, Dataset], Mapping[str, object]]
 
 
@@ -204,34 +219,53 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
     system, seed = config.system, derive(config.seed, 1, "start") % 2**31
     if isinstance(system, sections.Ammonia):
 
-        def start() -> Sequence[Atoms]:
+        def begin(label_many: LabelMany, failed: Failed) -> Sequence[Atoms]:
             # The ground state itself is one of the structures: the one that is attacked.
             sample = ammonia.starting_data(
                 laboratory.calculator,
-                laboratory.label_many,
+                label_many,
                 n_structures=system.n_structures - 1,
                 temperatures=system.temperatures,
                 seed=seed,
             )
             return [sample.minimum, *sample.structures]
 
-        return start, lambda committee, _: inversion(committee, laboratory)
+        return _counted(laboratory, begin), lambda committee, _: inversion(committee, laboratory)
     if isinstance(system, sections.AlanineDipeptide):
         take = _sampling(system.sampling, laboratory)
-        begin = partial(take, alanine_dipeptide.geometry(), seed)
-        return lambda: laboratory.label_many(begin()), examination(dipeptide(), laboratory)
+        geometry = partial(take, alanine_dipeptide.geometry(), seed)
+        start = _counted(laboratory, lambda label_many, failed: label_many(geometry()))
+        return start, examination(dipeptide(), laboratory)
     if isinstance(system, sections.Own):
-        return lambda: _own_start(system, laboratory, seed), lambda *_: {}
+        potential = config.committee.potential.kind
+        return _counted(laboratory, partial(_own_start, system, potential, laboratory, seed)), lambda *_: {}
     well = wells.WELLS[system.kind]()
     if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
-        return lambda: well.starting_data(seed=seed, n_points=system.n_points), lambda committee, _: grid_error(
-            committee, well
-        )
+        return lambda: Starting(
+            well.starting_data(seed=seed, n_points=system.n_points)
+        ), lambda committee, _: grid_error(committee, well)
     assert isinstance(well, wells.DoubleWell1D)
-    return well.starting_data, lambda committee, _: grid_error(committee, well)
+    return lambda: Starting(well.starting_data()), lambda committee, _: grid_error(committee, well)
 
 
-def _own_start(system: sections.Own, laboratory: Laboratory, seed: int) -> list[Atoms]:
+def _counted(laboratory: Laboratory, begin: Callable[[LabelMany, Failed], Sequence[Atoms]]) -> Start:
+    """Starting data with an account of structures that have no usable label, wherever they failed."""
+
+    def start() -> Starting:
+        failures: list[StartFailure] = []
+
+        def failed(atoms: Atoms, error: LabelError) -> None:
+            failures.append(StartFailure(described(atoms.info), error))
+
+        atoms = begin(partial(laboratory.label_many, failed=failed), failed)
+        return Starting(atoms, tuple(failures))
+
+    return start
+
+
+def _own_start(
+    system: sections.Own, potential: str, laboratory: Laboratory, seed: int, label_many: LabelMany, failed: Failed
+) -> list[Atoms]:
     section = system.enlarge
     enlarge: own.NormalModes | own.Displacements | own.Snapshots | None = None
     if isinstance(section, sections.NormalModes):
@@ -241,7 +275,17 @@ def _own_start(system: sections.Own, laboratory: Laboratory, seed: int) -> list[
     elif isinstance(section, sections.Langevin):
         enlarge = own.Snapshots(_sampling(section, laboratory))
     structures = own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
-    return own.starting_data(structures, laboratory.calculator, laboratory.label_many, enlarge=enlarge, seed=seed)
+    tell_states(structures, potential=potential, file=str(system.file))
+    return own.starting_data(
+        structures,
+        laboratory.calculator,
+        label_many,
+        enlarge=enlarge,
+        seed=seed,
+        bounds=laboratory.bounds,
+        failed=failed,
+        file=str(system.file),
+    )
 
 
 def _sampling(section: sections.Langevin, laboratory: Laboratory) -> Callable[[Atoms, int], list[Atoms]]:

@@ -1,5 +1,6 @@
 """``sparring init``, ``check``, ``run`` and ``status``, as functions."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +14,25 @@ from sparring.committee import Committee
 from sparring.config import Config, load, sections, template_files
 from sparring.devices import require_device, torch_threads
 from sparring.files import write_text
+from sparring.isolated import split_isolated
 from sparring.labelled import has_labels
-from sparring.labels import Label, label, n_langevin_snapshots
+from sparring.labels import Bounds, Label, LabelError, label, n_langevin_snapshots
 from sparring.laboratory import labeller
 from sparring.planning import candidates_per_seed, plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
 from sparring.runfolder import RunFolder, read_metrics, stages_done
+from sparring.screening import screen, tell_states
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
 from sparring.validation.landscape_runs import keep_landscapes
 from sparring.validation.torsion_runs import plane_of
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+SHOWN = 5
+"""Frames that are refused are named up to this number; the run names all of them in failures.csv."""
 
 __all__ = ["Estimate", "GenerationStatus", "check", "init", "run", "status"]
 
@@ -141,7 +148,7 @@ def check(config: Config) -> Estimate:
     """
     require_device(config.device)
     worker = labeller(config)
-    structures = _examples(config)
+    structures = _plausible(config, _examples(config))
     _try_space(config, structures)
     (result,) = label(structures[:1], worker).labels
     if not isinstance(result, Label):
@@ -153,6 +160,23 @@ def check(config: Config) -> Estimate:
         n_labels=_n_labels(config, structures),
         n_generations=config.generations,
     )
+
+
+def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
+    """The structures of a file that a run would begin with, isolated atoms left out; it is logged what is wrong."""
+    if not isinstance(config.system, sections.Own):
+        return structures
+    file = str(config.system.file)
+    tell_states(structures, potential=config.committee.potential.kind, file=file)
+    failures: list[LabelError] = []
+    bounds = Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
+    kept = screen(own.numbered(structures), bounds, lambda _, error: failures.append(error), file=file)
+    for error in failures[:SHOWN]:
+        logger.warning("%s", error)
+    molecules, _ = split_isolated(kept)
+    if not molecules:
+        raise ValueError(f"{file}: nothing is left to begin with; the first reason: {[*failures, 'isolated atoms'][0]}")
+    return molecules
 
 
 def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:

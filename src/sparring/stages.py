@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,13 +18,12 @@ from ase import Atoms
 
 from sparring.attacks import AttackResult, Status
 from sparring.committee import Committee
-from sparring.dataset import Dataset
+from sparring.data_stage import FAILURES, STARTING, data_metrics, read_data, rows_of, table, write_data
 from sparring.extxyz import read_labelled, read_structures, write_structures
 from sparring.files import write_bytes, write_text
 from sparring.labels import LabelError
-from sparring.loop import Attacked, Chosen, Examined, Fitted, Labelled, State
+from sparring.loop import Attacked, Chosen, Examined, Fitted, Labelled
 from sparring.selection import SelectionStep
-from sparring.splits import Splits
 from sparring.structures import Structures
 from sparring.training import FitReport
 from sparring.validation.errors import Errors
@@ -57,32 +57,6 @@ class Codec(NamedTuple):
     write: Callable[[Path, Any], tuple[str, ...]]
     read: Callable[[Path], Any]
     metrics: Callable[[Any], Mapping[str, object]]
-
-
-# --- data -----------------------------------------------------------------------------------------------------------
-
-
-def write_data(folder: Path, state: State) -> tuple[str, ...]:
-    """The labelled structures, and who learns from which."""
-    write_structures(folder / "dataset.extxyz", state.dataset.to_atoms())
-    members = [
-        {"train": list(train), "validation": list(validation)}
-        for train, validation in zip(state.splits.train, state.splits.validation, strict=True)
-    ]
-    write_text(folder / "splits.json", json.dumps({"test": list(state.splits.test), "members": members}) + "\n")
-    return "dataset.extxyz", "splits.json"
-
-
-def read_data(folder: Path) -> State:
-    """The state that a generation begins with."""
-    dataset = Dataset.from_atoms(read_labelled(folder / "dataset.extxyz", allow_dummy=True))
-    content = json.loads((folder / "splits.json").read_text(encoding="utf-8"))
-    splits = Splits(
-        test=tuple(content["test"]),
-        train=tuple(tuple(member["train"]) for member in content["members"]),
-        validation=tuple(tuple(member["validation"]) for member in content["members"]),
-    )
-    return State(int(folder.name.removeprefix("generation-")), dataset, splits)
 
 
 # --- fit ------------------------------------------------------------------------------------------------------------
@@ -182,7 +156,7 @@ def write_examined(folder: Path, examined: Examined) -> tuple[str, ...]:
     """The committee's predictions of its own data, and the numbers made of them."""
     write_structures(folder / "predictions.extxyz", examined.predictions)
     numbers = {
-        "errors": {name: asdict(part) for name, part in examined.errors.items()},
+        "errors": {name: _plain(part) for name, part in examined.errors.items()},
         "system": dict(examined.system),
     }
     write_text(folder / "evaluation.json", json.dumps(numbers, indent=1) + "\n")
@@ -191,8 +165,18 @@ def write_examined(folder: Path, examined: Examined) -> tuple[str, ...]:
 
 def examined_metrics(examined: Examined) -> dict[str, object]:
     """Errors, and what is special to the system."""
-    errors = {name: asdict(part) for name, part in examined.errors.items()}
+    errors = {name: _plain(part) for name, part in examined.errors.items()}
     return {"errors": errors, "system": dict(examined.system)}
+
+
+def _plain(errors: Errors) -> dict[str, float | None]:
+    """Errors as JSON has them: None for those of forces where there are none to compare with."""
+    return {name: None if math.isnan(value) else value for name, value in asdict(errors).items()}
+
+
+def _errors(part: Mapping[str, Any]) -> Errors:
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in part.items()}
+    return Errors(**known)
 
 
 def read_examined(folder: Path) -> Examined:
@@ -202,7 +186,7 @@ def read_examined(folder: Path) -> Examined:
     return Examined(
         predictions=predictions,
         force_variance=np.array([float(atoms.info["force_variance"]) for atoms in predictions]),
-        errors={name: Errors(**part) for name, part in numbers["errors"].items()},
+        errors={name: _errors(part) for name, part in numbers["errors"].items()},
         system=numbers["system"],
     )
 
@@ -276,11 +260,9 @@ def read_chosen(folder: Path) -> Chosen:
 def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
     """The newly labelled, and the failures with their reasons."""
     write_structures(folder / "labelled.extxyz", labelled.atoms)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["candidate", "reason", "message"])
-    table.writerows([candidate, error.reason, error.message] for candidate, error in labelled.failures)
-    write_text(folder / "failures.csv", text.getvalue())
+    starting = [(row["structure"], row["reason"], row["message"]) for row in rows_of(folder / STARTING)]
+    rows = [(str(candidate), error.reason, error.message) for candidate, error in labelled.failures]
+    write_text(folder / "failures.csv", table(FAILURES, [*starting, *rows]))
     counts = {"n_computed": labelled.n_computed, "n_reused": labelled.n_reused}
     write_text(folder / "labels.json", json.dumps(counts) + "\n")
     return "labelled.extxyz", "failures.csv", "labels.json"
@@ -289,8 +271,8 @@ def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
 def read_labelled_stage(folder: Path) -> Labelled:
     """The newly labelled, and the failures with their reasons."""
     atoms = read_labelled(folder / "labelled.extxyz", allow_dummy=True, allow_empty=True)
-    with (folder / "failures.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    # In the first generation, those of starting structures come before.
+    rows = rows_of(folder / "failures.csv")[len(rows_of(folder / STARTING)) :]
     failures = tuple((int(row["candidate"]), LabelError(row["reason"], row["message"])) for row in rows)  # type: ignore[arg-type]
     return Labelled(atoms, failures, **json.loads((folder / "labels.json").read_text(encoding="utf-8")))
 
@@ -308,7 +290,7 @@ def label_metrics(labelled: Labelled) -> dict[str, object]:
 
 
 CODECS: dict[str, Codec] = {
-    "data": Codec(write_data, read_data, lambda state: {"n_structures": len(state.dataset)}),
+    "data": Codec(write_data, read_data, data_metrics),
     "fit": Codec(
         write_fit,
         read_fit,

@@ -7,7 +7,7 @@ from sparring.dynamics import DynamicsResult, Status
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.errors import Errors
 
-__all__ = ["GenerationTable", "dynamics_table", "errors_table"]
+__all__ = ["GenerationTable", "dynamics_table", "errors_table", "starting_line"]
 
 
 class GenerationTable:
@@ -26,6 +26,16 @@ class GenerationTable:
         self._headed = True
         heading = "  ".join(name.rjust(width[name]) for name in columns)
         return f"{_legend(metrics)}\n{heading}\n{line}"
+
+
+def starting_line(metrics: Mapping[str, Any]) -> str | None:
+    """How many starting structures have a usable label, from ``metrics.json``; None where all have."""
+    start = metrics.get("start")
+    if not start:
+        return None
+    n_all = start["n_labelled"] + start["n_failed"]
+    reasons = ", ".join(f"{reason} {count}" for reason, count in start["reasons"].items())
+    return f"data: {start['n_labelled']} of {n_all} labelled, {start['n_failed']} failed: {reasons}"
 
 
 def _is_well(metrics: Mapping[str, Any]) -> bool:
@@ -51,7 +61,7 @@ def _columns(metrics: Mapping[str, Any]) -> dict[str, str]:
         "gen": str(metrics["generation"]),
         "data": str(metrics["n_structures"]),
         "E": f"{test['energy_mae'] * scale:.3f}",
-        "F": f"{test['force_mae'] * scale:.3f}",
+        "F": "-" if test["force_mae"] is None else f"{test['force_mae'] * scale:.3f}",
     }
     if _is_well(metrics):
         columns["grid RMSE"] = f"{system['grid_rmse']:.3f}"

@@ -17,10 +17,13 @@ from sparring.committee import Committee, stacked_energies, unstack
 from sparring.dataset import Dataset
 from sparring.devices import require_device
 from sparring.domain import TrainingDomain
+from sparring.duplicates import duplicate_groups
 from sparring.loss import Loss
+from sparring.outliers import largest_losses, losses_before_training, warn_of_few
 from sparring.potentials import Architecture
 from sparring.potentials.schnet import N_ELEMENTS
 from sparring.randomness import derive
+from sparring.screening import tell_states
 from sparring.splits import Splits
 from sparring.structures import Structures
 
@@ -108,16 +111,23 @@ def fit(
         ValueError: If the splits do not match the data set, the device cannot be used, or an argument makes no sense.
         TrainingError: If fewer than two members are left.
     """
-    splits = splits or Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"))
+    if splits is None:
+        groups = duplicate_groups(dataset.structures)
+        splits = Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
     _check(dataset, splits, n_epochs, batch_size, learning_rate, ema_decay)
     require_device(device)
     domain = _domain(dataset, splits)
+    _check_labels(dataset, architecture, energy_weight)
     shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device)
-    nothing = torch.zeros(splits.n_members, N_ELEMENTS, dtype=torch.float64)
-    loss = Loss(architecture, shelf, energy_weight, force_weight, nothing)
+    references = torch.zeros(splits.n_members, N_ELEMENTS, dtype=torch.float64)
+    for number, energy in dataset.atomic_energies.items():
+        references[:, number] = energy
+    loss = Loss(architecture, shelf, energy_weight, force_weight, references)
     trainer = _Trainer(loss, splits, batch_size, seed, ema_decay)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)
+    before = losses_before_training(trainer.loss, state.weights, splits, batch_size)
+    warn_of_few(before, dataset)
     curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for epoch in range(n_epochs):
         rates = state.learning_rate.cpu().numpy()
@@ -128,7 +138,8 @@ def fit(
         if sum(dropped) > len(dropped) - min(2, len(dropped)):
             raise TrainingError(
                 f"{sum(dropped)} of {len(dropped)} members diverged twice by epoch {epoch + 1}, which leaves fewer "
-                f"than two; lower learning_rate (now {learning_rate:g}) or look for wrong labels in the data set"
+                f"than two; lower learning_rate (now {learning_rate:g}) or look for wrong labels in the data set; "
+                f"most of the loss before training was that of {largest_losses(before, dataset)}"
             )
         if progress:
             progress(epoch + 1, n_epochs)
@@ -176,6 +187,13 @@ def _check(
         raise ValueError(f"ema_decay must be between 0 and 1, or None, got {ema_decay}")
     if len({len(ids) for ids in splits.train}) > 1 or len({len(ids) for ids in splits.validation}) > 1:
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
+
+
+def _check_labels(dataset: Dataset, architecture: Architecture, energy_weight: float) -> None:
+    if not dataset.n_with_forces and not energy_weight:
+        raise ValueError("no structure has forces and energy_weight is 0, so there is nothing to learn; raise it")
+    if not architecture.uses_charge:
+        tell_states(dataset.to_atoms(), potential=architecture.kind, note=False)
 
 
 def reference_energies(structures: Structures, energy: Float[Tensor, " n_structures"]) -> Float[Tensor, " n_elements"]:

@@ -84,13 +84,15 @@ def run(
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """How far a run has come."""
     from sparring.running import status
-    from sparring.tables import GenerationTable
+    from sparring.tables import GenerationTable, starting_line
 
     table = GenerationTable()
     for generation in status(folder):
         if "errors" in generation.metrics:
             typer.echo(table.row(generation.metrics))
         typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
+        if line := starting_line(generation.metrics):
+            typer.echo(f"  generation {generation.generation}: {line} (see failures.csv)")
 
 
 @app.command()

@@ -59,12 +59,14 @@ class Architecture(nn.Module):
         revision: Which version of it weights are of; raised when the same weights come to mean other energies.
         hyperparameters: Keyword arguments of its constructor.
         cutoff: How far an atom sees, in Å; None for one that needs no edges.
+        uses_charge: Whether energies depend on the charge and the multiplicity of a structure.
     """
 
     kind: str
     revision: int = 1
     hyperparameters: Mapping[str, object]
     cutoff: float | None
+    uses_charge: bool = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights."""

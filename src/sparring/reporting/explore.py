@@ -216,6 +216,8 @@ def _uncertainties(frames: Sequence[Atoms | None], when: str, words: str) -> Ite
     for place, atoms in enumerate(frames):
         if atoms is not None and "force_variance" in atoms.info and "committee_forces" in atoms.arrays:
             sigma[place] = np.sqrt(atoms.info["force_variance"])
+            if "REF_forces" not in atoms.arrays:
+                continue
             error[place] = np.sqrt(np.mean((atoms.arrays["committee_forces"] - atoms.arrays["REF_forces"]) ** 2))
     yield _Quantity(name=f"sigma_{when}", label=f"σ_F {words} (eV/Å)", values=sigma, may_be_logarithmic=True)
     yield _Quantity(name=f"error_{when}", label=f"force error {words} (eV/Å)", values=error, may_be_logarithmic=True)

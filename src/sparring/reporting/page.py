@@ -19,6 +19,7 @@ from sparring.reporting.sheets import Sheet, overview, sheets
 from sparring.reporting.style import STYLE
 from sparring.reporting.tables import funnel, generation_table, reference_barrier, stopped
 from sparring.reporting.validations import Section, Validations, validations
+from sparring.tables import starting_line
 
 
 class Picture(NamedTuple):
@@ -93,6 +94,7 @@ def _page(
             for generation in run.generations
             if (stages := funnel(generation))
         ],
+        starting=next((line for one in run.generations if (line := starting_line(one.metrics))), None),
         failures=[(generation.number, failure) for generation in run.generations for failure in generation.failures],
         pictures=pictures,
         results=[one for one in results if one[1] or one[0].problems],

@@ -183,13 +183,18 @@ def _predictions(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Predic
     if not frames:
         return None
     is_test = np.array([atoms.info["split"] == "test" for atoms in frames])
+    known = np.array(["REF_forces" in atoms.arrays for atoms in frames])
+    with_forces = [atoms for atoms, has in zip(frames, known, strict=True) if has]
+    nothing = np.zeros(0)
     return Predictions(
         energy=_above(_info(frames, "REF_energy"), frames, lowest),
         committee_energy=_above(_info(frames, "committee_energy"), frames, lowest),
         is_test=is_test,
-        forces=np.concatenate([atoms.arrays["REF_forces"].ravel() for atoms in frames]),
-        committee_forces=np.concatenate([atoms.arrays["committee_forces"].ravel() for atoms in frames]),
-        is_test_component=np.repeat(is_test, [3 * len(atoms) for atoms in frames]),
+        forces=np.concatenate([nothing, *(atoms.arrays["REF_forces"].ravel() for atoms in with_forces)]),
+        committee_forces=np.concatenate(
+            [nothing, *(atoms.arrays["committee_forces"].ravel() for atoms in with_forces)]
+        ),
+        is_test_component=np.repeat(is_test[known], [3 * len(atoms) for atoms in with_forces]),
     )
 
 

@@ -158,7 +158,7 @@ def _parity_energy(run: Run) -> Sheet | None:
 
 
 def _parity_forces(run: Run) -> Sheet | None:
-    if not (parts := _predictions(run)):
+    if not (parts := [(generation, part) for generation, part in _predictions(run) if len(part.forces)]):
         return None
     return Sheet(
         name="parity_forces",

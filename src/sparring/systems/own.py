@@ -1,6 +1,6 @@
 """A system of one's own: structures from a file, labelled or not, enlarged if wanted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,11 +9,15 @@ from ase.calculators.calculator import BaseCalculator
 
 from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import read_structures
+from sparring.isolated import hund_multiplicity, is_isolated_atom, split_isolated
 from sparring.labelled import has_labels, with_label
+from sparring.labels.base import Bounds, LabelError
 from sparring.randomness import derive
-from sparring.sampling import LabelMany, bare_copy, normal_mode_sample, uniform_displacements
+from sparring.sampling import LabelMany, RelaxationError, bare_copy, normal_mode_sample, uniform_displacements
+from sparring.screening import screen
+from sparring.starting import Failed
 
-__all__ = ["Displacements", "NormalModes", "Snapshots", "assume_state", "read_own", "starting_data"]
+__all__ = ["Displacements", "NormalModes", "Snapshots", "assume_state", "numbered", "read_own", "starting_data"]
 
 
 class NormalModes(NamedTuple):
@@ -73,7 +77,11 @@ def assume_state(structures: list[Atoms], *, charge: int, multiplicity: int | No
     assumed = {"charge": charge} | ({} if multiplicity is None else {"multiplicity": multiplicity})
     result = [atoms.copy() for atoms in structures]
     for atoms in result:
-        atoms.info = assumed | atoms.info
+        # What is assumed of molecules is wrong for the isolated atoms beside them.
+        atom = {"charge": 0, "multiplicity": hund_multiplicity(int(atoms.numbers[0]))}
+        charged = bool(atoms.info.get("charge"))
+        isolated = is_isolated_atom(atoms) and not charged
+        atoms.info = (atom if isolated else assumed) | atoms.info
     return result
 
 
@@ -84,42 +92,106 @@ def starting_data(
     *,
     enlarge: NormalModes | Displacements | Snapshots | None = None,
     seed: int = 0,
+    bounds: Bounds | None = None,
+    failed: Failed | None = None,
+    file: str = "the file",
 ) -> list[Atoms]:
     """Labelled structures to begin with: what the file has, labelled where it is not, and what it is enlarged by.
 
-    Structures that cannot be labelled are left out.
+    Structures that cannot be labelled, and those whose label is not believable, are left out. Isolated atoms come
+    last; like crystals with one atom in their cell, they are enlarged by nothing.
 
     Args:
-        structures: From :func:`read_own`.
-        calculator: The labeller, for relaxations.
-        label_many: The labeller, for many structures at once.
-        enlarge: What to add; its number of structures, if it has one, is shared out over those of the file.
-        seed: Of the displacements and of the dynamics.
+        structures: Structures as :func:`read_own` gives them.
+        calculator: Labeller for relaxations.
+        label_many: Labeller of many structures at once.
+        enlarge: Structures to add; their number, if there is one, is shared out over those of the file.
+        seed: Seed of the displacements and of the dynamics.
+        bounds: What is believable of the labels of the file; `Bounds()` if left out.
+        failed: Called with each structure of the file that is left out, and the reason.
+        file: Name of the file, for messages.
+
+    Raises:
+        ValueError: If frames of one geometry contradict each other, or nothing can be enlarged.
+        RelaxationError: If normal modes are wanted and no structure relaxes.
     """
-    known = [atoms for atoms in structures if has_labels(atoms)]
-    unknown = [atoms for atoms in structures if not has_labels(atoms)]
-    data = [*known, *label_many(unknown)]
+    failed = failed or _ignore
+    kept = screen(numbered(structures), bounds or Bounds(), failed, file=file)
+    molecules, isolated = split_isolated(kept)
+    data = _labelled(molecules, label_many)
+    several = [atoms for atoms in molecules if len(atoms) > 1]
+    if enlarge is not None and not several and molecules:
+        raise ValueError(f"{file}: no structure has more than one atom, so nothing can be enlarged; set enlarge: null")
+    errors: list[Exception] = []
+    for place, atoms in enumerate(several):
+        n_structures = 0 if enlarge is None or isinstance(enlarge, Snapshots) else enlarge.n_structures
+        share = _share(n_structures, len(several), place)
+        try:
+            data += _enlarged(atoms, share, calculator, label_many, enlarge, seed)
+        except (RelaxationError, LabelError, ValueError) as error:
+            errors.append(error)
+            if len(errors) == len(several):
+                raise errors[0] from error
+            reason = error.reason if isinstance(error, LabelError) else "not_converged"
+            where = f"{file}, frame {atoms.info['frame']} (counting from 0)"
+            failed(atoms, LabelError(reason, f"{where} is not enlarged: {error}"))
+    return [*data, *_labelled(isolated, label_many)]
+
+
+def _ignore(atoms: Atoms, error: LabelError) -> None:
+    """Do nothing about a structure without a label."""
+
+
+def numbered(structures: Sequence[Atoms]) -> list[Atoms]:
+    """Copies that know the number of their frame in the file, counting from 0, for whatever is said of them later."""
+    result = []
     for index, atoms in enumerate(structures):
-        if isinstance(enlarge, Snapshots):
-            data += label_many(enlarge.take(atoms, derive(seed, "snapshots", index)))
-            continue
-        share = _share(enlarge.n_structures, len(structures), index) if enlarge else 0
-        if isinstance(enlarge, NormalModes) and share:
-            sample = normal_mode_sample(
-                atoms,
-                calculator,
-                label_many,
-                n_structures=share,
-                temperatures=enlarge.temperatures,
-                seed=derive(seed, "normal_modes", index) % 2**32,
-            )
-            data += [sample.minimum, *sample.structures]
-        if isinstance(enlarge, Displacements) and share:
-            drawn = uniform_displacements(
-                atoms, share, amplitude=enlarge.amplitude, seed=derive(seed, "displacements", index)
-            )
-            data += label_many(drawn)
-    return data
+        one: Atoms = atoms.copy()
+        one.calc = atoms.calc
+        one.info.setdefault("frame", index)
+        result.append(one)
+    return result
+
+
+def _has_label(atoms: Atoms) -> bool:
+    """Whether there is an energy to learn, with forces or without."""
+    return ENERGY in atoms.info or has_labels(atoms)
+
+
+def _labelled(structures: Sequence[Atoms], label_many: LabelMany) -> list[Atoms]:
+    known = [atoms for atoms in structures if _has_label(atoms)]
+    unknown = [atoms for atoms in structures if not _has_label(atoms)]
+    return [*known, *(label_many(unknown) if unknown else [])]
+
+
+def _enlarged(
+    atoms: Atoms,
+    share: int,
+    calculator: BaseCalculator,
+    label_many: LabelMany,
+    enlarge: NormalModes | Displacements | Snapshots | None,
+    seed: int,
+) -> list[Atoms]:
+    """What one structure of the file is enlarged by."""
+    index = int(atoms.info["frame"])
+    if isinstance(enlarge, Snapshots):
+        return list(label_many(enlarge.take(atoms, derive(seed, "snapshots", index))))
+    if isinstance(enlarge, NormalModes) and share:
+        sample = normal_mode_sample(
+            atoms,
+            calculator,
+            label_many,
+            n_structures=share,
+            temperatures=enlarge.temperatures,
+            seed=derive(seed, "normal_modes", index) % 2**32,
+        )
+        return [sample.minimum, *sample.structures]
+    if isinstance(enlarge, Displacements) and share:
+        drawn = uniform_displacements(
+            atoms, share, amplitude=enlarge.amplitude, seed=derive(seed, "displacements", index)
+        )
+        return list(label_many(drawn))
+    return []
 
 
 def _share(n: int, n_parts: int, index: int) -> int:

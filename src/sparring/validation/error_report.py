@@ -130,6 +130,8 @@ def error_report(
         raise ValueError(f"a percentile lies between 0 and 100, got {percentile:g}")
     found = Differences.of(surveyed, dataset, aligned=aligned)
     _require_finite(surveyed)
+    if not dataset.n_with_forces:
+        raise ValueError(f"none of {len(dataset)} structures has forces to hold the committee's against; label some")
     # Labels of another code have another zero of energy, so what was learnt from cannot set it.
     above = _energies_above(dataset, None if aligned or training is None else training[1])
     up_to, between = _by_energy(found, above, windows)
@@ -137,12 +139,13 @@ def error_report(
     learnt = None if training is None else (training[0], Differences.of(*training))
 
     def reliability(own: str) -> Reliability:
-        difference, owner = _differences(found, own)
+        said, true = _with_forces(surveyed, found) if own == "force" else (surveyed, found)
+        difference, owner = _differences(true, own)
         reference = None if learnt is None else _reference(*learnt, own)
         return assess(
             difference,
             owner,
-            _variances(surveyed),
+            _variances(said),
             own,
             n_members=n_members,
             positive=positive,
@@ -245,7 +248,14 @@ def _differences(found: Differences, kind: str) -> tuple[Float[np.ndarray, " n_v
     return (found.force, found.owner) if kind == "force" else (found.energy, np.arange(len(found.energy)))
 
 
+def _with_forces(surveyed: Survey, found: Differences) -> tuple[Survey, Differences]:
+    """The structures that have forces to compare with."""
+    known = np.bincount(found.owner, minlength=len(found.energy)) > 0
+    return surveyed.take(np.flatnonzero(known).tolist()), found.take(known)
+
+
 def _reference(surveyed: Survey, found: Differences, kind: str) -> Reference:
+    surveyed, found = _with_forces(surveyed, found) if kind == "force" else (surveyed, found)
     error = root_mean_square(*_differences(found, kind), len(found.energy))
     return Reference(error=error, variances=_variances(surveyed))
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from sparring import uncertainty
 from sparring.committee import Committee
 from sparring.dataset import Dataset
+from sparring.isolated import without_isolated
 from sparring.structures import Structures
 
 __all__ = ["Differences", "Errors", "Survey", "align", "errors", "evaluate", "survey"]
@@ -18,7 +19,10 @@ __all__ = ["Differences", "Errors", "Survey", "align", "errors", "evaluate", "su
 
 @dataclass(frozen=True, kw_only=True)
 class Errors:
-    """Mean absolute and root mean square errors; energies in eV a structure, forces in eV/Å a component."""
+    """Mean absolute and root mean square errors; energies in eV a structure, forces in eV/Å a component.
+
+    Errors of forces are those of structures that have some, and NaN where none has.
+    """
 
     energy_mae: float
     energy_rmse: float
@@ -73,7 +77,7 @@ class Differences:
     Attributes:
         energy: In eV.
         force: All components of all structures in one row, in eV/Å.
-        owner: The structure of each component.
+        owner: The structure of each component; a structure without forces has none.
         n_atoms: Of each structure.
     """
 
@@ -86,11 +90,11 @@ class Differences:
     def of(cls, surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> "Differences":
         """Compare a committee's means with labels, aligned as by :func:`align` or not."""
         energy = surveyed.energy - dataset.energy.numpy()
-        structures = dataset.structures
+        structures, known = dataset.structures, dataset.atoms_with_forces.numpy()
         return cls(
             energy=align(energy, structures) if aligned else energy,
-            force=(np.concatenate(surveyed.forces) - dataset.forces.numpy()).ravel(),
-            owner=np.repeat(structures.structure_index.cpu().numpy(), 3),
+            force=(np.concatenate(surveyed.forces) - dataset.forces.numpy())[known].ravel(),
+            owner=np.repeat(structures.structure_index.cpu().numpy()[known], 3),
             n_atoms=structures.counts.cpu().numpy(),
         )
 
@@ -107,8 +111,8 @@ class Differences:
         return Errors(
             energy_mae=float(np.abs(self.energy).mean()),
             energy_rmse=float(np.sqrt(np.square(self.energy).mean())),
-            force_mae=float(np.abs(self.force).mean()),
-            force_rmse=float(np.sqrt(np.square(self.force).mean())),
+            force_mae=float(np.abs(self.force).mean()) if len(self.force) else np.nan,
+            force_rmse=float(np.sqrt(np.square(self.force).mean())) if len(self.force) else np.nan,
             n_structures=len(self.energy),
         )
 
@@ -173,7 +177,7 @@ def align(difference: Float[np.ndarray, " n_structures"], structures: Structures
 
 
 def evaluate(committee: Committee, dataset: Dataset, *, aligned: bool = False) -> Errors:
-    """Errors of a committee on labelled structures.
+    """Errors of a committee on labelled structures; isolated atoms among them are left out.
 
     Args:
         committee: Whose.
@@ -184,4 +188,5 @@ def evaluate(committee: Committee, dataset: Dataset, *, aligned: bool = False) -
         ValueError: If a structure has an element, a charge or a multiplicity on which the committee was not trained.
     """
     committee.require_known(dataset)
+    dataset = without_isolated(dataset)
     return errors(survey(committee, dataset.structures), dataset, aligned=aligned)

@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 
 from sparring.dataset import Dataset
 from sparring.extxyz import read_labelled
+from sparring.isolated import without_isolated
 
 __all__ = ["HeldOut", "held_out", "held_out_of", "unseen"]
 
@@ -73,7 +74,7 @@ def held_out(folder: Path, *, later: bool = False) -> HeldOut:
 
 
 def held_out_of(folder: Path, dataset: Dataset, name: str) -> HeldOut:
-    """What a committee has not seen of any labelled structures; what it learnt from is left out.
+    """What a committee has not seen of any labelled structures; what it learnt from and isolated atoms are left out.
 
     Args:
         folder: Of the committee; only that of a generation tells what it learnt from.
@@ -83,6 +84,7 @@ def held_out_of(folder: Path, dataset: Dataset, name: str) -> HeldOut:
     Raises:
         ValueError: If it has seen them all.
     """
+    dataset = without_isolated(dataset)
     if not (folder / SPLITS).is_file():
         return HeldOut(dataset, None, name, 0)
     _, training = _split(folder)

@@ -1,0 +1,89 @@
+"""The stage `data` on disk: the labelled structures, who learns from which, and what a run could not begin with."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sparring.dataset import Dataset
+from sparring.extxyz import read_labelled, read_structures, write_structures
+from sparring.files import write_text
+from sparring.isolated import atomic_energies, reference_atoms
+from sparring.labels import LabelError
+from sparring.loop import State
+from sparring.splits import Splits
+from sparring.starting import StartFailure, count_reasons
+
+__all__ = ["FAILURES", "STARTING", "data_metrics", "read_data", "rows_of", "table", "write_data"]
+
+ISOLATED, STARTING = "isolated_atoms.extxyz", "starting_failures.csv"
+FAILURES = ("candidate", "reason", "message")
+
+
+def write_data(folder: Path, state: State) -> tuple[str, ...]:
+    """The labelled structures, and who learns from which."""
+    write_structures(folder / "dataset.extxyz", state.dataset.to_atoms())
+    members = [
+        {"train": list(train), "validation": list(validation)}
+        for train, validation in zip(state.splits.train, state.splits.validation, strict=True)
+    ]
+    write_text(folder / "splits.json", json.dumps({"test": list(state.splits.test), "members": members}) + "\n")
+    names = ["dataset.extxyz", "splits.json"]
+    if state.dataset.atomic_energies:
+        write_structures(folder / ISOLATED, reference_atoms(state.dataset.atomic_energies))
+        names.append(ISOLATED)
+    if state.failures:
+        rows = [(one.structure, one.error.reason, one.error.message) for one in state.failures]
+        write_text(folder / STARTING, table(("structure", "reason", "message"), rows))
+        # For people; labelling adds its own to it.
+        write_text(folder / "failures.csv", table(FAILURES, rows))
+        names.append(STARTING)
+    return tuple(names)
+
+
+def read_data(folder: Path) -> State:
+    """The state that a generation begins with."""
+    dataset = Dataset.from_atoms(read_labelled(folder / "dataset.extxyz", allow_dummy=True))
+    if (folder / ISOLATED).exists():
+        dataset = replace(dataset, atomic_energies=atomic_energies(read_structures(folder / ISOLATED)))
+    content = json.loads((folder / "splits.json").read_text(encoding="utf-8"))
+    splits = Splits(
+        test=tuple(content["test"]),
+        train=tuple(tuple(member["train"]) for member in content["members"]),
+        validation=tuple(tuple(member["validation"]) for member in content["members"]),
+    )
+    failures = tuple(
+        StartFailure(row["structure"], LabelError(row["reason"], row["message"]))  # type: ignore[arg-type]
+        for row in rows_of(folder / STARTING)
+    )
+    return State(int(folder.name.removeprefix("generation-")), dataset, splits, failures)
+
+
+def data_metrics(state: State) -> dict[str, object]:
+    """How many structures there are, and what a run could not begin with."""
+    metrics: dict[str, object] = {"n_structures": len(state.dataset)}
+    if state.dataset.has_forces is not None:
+        metrics["n_with_forces"] = state.dataset.n_with_forces
+    if state.failures:
+        reasons = count_reasons(state.failures)
+        metrics["start"] = {"n_labelled": len(state.dataset), "n_failed": len(state.failures), "reasons": reasons}
+    return metrics
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV, with its columns in the first line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a table; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
