@@ -342,7 +342,11 @@ def test_a_row_that_is_too_short_says_what_was_announced(file):
         ("O 0.0", "O 0.0 0.0", "atom 0 has 8 columns, the header announces 7"),
         ("species:S:1:pos:R:3", "species:S:1", r"must announce species:S:1 \(or Z:I:1\) and pos:R:3"),
         ("pos:R:3", "pos:R", "the header cannot be parsed"),
-        ("pos:R:3", "pos:Q:3", "cannot be read: Unknown property type: Q"),
+        (
+            "pos:R:3",
+            "pos:Q:3",
+            "the header cannot be parsed: Properties give 'pos' the type 'Q', allowed are R, I, S and L",
+        ),
         ("Properties=species", "=5 Properties=species", "the header cannot be parsed"),
         ('pbc="F F F"', 'Lattice="1 2 3"', "the header cannot be parsed"),
         ('pbc="F F F"', 'Lattice="inf 0 0 0 1 0 0 0 1"', r"the cell \(Lattice\) is not finite"),

@@ -127,8 +127,8 @@ def _frames(path: Path) -> list[_Frame]:
         n_atoms = int(lines[start]) if re.fullmatch(r"\s*[0-9]{1,12}\s*", lines[start]) else 0
         if n_atoms < 1:
             raise ValueError(
-                f"{where}: line {start + 1} must hold the number of atoms of the next frame, got {lines[start][:80]!r}; "
-                "count the rows of the frame before it"
+                f"{where}: line {start + 1} must hold the number of atoms of the next frame, got "
+                f"{lines[start][:80]!r}; count the rows of the frame before it"
             )
         end = start + 2 + n_atoms
         salvage = f"complete frames before it: {len(frames)}; to use those, delete the lines from {start + 1} on"
@@ -199,6 +199,9 @@ def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
     for key, value in atoms.info.items():
         if isinstance(value, np.generic):
             atoms.info[key] = value.item()
+    for name, values in atoms.arrays.items():
+        if values.dtype.kind == "O":
+            atoms.arrays[name] = values.astype(str)
     return atoms, header
 
 
@@ -209,7 +212,8 @@ def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
     """Write structures to an extended XYZ file that reads back to the very same numbers.
 
     Cell, pbc, `info` and `arrays` are kept, the constraints FixAtoms and FixCartesian (as the column `move_mask`), and
-    what an attached calculator already knows of energy and forces. The file appears at once and complete, or not at all.
+    what an attached calculator already knows of energy and forces. The file appears at once and complete, or not at
+    all.
 
     Raises:
         ValueError: If a structure could not be read back, or something that it carries cannot be written.

@@ -129,8 +129,8 @@ def _check_species(index: int, word: str) -> None:
         number = int(word) if len(word) < 4 else 0
         symbol = chemical_symbols[number] if 0 < number < len(chemical_symbols) else "the symbol"
         raise ValueError(
-            f"atom {index} is of an unknown element {word[:20]!r}: a number stands where a symbol belongs; write {symbol} "
-            "if it is an atomic number (or announce Z:I:1 instead of species:S:1), the element if it is an atom type"
+            f"atom {index} is of an unknown element {word[:20]!r}: a number stands where a symbol belongs; write "
+            f"{symbol} if it is an atomic number (or announce Z:I:1 instead of species:S:1), or the element itself"
         )
     near = difflib.get_close_matches(word.capitalize(), chemical_symbols[1:], n=1, cutoff=0.3)
     hint = f"; did you mean {near[0]}?" if near else ""

@@ -37,10 +37,11 @@ def state_of_output(text: str, kind: str) -> dict[str, int]:
         found = set(re.findall(pattern, text, re.MULTILINE)) if pattern else set()
         if len(found) > 1:
             raise ValueError(
-                f"the output has more than one {name} ({', '.join(sorted(found))}); convert the calculation that is meant "
-                "to extended XYZ"
+                f"the output has more than one {name} ({', '.join(sorted(found))}); convert the calculation that is "
+                "meant to extended XYZ"
             )
-        state |= {name: int(value) for value in found}
+        if found:
+            state[name] = int(found.pop())
     return state
 
 
@@ -58,11 +59,11 @@ def read_cp2k(text: str) -> list[Atoms]:
     Raises:
         ValueError: If the output has no geometry or several energies, or its calculation has not converged.
     """
-    energies = re.findall(rf"ENERGY\| Total FORCE_EVAL.*?energy \[(?:a\.u\.|hartree)\]:?\s+({_NUMBER})", text)
+    energies = re.findall(rf"ENERGY\| Total FORCE_EVAL.*?energy [\[(](?:a\.u\.|hartree)[\])]:?\s+({_NUMBER})", text)
     if len(energies) != 1:
         raise ValueError(
-            f"a CP2K output of one calculation is read, this one has {len(energies)} energies; convert the pos-1.xyz and "
-            "frc-1.xyz of a longer run to extended XYZ, in eV and eV/Å"
+            f"a CP2K output of one calculation is read, this one has {len(energies)} energies; convert the pos-1.xyz "
+            "and frc-1.xyz of a longer run to extended XYZ, in eV and eV/Å"
         )
     if "SCF run NOT converged" in text:
         raise ValueError("the SCF of this CP2K output has not converged; compute it again")

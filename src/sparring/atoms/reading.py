@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 from ase import Atoms
+from ase.db import connect
 from ase.io import read as ase_read
 from ase.io.formats import UnknownFileTypeError, filetype
 
@@ -61,7 +63,16 @@ FORMATS = {
 """What is read through ASE, by ASE's name of the format."""
 
 _XYZ = (".xyz", ".extxyz", ".exyz")
-_BY_ENDING = {".vasp": "vasp", ".cif": "cif", ".traj": "traj", ".db": "db", ".gen": "gen", ".sdf": "sdf", ".mol": "mol"}
+_BY_ENDING = {
+    ".vasp": "vasp",
+    ".cif": "cif",
+    ".traj": "traj",
+    ".db": "db",
+    ".gen": "gen",
+    ".sdf": "sdf",
+    ".mol": "mol",
+    ".xsf": "xsf",
+}
 _COMPRESSED = (".gz", ".bz2", ".xz")
 _CONVERT = "python -c \"import ase.io; ase.io.write('new.extxyz', ase.io.read({name!r}, ':'))\""
 
@@ -193,8 +204,8 @@ def _format(path: Path) -> str:
         return "extxyz"
     if kind not in FORMATS:
         raise ValueError(
-            f"{path}: {'the format ' + repr(kind) if kind else 'a file of this name'} is not read; convert it to extended "
-            f"XYZ (.extxyz), with the right elements: {_CONVERT.format(name=path.name)}"
+            f"{path}: {'the format ' + repr(kind) if kind else 'a file of this name'} is not read; convert it to "
+            f"extended XYZ (.extxyz), with the right elements: {_CONVERT.format(name=path.name)}"
         )
     return kind
 
@@ -206,7 +217,7 @@ def _through_ase(path: Path, kind: str, said: Counter[str]) -> list[Atoms]:
             text = (
                 path.read_text(encoding="utf-8", errors="replace") if kind.endswith(("out", "output", "cp2k")) else ""
             )
-            found = read_cp2k(text) if kind == "cp2k" else ase_read(path, index=":", format=kind)
+            frames = read_cp2k(text) if kind == "cp2k" else _ase_frames(path, kind)
             state = state_of_output(text, kind)
     # ASE's readers raise whatever a damaged or an unfinished file makes them stumble over.
     except Exception as error:
@@ -214,21 +225,43 @@ def _through_ase(path: Path, kind: str, said: Counter[str]) -> list[Atoms]:
             f"{path}: cannot be read as {FORMATS[kind]} ({type(error).__name__}: {error}); see that it is complete, or "
             "convert it to extended XYZ"
         ) from error
-    frames = found if isinstance(found, list) else [found]
     if not frames:
         raise ValueError(f"{path}: the file has no structures; {FORMATS[kind]} must hold at least one")
-    said.update({f"ASE warns: {' '.join(str(one.message).split())[:200]}": len(frames) for one in warned})
+    said.update(
+        {
+            f"ASE warns: {' '.join(str(one.message).split())[:200]}": len(frames)
+            for one in warned
+            if one.category is UserWarning
+        }
+    )
     for atoms in frames:
-        _flatten(atoms.info)
-        atoms.info.update({name: value for name, value in state.items() if name not in atoms.info})
+        atoms.info = {**state, **_plain(atoms.info)}
+        for name, values in list(atoms.arrays.items()):
+            if values.dtype.kind not in "fiub" or values.ndim > 2:
+                del atoms.arrays[name]
     return frames
 
 
-def _flatten(info: dict[str, object]) -> None:
-    """Databases of ASE keep what was written beside a structure one level deeper."""
-    for part in ("key_value_pairs", "data"):
-        inner = info.get(part)
-        if isinstance(inner, Mapping):
-            del info[part]
-            info.update({str(name): value for name, value in inner.items() if name not in info})
-    info.pop("unique_id", None)
+def _ase_frames(path: Path, kind: str) -> list[Atoms]:
+    if kind not in ("db", "json"):
+        found = ase_read(path, index=":", format=kind)
+        return found if isinstance(found, list) else [found]
+    # Databases keep what was written beside a structure by itself; ase.io.read forgets it.
+    with connect(str(path), type=kind) as database:
+        rows = list(database.select())
+    frames = []
+    for row in rows:
+        atoms = row.toatoms()
+        atoms.info = {**atoms.info, **row.data, **row.key_value_pairs}
+        frames.append(atoms)
+    return frames
+
+
+def _plain(info: Mapping[object, object]) -> dict[str, object]:
+    """What of `info` can be written to a file."""
+    kept = {str(key): value.item() if isinstance(value, np.generic) else value for key, value in info.items()}
+    return {
+        key: value
+        for key, value in kept.items()
+        if isinstance(value, (bool, int, float, str)) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiub")
+    }

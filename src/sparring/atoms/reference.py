@@ -76,6 +76,7 @@ def take_label(
         raise ValueError(f"{where}: {_not_seen(atoms, found, energy_name, forces_name, energy_key, forces_key)}")
     if energy_name is None:
         atoms.calc = None
+        atoms.info.pop("label", None)
         return notes
     energy = _energy(energy_name, found.scalars[energy_name], where)
     forces = None if forces_name is None else _forces(forces_name, found.columns[forces_name], len(atoms), where)
@@ -98,6 +99,7 @@ def drop_labels(atoms: Atoms) -> list[str]:
     scalars = [name for name in found.scalars if name in ENERGIES or name in found.like_energies]
     columns = [name for name in found.columns if name in FORCE_COLUMNS or name in found.like_forces]
     atoms.calc = None
+    atoms.info.pop("label", None)
     for name in scalars:
         atoms.info.pop(name, None)
     for name in columns:

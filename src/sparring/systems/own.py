@@ -12,7 +12,7 @@ from sparring.atoms.reading import read_atoms
 from sparring.dataset import ENERGY, FORCES
 from sparring.labelled import has_labels
 from sparring.randomness import derive
-from sparring.sampling import LabelMany, bare_copy, normal_mode_sample, uniform_displacements
+from sparring.sampling import LabelMany, normal_mode_sample, uniform_displacements
 
 __all__ = ["Displacements", "NormalModes", "Snapshots", "assume_state", "read_own", "starting_data"]
 
