@@ -73,6 +73,13 @@ _BY_ENDING = {
     ".mol": "mol",
     ".xsf": "xsf",
 }
+_MAGIC = {
+    b"O   R   C   A": "orca-output",
+    b"Entering Gaussian System": "gaussian-out",
+    b"Program PWSCF": "espresso-out",
+    b"Invoking FHI-aims": "aims-output",
+    b"Northwest Computational Chemistry Package": "nwchem-out",
+}
 _COMPRESSED = (".gz", ".bz2", ".xz")
 _CONVERT = "python -c \"import ase.io; ase.io.write('new.extxyz', ase.io.read({name!r}, ':'))\""
 
@@ -193,12 +200,14 @@ def _format(path: Path) -> str:
     head = path.read_bytes()[:20_000]
     if is_cp2k(head.decode("utf-8", errors="replace")):
         return "cp2k"
-    for magic, kind in ((b"O   R   C   A", "orca-output"), (b"Entering Gaussian System", "gaussian-out")):
+    for magic, kind in _MAGIC.items():
         if magic in head:
             return kind
     try:
         kind = filetype(str(path), guess=False)
     except UnknownFileTypeError:
+        kind = ""
+    if kind in _MAGIC.values() and ending in (".out", ".log"):  # known by its ending only
         kind = ""
     if kind in ("xyz", "extxyz"):
         return "extxyz"
@@ -219,6 +228,8 @@ def _through_ase(path: Path, kind: str, said: Counter[str]) -> list[Atoms]:
             )
             frames = read_cp2k(text) if kind == "cp2k" else _ase_frames(path, kind)
             state = state_of_output(text, kind)
+            for atoms in frames:
+                _refuse_disorder(atoms)
     # ASE's readers raise whatever a damaged or an unfinished file makes them stumble over.
     except Exception as error:
         raise ValueError(
@@ -234,6 +245,9 @@ def _through_ase(path: Path, kind: str, said: Counter[str]) -> list[Atoms]:
             if one.category is UserWarning
         }
     )
+    n_open = len(frames) - text.count("aborting loop because EDIFF is reached")
+    if kind == "vasp-out" and n_open > 0:
+        said["electronic steps did not reach EDIFF"] = n_open
     for atoms in frames:
         atoms.info = {**state, **_plain(atoms.info)}
         for name, values in list(atoms.arrays.items()):
@@ -255,6 +269,14 @@ def _ase_frames(path: Path, kind: str) -> list[Atoms]:
         atoms.info = {**atoms.info, **row.data, **row.key_value_pairs}
         frames.append(atoms)
     return frames
+
+
+def _refuse_disorder(atoms: Atoms) -> None:
+    """A CIF may share a place between atoms; ASE takes the first of them for all."""
+    occupancy = atoms.info.get("occupancy")
+    places = occupancy.values() if isinstance(occupancy, Mapping) else ()
+    if any(len(place) > 1 or any(abs(share - 1.0) > 1e-6 for share in place.values()) for place in places):
+        raise ValueError("places are occupied partly or by several elements; give an ordered structure")
 
 
 def _plain(info: Mapping[object, object]) -> dict[str, object]:
