@@ -377,7 +377,7 @@ def test_atomic_numbers_that_no_element_has_are_an_error(file, number):
         ("REF_energy=-76.5", "REF_energy=low", "REF_energy must be one finite number in eV, got 'low'"),
         ("REF_forces:R:3", "other:R:3", "there is no 'REF_forces', only REF_energy, other; name it with forces_key"),
         ("REF_forces:R:3", "REF_forces:R:2:rest:R:1", r"three numbers for each of 3 atoms, got the shape \(3, 2\)"),
-        ("REF_forces:R:3", "REF_forces:S:3", r"got the shape \(3, 3\) of object"),
+        ("REF_forces:R:3", "REF_forces:S:3", r"got the shape \(3, 3\) of <U4"),
         ("0.5 -0.5", "nan -0.5", r"REF_forces of atom 1 is \[0.0, nan, -0.5\], which is not finite"),
     ],
 )

@@ -199,9 +199,12 @@ def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
     for key, value in atoms.info.items():
         if isinstance(value, np.generic):
             atoms.info[key] = value.item()
-    for name, values in atoms.arrays.items():
-        if values.dtype.kind == "O":
-            atoms.arrays[name] = values.astype(str)
+    in_order = ("numbers", "positions", *(name for name in columns if name in atoms.arrays), *atoms.arrays)
+    wider = {np.dtype(object): str, np.dtype(np.int32): np.int64}
+    atoms.arrays = {
+        name: atoms.arrays[name].astype(wider.get(atoms.arrays[name].dtype, atoms.arrays[name].dtype), copy=False)
+        for name in in_order
+    }
     return atoms, header
 
 

@@ -77,16 +77,19 @@ def check_spelling(info: Mapping[str, object]) -> None:
 def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
     """Each key with its text, or with None if it has none."""
     items: list[list[str]] = [[""]]
-    closing, opened, escaped, quoted = "", "", False, False
+    closing, opened, escaped, quoted, ended = "", "", False, False, False
     for char in line.strip():
         last = items[-1]
+        if ended and not char.isspace() and char != "=":
+            raise ValueError(f"a quote ends in the middle of a word, after {last[-1][-40:]!r}; correct the quotes")
+        ended = False
         if escaped:
             last[-1] += char
             escaped = False
         elif char == "\\":
             escaped = True
         elif closing:
-            closing = "" if char == closing else closing
+            closing, ended = ("", True) if char == closing else (closing, False)
             if closing:
                 last[-1] += char
                 opened += char

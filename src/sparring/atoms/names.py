@@ -107,7 +107,13 @@ def table() -> str:
     """The table as Markdown."""
     rows = [("meaning", "names in files", "becomes", "unit", "convention"), ("---",) * 5]
     rows += [
-        (one.meaning, ", ".join(f"`{name}`" for name in one.names), f"`{one.becomes}`", one.unit, one.convention)
+        (
+            one.meaning,
+            ", ".join(f"`{name}`" for name in one.names),
+            f"`{one.becomes}`" if "left" not in one.becomes else one.becomes,
+            one.unit,
+            one.convention,
+        )
         for one in TABLE
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

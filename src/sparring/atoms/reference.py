@@ -221,6 +221,7 @@ def _check_units(atoms: Atoms, found: _Found, where: str) -> None:
 
 
 def _energy(name: str, value: object, where: str) -> float:
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, str) and foreign_unit(value):
         try:
             hint = f"; {name}={quantity(value, 'energy')!r} if that is the unit"

@@ -28,6 +28,8 @@ def take_state(atoms: Atoms, where: str, words: Sequence[str] = ()) -> list[str]
         ValueError: If a value is no whole number, two names disagree, or the number of electrons does not fit.
     """
     notes = [*_bare_pair(atoms, words, where), *_in_words(words)]
+    for word in {*words} & {*CHARGES, *MULTIPLICITIES}:  # of a sentence, not a key
+        atoms.info.pop(word, None)
     charge = _one_of(atoms, CHARGES, where)
     multiplicity = _one_of(atoms, MULTIPLICITIES, where)
     notes += _ignored(atoms)
@@ -93,7 +95,7 @@ def _bare_pair(atoms: Atoms, words: Sequence[str], where: str) -> list[str]:
 
 def _in_words(words: Sequence[str]) -> list[str]:
     """Charges and multiplicities that a comment in words speaks of."""
-    said = re.findall(r"\b(charge|mult|multiplicity|spin)\b ?: ?([+-]?[0-9]+)\b", " ".join(words), re.IGNORECASE)
+    said = re.findall(r"\b(charge|mult|multiplicity|spin)\b ?:? ?([+-]?[0-9]+)\b", " ".join(words), re.IGNORECASE)
     return [f"{name}: {value} in the comment line is not read; write it as key=value" for name, value in said]
 
 
