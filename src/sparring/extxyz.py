@@ -35,7 +35,8 @@ _logger = logging.getLogger(__name__)
 
 _PARSE_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, OSError)
 _COLUMN_TYPES = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S"}
-_RESERVED = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers", "move_mask")
+_RESERVED_KEYS = ("Lattice", "Properties", "pbc")
+_RESERVED_COLUMNS = ("species", "symbols", "pos", "positions", "Z", "numbers", "move_mask")
 _PLAIN = "species:S:1:pos:R:3"
 
 
@@ -235,7 +236,7 @@ def frame_text(atoms: Atoms, where: str) -> str:
     arrays = {key: value for key, value in atoms.arrays.items() if key not in ("numbers", "positions")}
     arrays |= {"forces": known["forces"]} if "forces" in known else {}
     for name in (*info, *arrays):
-        if name in _RESERVED:
+        if (name in _RESERVED_KEYS and name in info) or (name in _RESERVED_COLUMNS and name in arrays):
             raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
     groups = [("species", np.array(atoms.get_chemical_symbols())), ("pos", atoms.positions), *arrays.items()]
     groups += _move_mask(atoms, where)

@@ -84,7 +84,8 @@ def test_a_file_without_any_hint_of_a_label_is_unlabelled(file):
 
 
 def test_predictions_of_a_committee_are_no_labels(file):
-    text = "2\nProperties=species:S:1:pos:R:3 committee_energy=-3.0 energy_variance=0.1\nH 0 0 0\nH 0 0 0.74\n"
+    rows = "H 0 0 0 0 0 1\nH 0 0 0.74 0 0 1\n"
+    text = f"2\nProperties=species:S:1:pos:R:3:committee_forces:R:3 committee_energy=-3.0 energy_variance=0.1\n{rows}"
     assert "REF_energy" not in read_atoms(file(text))[0].info
 
 
@@ -156,6 +157,11 @@ def test_a_gradient_is_not_taken_for_forces(file, name):
         read_own(path)
     with pytest.raises(ValueError, match=f"forces_key '{name}' says that it is a gradient; .* change the sign"):
         read_own(path, energy_key="energy", forces_key=name)
+
+
+def test_forces_in_three_groups_of_columns_are_not_overlooked(file):
+    with pytest.raises(ValueError, match="fx is one column: announce forces as one group of three"):
+        read_own(file(WATER.replace("forces:R:3", "fx:R:1:fy:R:1:fz:R:1")))
 
 
 def test_forces_without_an_energy_are_no_label(file):

@@ -70,6 +70,14 @@ def file(tmp_path):
         ("Properties=species:S:1:pos:R:3:REF_forces:R:3", "", "without Properties in the comment line there are 4"),
         ("pbc=", 'lattice="9 0 0 0 9 0 0 0 9" pbc=', "'lattice' is written 'Lattice' in extended XYZ"),
         ("pbc=", 'cell="9 0 0 0 9 0 0 0 9" pbc=', "'cell' looks like a cell, which extended XYZ calls Lattice"),
+        (
+            "pbc=",
+            'Lattice="9 0 0 0 9 0 0 0 9" pbc=TTF x=',
+            'pbc must be T or F along each .* as in pbc="T T F", got .TTF',
+        ),
+        ("pbc=", "pbc=yes x=", "pbc must be T or F along each of three lattice vectors"),
+        ("F F F", "T T", "pbc must be T or F along each of three lattice vectors"),
+        ("REF_energy=1.0", "REF_energy=1.0 stress=none", "stress must be numbers, nine for a Lattice, got 'none'"),
         ("Properties=", "properties=", "without Properties in the comment line there are 4"),
     ],
 )
@@ -94,7 +102,7 @@ def test_a_file_that_makes_no_sense_is_refused_in_one_line(file, old, new, messa
         ("9 0 0 0 9 0 0 0 0", "repeats along lattice vector 2, which is zero"),
         ("nan 0 0 0 9 0 0 0 9", "is not finite"),
         ("9 9 9", "Lattice must be nine numbers, got 3"),
-        ("9 0 0 0 9 0 0 0 1_0", "Lattice must be nine numbers, got '9 0 0 0 9 0 0 0 1_0'"),
+        ("9 0 0 0 9 0 0 0 1_0", "Lattice must be numbers, nine for a Lattice, got .9 0 0 0 9 0 0 0 1_0."),
         ("2.5 0 0 0 9 0 0 0 9", r"atoms 0 \(Cu\) and 1 \(Ag\) are in one place"),
     ],
 )
@@ -151,6 +159,20 @@ def test_an_empty_value_does_not_swallow_what_follows():
 def test_a_word_that_only_python_takes_for_a_number_stays_a_word():
     info = parse_header("run=2024_01 half=½ id=٣ big=99999999999999999999").info
     assert info == {"run": "2024_01", "half": "½", "id": "٣", "big": 1e20}
+
+
+def test_two_columns_that_name_different_elements_are_refused(file):
+    text = "2\nProperties=species:S:1:pos:R:3:Z:I:1\nCu 0 0 0 29\nAg 2.5 0 0 29\n"
+    with pytest.raises(ValueError, match="atom 1 is Ag by its species and number 29 by its Z; correct one"):
+        read_atoms(file(text))
+
+
+def test_a_key_of_the_header_may_be_called_as_a_column_is(file):
+    atoms = Atoms("H", info={"Z": 1, "species": "hydrogen", "numbers": 7})
+    assert read_structures(_written(file, atoms))[0].info == atoms.info
+    atoms.arrays["Z"] = np.array([1])
+    with pytest.raises(ValueError, match="'Z' would hide what the format itself means by it"):
+        write_structures(file(""), [atoms])
 
 
 def test_large_integers_come_back_exactly(file):

@@ -106,6 +106,10 @@ def check_rows(rows: Sequence[str], columns: Mapping[str, Column], *, announced:
             raise ValueError(_wrong_length(index, len(values), n_columns, columns, announced))
         if "species" in places:
             _check_species(index, values[places["species"][0]])
+        if "species" in places and "Z" in places:
+            symbol, number = values[places["species"][0]], values[places["Z"][0]]
+            if number != str(KNOWN_SYMBOLS[symbol.capitalize()]):
+                raise ValueError(f"atom {index} is {symbol} by its species and number {number} by its Z; correct one")
         _check_words(index, row, values, places)
 
 
@@ -191,10 +195,10 @@ def check_cell(atoms: Atoms, where: str) -> None:
     """
     vectors = atoms.cell.array[atoms.pbc]
     lengths = np.linalg.norm(vectors, axis=1)
-    for axis, length in zip(np.flatnonzero(atoms.pbc), lengths, strict=True):
+    for number, length in zip(np.flatnonzero(atoms.pbc), lengths, strict=True):
         if not SHORTEST_VECTOR <= length <= LONGEST_VECTOR:
             raise ValueError(
-                f"{where}: lattice vector {axis} is {length:.4g} Å long, allowed are {SHORTEST_VECTOR:g} to "
+                f"{where}: lattice vector {number} is {length:.4g} Å long, allowed are {SHORTEST_VECTOR:g} to "
                 f"{LONGEST_VECTOR:g} Å where it repeats; correct the Lattice (in Å), or say pbc=F along it"
             )
     # Distances between lattice planes: of a vector from the span of the others.

@@ -55,7 +55,14 @@ def parse_header(line: str) -> Header:
             raise ValueError(f"{key} stands twice, as {texts[key][:40]!r} and {text[:40]!r}; keep the right one")
         texts[key] = text
         info[key] = text if key.lower() == "uid" else _value(key, text)
+    _check_pbc(info.get("pbc", True))
     return Header(info, tuple(words))
+
+
+def _check_pbc(value: object) -> None:
+    flags = np.atleast_1d(np.asarray(value))
+    if flags.size not in (1, 3) or flags.dtype.kind not in "bi" or not np.isin(flags, (0, 1)).all():
+        raise ValueError(f'pbc must be T or F along each of three lattice vectors, as in pbc="T T F", got {value!r}')
 
 
 def check_spelling(info: Mapping[str, object]) -> None:
@@ -126,8 +133,8 @@ def _value(key: str, text: str) -> object:
         if key == "Lattice" or (key in ("virial", "stress") and value.size == 9):
             return _matrix(key, value)
         return value[0] if value.size == 1 else value
-    if key == "Lattice":
-        raise ValueError(f"Lattice must be nine numbers, got {text[:80]!r}")
+    if key in ("Lattice", "stress"):
+        raise ValueError(f"{key} must be numbers, nine for a Lattice, got {text[:80]!r}")
     if parts and all(part in _TRUTH for part in parts):
         truths = [_TRUTH[part] for part in parts]
         return truths[0] if len(truths) == 1 else truths

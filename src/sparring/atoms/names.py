@@ -121,7 +121,7 @@ def table() -> str:
 
 # --- names that look like something ---------------------------------------------------------------------------------
 
-_OWN = {"committee_energy", "energy_variance", "force_variance", "energy_std", "objective", "temperature"}
+_OTHER_ENERGIES = ["unit", "variance", "std", "sigma", "cutoff", "error", "weight", "kinetic", "window", "above"]
 _SHORT_ENERGIES = {"e", "etot", "e_tot", "toten", "epot", "e_pot", "pe", "e0", "escf", "e_scf", "edft", "e_dft", "scf"}
 _SHORT_FORCES = {"f", "frc", "fxyz"}
 _GRADIENT = re.compile(r"grad|^g$|d_?e_?(/|_by_|_)?_?d_?[xr]|jacobian")
@@ -136,18 +136,21 @@ _UNIT_WORDS = re.compile(
 
 def like_energy(name: str, value: object) -> bool:
     """Whether a header key looks like the energy of a label that nobody has named."""
-    if name in _OWN or isinstance(value, bool) or not isinstance(value, (int, float, np.number, str)):
+    if name.startswith("committee_") or isinstance(value, bool) or not isinstance(value, (int, float, np.number, str)):
         return False
     if isinstance(value, str) and not re.match(r"\s*[+-]?\d*\.?\d", value):
         return False
     lower = name.lower().strip(":,;")
-    other = any(word in lower for word in ("unit", "variance", "std", "cutoff", "error", "weight", "kinetic", "window"))
-    return not other and ("energ" in lower or "toten" in lower or lower in _SHORT_ENERGIES)
+    return not any(word in lower for word in _OTHER_ENERGIES) and (
+        "energ" in lower or "toten" in lower or lower in _SHORT_ENERGIES
+    )
 
 
 def like_forces(name: str, value: np.ndarray) -> bool:
     """Whether columns look like the forces of a label that nobody has named."""
-    if name in _OWN or value.ndim != 2 or value.shape[1] != 3 or value.dtype.kind not in "fiu":
+    if re.fullmatch(r"(force|forces|f)_?[xyz]", name, re.IGNORECASE) and value.ndim == 1:
+        return True
+    if name.startswith("committee_") or value.ndim != 2 or value.shape[1] != 3 or value.dtype.kind not in "fiu":
         return False
     lower = name.lower()
     return "forc" in lower or lower in _SHORT_FORCES or is_gradient(name)

@@ -169,7 +169,9 @@ def _not_seen(
     energies = [name for name in found.like_energies if name != energy_key] or [energy_key]
     columns = [name for name in found.like_forces if name != forces_key]
     energy, forces = energy_name or energies[0], forces_name or (columns[0] if columns else None)
-    if forces and is_gradient(forces):
+    if forces and found.columns[forces].ndim == 1 and found.columns[forces].size == len(atoms) > 1:
+        advice = f"{forces} is one column: announce forces as one group of three in Properties, as in forces:R:3"
+    elif forces and is_gradient(forces):
         advice = f"{forces} is a gradient: give forces, which are -dE/dx, in columns of another name"
     else:
         advice = f"name what is meant in section system: `energy_key: {energy}`"

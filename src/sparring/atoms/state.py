@@ -102,7 +102,7 @@ def _in_words(words: Sequence[str]) -> list[str]:
 def _ignored(atoms: Atoms) -> list[str]:
     notes = []
     for name, value in atoms.info.items():
-        if isinstance(value, bool | str) or np.ndim(value) != 0:  # type: ignore[arg-type]
+        if isinstance(value, bool | str) or np.ndim(value) != 0:
             continue
         for looks, meaning, proper in (
             (like_charge, "a charge", CHARGES[0]),
