@@ -150,6 +150,14 @@ def test_energies_alone_under_other_names_are_not_overlooked(file, energy):
         read_own(file(f"2\nProperties=species:S:1:pos:R:3 {energy}=-31.0\nH 0 0 0\nH 0 0 0.74\n"))
 
 
+def test_columns_of_unknown_vectors_beside_an_energy_may_be_its_forces(file):
+    path = file(with_names("REF_energy", "other"))
+    with pytest.raises(ValueError, match=r"`energy_key: REF_energy`, `forces_key: other` .*, rename other if it is no"):
+        read_own(path)
+    assert read_own(path, forces_key="other")[0].arrays["REF_forces"].any()
+    assert "REF_forces" not in read_own(file(with_names("REF_energy", "velocities")))[0].arrays
+
+
 @pytest.mark.parametrize("name", ["gradient", "dft_grad", "dE/dx", "dEdR"])
 def test_a_gradient_is_not_taken_for_forces(file, name):
     path = file(with_names(forces=name))

@@ -27,6 +27,7 @@ __all__ = [
     "like_forces",
     "like_multiplicity",
     "table",
+    "unknown_vectors",
 ]
 
 ENERGIES = (ENERGY, "free_energy", "energy", "total_energy")
@@ -124,6 +125,7 @@ def table() -> str:
 _OTHER_ENERGIES = ["unit", "variance", "std", "sigma", "cutoff", "error", "weight", "kinetic", "window", "above"]
 _SHORT_ENERGIES = {"e", "etot", "e_tot", "toten", "epot", "e_pot", "pe", "e0", "escf", "e_scf", "edft", "e_dft", "scf"}
 _SHORT_FORCES = {"f", "frc", "fxyz"}
+_VECTORS = ("vel", "moment", "magmom", "dipole", "pos", "coord", "disp", "spin", "born", "field")
 _GRADIENT = re.compile(r"grad|^g$|d_?e_?(/|_by_|_)?_?d_?[xr]|jacobian")
 _FOREIGN = re.compile(
     r"hartree|rydberg|kcal|kj|(?<![a-z])(ha|mha|ry|eh|au|a\.u\.?|mev|bohr|cm-1|k/mol)(?![a-z])", re.IGNORECASE
@@ -154,6 +156,13 @@ def like_forces(name: str, value: np.ndarray) -> bool:
         return False
     lower = name.lower()
     return "forc" in lower or lower in _SHORT_FORCES or is_gradient(name)
+
+
+def unknown_vectors(name: str, value: np.ndarray) -> bool:
+    """Whether columns are three numbers for each atom of which nobody knows what they are: forces, perhaps."""
+    vectors = value.ndim == 2 and value.shape[1] == 3 and value.dtype.kind == "f"
+    known = any(word in name.lower() for word in _VECTORS) or name.startswith("committee_")
+    return vectors and not known
 
 
 def is_gradient(name: str) -> bool:

@@ -19,6 +19,7 @@ from sparring.atoms.names import (
     is_gradient,
     like_energy,
     like_forces,
+    unknown_vectors,
 )
 from sparring.dataset import ENERGY, FORCES
 from sparring.labelled import known_results
@@ -37,6 +38,7 @@ class _Found(NamedTuple):
     columns: dict[str, np.ndarray]
     like_energies: list[str]
     like_forces: list[str]
+    vectors: list[str]
 
 
 def take_label(
@@ -69,7 +71,7 @@ def take_label(
         energy_name, forces_name, notes = _known_names(found, where)
     unclear = (
         (energy_name is None and (forces_name is not None or found.like_energies or found.like_forces))
-        or (energy_name is not None and forces_name is None and found.like_forces)
+        or (energy_name is not None and forces_name is None and (found.like_forces or found.vectors))
         or (energy_name is None and required)
     )
     if unclear:
@@ -119,6 +121,7 @@ def _look(atoms: Atoms) -> _Found:
         columns,
         [name for name, value in scalars.items() if like_energy(name, value) or name in ENERGIES],
         [name for name, value in columns.items() if like_forces(name, value) or name in FORCE_COLUMNS],
+        [name for name, value in columns.items() if len(atoms) > 1 and unknown_vectors(name, value)],
     )
 
 
@@ -167,7 +170,7 @@ def _not_seen(
     """What the frame has, and the two lines that say what it is."""
     has = ", ".join([*sorted({*found.scalars} - {"uid"}), *sorted(found.columns)][:30]) or "the geometry"
     energies = [name for name in found.like_energies if name != energy_key] or [energy_key]
-    columns = [name for name in found.like_forces if name != forces_key]
+    columns = [name for name in (found.like_forces or found.vectors) if name != forces_key]
     energy, forces = energy_name or energies[0], forces_name or (columns[0] if columns else None)
     if forces and found.columns[forces].ndim == 1 and found.columns[forces].size == len(atoms) > 1:
         advice = f"{forces} is one column: announce forces as one group of three in Properties, as in forces:R:3"
@@ -177,6 +180,7 @@ def _not_seen(
         advice = f"name what is meant in section system: `energy_key: {energy}`"
         advice += f", `forces_key: {forces}`" if forces else ""
         advice += " (options --energy-key, --forces-key)"
+        advice += "" if found.like_forces or not columns else f", rename {forces} if it is no force"
     units = [one for one in map(foreign_unit, filter(None, (energy, forces))) if one]
     if {"i", "time", "E"} <= set(atoms.info) and energy == "E":
         units.append("Hartree, as CP2K writes E")
