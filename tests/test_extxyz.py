@@ -342,7 +342,11 @@ def test_a_row_that_is_too_short_says_what_was_announced(file):
         ("O 0.0", "O 0.0 0.0", "atom 0 has 8 columns, the header announces 7"),
         ("species:S:1:pos:R:3", "species:S:1", r"must announce species:S:1 \(or Z:I:1\) and pos:R:3"),
         ("pos:R:3", "pos:R", "the header cannot be parsed"),
-        ("pos:R:3", "pos:Q:3", "cannot be read: Unknown property type: Q"),
+        (
+            "pos:R:3",
+            "pos:Q:3",
+            "the header cannot be parsed: Properties give 'pos' the type 'Q', allowed are R, I, S and L",
+        ),
         ("Properties=species", "=5 Properties=species", "the header cannot be parsed"),
         ('pbc="F F F"', 'Lattice="1 2 3"', "the header cannot be parsed"),
         ('pbc="F F F"', 'Lattice="inf 0 0 0 1 0 0 0 1"', r"the cell \(Lattice\) is not finite"),
@@ -377,7 +381,7 @@ def test_atomic_numbers_that_no_element_has_are_an_error(file, number):
             "there is no 'REF_forces', only DFT_force, REF_energy; name it with forces_k",
         ),
         ("REF_forces:R:3", "REF_forces:R:2:rest:R:1", r"three numbers for each of 3 atoms, got the shape \(3, 2\)"),
-        ("REF_forces:R:3", "REF_forces:S:3", r"got the shape \(3, 3\) of object"),
+        ("REF_forces:R:3", "REF_forces:S:3", r"got the shape \(3, 3\) of <U4"),
         ("0.5 -0.5", "nan -0.5", r"REF_forces of atom 1 is \[0.0, nan, -0.5\], which is not finite"),
     ],
 )

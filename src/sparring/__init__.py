@@ -29,6 +29,7 @@ _HOMES = {
         "side_by_side",
         "simulate",
     ),
+    "sparring.atoms.reading": ("read_atoms",),
     "sparring.extxyz": ("read_labelled", "read_structures", "write_structures"),
     "sparring.labels": (
         "ASECalculator",

@@ -4,9 +4,12 @@ ASE reads this format with much good will: a file cut off in its last frame is r
 -1, infinite coordinates, an energy that is NaN, surplus columns and everything behind a blank line pass without a word.
 So frames are cut out and checked here, one by one, and ASE only parses them. ASE also writes eight decimals; a run that
 resumes must find the very numbers that it left, so the writer here gives every float all its digits.
+
+Files of a run are read here. Files of users, whose names for energies, forces and charges differ, come in through
+:func:`sparring.atoms.reading.read_atoms`.
 """
 
-import difflib
+import gzip
 import io
 import json
 import logging
@@ -17,21 +20,24 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers as KNOWN_SYMBOLS
-from ase.data import chemical_symbols
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
+from sparring.atoms.checks import check_cell, check_rows, columns_of, require_finite_geometry
+from sparring.atoms.constraints import constraints_of, movable
+from sparring.atoms.header import Header, parse_header
 from sparring.dataset import ENERGY, FORCES
 from sparring.files import write_text
 from sparring.labelled import known_results, with_label
 
-__all__ = ["read_labelled", "read_structures", "write_structures"]
+__all__ = ["frame_text", "read_frames", "read_labelled", "read_structures", "write_structures"]
 
 _logger = logging.getLogger(__name__)
 
 _PARSE_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, OSError)
 _COLUMN_TYPES = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S"}
-_RESERVED = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers")
+_RESERVED_KEYS = ("Lattice", "Properties", "pbc")
+_RESERVED_COLUMNS = ("species", "symbols", "pos", "positions", "Z", "numbers", "move_mask")
+_PLAIN = "species:S:1:pos:R:3"
 
 
 class _Frame(NamedTuple):
@@ -54,15 +60,23 @@ def read_structures(path: str | Path, *, allow_dummy: bool = False, allow_empty:
     """Read all structures of an (extended) XYZ file.
 
     Energies and forces under ASE's own names (`energy`, `forces`) come as a `SinglePointCalculator`, as ASE has it;
-    all others stay in `info` and `arrays`, single values as plain Python numbers. `allow_dummy` admits the dummy atom
-    X (atomic number 0) of the toy wells, `allow_empty` a file without any structure.
+    all others stay in `info` and `arrays`, single values as plain Python numbers. A column `move_mask` comes as
+    constraints. `allow_dummy` admits the dummy atom X (atomic number 0) of the toy wells, `allow_empty` a file without
+    any structure.
 
     Raises:
         ValueError: If the file is empty or cut off, or a frame has a header or a row that cannot be parsed, an unknown
-            element, an atomic number that is not positive, or coordinates or a cell that are not finite. The message
-            names file and frame, counting from 0.
+            element, an atomic number that is not positive, or coordinates or a cell that are not finite or not
+            believable. The message names file and frame, counting from 0.
         OSError: If the file cannot be opened.
     """
+    return [atoms for atoms, _ in read_frames(path, allow_dummy=allow_dummy, allow_empty=allow_empty)]
+
+
+def read_frames(
+    path: str | Path, *, allow_dummy: bool = False, allow_empty: bool = False
+) -> list[tuple[Atoms, Header]]:
+    """Read all structures of an (extended) XYZ file, each with its comment line; see :func:`read_structures`."""
     frames = _frames(Path(path))
     if not frames and not allow_empty:
         raise ValueError(f"{path}: the file has no structures; it must be an extended XYZ file with at least one")
@@ -97,10 +111,7 @@ def _where(path: Path, index: int) -> str:
 
 
 def _frames(path: Path) -> list[_Frame]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: this is no text file (byte {error.start} is not UTF-8), so no XYZ file") from error
+    text = _text(path)
     lines = text.split("\n")  # not splitlines(), which also parts lines at characters that a comment may hold
     finished = not lines[-1]
     if finished:
@@ -114,11 +125,11 @@ def _frames(path: Path) -> list[_Frame]:
             start += 1
             continue
         where = _where(path, len(frames))
-        n_atoms = int(lines[start]) if lines[start].strip().isdecimal() else 0
+        n_atoms = int(lines[start]) if re.fullmatch(r"\s*[0-9]{1,12}\s*", lines[start]) else 0
         if n_atoms < 1:
             raise ValueError(
-                f"{where}: line {start + 1} must hold the number of atoms of the next frame, got {lines[start]!r}; "
-                "count the rows of the frame before it"
+                f"{where}: line {start + 1} must hold the number of atoms of the next frame, got "
+                f"{lines[start][:80]!r}; count the rows of the frame before it"
             )
         end = start + 2 + n_atoms
         salvage = f"complete frames before it: {len(frames)}; to use those, delete the lines from {start + 1} on"
@@ -133,77 +144,69 @@ def _frames(path: Path) -> list[_Frame]:
     return frames
 
 
-def _parsed(frame: _Frame, *, allow_dummy: bool) -> Atoms:
-    columns = _columns(frame)
-    _check_rows(frame, columns)
+def _text(path: Path) -> str:
+    """The text of a file, which must be UTF-8 (a byte-order mark is left out), or compressed UTF-8."""
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path}: the file is compressed and damaged ({error}); copy it again") from error
+    if (
+        content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        and len(content) % 2 == 0
+        and b"\n" in content[::2] + content[1::2]
+    ):
+        raise ValueError(f"{path}: this is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8 {path.name} > new.xyz")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if b"\0" in content:
+            raise ValueError(
+                f"{path}: this is no text file (byte {error.start} is not UTF-8), so no XYZ file"
+            ) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}: byte 0x{content[error.start]:02x} in line {line} is not UTF-8 but perhaps Latin-1 "
+            f"({content[error.start : error.start + 1].decode('latin-1')!r}); convert the file: "
+            f"iconv -f ISO-8859-1 -t UTF-8 {path.name} > new.xyz"
+        ) from error
+    if "\0" in text:
+        raise ValueError(f"{path}: this is no text file (byte {text.index(chr(0))} is zero), so no XYZ file")
+    return text
+
+
+def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
+    try:
+        header = parse_header(frame.header)
+        properties = header.info.get("Properties", _PLAIN)
+        columns = columns_of(properties if isinstance(properties, str) else "")
+    except ValueError as error:
+        frame.refuse(f"the header cannot be parsed: {error}")
+    try:
+        check_rows(frame.rows, columns, announced="Properties" in header.info, cut_off=frame.cut_off)
+    except ValueError as error:
+        frame.refuse(str(error))
     text = "\n".join([str(frame.n_atoms), frame.header, *frame.rows, ""])
     atoms: Atoms
     try:
-        (atoms,) = read_xyz(io.StringIO(text), index=slice(None))
+        (atoms,) = read_xyz(io.StringIO(text), index=slice(None), properties_parser=lambda _: dict(header.info))
     except _PARSE_ERRORS as error:
         frame.refuse(f"cannot be read: {error}; see that its rows are what the header's Properties announce")
-    _check_geometry(atoms, frame.where, allow_dummy=allow_dummy)
+    require_finite_geometry(atoms, frame.where, allow_dummy=allow_dummy)
+    check_cell(atoms, frame.where)
+    if "move_mask" in columns:
+        atoms.set_constraint(constraints_of(movable(atoms)))
     for key, value in atoms.info.items():
         if isinstance(value, np.generic):
             atoms.info[key] = value.item()
-    return atoms
-
-
-def _columns(frame: _Frame) -> dict[str, int]:
-    """The name and width of each group of columns, in order."""
-    try:
-        properties = key_val_str_to_dict(frame.header).get("Properties", "species:S:1:pos:R:3")
-        fields = properties.split(":")
-        columns = {name: int(width) for name, _, width in zip(fields[::3], fields[1::3], fields[2::3], strict=True)}
-    except _PARSE_ERRORS as error:
-        frame.refuse(f"the header cannot be parsed ({error}): {frame.header[:120]!r}; it must be key=value pairs")
-    if columns.get("pos") != 3 or not {"species", "Z"} & set(columns):
-        frame.refuse(f"the header's Properties must announce species:S:1 (or Z:I:1) and pos:R:3, got {properties!r}")
-    return columns
-
-
-def _check_rows(frame: _Frame, columns: Mapping[str, int]) -> None:
-    names = [name for name, width in columns.items() for _ in range(width)]
-    species = names.index("species") if "species" in names else None
-    for index, row in enumerate(frame.rows):
-        values = row.split()
-        if len(values) < len(names) and frame.cut_off and index == frame.n_atoms - 1:
-            frame.refuse(f"the file is cut off in the row of atom {index}; {frame.cut_off}")
-        if len(values) != len(names):
-            announced = ", ".join(f"{name} ({width})" for name, width in columns.items())
-            frame.refuse(
-                f"atom {index} has {len(values)} columns, the header announces {len(names)}: {announced}; complete the "
-                "row, or correct the header's Properties or the number of atoms"
-            )
-        if species is not None and values[species].capitalize() not in KNOWN_SYMBOLS:
-            near = difflib.get_close_matches(values[species].capitalize(), chemical_symbols[1:], n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            frame.refuse(f"atom {index} is of an unknown element {values[species]!r}{hint}")
-
-
-def _check_geometry(atoms: Atoms, where: str, *, allow_dummy: bool) -> None:
-    for index, number in enumerate(atoms.numbers):
-        if number == 0 and not allow_dummy:
-            raise ValueError(
-                f"{where}: atom {index} is the dummy X (atomic number 0), which has no chemistry; remove it"
-            )
-        if not 0 <= number < len(chemical_symbols):
-            raise ValueError(
-                f"{where}: atom {index} has atomic number {number}, wanted 1 to {len(chemical_symbols) - 1}"
-            )
-    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            f"{where}: atom {bad[0]} is at {atoms.positions[bad[0]].tolist()}, which is not finite; remove the frame"
-        )
-    if not np.isfinite(atoms.cell.array).all():
-        raise ValueError(f"{where}: the cell (Lattice) is not finite: {atoms.cell.array.tolist()}; correct it")
-    flat = [axis for axis in range(3) if atoms.pbc[axis] and not atoms.cell.array[axis].any()]
-    if flat:
-        raise ValueError(
-            f"{where}: pbc says that it repeats along lattice vector {flat[0]}, which is zero; "
-            'give a Lattice or pbc="F F F"'
-        )
+    in_order = ("numbers", "positions", *(name for name in columns if name in atoms.arrays), *atoms.arrays)
+    wider = {np.dtype(object): str, np.dtype(np.int32): np.int64}
+    atoms.arrays = {
+        name: atoms.arrays[name].astype(wider.get(atoms.arrays[name].dtype, atoms.arrays[name].dtype), copy=False)
+        for name in in_order
+    }
+    return atoms, header
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -212,8 +215,9 @@ def _check_geometry(atoms: Atoms, where: str, *, allow_dummy: bool) -> None:
 def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
     """Write structures to an extended XYZ file that reads back to the very same numbers.
 
-    Cell, pbc, `info` and `arrays` are kept, and what an attached calculator already knows of energy and forces;
-    constraints are not. The file appears at once and complete, or not at all.
+    Cell, pbc, `info` and `arrays` are kept, the constraints FixAtoms and FixCartesian (as the column `move_mask`), and
+    what an attached calculator already knows of energy and forces. The file appears at once and complete, or not at
+    all.
 
     Raises:
         ValueError: If a structure could not be read back, or something that it carries cannot be written.
@@ -226,15 +230,16 @@ def frame_text(atoms: Atoms, where: str) -> str:
     """The lines of one frame; messages begin with `where`."""
     if not len(atoms):
         raise ValueError(f"{where}: a structure without atoms cannot be written; leave it out")
-    _check_geometry(atoms, where, allow_dummy=True)
+    require_finite_geometry(atoms, where, allow_dummy=True)
     known = known_results(atoms)
-    info = atoms.info | ({"energy": float(known["energy"])} if "energy" in known else {})
+    info = atoms.info | {name: float(known[name]) for name in _energies(known)}
     arrays = {key: value for key, value in atoms.arrays.items() if key not in ("numbers", "positions")}
     arrays |= {"forces": known["forces"]} if "forces" in known else {}
     for name in (*info, *arrays):
-        if name in _RESERVED:
+        if (name in _RESERVED_KEYS and name in info) or (name in _RESERVED_COLUMNS and name in arrays):
             raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
     groups = [("species", np.array(atoms.get_chemical_symbols())), ("pos", atoms.positions), *arrays.items()]
+    groups += _move_mask(atoms, where)
     properties, columns = zip(*(_column_group(name, array, len(atoms), where) for name, array in groups), strict=True)
     lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))
     header = [
@@ -245,6 +250,23 @@ def frame_text(atoms: Atoms, where: str) -> str:
     ]
     rows = [" ".join(word for words in row for word in words) for row in zip(*columns, strict=True)]
     return "\n".join([str(len(atoms)), " ".join(header), *rows, ""])
+
+
+def _energies(known: Mapping[str, object]) -> list[str]:
+    """The energy that a calculator knows, and the free energy if it is another."""
+    names = [name for name in ("energy", "free_energy") if name in known]
+    return names[:1] if len({known[name] for name in names}) < 2 else names
+
+
+def _move_mask(atoms: Atoms, where: str) -> list[tuple[str, np.ndarray]]:
+    try:
+        free = movable(atoms)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    if free.all():
+        return []
+    uniform = (free == free[:, :1]).all()
+    return [("move_mask", free[:, 0] if uniform else free)]
 
 
 def _column_group(name: str, values: np.ndarray, n_atoms: int, where: str) -> tuple[str, list[list[str]]]:
@@ -280,8 +302,7 @@ def _pair(key: str, value: object, where: str) -> str:
         return f"{_quoted(key)}={_word(value)}"
     if isinstance(value, str) and value.isprintable():
         pair = f"{_quoted(key)}={_quoted(value)}"
-        read_back = key_val_str_to_dict(pair)
-        if list(read_back) == [key] and isinstance(read_back[key], str) and read_back[key] == value:
+        if all(_is_text(read.get(key), value) for read in (key_val_str_to_dict(pair), parse_header(pair).info)):
             return pair
     try:
         encoded = json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
@@ -290,6 +311,10 @@ def _pair(key: str, value: object, where: str) -> str:
             f"{where}: info[{key!r}] of type {type(value).__name__} cannot be written; remove it"
         ) from error
     return f"{_quoted(key)}={_quoted('_JSON ' + encoded)}"
+
+
+def _is_text(read_back: object, value: str) -> bool:
+    return isinstance(read_back, str) and read_back == value
 
 
 def _quoted(text: str) -> str:

@@ -28,7 +28,9 @@ def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> At
     results = known_results(atoms)
     # All or nothing: the energy of one method and the forces of another would be no label.
     if (energy_key, forces_key) == (ENERGY, FORCES) and ENERGY not in atoms.info and FORCES not in atoms.arrays:
-        energy_key, forces_key = ("energy", "forces") if results else (ENERGY, FORCES)
+        # Labels that are computed are the force-consistent energy, too.
+        consistent = "free_energy" if "free_energy" in results else "energy"
+        energy_key, forces_key = (consistent, "forces") if results else (ENERGY, FORCES)
     known = sorted({*atoms.info, *atoms.arrays, *results} - {"numbers", "positions"})
     energy = atoms.info.pop(energy_key, results.get(energy_key))
     forces = atoms.arrays.pop(forces_key, results.get(forces_key))

@@ -52,10 +52,18 @@ def test_results_under_the_names_of_ase_are_labels_too(file, water):
     assert own.info[ENERGY] == energy
 
 
-def test_an_energy_without_forces_is_an_error_that_names_the_frame(file, water, ammonia):
-    ammonia.info["dft_energy"] = -1.0
-    with pytest.raises(ValueError, match=r"own\.xyz, frame 1 \(counting from 0\): there is no 'dft_forces'"):
+def test_forces_without_an_energy_are_an_error_that_names_the_frame(file, water, ammonia):
+    ammonia.arrays["dft_forces"] = np.zeros((4, 3))
+    with pytest.raises(ValueError, match=r"own\.xyz, frame 1 \(counting from 0\): there is no 'dft_energy'"):
         read_own(file([water, ammonia]), **KEYS)
+
+
+def test_a_frame_may_have_an_energy_and_no_forces(file, water, ammonia):
+    ammonia.info["dft_energy"] = -1.0
+    unlabelled, energy_only = read_own(file([water, ammonia]), **KEYS)
+    assert ENERGY not in unlabelled.info
+    assert energy_only.info[ENERGY] == -1.0
+    assert FORCES not in energy_only.arrays
 
 
 def test_the_dummy_atom_of_the_wells_is_no_molecule(file):

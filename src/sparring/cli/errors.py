@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from sparring.atoms.reading import read_atoms
 from sparring.dataset import Dataset
-from sparring.extxyz import read_labelled
 from sparring.reporting.data import EnergyUnit
 from sparring.units import quantity
 from sparring.validation.calibration import independent_ratio
@@ -45,7 +45,7 @@ def chosen_data(folder: Path, file: Path | None, *, later: bool, energy_key: str
         return held_out(folder, later=later)
     if later:
         raise ValueError("--later adds labels of the run to its test split; leave out either that or the file")
-    frames = read_labelled(file, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    frames = read_atoms(file, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
     return held_out_of(folder, Dataset.from_atoms(frames), str(file))
 
 

@@ -46,7 +46,7 @@ def free_energy(
 
     Copies start from structures of the reference. The same command goes on where it was interrupted.
     """
-    from sparring.extxyz import read_structures
+    from sparring.atoms.reading import read_atoms
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import free_energy_figure
     from sparring.reporting.saving import save_figure
@@ -67,7 +67,7 @@ def free_energy(
     warm, folder = quantity(temperature, "temperature"), output or committee / "validation"
     rate = quantity(friction, "rate")
     if reference is not None:
-        frames = read_structures(reference)
+        frames = read_atoms(reference, labels="ignored")
         truth, starts = reference_visits(frames, plane, n_blocks=blocks, n_bins=bins, method=str(reference)), frames
     else:
         truth, starts = dynamics_visits(

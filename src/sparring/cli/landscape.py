@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparring.extxyz import read_structures
+from sparring.atoms.reading import read_atoms
 from sparring.reporting.data import EnergyUnit
 from sparring.reporting.validation_tables import usual_caps
 from sparring.validation.grids import Grid, grid
@@ -58,7 +58,7 @@ def grid_of(file: Path | None, names: tuple[str | None, str | None], units: tupl
         if x or y:
             raise ValueError("--x and --y name variables of a file with a grid; give that too")
         return None
-    frames = read_structures(file, allow_dummy=True)
+    frames = read_atoms(file, allow_dummy=True)
     if x is None:
         numbers = sorted({key for atoms in frames for key, value in atoms.info.items() if isinstance(value, float)})
         raise ValueError(f"name the variables of {file} with --x and --y; it has {', '.join(numbers) or 'no numbers'}")

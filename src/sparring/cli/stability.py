@@ -7,10 +7,11 @@ from pathlib import Path
 import yaml
 from ase import Atoms
 
+from sparring.atoms.reading import read_atoms
 from sparring.committee import Committee
 from sparring.dataset import ENERGY
 from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, EnergyBelow
-from sparring.extxyz import read_labelled, read_structures
+from sparring.extxyz import read_labelled
 from sparring.sampling import bare_copy
 from sparring.systems import ammonia
 from sparring.units import quantity
@@ -36,7 +37,7 @@ def start_of(folder: Path, file: Path | None) -> Atoms:
         ValueError: If there is none, or several.
     """
     if file is not None:
-        structures = read_structures(file, allow_dummy=True)
+        structures = read_atoms(file, labels="ignored", allow_dummy=True)
         if len(structures) > 1:
             raise ValueError(f"{file} has {len(structures)} structures, wanted the one that copies start from")
         return structures[0]

@@ -258,14 +258,15 @@ def diversity(
 
     Several runs or files share one map, which takes some seconds to begin.
     """
-    from sparring.extxyz import read_structures, write_structures
+    from sparring.atoms.reading import read_atoms
+    from sparring.extxyz import write_structures
     from sparring.reporting.figures import diversity_figure
     from sparring.reporting.saving import save_figure
     from sparring.validation.diversity import diversity, diversity_table, gather
     from sparring.validation.records import write_record
 
     frames = gather(data, energy_key=energy_key, forces_key=forces_key)
-    grounds = None if reference is None else read_structures(reference)
+    grounds = None if reference is None else read_atoms(reference)
     result = diversity(frames, reference=grounds, seed=seed, n_neighbors=neighbors, reflect=reflect)
     folder = output or (data[0] if data[0].is_dir() else data[0].parent) / "validation"
     folder.mkdir(parents=True, exist_ok=True)

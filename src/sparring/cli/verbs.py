@@ -1,11 +1,16 @@
 """The verbs: each reads its arguments, calls one library function, and shows or writes what it gives."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sparring.cli.arguments import CommitteeFolder, ConfigFile, ConfigOption, Preset, load_config, use_threads, watch
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from sparring import Dataset
 
 __all__ = ["app"]
 
@@ -104,8 +109,8 @@ def fit(
 ) -> None:
     """Train a committee on labelled structures."""
     from sparring import Dataset
+    from sparring.atoms.reading import read_atoms
     from sparring.dataset import ENERGY, FORCES
-    from sparring.extxyz import read_labelled
     from sparring.planning import train
     from sparring.stages import write_fit
 
@@ -113,7 +118,7 @@ def fit(
     use_threads(resolved.threads)
     energy_key = getattr(resolved.system, "energy_key", ENERGY)
     forces_key = getattr(resolved.system, "forces_key", FORCES)
-    frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    frames = read_atoms(data, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
     fitted = train(resolved, Dataset.from_atoms(frames), watch())
     output.mkdir(parents=True, exist_ok=True)
     write_fit(output, fitted)
@@ -135,23 +140,23 @@ def attack(
     preset: Preset = None,
 ) -> None:
     """Attack a committee from given structures."""
-    from sparring import Dataset, Structures
+    from sparring import Structures
     from sparring.attacking import attacker, one_of_each
     from sparring.attacks import Status
-    from sparring.extxyz import read_labelled, read_structures, write_structures
+    from sparring.extxyz import write_structures
     from sparring.planning import objective
     from sparring.stages import attack_frames, read_committee
 
     resolved = load_config(config, preset)
     use_threads(resolved.threads)
-    members, frames = read_committee(committee), read_structures(seeds, allow_dummy=True)
+    members, frames = read_committee(committee), _geometries(seeds)
     members.require_known(frames)
     starts = Structures.from_atoms(frames)
     weighted = getattr(getattr(resolved.attack, "objective", None), "kT", None) is not None
-    dataset = Dataset.from_atoms(read_labelled(reference or seeds, allow_dummy=True)) if weighted else None
+    dataset = _labelled(reference or seeds) if weighted else None
     climbed = objective(resolved, dataset)
     output.parent.mkdir(parents=True, exist_ok=True)
-    known = dataset.to_atoms() if dataset else read_structures(reference, allow_dummy=True) if reference else []
+    known = dataset.to_atoms() if dataset else _geometries(reference) if reference else []
     molecules = one_of_each([*known, *frames])
     result = attacker(resolved, watch(), molecules=molecules)(members, starts, climbed, resolved.seed)
     write_structures(output, attack_frames(result, result.origins(range(starts.n_structures))))
@@ -169,13 +174,13 @@ def label(
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
     from sparring.config import sections
-    from sparring.extxyz import read_structures, write_structures
+    from sparring.extxyz import write_structures
     from sparring.labels import Label, labelled_atoms
     from sparring.laboratory import laboratory_of
     from sparring.systems import own
 
     resolved = load_config(config, preset)
-    frames = read_structures(structures, allow_dummy=True)
+    frames = _geometries(structures)
     if isinstance(resolved.system, sections.Own):
         frames = own.assume_state(frames, charge=resolved.system.charge, multiplicity=resolved.system.multiplicity)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -206,13 +211,13 @@ def evaluate(
 ) -> None:
     """Errors of a committee on any labelled structures."""
     from sparring import Dataset
-    from sparring.extxyz import read_labelled
+    from sparring.atoms.reading import read_atoms
     from sparring.stages import read_committee
     from sparring.tables import errors_table
     from sparring.validation.errors import evaluate
 
     use_threads()
-    frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    frames = read_atoms(data, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
     members = read_committee(committee)
     typer.echo(errors_table(evaluate(members, Dataset.from_atoms(frames), aligned=align)))
     if members.domain is not None:
@@ -237,7 +242,6 @@ def md(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")] = "cpu",
 ) -> None:
     """Molecular dynamics under the mean forces of a committee, many copies and temperatures at once."""
-    from sparring.extxyz import read_structures
     from sparring.stages import read_committee
     from sparring.tables import dynamics_table
     from sparring.trajectories import committee_on, md
@@ -247,7 +251,7 @@ def md(
     temperatures = [quantity(one, "temperature") for several in temperature for one in several.split(",")]
     result = md(
         committee_on(read_committee(committee), device),
-        read_structures(start, allow_dummy=True),
+        _geometries(start),
         output,
         temperatures=temperatures,
         n_copies=copies,
@@ -271,3 +275,18 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     from sparring.reporting import report
 
     typer.echo(f"report: {report(folder)}")
+
+
+def _geometries(file: Path) -> "list[Atoms]":
+    """The structures of a user's file, whatever labels it has."""
+    from sparring.atoms.reading import read_atoms
+
+    return read_atoms(file, labels="ignored", allow_dummy=True)
+
+
+def _labelled(file: Path) -> "Dataset":
+    """The labelled structures of a user's file."""
+    from sparring import Dataset
+    from sparring.atoms.reading import read_atoms
+
+    return Dataset.from_atoms(read_atoms(file, labels="required", allow_dummy=True))

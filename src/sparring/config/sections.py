@@ -94,6 +94,7 @@ class Own(Section):
     file: Path
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
+    relabel: bool = False
     charge: Integer = 0
     multiplicity: Count | None = None
     enlarge: Annotated[NormalModes | Displacements | Langevin, Field(discriminator="kind")] | None = None

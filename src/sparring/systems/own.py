@@ -1,23 +1,26 @@
 """A system of one's own: structures from a file, labelled or not, enlarged if wanted."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from sparring.atoms.reading import read_atoms
 from sparring.dataset import ENERGY, FORCES
-from sparring.extxyz import read_structures
 from sparring.isolated import hund_multiplicity, is_isolated_atom, split_isolated
-from sparring.labelled import has_labels, with_label
+from sparring.labelled import has_labels
 from sparring.labels.base import Bounds, LabelError
 from sparring.randomness import derive
-from sparring.sampling import LabelMany, RelaxationError, bare_copy, normal_mode_sample, uniform_displacements
+from sparring.sampling import LabelMany, RelaxationError, normal_mode_sample, uniform_displacements
 from sparring.screening import screen
 from sparring.starting import Failed
 
 __all__ = ["Displacements", "NormalModes", "Snapshots", "assume_state", "numbered", "read_own", "starting_data"]
+
+_logger = logging.getLogger(__name__)
 
 
 class NormalModes(NamedTuple):
@@ -45,31 +48,40 @@ def read_own(
     *,
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
+    relabel: bool = False,
     charge: int = 0,
     multiplicity: int | None = None,
 ) -> list[Atoms]:
-    """The structures of a file; those that carry both keys, or ASE's own energy and forces, come labelled.
+    """The structures of a file, labelled where the file has labels.
+
+    A frame with an energy and no forces gets its energy only. One that has neither, and nothing that looks like them,
+    comes without a label.
 
     Args:
-        file: Extended XYZ.
-        energy_key: What the file calls total energies, in eV.
-        forces_key: What the file calls forces, in eV/Å.
-        charge: Of structures that do not say theirs.
-        multiplicity: Likewise; None for the lowest one that the number of electrons allows.
+        file: Extended XYZ, or whatever :func:`sparring.atoms.reading.read_atoms` reads.
+        energy_key: The file's name of total energies, in eV; left as it is, known names are looked for.
+        forces_key: The file's name of forces, in eV/Å.
+        relabel: Whether labels of the file are left aside, to be computed anew.
+        charge: Charge of structures that do not say theirs.
+        multiplicity: Multiplicity of these; None for the lowest one that the number of electrons allows.
 
     Raises:
-        ValueError: As :func:`sparring.extxyz.read_structures`, and if a frame has one of the two keys only.
+        ValueError: As :func:`sparring.atoms.reading.read_file`, above all if something looks like a label whose name is
+            not known.
         OSError: If the file cannot be opened.
     """
-    result = []
-    for index, atoms in enumerate(read_structures(file)):
-        if has_labels(atoms) or energy_key in atoms.info or forces_key in atoms.arrays:
-            own = with_label(atoms, energy_key, forces_key, f"{file}, frame {index} (counting from 0)")
-        else:
-            own = bare_copy(atoms)
-        own.info.update(source="file", parent=-1)
-        result.append(own)
-    return assume_state(result, charge=charge, multiplicity=multiplicity)
+    labels: Literal["relabel", "optional"] = "relabel" if relabel else "optional"
+    structures = read_atoms(file, labels=labels, energy_key=energy_key, forces_key=forces_key)
+    for atoms in structures:
+        atoms.info.update(source="file", parent=-1)
+    for name, assumed in (("charge", charge), ("multiplicity", multiplicity)):
+        others = [one.info[name] for one in structures if name in one.info and one.info[name] != assumed]
+        if others and assumed:
+            _logger.warning(
+                "%s: %d of %d frames say another %s (%s) than the configuration (%d); each frame's own is used",
+                *(file, len(others), len(structures), name, ", ".join(map(str, sorted(set(others)))), assumed),
+            )
+    return assume_state(structures, charge=charge, multiplicity=multiplicity)
 
 
 def assume_state(structures: list[Atoms], *, charge: int, multiplicity: int | None) -> list[Atoms]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from ase import Atoms
 
+from sparring.atoms.reading import read_atoms
 from sparring.config import Config, load, sections
 from sparring.dataset import ENERGY
-from sparring.extxyz import read_labelled, read_structures
+from sparring.extxyz import read_labelled
 from sparring.labels import LabelError
 from sparring.laboratory import laboratory_of
 from sparring.progress import Watch, unwatched
@@ -118,7 +119,7 @@ def _ends(files: tuple[Path, Path] | None, run: Path | None, committee: Path) ->
 
 
 def _only_structure(file: Path) -> Atoms:
-    structures = read_structures(file, allow_dummy=True)
+    structures = read_atoms(file, labels="ignored", allow_dummy=True)
     if len(structures) != 1:
         raise ValueError(f"{file} holds {len(structures)} structures; the end of a path is one, in a file of its own")
     return structures[0]

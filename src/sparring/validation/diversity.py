@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.geometry import find_mic
 from jaxtyping import Float, Int
 
+from sparring.atoms.reading import read_atoms
 from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import read_labelled
 from sparring.geometry import rmsd_matrix
@@ -180,7 +181,7 @@ def diversity_table(result: Diversity) -> str:
 
 
 def _of_file(path: Path, energy_key: str, forces_key: str) -> list[Atoms]:
-    return read_labelled(path, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    return read_atoms(path, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
 
 
 def _of_folder(folder: Path) -> list[Atoms]:
