@@ -257,13 +257,13 @@ class _Climb:
             best_step=torch.where(better, step, state.best_step),
         )
         noted = Observation(*(torch.where(valid, values, torch.nan) for values in observation))
-        here = self.space.displace(self.seeds, torch.where(moves, state.delta, state.previous)).positions
+        here = self.displace(torch.where(moves, state.delta, state.previous)).positions
         return new, noted, here.detach()
 
     def observe(self, delta: Tensor) -> tuple[Structures, Observation, Tensor]:
         """The displaced seeds, what the committee makes of them, and d(objective)/d(delta)."""
         delta = delta.detach().requires_grad_()
-        structures = self.committee.prepare(self.space.displace(self.seeds, delta))
+        structures = self.committee.prepare(self.displace(delta))
         prediction = self.committee.predict(structures)
         objective = self.objective(prediction, structures)
         (gradient,) = torch.autograd.grad(objective.sum(), delta)
@@ -278,6 +278,13 @@ class _Climb:
             uncertainty.force_variance(forces, index, n).double() if several else nothing,
         )
         return structures, observation, gradient
+
+    def displace(self, delta: Tensor) -> Structures:
+        """The displaced seeds; fixed atoms stay also in a space that does not know of them."""
+        moved, fixed = self.space.displace(self.seeds, delta), self.seeds.fixed
+        if fixed is None:
+            return moved
+        return moved.with_positions(torch.where(fixed, self.seeds.positions, moved.positions))
 
     def _finite_rows(self, gradient: Tensor) -> Bool[Tensor, " n_seeds"]:
         bad = (~torch.isfinite(gradient)).reshape(len(gradient), -1).any(1).long()

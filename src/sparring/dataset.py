@@ -25,12 +25,14 @@ class Dataset:
         energy: Total energies in eV.
         forces: Forces in eV/Å.
         info: What else is known of each structure: charge, multiplicity, where it came from.
+        arrays: What else is known of the atoms of each structure: initial moments, tags, columns of a user's own.
     """
 
     structures: Structures
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_atoms 3"]
     info: tuple[Mapping[str, object], ...]
+    arrays: tuple[Mapping[str, np.ndarray], ...]
 
     def __len__(self) -> int:
         """Number of structures."""
@@ -51,15 +53,18 @@ class Dataset:
             energy=torch.tensor([float(one.info[ENERGY]) for one in atoms], dtype=torch.float64),
             forces=torch.as_tensor(np.concatenate([one.arrays[FORCES] for one in atoms]), dtype=torch.float64),
             info=tuple({key: value for key, value in one.info.items() if key != ENERGY} for one in atoms),
+            arrays=tuple(_further_arrays(one) for one in atoms),
         )
 
     def to_atoms(self) -> list[Atoms]:
         """The labelled structures as ASE's."""
         atoms = self.structures.to_atoms()
         forces = self.forces.split(self.structures.counts.tolist())
-        for one, energy, force, info in zip(atoms, self.energy.tolist(), forces, self.info, strict=True):
+        rows = zip(atoms, self.energy.tolist(), forces, self.info, self.arrays, strict=True)
+        for one, energy, force, info, arrays in rows:
             one.info.update({ENERGY: energy, **info})
             one.arrays[FORCES] = force.numpy().copy()
+            one.arrays.update({name: array.copy() for name, array in arrays.items()})
         return atoms
 
     def __add__(self, other: "Dataset") -> "Dataset":
@@ -76,7 +81,12 @@ class Dataset:
             energy=self.energy[list(indices)],
             forces=torch.cat([self.forces[:0], *(self.forces[rows[i]] for i in indices)]),
             info=tuple(self.info[i] for i in indices),
+            arrays=tuple(self.arrays[i] for i in indices),
         )
+
+
+def _further_arrays(atoms: Atoms) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in atoms.arrays.items() if name not in ("numbers", "positions", FORCES)}
 
 
 def _require_label(atoms: Atoms, name: str) -> None:

@@ -56,7 +56,7 @@ def committee_surface(committee: Committee) -> Evaluate:
     """The mean of a committee (Eq. 4 and 6); all structures of a call in one pass."""
 
     def evaluate(structures: Sequence[Atoms]) -> list[SinglePoint]:
-        batch = Structures.from_atoms(structures)
+        batch = Structures.from_atoms(structures, ignore_constraints=True)
         energy, forces = committee.predict(batch, differentiable=False)
         members = energy.double().cpu().numpy().T
         mean = np.split(forces.double().mean(0).cpu().numpy(), batch.counts.cumsum(0)[:-1].tolist())
