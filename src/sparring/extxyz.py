@@ -21,6 +21,7 @@ from ase.data import atomic_numbers as KNOWN_SYMBOLS
 from ase.data import chemical_symbols
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
+from sparring.constraints import fixed_coordinates
 from sparring.dataset import ENERGY, FORCES
 from sparring.files import write_text
 from sparring.labelled import known_results, with_label
@@ -212,8 +213,8 @@ def _check_geometry(atoms: Atoms, where: str, *, allow_dummy: bool) -> None:
 def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
     """Write structures to an extended XYZ file that reads back to the very same numbers.
 
-    Cell, pbc, `info` and `arrays` are kept, and what an attached calculator already knows of energy and forces;
-    constraints are not. The file appears at once and complete, or not at all.
+    Cell, pbc, `info` and `arrays` are kept, and what an attached calculator already knows of energy and forces; fixed
+    atoms are, as `move_mask` (F where fixed). The file appears at once and complete, or not at all.
 
     Raises:
         ValueError: If a structure could not be read back, or something that it carries cannot be written.
@@ -231,6 +232,9 @@ def frame_text(atoms: Atoms, where: str) -> str:
     info = atoms.info | ({"energy": float(known["energy"])} if "energy" in known else {})
     arrays = {key: value for key, value in atoms.arrays.items() if key not in ("numbers", "positions")}
     arrays |= {"forces": known["forces"]} if "forces" in known else {}
+    fixed = fixed_coordinates(atoms, where)
+    if fixed is not None:  # one column where atoms are fixed as a whole, as ASE has it
+        arrays["move_mask"] = ~fixed.any(axis=1) if (fixed.all(axis=1) == fixed.any(axis=1)).all() else ~fixed
     for name in (*info, *arrays):
         if name in _RESERVED:
             raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
