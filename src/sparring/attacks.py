@@ -15,12 +15,14 @@ from enum import IntEnum
 from typing import NamedTuple, TypeVar
 
 import torch
+from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring import uncertainty
 from sparring.chunks import held_bytes, how_many_fit
 from sparring.committee import Committee
+from sparring.inheritance import inherit
 from sparring.neighbors import shortest_distance, with_edges
 from sparring.objectives import Objective
 from sparring.selection import Candidates
@@ -91,6 +93,11 @@ class AttackResult:
         if rest:
             raise ValueError(f"{self.structures.n_structures} paths cannot come from {len(seeds)} seeds each")
         return tuple(seeds) * rounds
+
+    def heirs(self, seeds: Sequence[Atoms], extra: Sequence[str] = ()) -> list[Atoms]:
+        """The best geometry of every path with what it has from its seed, see :func:`sparring.inheritance.inherit`."""
+        pairs = zip(self.structures.to_atoms(), self.origins(seeds), strict=True)
+        return [inherit(atoms, seed, extra) for atoms, seed in pairs]
 
     def candidates(self) -> Candidates:
         """The best geometries and what was seen of them, to select from."""

@@ -288,8 +288,8 @@ def _pair(key: str, value: object, where: str) -> str:
         if list(read_back) == [key] and isinstance(read_back[key], str) and read_back[key] == value:
             return pair
     try:
-        encoded = json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
-    except TypeError as error:
+        encoded = json.dumps(value, default=lambda inner: inner.tolist())  # also arrays and numbers of numpy in a dict
+    except (TypeError, AttributeError) as error:
         raise ValueError(
             f"{where}: info[{key!r}] of type {type(value).__name__} cannot be written; remove it"
         ) from error

@@ -66,10 +66,11 @@ class Examined(NamedTuple):
 
 
 class Attacked(NamedTuple):
-    """Where the attacks led, and from which structure of the data set each of them set out."""
+    """Where the attacks led, from which structure of the data each set out, and what the end has from that one."""
 
     result: AttackResult
     seeds: tuple[int, ...]
+    heirs: tuple[Atoms, ...] = ()
 
 
 class Chosen(NamedTuple):
@@ -229,9 +230,9 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     """Attack some of the data, all at once (Eq. 13 and 14)."""
     seed = plan.seed_of(state.generation, "attack")
     seeds = tuple(int(i) for i in plan.seeds(state.dataset, derive(seed, "seeds")))
-    structures = state.dataset.structures.take(seeds)
-    result = plan.attack(state.dataset)(committee, structures, plan.objective(state.dataset), seed)
-    return Attacked(result, result.origins(seeds))
+    chosen = state.dataset.take(seeds)
+    result = plan.attack(state.dataset)(committee, chosen.structures, plan.objective(state.dataset), seed)
+    return Attacked(result, result.origins(seeds), tuple(result.heirs(chosen.to_atoms(), plan.inherited)))
 
 
 def choose(state: State, plan: Plan, examined: Examined, attacked: Attacked) -> Chosen:
@@ -292,8 +293,8 @@ def lowest_energies(atoms: Sequence[Atoms], name: Callable[[Atoms], str] = compo
 def _stamped(atoms: Atoms, plan: Plan, generation: int) -> Atoms:
     """What goes into the data of a structure: its label, what it is, and where it comes from.
 
-    One that comes from a file as it is keeps the columns that it has there, too; those of a structure that was made from
-    it might be results, which belong to the file's geometry.
+    One that comes from a file as it is keeps the columns that it has there, too; those of a structure that was made
+    from it might be results, which belong to the file's geometry.
     """
     bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     bare.info = {"REF_energy": atoms.info["REF_energy"]}

@@ -28,6 +28,7 @@ __all__ = [
     "RelaxationError",
     "bare_copy",
     "hessian",
+    "n_hessian_labels",
     "normal_mode_displacements",
     "normal_mode_sample",
     "normal_modes",
@@ -133,6 +134,11 @@ def hessian(
     forces = np.array([one.arrays[FORCES][free] for one in labelled]).reshape(len(steps), 2, len(steps))
     second = -(forces[:, 0] - forces[:, 1]) / (2 * step)
     return np.asarray((second + second.T) / 2)
+
+
+def n_hessian_labels(atoms: Atoms) -> int:
+    """How many labels the Hessian of a structure takes: two for each coordinate that is not fixed."""
+    return 2 * int(_free(atoms).sum())
 
 
 def normal_modes(atoms: Atoms, hessian: Float[np.ndarray, "n_coordinates n_coordinates"]) -> NormalModes:

@@ -186,10 +186,16 @@ def read_examined(folder: Path) -> Examined:
 # --- attack ---------------------------------------------------------------------------------------------------------
 
 
-def attack_frames(result: AttackResult, seeds: Sequence[int]) -> list[Atoms]:
-    """The best geometry of every path, with what the committee makes of it; nothing of one that never was finite."""
+def attack_frames(result: AttackResult, seeds: Sequence[int], heirs: Sequence[Atoms] = ()) -> list[Atoms]:
+    """The best geometry of every path, with what the committee makes of it; nothing of one that never was finite.
+
+    Args:
+        result: The paths.
+        seeds: The number of the seed of each.
+        heirs: The same geometries with what they have from their seeds; without it, they have the geometry only.
+    """
     best = result.best()
-    frames = result.structures.to_atoms()
+    frames = [atoms.copy() for atoms in heirs] or result.structures.to_atoms()
     for index, atoms in enumerate(frames):
         atoms.info.update(seed=seeds[index], best_step=int(result.best_step[index]), status=int(result.status[index]))
         seen = zip(("objective", "committee_energy", "energy_variance", "force_variance"), best, strict=True)
@@ -200,7 +206,7 @@ def attack_frames(result: AttackResult, seeds: Sequence[int]) -> list[Atoms]:
 def write_attacked(folder: Path, attacked: Attacked) -> tuple[str, ...]:
     """The best geometry of every path, and the paths."""
     result = attacked.result
-    write_structures(folder / "attacks.extxyz", attack_frames(result, attacked.seeds))
+    write_structures(folder / "attacks.extxyz", attack_frames(result, attacked.seeds, attacked.heirs))
     arrays = {name: getattr(result, name).cpu().numpy() for name in (*PATHS, "best_step", "status")}
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from sparring.constraints import fixed_coordinates
 from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import read_structures
 from sparring.labelled import has_labels, with_label
@@ -59,6 +60,7 @@ def read_own(
     """
     result = []
     for index, atoms in enumerate(read_structures(file)):
+        fixed_coordinates(atoms, f"{file}, frame {index} (counting from 0)")  # raises if others would be lost
         if has_labels(atoms) or energy_key in atoms.info or forces_key in atoms.arrays:
             own = with_label(atoms, energy_key, forces_key, f"{file}, frame {index} (counting from 0)")
         else:
