@@ -39,6 +39,7 @@ TITLES = {
 }
 """The stages of a generation in their order, and what people call them."""
 
+OUTCOME, SEEN = ("best_step", "status"), ("objective", "committee_energy", "energy_variance", "force_variance")
 PATHS = ("objective", "energy", "energy_variance", "force_variance", "positions")
 
 
@@ -198,7 +199,7 @@ def attack_frames(result: AttackResult, seeds: Sequence[int], heirs: Sequence[At
     frames = [atoms.copy() for atoms in heirs] or result.structures.to_atoms()
     for index, atoms in enumerate(frames):
         atoms.info.update(seed=seeds[index], best_step=int(result.best_step[index]), status=int(result.status[index]))
-        seen = zip(("objective", "committee_energy", "energy_variance", "force_variance"), best, strict=True)
+        seen = zip(SEEN, best, strict=True)
         atoms.info.update({name: float(values[index]) for name, values in seen if torch.isfinite(values[index])})
     return frames
 
@@ -220,7 +221,10 @@ def read_attacked(folder: Path) -> Attacked:
     with np.load(folder / "paths.npz", allow_pickle=False) as arrays:
         tensors = {name: torch.as_tensor(arrays[name]) for name in (*PATHS, "best_step", "status")}
     result = AttackResult(structures=Structures.from_atoms(frames), **tensors)
-    return Attacked(result, tuple(int(atoms.info["seed"]) for atoms in frames))
+    seeds = tuple(int(atoms.info["seed"]) for atoms in frames)
+    for atoms in frames:
+        atoms.info = {name: value for name, value in atoms.info.items() if name not in ("seed", *OUTCOME, *SEEN)}
+    return Attacked(result, seeds, tuple(frames))
 
 
 def attack_metrics(attacked: Attacked) -> dict[str, object]:
