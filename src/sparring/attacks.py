@@ -15,12 +15,14 @@ from enum import IntEnum
 from typing import NamedTuple, TypeVar
 
 import torch
+from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring import uncertainty
 from sparring.chunks import held_bytes, how_many_fit
 from sparring.committee import Committee
+from sparring.inheritance import inherit
 from sparring.neighbors import shortest_distance, with_edges
 from sparring.objectives import Objective
 from sparring.selection import Candidates
@@ -91,6 +93,11 @@ class AttackResult:
         if rest:
             raise ValueError(f"{self.structures.n_structures} paths cannot come from {len(seeds)} seeds each")
         return tuple(seeds) * rounds
+
+    def heirs(self, seeds: Sequence[Atoms], extra: Sequence[str] = ()) -> list[Atoms]:
+        """The best geometry of every path with what it has from its seed, see :func:`sparring.inheritance.inherit`."""
+        pairs = zip(self.structures.to_atoms(), self.origins(seeds), strict=True)
+        return [inherit(atoms, seed, extra) for atoms, seed in pairs]
 
     def candidates(self) -> Candidates:
         """The best geometries and what was seen of them, to select from."""
@@ -260,13 +267,13 @@ class _Climb:
             best_step=torch.where(better, step, state.best_step),
         )
         noted = Observation(*(torch.where(valid, values, torch.nan) for values in observation))
-        here = self.space.displace(self.seeds, torch.where(moves, state.delta, state.previous)).positions
+        here = self.displace(torch.where(moves, state.delta, state.previous)).positions
         return new, noted, here.detach()
 
     def observe(self, delta: Tensor) -> tuple[Structures, Observation, Tensor]:
         """The displaced seeds, what the committee makes of them, and d(objective)/d(delta)."""
         delta = delta.detach().requires_grad_()
-        structures = self.committee.prepare(self.space.displace(self.seeds, delta))
+        structures = self.committee.prepare(self.displace(delta))
         prediction = self.committee.predict(structures)
         objective = self.objective(prediction, structures)
         (gradient,) = torch.autograd.grad(objective.sum(), delta)
@@ -281,6 +288,13 @@ class _Climb:
             uncertainty.force_variance(forces, index, n).double() if several else nothing,
         )
         return structures, observation, gradient
+
+    def displace(self, delta: Tensor) -> Structures:
+        """The displaced seeds; fixed atoms stay also in a space that does not know of them."""
+        moved, fixed = self.space.displace(self.seeds, delta), self.seeds.fixed
+        if fixed is None:
+            return moved
+        return moved.with_positions(torch.where(fixed, self.seeds.positions, moved.positions))
 
     def _finite_rows(self, gradient: Tensor) -> Bool[Tensor, " n_seeds"]:
         bad = (~torch.isfinite(gradient)).reshape(len(gradient), -1).any(1).long()

@@ -75,7 +75,7 @@ class Shelf:
     @classmethod
     def of(cls, dataset: Dataset, *, cutoff: float | None, dtype: torch.dtype, device: torch.device | str) -> "Shelf":
         """Lay out a data set; edges are found once and for all, from positions in double precision."""
-        structures = dataset.structures.to(device=device)
+        structures = replace(dataset.structures.to(device=device), fixed=None)  # a fit moves no atom
         if cutoff is None:
             structures = replace(structures, edges=_no_edges(structures))
         else:

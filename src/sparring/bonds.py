@@ -31,7 +31,7 @@ class Bond(NamedTuple):
 def find_bonds(atoms: Atoms) -> tuple[Bond, ...]:
     """All bonds of a structure, each once: atoms closer than 1.25 times the sum of their covalent radii."""
     radii = torch.as_tensor(covalent_radii[atoms.numbers])
-    structures = with_edges(Structures.from_atoms([atoms]), 2 * BONDED * float(radii.max()))
+    structures = with_edges(Structures.from_atoms([atoms], ignore_constraints=True), 2 * BONDED * float(radii.max()))
     assert structures.edges is not None
     source, target, shifts = structures.edges
     length = distances(structures)

@@ -59,7 +59,7 @@ class CommitteeCalculator(Calculator):
         super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
         assert self.atoms is not None  # ASE's own calculate has just put them there
         self.committee.require_known([self.atoms])
-        structures = self.committee.prepare(Structures.from_atoms([self.atoms]))
+        structures = self.committee.prepare(Structures.from_atoms([self.atoms], ignore_constraints=True))
         energy, forces = self.committee.without_domain().predict(structures, differentiable=False)
         mean = float(energy.mean())
         self.results: dict[str, Any] = {

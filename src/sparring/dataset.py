@@ -27,12 +27,14 @@ class Dataset:
         info: What else is known of each structure: charge, multiplicity, where it came from.
         has_forces: Whether each structure has forces; None where all have.
         atomic_energies: Energies in eV of isolated atoms, by atomic number; they are no structures of the data set.
+        arrays: What else is known of the atoms of each structure: initial moments, tags, columns of a user's own.
     """
 
     structures: Structures
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_atoms 3"]
     info: tuple[Mapping[str, object], ...]
+    arrays: tuple[Mapping[str, np.ndarray], ...]
     has_forces: Bool[Tensor, " n_structures"] | None = None
     atomic_energies: Mapping[int, float] = field(default_factory=dict)
 
@@ -72,6 +74,7 @@ class Dataset:
             forces=torch.as_tensor(np.concatenate(forces), dtype=torch.float64),
             info=tuple({key: value for key, value in one.info.items() if key != ENERGY} for one in atoms),
             has_forces=None if bool(has_forces.all()) else has_forces,
+            arrays=tuple(_further_arrays(one) for one in atoms),
         )
 
     def to_atoms(self) -> list[Atoms]:
@@ -79,10 +82,12 @@ class Dataset:
         atoms = self.structures.to_atoms()
         forces = self.forces.split(self.structures.counts.tolist())
         known = [True] * len(self) if self.has_forces is None else self.has_forces.tolist()
-        for one, energy, force, info, has in zip(atoms, self.energy.tolist(), forces, self.info, known, strict=True):
+        rows = zip(atoms, self.energy.tolist(), forces, self.info, self.arrays, known, strict=True)
+        for one, energy, force, info, arrays, has in rows:
             one.info.update({ENERGY: energy, **info})
             if has:
                 one.arrays[FORCES] = force.numpy().copy()
+            one.arrays.update({name: array.copy() for name, array in arrays.items()})
         return atoms
 
     def __add__(self, other: "Dataset") -> "Dataset":
@@ -102,7 +107,12 @@ class Dataset:
             forces=torch.cat([self.forces[:0], *(self.forces[rows[i]] for i in indices)]),
             info=tuple(self.info[i] for i in indices),
             has_forces=None if has_forces is None or bool(has_forces.all()) else has_forces,
+            arrays=tuple(self.arrays[i] for i in indices),
         )
+
+
+def _further_arrays(atoms: Atoms) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in atoms.arrays.items() if name not in ("numbers", "positions", FORCES)}
 
 
 def _require_label(atoms: Atoms, name: str) -> None:

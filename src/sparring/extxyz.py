@@ -23,8 +23,8 @@ from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
 from sparring.atoms.checks import check_cell, check_rows, columns_of, require_finite_geometry
-from sparring.atoms.constraints import constraints_of, movable
 from sparring.atoms.header import Header, parse_header
+from sparring.constraints import constraints_of, fixed_coordinates
 from sparring.dataset import ENERGY, FORCES
 from sparring.files import write_text
 from sparring.labelled import known_results, with_label
@@ -196,7 +196,8 @@ def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
     require_finite_geometry(atoms, frame.where, allow_dummy=allow_dummy)
     check_cell(atoms, frame.where)
     if "move_mask" in columns:
-        atoms.set_constraint(constraints_of(movable(atoms)))
+        fixed = fixed_coordinates(atoms, frame.where)
+        atoms.set_constraint([] if fixed is None else constraints_of(fixed))
     for key, value in atoms.info.items():
         if isinstance(value, np.generic):
             atoms.info[key] = value.item()
@@ -235,11 +236,13 @@ def frame_text(atoms: Atoms, where: str) -> str:
     info = atoms.info | {name: float(known[name]) for name in _energies(known)}
     arrays = {key: value for key, value in atoms.arrays.items() if key not in ("numbers", "positions")}
     arrays |= {"forces": known["forces"]} if "forces" in known else {}
+    fixed = fixed_coordinates(atoms, where)
+    if fixed is not None:  # one column where atoms are fixed as a whole, as ASE has it
+        arrays["move_mask"] = ~fixed.any(axis=1) if (fixed.all(axis=1) == fixed.any(axis=1)).all() else ~fixed
     for name in (*info, *arrays):
         if (name in _RESERVED_KEYS and name in info) or (name in _RESERVED_COLUMNS and name in arrays):
             raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
     groups = [("species", np.array(atoms.get_chemical_symbols())), ("pos", atoms.positions), *arrays.items()]
-    groups += _move_mask(atoms, where)
     properties, columns = zip(*(_column_group(name, array, len(atoms), where) for name, array in groups), strict=True)
     lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))
     header = [
@@ -256,17 +259,6 @@ def _energies(known: Mapping[str, object]) -> list[str]:
     """The energy that a calculator knows, and the free energy if it is another."""
     names = [name for name in ("energy", "free_energy") if name in known]
     return names[:1] if len({known[name] for name in names}) < 2 else names
-
-
-def _move_mask(atoms: Atoms, where: str) -> list[tuple[str, np.ndarray]]:
-    try:
-        free = movable(atoms)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    if free.all():
-        return []
-    uniform = (free == free[:, :1]).all()
-    return [("move_mask", free[:, 0] if uniform else free)]
 
 
 def _column_group(name: str, values: np.ndarray, n_atoms: int, where: str) -> tuple[str, list[list[str]]]:
@@ -305,8 +297,8 @@ def _pair(key: str, value: object, where: str) -> str:
         if all(_is_text(read.get(key), value) for read in (key_val_str_to_dict(pair), parse_header(pair).info)):
             return pair
     try:
-        encoded = json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
-    except TypeError as error:
+        encoded = json.dumps(value, default=lambda inner: inner.tolist())  # also arrays and numbers of numpy in a dict
+    except (TypeError, AttributeError) as error:
         raise ValueError(
             f"{where}: info[{key!r}] of type {type(value).__name__} cannot be written; remove it"
         ) from error

@@ -25,12 +25,14 @@ from sparring.labels import (
     labelled_atoms,
     plugin,
 )
+from sparring.labels.ase import calculator_depends_on
+from sparring.labels.base import depends_on
 from sparring.progress import Watch, unwatched
 from sparring.starting import Failed
 from sparring.systems import alanine_dipeptide
 from sparring.systems.wells import WELLS
 
-__all__ = ["Laboratory", "labeller", "laboratory_of"]
+__all__ = ["Laboratory", "inherited", "labeller", "laboratory_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +120,25 @@ def labeller(config: Config) -> Labeller:
     if isinstance(section, labellers.Plugin):
         return plugin(**section.arguments())  # type: ignore[arg-type]
     return FromCalculator(WELLS[config.system.kind](), method=config.system.kind)
+
+
+def inherited(config: Config) -> tuple[str, ...]:
+    """What the labels of a configuration depend on besides what all descendants of a structure have from it.
+
+    The labeller is made only where nothing else tells: whoever attacks need not have it installed.
+    """
+    section = config.labels.labeller
+    if isinstance(section, labellers.ASE):
+        return calculator_depends_on(section.name)
+    if not isinstance(section, labellers.Plugin):
+        return ()
+    try:
+        return depends_on(labeller(config))
+    except (ValueError, ImportError) as error:
+        logger.warning(
+            "structures that are made may lack what labels depend on, as the labeller is not here: %s", error
+        )
+        return ()
 
 
 def _openmm(section: labellers.OpenMM, system: str) -> OpenMM:

@@ -17,6 +17,7 @@ from sparring.attacks import AttackResult
 from sparring.committee import Committee
 from sparring.dataset import FORCES, Dataset
 from sparring.duplicates import duplicate_groups
+from sparring.inheritance import inherit, own_columns
 from sparring.isolated import split_isolated
 from sparring.labels import Label, LabelError, LabelReport, labelled_atoms
 from sparring.labels.base import composition
@@ -34,8 +35,6 @@ __all__ = ["Attacked", "Chosen", "Examined", "Fitted", "Labelled", "Once", "Plan
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-IDENTITY = ("charge", "multiplicity")
-"""What a structure's descendants inherit from it."""
 
 
 class State(NamedTuple):
@@ -72,10 +71,11 @@ class Examined(NamedTuple):
 
 
 class Attacked(NamedTuple):
-    """Where the attacks led, and from which structure of the data set each of them set out."""
+    """Where the attacks led, from which structure of the data each set out, and what the end has from that one."""
 
     result: AttackResult
     seeds: tuple[int, ...]
+    heirs: tuple[Atoms, ...] = ()
 
 
 class Chosen(NamedTuple):
@@ -127,6 +127,8 @@ class Plan:
         fractions: Of training, validation and test.
         shared_validation: Whether members share one training set.
         source: How what attacks find is called in the data.
+        inherited: What the labels depend on besides what all descendants of a structure have from it: further names in
+            its info or arrays.
     """
 
     seed: int
@@ -143,6 +145,7 @@ class Plan:
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     shared_validation: bool = False
     source: str = field(default="attack")
+    inherited: tuple[str, ...] = ()
 
     def seed_of(self, generation: int, stage: str) -> int:
         """The seed of a stage."""
@@ -197,7 +200,7 @@ def start(plan: Plan) -> State:
         raise ValueError(f"there is nothing to begin with: 0 structures are labelled, {reasons}")
     if failures:
         logger.warning("data: %d of %d labelled, %s", len(structures), len(structures) + len(failures), reasons)
-    dataset = Dataset.from_atoms([_stamped(atoms, generation=1) for atoms in structures])
+    dataset = Dataset.from_atoms([_stamped(atoms, plan, generation=1) for atoms in structures])
     dataset = replace(dataset, atomic_energies=references(isolated, dataset))
     note_forces(dataset)
     try:
@@ -217,7 +220,7 @@ def start(plan: Plan) -> State:
 def extend(state: State, plan: Plan, labelled: Labelled) -> State:
     """The data of the next generation, D_{g+1}; what has a place in the splits keeps it."""
     generation = state.generation + 1
-    added = Dataset.from_atoms([_stamped(atoms, generation=generation) for atoms in labelled.atoms])
+    added = Dataset.from_atoms([_stamped(atoms, plan, generation=generation) for atoms in labelled.atoms])
     dataset = state.dataset + added
     splits = state.splits.extend(
         len(dataset),
@@ -251,26 +254,27 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     """Attack some of the data, all at once (Eq. 13 and 14)."""
     seed = plan.seed_of(state.generation, "attack")
     seeds = tuple(int(i) for i in plan.seeds(state.dataset, derive(seed, "seeds")))
-    structures = state.dataset.structures.take(seeds)
-    result = plan.attack(state.dataset)(committee.without_domain(), structures, plan.objective(state.dataset), seed)
-    return Attacked(result, result.origins(seeds))
+    chosen = state.dataset.take(seeds)
+    committee = committee.without_domain()  # its own data cannot be new to it
+    result = plan.attack(state.dataset)(committee, chosen.structures, plan.objective(state.dataset), seed)
+    return Attacked(result, result.origins(seeds), tuple(result.heirs(chosen.to_atoms(), plan.inherited)))
 
 
 def choose(state: State, plan: Plan, examined: Examined, attacked: Attacked) -> Chosen:
     """What is worth a label of what the attacks found."""
     candidates = attacked.result.candidates()
+    parents = state.dataset.to_atoms()
     selectors = plan.selectors(
         examined.force_variance[list(state.splits.fit)],
-        lowest_energies(state.dataset.to_atoms(), name=Atoms.get_chemical_formula),
+        lowest_energies(parents, name=Atoms.get_chemical_formula),
         plan.seed_of(state.generation, "select"),
     )
     selection = select(candidates, *selectors)
     geometries = candidates.structures.to_atoms()
-    parents = state.dataset.info
     chosen = []
     for index in selection.indices.tolist():
-        atoms, parent = geometries[index], attacked.seeds[index]
-        atoms.info.update({key: parents[parent][key] for key in IDENTITY if key in parents[parent]})
+        parent = attacked.seeds[index]
+        atoms = inherit(geometries[index], parents[parent], plan.inherited)
         atoms.info.update(
             source=plan.source,
             parent=parent,
@@ -311,12 +315,21 @@ def lowest_energies(atoms: Sequence[Atoms], name: Callable[[Atoms], str] = compo
     return lowest
 
 
-def _stamped(atoms: Atoms, generation: int) -> Atoms:
-    """What goes into the data of a structure: its label, what it is, and where it comes from."""
-    stamped = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    kept = ("REF_energy", *IDENTITY, "label", "source", "parent", "frame")
-    stamped.info = {key: atoms.info[key] for key in kept if key in atoms.info}
+def _stamped(atoms: Atoms, plan: Plan, generation: int) -> Atoms:
+    """What goes into the data of a structure: its label, what it is, and where it comes from.
+
+    One that comes from a file as it is keeps the columns that it has there, too; those of a structure that was made
+    from it might be results, which belong to the file's geometry.
+    """
+    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare.info = {"REF_energy": atoms.info["REF_energy"]}
+    stamped = inherit(bare, atoms, plan.inherited)
+    stamped.info |= {key: atoms.info[key] for key in ("label", "source", "parent", "frame") if key in atoms.info}
     stamped.info["generation"] = generation
+    if atoms.info.get("source") == "file":
+        info, arrays = own_columns(atoms)
+        stamped.info |= {name: value for name, value in info.items() if name not in stamped.info}
+        stamped.arrays |= {name: array.copy() for name, array in arrays.items() if name not in stamped.arrays}
     if FORCES in atoms.arrays:
         stamped.arrays[FORCES] = np.array(atoms.arrays[FORCES], dtype=float)
     return stamped

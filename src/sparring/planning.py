@@ -21,7 +21,7 @@ from sparring.dataset import Dataset
 from sparring.duplicates import duplicate_groups
 from sparring.isolated import split_isolated
 from sparring.labels import LabelError, Labeller, OpenMM, langevin_snapshots
-from sparring.labels.base import composition
+from sparring.labels.base import composition, depends_on
 from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
 from sparring.objectives import Objective
@@ -83,6 +83,7 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",
         source={"adversarial": "attack"}.get(config.attack.kind, config.attack.kind),
+        inherited=depends_on(laboratory.labeller),
     )
 
 

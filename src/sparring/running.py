@@ -22,7 +22,9 @@ from sparring.planning import candidates_per_seed, plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
 from sparring.runfolder import RunFolder, read_metrics, stages_done
+from sparring.sampling import n_hessian_labels
 from sparring.screening import screen, tell_states
+from sparring.structures import Structures
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
 from sparring.validation.landscape_runs import keep_landscapes
@@ -184,7 +186,10 @@ def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
     section = config.attack
     if isinstance(section, sections.Dynamics) or section.space.kind == "cartesian":
         return
-    space_of(section.space, one_of_each(_examples(config) if structures is None else structures), bonds_of(config))
+    structures = _examples(config) if structures is None else structures
+    space = space_of(section.space, one_of_each(structures), bonds_of(config))
+    if held := [atoms for atoms in structures if atoms.constraints]:
+        space.owner(Structures.from_atoms(held))  # raises if a torsion cannot turn without a fixed atom
 
 
 def _examples(config: Config) -> list[Atoms]:
@@ -209,7 +214,7 @@ def _n_start(config: Config, structures: list[Atoms]) -> int:
     n_unlabelled = sum(not has_labels(atoms) for atoms in structures)
     enlarge = system.enlarge if isinstance(system, sections.Own) else None
     if isinstance(enlarge, sections.NormalModes):
-        return n_unlabelled + enlarge.n_structures + sum(6 * len(atoms) for atoms in structures)
+        return n_unlabelled + enlarge.n_structures + sum(map(n_hessian_labels, structures))
     return n_unlabelled + _n_added(enlarge, structures)
 
 

@@ -12,11 +12,12 @@ from typing import NamedTuple, TypeAlias
 import ase.units
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
+from ase.calculators.calculator import BaseCalculator, all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from sparring.constraints import fixed_coordinates
 from sparring.dataset import ENERGY, FORCES
 from sparring.units import kT
 
@@ -27,6 +28,7 @@ __all__ = [
     "RelaxationError",
     "bare_copy",
     "hessian",
+    "n_hessian_labels",
     "normal_mode_displacements",
     "normal_mode_sample",
     "normal_modes",
@@ -68,21 +70,22 @@ class NormalModeSample(NamedTuple):
 
 
 def bare_copy(atoms: Atoms) -> Atoms:
-    """The same geometry with what is known of the molecule (charge, multiplicity), but with no label and no calculator.
+    """The same geometry with what is known of it (charge, moments, tags), but with no label and no calculator.
 
     A label belongs to one geometry: whatever moves atoms must begin here.
     """
     copy: Atoms = atoms.copy()
-    for key in (ENERGY, "label"):
+    for key in (ENERGY, FORCES, "label", *all_properties):
         copy.info.pop(key, None)
-    copy.arrays.pop(FORCES, None)
+        copy.arrays.pop(key, None)
     return copy
 
 
 def relax(atoms: Atoms, calculator: BaseCalculator, *, fmax: float = 0.005, max_steps: int = 300) -> Atoms:
     """Move the atoms downhill (BFGS) until no force is larger than `fmax`, in eV/Å.
 
-    The energy and forces that the calculator gave for the last geometry come along (`get_potential_energy` is free).
+    ASE's constraints hold, and the forces that must vanish are those that they leave. The energy and the unconstrained
+    forces that the calculator gave for the last geometry come along (`get_forces(apply_constraint=False)` is free).
 
     Raises:
         RelaxationError: If the forces are not finite or still too large after `max_steps`.
@@ -95,8 +98,8 @@ def relax(atoms: Atoms, calculator: BaseCalculator, *, fmax: float = 0.005, max_
                 raise RelaxationError(
                     f"relaxing {moving.get_chemical_formula()}: forces are not finite after {optimiser.nsteps} steps"
                 )
-    energy, forces = moving.get_potential_energy(), moving.get_forces()
-    largest = np.linalg.norm(forces, axis=1).max()
+    energy, forces = moving.get_potential_energy(), moving.get_forces(apply_constraint=False)
+    largest = np.linalg.norm(moving.get_forces(), axis=1).max()
     if not largest <= fmax:
         raise RelaxationError(
             f"relaxing {moving.get_chemical_formula()}: the largest force is {largest:.3g} eV/Å after {max_steps} "
@@ -113,13 +116,14 @@ def hessian(
 
     .. math:: H_{ij} = -\frac{F_j(x_i + h) - F_j(x_i - h)}{2h}
 
-    with the step h in Å. The 6 n_atoms displaced structures are labelled in one call.
+    with the step h in Å. The displaced structures, two for each coordinate that is not fixed, are labelled in one call.
+    Fixed coordinates have no rows and columns.
 
     Raises:
         ValueError: If `label_many` does not label every structure: a Hessian cannot do without one.
     """
-    n_coordinates = 3 * len(atoms)
-    steps = step * np.eye(n_coordinates).reshape(n_coordinates, len(atoms), 3)
+    free = _free(atoms)
+    steps = step * np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)[free.ravel()]
     displaced = [_displaced(atoms, sign * one) for one in steps for sign in (1, -1)]
     labelled = label_many(displaced)
     if len(labelled) != len(displaced):
@@ -127,9 +131,14 @@ def hessian(
             f"the Hessian of {atoms.get_chemical_formula()} needs {len(displaced)} labels, got {len(labelled)}; "
             "see why the others failed, start from a relaxed geometry or make the step smaller"
         )
-    forces = np.array([one.arrays[FORCES] for one in labelled]).reshape(n_coordinates, 2, n_coordinates)
+    forces = np.array([one.arrays[FORCES][free] for one in labelled]).reshape(len(steps), 2, len(steps))
     second = -(forces[:, 0] - forces[:, 1]) / (2 * step)
     return np.asarray((second + second.T) / 2)
+
+
+def n_hessian_labels(atoms: Atoms) -> int:
+    """How many labels the Hessian of a structure takes: two for each coordinate that is not fixed."""
+    return 2 * int(_free(atoms).sum())
 
 
 def normal_modes(atoms: Atoms, hessian: Float[np.ndarray, "n_coordinates n_coordinates"]) -> NormalModes:
@@ -137,25 +146,35 @@ def normal_modes(atoms: Atoms, hessian: Float[np.ndarray, "n_coordinates n_coord
 
     .. math:: \tilde H_{ij} = H_{ij}/\sqrt{m_i m_j},\; \tilde H L = L\,\omega^2,\quad e_{ik} \propto L_{ik}/\sqrt{m_i}
 
-    There are 3n-6 of them, 3n-5 in a linear molecule, and 3n-3 in a crystal, which is not free to turn.
+    There are 3n-6 of them, 3n-5 in a linear molecule, and 3n-3 in a crystal, which is not free to turn. Where atoms are
+    fixed the Hessian is that of the free coordinates, and of rigid motions only those are taken out that leave all
+    fixed coordinates as they are: turns about one fixed atom, or about the line through two; with three there is none.
 
     Raises:
-        ValueError: If the Hessian is not finite.
+        ValueError: If the Hessian is not finite, or not that of the free coordinates.
     """
+    free = _free(atoms)
+    if hessian.shape != 2 * (free.sum(),):
+        raise ValueError(
+            f"the Hessian of {atoms.get_chemical_formula()} must have a row and a column for each of {free.sum()} free "
+            f"coordinates, got the shape {hessian.shape}"
+        )
     if not np.isfinite(hessian).all():
         raise ValueError(
             f"the Hessian of {atoms.get_chemical_formula()} has {(~np.isfinite(hessian)).sum()} elements "
             "that are not finite"
         )
-    root_mass = np.sqrt(np.repeat(atoms.get_masses(), 3))
-    internal = _internal_motions(atoms)
+    root_mass = np.sqrt(np.repeat(atoms.get_masses(), 3))[free.ravel()]
+    internal = _internal_motions(atoms, free)
     squares, vectors = np.linalg.eigh(internal.T @ (hessian / np.outer(root_mass, root_mass)) @ internal)
     modes = (internal @ vectors / root_mass[:, None]).T
     lengths = np.linalg.norm(modes, axis=1)
     angular = np.sign(squares) * np.sqrt(np.abs(squares))
+    displacements = np.zeros((len(modes), len(atoms), 3))
+    displacements[:, free] = modes / lengths[:, None]
     return NormalModes(
         frequencies=angular * _wavenumber_unit(),
-        modes=(modes / lengths[:, None]).reshape(-1, len(atoms), 3),
+        modes=displacements,
         force_constants=squares / lengths**2,
     )
 
@@ -207,6 +226,7 @@ def normal_mode_sample(
 ) -> NormalModeSample:
     """From a rough geometry to starting data, all at one level of theory: relaxation, Hessian, thermal displacements.
 
+    Fixed atoms stay where they are in all three. The forces of labels are those of the free structure.
     The calculator does the relaxation and `label_many` everything after it. Displaced structures that cannot be
     labelled are left out.
 
@@ -217,14 +237,14 @@ def normal_mode_sample(
     relaxed = relax(atoms, calculator)
     minimum = bare_copy(relaxed)
     minimum.info.update({ENERGY: float(relaxed.get_potential_energy()), "source": "minimum", "parent": -1})
-    minimum.arrays[FORCES] = relaxed.get_forces()
+    minimum.arrays[FORCES] = relaxed.get_forces(apply_constraint=False)
     modes = normal_modes(minimum, hessian(minimum, label_many))
     drawn = normal_mode_displacements(minimum, modes, n_structures, temperatures=temperatures, seed=seed)
     return NormalModeSample(minimum=minimum, modes=modes, structures=list(label_many(drawn)))
 
 
 def uniform_displacements(atoms: Atoms, n_structures: int, *, amplitude: float, seed: int) -> list[Atoms]:
-    """Move every coordinate by U(-amplitude, amplitude), in Å: the baseline that knows nothing of the molecule.
+    """Move every free coordinate by U(-amplitude, amplitude), in Å: the baseline that knows nothing of the molecule.
 
     Raises:
         ValueError: If the amplitude is not a positive length.
@@ -240,14 +260,18 @@ def uniform_displacements(atoms: Atoms, n_structures: int, *, amplitude: float, 
 
 def _displaced(atoms: Atoms, displacement: Float[np.ndarray, "n_atoms 3"]) -> Atoms:
     moved = bare_copy(atoms)
-    # Constraints would hold some of the atoms back without a word.
-    moved.set_constraint()
-    moved.positions += displacement
+    moved.positions = np.where(_free(atoms), moved.positions + displacement, moved.positions)
     return moved
 
 
-def _internal_motions(atoms: Atoms) -> Float[np.ndarray, "n_coordinates n_modes"]:
-    """Orthonormal mass-weighted motions that are neither a translation nor a rotation."""
+def _free(atoms: Atoms) -> Bool[np.ndarray, "n_atoms 3"]:
+    """Which coordinates are not fixed."""
+    fixed = fixed_coordinates(atoms)
+    return np.ones((len(atoms), 3), dtype=bool) if fixed is None else ~fixed
+
+
+def _internal_motions(atoms: Atoms, free: Bool[np.ndarray, "n_atoms 3"]) -> Float[np.ndarray, "n_coordinates n_modes"]:
+    """Orthonormal mass-weighted motions of free coordinates that are neither a translation nor a rotation."""
     masses = atoms.get_masses()
     axes = np.eye(3)
     rigid = [np.tile(axis, (len(atoms), 1)) for axis in axes]
@@ -258,9 +282,25 @@ def _internal_motions(atoms: Atoms) -> Float[np.ndarray, "n_coordinates n_modes"
     lengths = np.linalg.norm(weighted, axis=1)
     # Rotations in units of the largest, so that the size of the molecule does not decide what counts as linear.
     weighted[3:] *= lengths[0] / max(lengths[3:].max(initial=0.0), 1e-12)
+    if not free.all():
+        weighted = _that_leave(~free, weighted)[:, free.ravel()]
     _, values, directions = np.linalg.svd(weighted)
-    rank = int((values > 1e-3 * values[0]).sum())
+    rank = int((values > 1e-3 * values[0]).sum()) if len(values) else 0
     return directions[rank:].T
+
+
+def _that_leave(
+    fixed: Bool[np.ndarray, "n_atoms 3"], rigid: Float[np.ndarray, "n_rigid n_coordinates"]
+) -> Float[np.ndarray, "n_left n_coordinates"]:
+    """The rigid motions, translations first, that leave all fixed coordinates as they are."""
+    conditions = rigid[:, fixed.ravel()].T
+    partly = fixed[fixed.any(axis=1) & ~fixed.all(axis=1)].any(axis=0)
+    if partly.any() and len(rigid) == 6:
+        # A turn about an axis keeps coordinates along this axis only; others it changes in second order.
+        turns = [3 + axis for axis in range(3) if partly[np.arange(3) != axis].any()]
+        conditions = np.concatenate([conditions, np.linalg.norm(rigid[0]) * np.eye(6)[turns]])
+    _, values, directions = np.linalg.svd(conditions)
+    return directions[int((values > 1e-6 * values[0]).sum()) :] @ rigid
 
 
 def _wavenumber_unit() -> float:

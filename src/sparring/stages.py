@@ -42,6 +42,7 @@ TITLES = {
 }
 """The stages of a generation in their order, and what people call them."""
 
+OUTCOME, SEEN = ("best_step", "status"), ("objective", "committee_energy", "energy_variance", "force_variance")
 PATHS = ("objective", "energy", "energy_variance", "force_variance", "positions")
 
 
@@ -194,13 +195,19 @@ def read_examined(folder: Path) -> Examined:
 # --- attack ---------------------------------------------------------------------------------------------------------
 
 
-def attack_frames(result: AttackResult, seeds: Sequence[int]) -> list[Atoms]:
-    """The best geometry of every path, with what the committee makes of it; nothing of one that never was finite."""
+def attack_frames(result: AttackResult, seeds: Sequence[int], heirs: Sequence[Atoms] = ()) -> list[Atoms]:
+    """The best geometry of every path, with what the committee makes of it; nothing of one that never was finite.
+
+    Args:
+        result: The paths.
+        seeds: The number of the seed of each.
+        heirs: The same geometries with what they have from their seeds; without it, they have the geometry only.
+    """
     best = result.best()
-    frames = result.structures.to_atoms()
+    frames = [atoms.copy() for atoms in heirs] or result.structures.to_atoms()
     for index, atoms in enumerate(frames):
         atoms.info.update(seed=seeds[index], best_step=int(result.best_step[index]), status=int(result.status[index]))
-        seen = zip(("objective", "committee_energy", "energy_variance", "force_variance"), best, strict=True)
+        seen = zip(SEEN, best, strict=True)
         atoms.info.update({name: float(values[index]) for name, values in seen if torch.isfinite(values[index])})
     return frames
 
@@ -208,7 +215,7 @@ def attack_frames(result: AttackResult, seeds: Sequence[int]) -> list[Atoms]:
 def write_attacked(folder: Path, attacked: Attacked) -> tuple[str, ...]:
     """The best geometry of every path, and the paths."""
     result = attacked.result
-    write_structures(folder / "attacks.extxyz", attack_frames(result, attacked.seeds))
+    write_structures(folder / "attacks.extxyz", attack_frames(result, attacked.seeds, attacked.heirs))
     arrays = {name: getattr(result, name).cpu().numpy() for name in (*PATHS, "best_step", "status")}
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
@@ -222,7 +229,10 @@ def read_attacked(folder: Path) -> Attacked:
     with np.load(folder / "paths.npz", allow_pickle=False) as arrays:
         tensors = {name: torch.as_tensor(arrays[name]) for name in (*PATHS, "best_step", "status")}
     result = AttackResult(structures=Structures.from_atoms(frames), **tensors)
-    return Attacked(result, tuple(int(atoms.info["seed"]) for atoms in frames))
+    seeds = tuple(int(atoms.info["seed"]) for atoms in frames)
+    for atoms in frames:
+        atoms.info = {name: value for name, value in atoms.info.items() if name not in ("seed", *OUTCOME, *SEEN)}
+    return Attacked(result, seeds, tuple(frames))
 
 
 def attack_metrics(attacked: Attacked) -> dict[str, object]:

@@ -10,6 +10,8 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sparring.constraints import constraints_of, fixed_coordinates
+
 __all__ = ["Edges", "Structures"]
 
 
@@ -39,6 +41,7 @@ class Structures:
         pbc: Along which lattice vectors a structure repeats.
         periodic: Whether any structure repeats at all. A host value, so that no loop has to ask the device.
         edges: Neighbours, once someone has looked for them (see :func:`sparring.neighbors.with_edges`).
+        fixed: Coordinates that nothing may move, as ASE's constraints have it; None where all atoms are free.
     """
 
     positions: Float[Tensor, "n_atoms 3"]
@@ -48,6 +51,7 @@ class Structures:
     pbc: Bool[Tensor, "n_structures 3"]
     periodic: bool
     edges: Edges | None = None
+    fixed: Bool[Tensor, "n_atoms 3"] | None = None
 
     @property
     def n_structures(self) -> int:
@@ -67,13 +71,24 @@ class Structures:
 
     @classmethod
     def from_atoms(
-        cls, atoms: Sequence[Atoms], *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
+        cls,
+        atoms: Sequence[Atoms],
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        ignore_constraints: bool = False,
     ) -> "Structures":
         """Pack ASE's structures into one batch.
 
+        Args:
+            atoms: The structures.
+            dtype: Precision of positions and cells.
+            device: Place of the tensors.
+            ignore_constraints: Whether all atoms count as free, where only energies and forces are asked for.
+
         Raises:
-            ValueError: If there is no structure, or one of them has no atoms, coordinates that are not finite, or pbc
-                along a lattice vector that is zero.
+            ValueError: If there is no structure, or one of them has no atoms, coordinates that are not finite, pbc
+                along a lattice vector that is zero, or a constraint that cannot be kept.
         """
         if not atoms:
             raise ValueError("got no structures; a batch needs at least one")
@@ -93,18 +108,23 @@ class Structures:
             cells=torch.as_tensor(np.stack([one.cell.array for one in atoms]), dtype=dtype, device=device),
             pbc=torch.as_tensor(pbc, device=device),
             periodic=bool(pbc.any()),
+            fixed=None if ignore_constraints else _fixed(atoms, device),
         )
 
     def to_atoms(self) -> list[Atoms]:
-        """Unpack the batch into ASE's structures (geometry only)."""
+        """Unpack the batch into ASE's structures (geometry and fixed atoms only)."""
         counts = self.counts.cpu()
         first = counts.cumsum(0) - counts
         positions, cells = (values.detach().cpu().double().numpy() for values in (self.positions, self.cells))
         numbers, pbc = self.atomic_numbers.cpu().numpy(), self.pbc.cpu().numpy()
-        return [
+        structures = [
             Atoms(numbers=numbers[start : start + n], positions=positions[start : start + n], cell=cells[i], pbc=pbc[i])
             for i, (start, n) in enumerate(zip(first.tolist(), counts.tolist(), strict=True))
         ]
+        if self.fixed is not None:
+            for atoms, fixed in zip(structures, self.fixed.cpu().split(counts.tolist()), strict=True):
+                atoms.set_constraint(constraints_of(fixed.numpy()))
+        return structures
 
     def with_positions(self, positions: Float[Tensor, "n_atoms 3"]) -> "Structures":
         """The same atoms elsewhere.
@@ -114,6 +134,16 @@ class Structures:
         a stale list cannot be built.
         """
         return replace(self, positions=positions, edges=None if self.periodic else self.edges)
+
+    def with_free_positions(self, positions: Float[Tensor, "n_atoms 3"]) -> "Structures":
+        """The same atoms elsewhere, but for fixed coordinates, which stay exactly where they are."""
+        return self.with_positions(
+            positions if self.fixed is None else torch.where(self.fixed, self.positions, positions)
+        )
+
+    def on_free(self, values: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
+        """The values, with zeros at fixed coordinates."""
+        return values if self.fixed is None else torch.where(self.fixed, 0.0, values)
 
     def take(self, indices: Int[Tensor, " n_taken"] | Int[np.ndarray, " n_taken"] | Sequence[int]) -> "Structures":
         """Some of the structures, in the order named, repeats allowed; edges are left behind."""
@@ -132,6 +162,7 @@ class Structures:
             cells=self.cells[chosen],
             pbc=self.pbc[chosen],
             edges=None,
+            fixed=None if self.fixed is None else self.fixed[atoms],
         )
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Structures":
@@ -149,4 +180,14 @@ class Structures:
             cells=self.cells.to(dtype=dtype, device=device),
             pbc=self.pbc.to(device=device),
             edges=edges,
+            fixed=None if self.fixed is None else self.fixed.to(device=device),
         )
+
+
+def _fixed(atoms: Sequence[Atoms], device: torch.device | str) -> Bool[Tensor, "n_atoms 3"] | None:
+    masks = [fixed_coordinates(one, f"structure {index} ({one.symbols})") for index, one in enumerate(atoms)]
+    if all(mask is None for mask in masks):
+        return None
+    pairs = zip(atoms, masks, strict=True)
+    whole = [np.zeros((len(one), 3), dtype=bool) if mask is None else mask for one, mask in pairs]
+    return torch.as_tensor(np.concatenate(whole), device=device)

@@ -21,12 +21,12 @@ from sparring.dynamics import (
 )
 from sparring.dynamics.records import Write
 from sparring.extxyz import frame_text
+from sparring.inheritance import inherit
 from sparring.structures import Structures
 
 __all__ = ["ENSEMBLES", "committee_on", "ensemble_of", "md", "trajectory"]
 
 ENSEMBLES = ("nose_hoover", "langevin", "nve")
-_KEPT = ("charge", "multiplicity")
 
 
 @contextmanager
@@ -119,11 +119,12 @@ def md(
     with trajectory(output) as write:
 
         def write_with_parent(frames: list[Atoms]) -> None:
+            heirs = []
             for atoms in frames:
                 parent = int(atoms.info["copy"]) // n_copies % len(structures)
-                kept = {name: structures[parent].info[name] for name in _KEPT if name in structures[parent].info}
-                atoms.info.update(start=parent, **kept)
-            write(frames)
+                atoms.info["start"] = parent
+                heirs.append(inherit(atoms, structures[parent]))
+            write(heirs)
 
         return simulate(
             committee,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.constraints import FixAtoms, FixCartesian
 from scipy.spatial.transform import Rotation
 
 from sparring.labels import Bounds, LabelStore, OpenMM, label, langevin_snapshots
@@ -507,6 +508,31 @@ def test_snapshots_say_where_they_come_from_and_are_counted(opls):
     assert {atoms.info["source"] for atoms in snapshots} == {"langevin"}
     assert all("label" not in atoms.info and atoms.info["charge"] == 0 for atoms in snapshots)
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_fixed_atoms_stay_in_snapshots_to_the_last_bit_and_moments_and_tags_go_along(opls):
+    start = alanine_dipeptide.geometry()
+    start.set_constraint(FixAtoms([0, 4, 8]))
+    start.set_tags(range(22))
+    start.set_initial_magnetic_moments([1.0, -1.0] * 11)
+    snapshots = langevin_snapshots(opls, start, duration=40.0, every=20.0, seed=3)
+    free = np.delete(np.arange(22), [0, 4, 8])
+    for one in snapshots:
+        assert (one.positions[[0, 4, 8]] == start.positions[[0, 4, 8]]).all()
+        assert np.abs(one.positions[free] - start.positions[free]).min() > 0
+        assert one.constraints[0].index.tolist() == [0, 4, 8]
+        assert one.get_tags().tolist() == list(range(22))
+        assert one.get_initial_magnetic_moments().tolist() == [1.0, -1.0] * 11
+    assert opls(start).forces[0].any()
+
+
+def test_atoms_that_are_fixed_along_some_axes_only_are_more_than_these_dynamics_can_do(opls):
+    start = alanine_dipeptide.geometry()
+    start.set_constraint(FixCartesian([5], (False, False, True)))
+    with pytest.raises(
+        ValueError, match=r"atom 5 of C6H12N2O2 is fixed along some axes only, .* fix it along all three"
+    ):
+        langevin_snapshots(opls, start, duration=4.0, every=2.0, seed=3)
 
 
 @pytest.mark.slow

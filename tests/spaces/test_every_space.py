@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from ase.constraints import FixAtoms, FixCartesian
 
 from sparring.attacks import _Climb, attack, with_reach
 from sparring.objectives import force_variance
@@ -190,3 +191,53 @@ def test_a_step_asks_nothing_of_the_device(space, seeds, committee, never_asks, 
     with never_asks():
         state, *_ = climb.step(state, 1, 0.01, 0.0)
     assert (state.status == 0).all()
+
+
+# --- where atoms are fixed ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=SPACES.values(), ids=SPACES)
+def held(request, ammonia, water, salt, ethanol, butane, rattled):
+    """A space and seeds with fixed atoms: whole atoms, single coordinates, atoms of a crystal, ends of chains."""
+    which, make = request.param
+    frames = {
+        MIXED: [ammonia, water, salt],
+        ALIKE: rattled(ammonia, 4),
+        TURNING: [*rattled(ethanol, 1, stdev=0.03), *rattled(butane, 1, stdev=0.03), ethanol.copy()],
+    }[which]
+    space = make([ethanol, butane])
+    if which == TURNING:
+        frames[0].set_constraint(FixAtoms([6, 7]))  # of ethanol's methyl group
+        frames[1].set_constraint(FixAtoms([0]))
+        frames[2].set_constraint(FixAtoms([3]))  # the hydrogen of the hydroxyl group
+    else:
+        frames[0].set_constraint([FixAtoms([0]), FixCartesian([2], (False, True, False))])
+        frames[-1].set_constraint(FixCartesian([0, 1], (True, True, False)))
+    return space, Structures.from_atoms(frames)
+
+
+def test_an_attack_leaves_fixed_coordinates_alone_on_its_whole_path_and_moves_others(held, committee):
+    space, seeds = held
+    result = attack(committee(), seeds, force_variance, seed=0, space=space, n_steps=4, learning_rate=0.03)
+    assert (result.positions[:, seeds.fixed] == seeds.positions[seeds.fixed]).all()
+    assert (result.positions[-1] != seeds.positions).any()
+    assert (result.structures.fixed == seeds.fixed).all()
+    assert (result.candidates().structures.take([0]).fixed == seeds.take([0]).fixed).all()
+
+
+def test_the_slope_that_an_attack_climbs_is_that_of_what_may_move(held, committee, slope, copies, drawn):
+    space, seeds = held
+    members = committee()
+    delta = 0.5 * drawn(space, seeds)
+
+    def score(points):
+        moved = space.displace(copies(seeds, len(points)), points.flatten(0, 1))
+        return force_variance(members.predict(moved), moved).reshape(len(points), -1).sum(1)
+
+    climb = _Climb(members, with_reach(members, seeds, 0.5), force_variance, space)
+    *_, gradient = climb.observe(delta)
+    largest = gradient.abs().max().item()
+    torch.testing.assert_close(gradient, slope(score, delta, step=3e-4), rtol=1e-6, atol=1e-6 * largest)
+    assert largest > 1e-6
+    if gradient.shape == seeds.positions.shape:
+        assert not gradient[seeds.fixed].any()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.constraints import FixAtoms
 from ase.data import atomic_masses
 
 from sparring.committee import Committee
@@ -108,6 +109,21 @@ def test_into_a_hole_all_copies_fall_in_the_time_that_they_need(criterion):
         expected = {"temperature": 1e-6, "time": trial.failures[copy].time, "failed": str(criterion), "charge": 0}
         assert told == {"copy": copy, **expected}
         assert "REF_energy" not in atoms.info
+
+
+def test_copies_that_fail_keep_fixed_atoms_and_what_labels_depend_on():
+    start = Atoms("H3", positions=[[0, 0, 0], [0, 0, 1.0], [0, 1.4, 0.3]], info={"config_type": "trimer"})
+    start.set_constraint(FixAtoms([0]))
+    start.set_initial_magnetic_moments([1.0, -1.0, 0.5])
+    pulled, frames = of_pairs(lambda distance: 8 * distance), []
+    options = {"temperatures": [1e-6], "criteria": [CloserThan(0.4)], "n_copies": 3, "duration": 8.0, "timestep": 0.1}
+    result = stability(Committee([pulled, pulled]), start, ensemble="nve", write=frames.extend, **options)
+    assert result.n_stable == 0
+    for atoms in frames:
+        assert (atoms.positions[0] == 0).all()
+        assert atoms.constraints[0].index.tolist() == [0]
+        assert atoms.get_initial_magnetic_moments().tolist() == [1.0, -1.0, 0.5]
+        assert atoms.info["config_type"] == "trimer"
 
 
 @pytest.mark.parametrize("beyond", [math.nan, -math.inf, -1e200])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ase.constraints import FixAtoms
 
 from sparring.labels import LabelError
 from sparring.validation.torsion_grids import relaxed_grid, rigid_grid
@@ -66,6 +67,22 @@ def test_relaxed_energies_are_never_above_the_rigid_ones(chains):
     assert (before - after).max() > 0.5
     again = relaxed_grid(relaxed, chains.PLANE, labeller, fmax=0.01)
     np.testing.assert_allclose(energies(again, labeller), after, atol=2e-3)
+
+
+def test_fixed_atoms_stay_on_rigid_and_relaxed_grids_and_hold_their_places_on_any_surface(chains):
+    reference = chains.chain(length=1.4)
+    reference.set_constraint(FixAtoms([3, 4]))
+    reference.set_tags([1, 2, 3, 4, 5])
+    rigid = rigid_grid(reference, chains.PLANE, points=(3, 2))
+    relaxed = relaxed_grid(rigid, chains.PLANE, chains.surface(), fmax=1e-3)
+    for grid in (rigid, relaxed):
+        np.testing.assert_allclose(wrapped(chains.PLANE.values(grid.structures) - wanted(grid)), 0.0, atol=1e-12)
+        for atoms in grid.structures:
+            assert (atoms.positions[3:] == reference.positions[3:]).all()
+            assert atoms.get_tags().tolist() == [1, 2, 3, 4, 5]
+    for atoms in relaxed.structures:
+        assert atoms.get_distance(3, 4) == pytest.approx(1.4, abs=1e-12)  # between fixed atoms
+        assert atoms.get_distance(0, 1) == pytest.approx(chains.LENGTH, abs=1e-3)
 
 
 def test_a_point_where_the_surface_has_no_energy_keeps_its_rigid_geometry(chains):

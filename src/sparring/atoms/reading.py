@@ -18,11 +18,11 @@ from ase.io import read as ase_read
 from ase.io.formats import UnknownFileTypeError, filetype
 
 from sparring.atoms.checks import check_atoms, check_cell, require_finite_geometry
-from sparring.atoms.constraints import fixed_only
 from sparring.atoms.header import check_spelling
 from sparring.atoms.outputs import is_cp2k, read_cp2k, state_of_output
 from sparring.atoms.reference import drop_labels, take_label
 from sparring.atoms.state import take_state
+from sparring.constraints import drop_other_constraints
 from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import read_frames
 
@@ -140,7 +140,7 @@ def read_file(
     for index, (atoms, words) in enumerate(_frames(path, said, allow_dummy=allow_dummy)):
         where = f"{path}, frame {index} (counting from 0)"
         check_atoms(atoms, where)
-        notes = [*fixed_only(atoms), *take_state(atoms, where, words)]
+        notes = [*drop_other_constraints(atoms), *take_state(atoms, where, words)]
         if labels in ("relabel", "ignored"):
             dropped = drop_labels(atoms)
             notes += dropped if labels == "relabel" else []

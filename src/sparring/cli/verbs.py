@@ -144,6 +144,7 @@ def attack(
     from sparring.attacking import attacker, one_of_each
     from sparring.attacks import Status
     from sparring.extxyz import write_structures
+    from sparring.laboratory import inherited
     from sparring.planning import objective
     from sparring.stages import attack_frames, read_committee
 
@@ -159,7 +160,8 @@ def attack(
     known = dataset.to_atoms() if dataset else _geometries(reference) if reference else []
     molecules = one_of_each([*known, *frames])
     result = attacker(resolved, watch(), molecules=molecules)(members, starts, climbed, resolved.seed)
-    write_structures(output, attack_frames(result, result.origins(range(starts.n_structures))))
+    heirs = result.heirs(frames, inherited(resolved))
+    write_structures(output, attack_frames(result, result.origins(range(starts.n_structures)), heirs))
     stopped = ", ".join(f"{result.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
     found = "snapshots" if resolved.attack.kind == "dynamics" else "attacks"
     typer.echo(f"{result.structures.n_structures} {found} ({stopped}): {output}")

@@ -71,8 +71,9 @@ class Ensemble(Protocol):
 
 
 def kick(phase: Phase, system: System, timestep: float) -> Phase:
-    """B for a time step."""
-    return phase._replace(velocities=phase.velocities + timestep * phase.seen.forces / system.masses.unsqueeze(-1))
+    """B for a time step; fixed atoms feel no force."""
+    forces = system.structures.on_free(phase.seen.forces)
+    return phase._replace(velocities=phase.velocities + timestep * forces / system.masses.unsqueeze(-1))
 
 
 def drift(phase: Phase, timestep: float) -> Phase:

@@ -42,6 +42,10 @@ def init(
         raise ValueError(f"need a number for each of {n_copies} copies, got {len(numbers)}")
     if fixed_centre and bool((start.counts == 1).any()):
         raise ValueError("nothing of a single atom moves if its centre of mass rests; pass fixed_centre=False")
+    if start.fixed is not None:
+        for index, fixed in enumerate(start.fixed.split(start.counts.tolist())):
+            if bool(fixed.all()):
+                raise ValueError(f"copy {index} cannot move: all its {len(fixed)} atoms are fixed; free some of them")
     system = System.of(
         replace(start, edges=None).to(dtype=committee.dtype, device=committee.device),
         temperature=per_copy(ensemble.temperature if temperature is None else temperature, n_copies),
@@ -54,10 +58,11 @@ def init(
         velocities = system.thermal(stream=VELOCITIES, step=0)
     elif velocities.shape != positions.shape:
         raise ValueError(f"need velocities of shape {tuple(positions.shape)}, got {tuple(velocities.shape)}")
+    velocities = system.structures.on_free(velocities.to(positions))
     seen = observe(committee, system, criteria, positions)
     return State(
         system=system,
-        phase=Phase(positions, velocities.to(positions), seen, ensemble.bath(system)),
+        phase=Phase(positions, velocities, seen, ensemble.bath(system)),
         step=0,
         status=seen.status,
         failed_at=torch.where(seen.status == Status.FINISHED, -1, 0),
@@ -122,8 +127,10 @@ def simulate(
         every: After how many steps a row is noted, frames are written and copies that have failed leave.
         criteria: What ends a trajectory, besides numbers that are not finite.
         velocities: To begin with, in Å/fs, taken as they are; by default drawn at the temperatures of the ensemble.
+            Fixed atoms have none.
         fixed_centre: Whether the centre of mass of each copy rests to begin with, and the thermostat lets it. Then a
-            copy of n atoms has 3n - 3 degrees of freedom, else 3n. In an external potential, let it move.
+            copy of n atoms has 3n - 3 degrees of freedom, else 3n. In an external potential, let it move. Along an axis
+            along which an atom is fixed it moves anyway; f fixed coordinates make f degrees of freedom less.
         numbers: By which random numbers and frames know the copies, so that a copy can be repeated apart from the
             others; by default its place.
         max_memory: Bytes to take at a time; copies beyond are simulated later. None for no limit.

@@ -98,13 +98,14 @@ class System:
     Attributes:
         structures: Where the copies started, in the precision of the committee; molecules have their edges.
         masses: In eV fs²/Å².
-        degrees: Degrees of freedom of each copy: 3n, less three if its centre of mass rests.
+        degrees: Degrees of freedom of each copy: its coordinates, less those that are fixed, less the axes along which
+            its centre of mass rests.
         temperature: Of each copy, in K.
         key: Names the random numbers of each copy.
         row: The place of an atom in its copy.
         copy: The place of each copy in the batch that dynamics began with.
         atom: The place of each atom in that batch.
-        fixed_centre: Whether centres of mass rest.
+        fixed_centre: Whether centres of mass rest, along axes along which no atom is fixed.
         reach: How long edges have to be, in Å; zero if nobody looks at them.
     """
 
@@ -136,7 +137,7 @@ class System:
         return cls(
             structures=structures if structures.periodic or not reach else with_edges(structures, reach),
             masses=AMU * torch.as_tensor(atomic_masses, device=device).index_select(0, structures.atomic_numbers),
-            degrees=(3 * counts - 3 * fixed_centre).double(),
+            degrees=_degrees(structures, fixed_centre),
             temperature=temperature.to(device),
             key=key.to(device),
             row=atom - (counts.cumsum(0) - counts)[index],
@@ -181,12 +182,15 @@ class System:
         dimensions as there are degrees of freedom.
         """
         draw = philox.normals(self.key.index_select(0, self.index), self.row, stream=stream, step=step)
-        velocities = draw * (self.of_atoms(self.kT) / self.masses.unsqueeze(-1)).sqrt()
+        velocities = self.structures.on_free(draw * (self.of_atoms(self.kT) / self.masses.unsqueeze(-1)).sqrt())
         if not self.fixed_centre:
             return velocities
         columns = (self.masses, *(self.masses.unsqueeze(-1) * velocities).unbind(-1))
         mass, *momentum = (sum_over_atoms(column, self.index, self.n_copies) for column in columns)
-        return velocities - torch.cat([self.of_atoms(p / mass) for p in momentum], dim=-1)
+        drift = torch.cat([self.of_atoms(p / mass) for p in momentum], dim=-1)
+        if self.structures.fixed is not None:
+            drift = torch.where(_held_axes(self.structures).index_select(0, self.index), 0.0, drift)
+        return velocities - drift
 
     def finite(self, values: Float[Tensor, "n_atoms 3"]) -> Bool[Tensor, " n_copies"]:
         """Whether all values of a copy's atoms are finite."""
@@ -204,6 +208,22 @@ class System:
             **{name: getattr(self, name)[copies] for name in ("degrees", "temperature", "key", "copy")},
             **{name: getattr(self, name)[atoms] for name in ("masses", "row", "atom")},
         )
+
+
+def _held_axes(structures: Structures) -> Bool[Tensor, "n_copies 3"]:
+    """Along which axes an atom of a copy is fixed: its momentum is not conserved there, and its centre cannot rest."""
+    assert structures.fixed is not None
+    counts = structures.positions.new_zeros(structures.n_structures, 3)
+    return counts.index_add(0, structures.structure_index, structures.fixed.to(counts)) > 0
+
+
+def _degrees(structures: Structures, fixed_centre: bool) -> Float[Tensor, " n_copies"]:
+    """Degrees of freedom of each copy."""
+    degrees = 3 * structures.counts
+    if structures.fixed is None:
+        return (degrees - 3 * fixed_centre).double()
+    n_fixed = sum_over_atoms(structures.fixed.sum(-1).double(), structures.structure_index, structures.n_structures)
+    return degrees.double() - n_fixed - fixed_centre * (~_held_axes(structures)).sum(-1).double()
 
 
 def observe(

@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,20 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
-from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, electronic_state
+from sparring.labels.base import (
+    Bounds,
+    Label,
+    LabelError,
+    Labeller,
+    check,
+    check_distance,
+    depends_on,
+    electronic_state,
+    label_input,
+)
 from sparring.labels.identity import code_version, described
 from sparring.labels.registry import PACKAGES, calculator_class
-from sparring.labels.store import LabelStore
+from sparring.labels.store import LabelStore, further
 from sparring.plugins import nearest, registered
 
 PLUGIN_GROUP = "sparring.labellers"
@@ -33,6 +43,15 @@ _ELECTRONIC_STATE = {
     "psi4": ("charge", "multiplicity"),
     "qchem": ("charge", "multiplicity"),
     "tblite": ("charge", "multiplicity"),
+}
+# What else of a structure these read: tags tell species, ghost atoms or basis sets of one element apart.
+_DEPENDS_ON = {
+    "castep": ("castep_custom_species", "castep_labels"),
+    "crystal": ("tags",),
+    "demon": ("tags",),
+    "dftb": ("tags",),
+    "onetep": ("tags", "onetep_species"),
+    "siesta": ("tags",),
 }
 # These take any parameter and read those they know, which are the ones that have a default.
 _ALL_PARAMETERS_HAVE_DEFAULTS = ("emt", "lj", "morse", "tblite")
@@ -59,6 +78,7 @@ class ASECalculator:
         self._name = name
         self._parameters = dict(parameters or {})
         self._state_names = _ELECTRONIC_STATE.get(name)
+        self.depends_on = calculator_depends_on(name)
         found = calculator_class(name)
         self.method = f"{name} {described(self._parameters)}"
         self.version = code_version(found)
@@ -89,7 +109,7 @@ class ASECalculator:
         """
         state = _state_parameters(atoms, self._state_names, self._name)
         with tempfile.TemporaryDirectory(prefix="sparring-") as folder:
-            return _compute(self._make(state, folder), atoms, self.method, self.version)
+            return _compute(self._make(state, folder), atoms, self.method, self.version, self.depends_on)
 
     def _make(self, state: Mapping[str, int], folder: str) -> Any:  # noqa: ANN401 - ASE calculators share no type
         quiet = PACKAGES[self._name].quiet if self._name in PACKAGES else {}
@@ -112,17 +132,27 @@ class FromCalculator:
         method: Names all that changes its results, such as a file of weights, for the key of a label. Without it the
             class and the ``parameters`` do, for calculators of ASE and for those that hold nothing else.
         version: Of the code that computes; without it, of the package that provides the class.
+        depends_on: Names in info or arrays of a structure that the calculator reads besides charge, multiplicity and
+            initial moments and charges; without it, those in the calculator's own attribute of this name.
 
     Raises:
         ValueError: If ``calculator`` is no ASE calculator, holds a charge or a multiplicity of its own, or does not say
             what it computes.
     """
 
-    def __init__(self, calculator: Any, *, method: str | None = None, version: str | None = None) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        calculator: Any,  # noqa: ANN401
+        *,
+        method: str | None = None,
+        version: str | None = None,
+        depends_on: Sequence[str] | None = None,
+    ) -> None:
         if not isinstance(calculator, BaseCalculator):
             raise ValueError(f"wanted an ASE calculator or a labeller (method, version, call), got {calculator!r}")
         self._calculator: Any = calculator
         self._class_name = type(calculator).__qualname__
+        self.depends_on = _names(calculator) if depends_on is None else tuple(depends_on)
         parameters = dict(getattr(calculator, "parameters", {}))
         multiplicity = next((name for name in ("multiplicity", "mult") if name in parameters), None)
         self._state_names = ("charge", multiplicity) if "charge" in parameters and multiplicity else None
@@ -153,7 +183,7 @@ class FromCalculator:
         if hasattr(self._calculator, "reset"):
             self._calculator.reset()
         try:
-            return _compute(self._calculator, atoms, self.method, self.version)
+            return _compute(self._calculator, atoms, self.method, self.version, self.depends_on)
         finally:
             if state:
                 self._calculator.set(**before)
@@ -190,6 +220,8 @@ class StoredCalculator(Calculator):
         changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
         if self.atoms is not None and electronic_state(self.atoms) != electronic_state(atoms):
             changes.append("electronic_state")
+        if self.atoms is not None and further(self.atoms, names := depends_on(self.labeller)) != further(atoms, names):
+            changes.append("depends_on")
         return changes
 
     def calculate(
@@ -237,6 +269,11 @@ def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators sh
     return labeller if isinstance(labeller, Labeller) else FromCalculator(labeller)
 
 
+def calculator_depends_on(name: str) -> tuple[str, ...]:
+    """What an ASE calculator of this name reads of a structure besides what all do."""
+    return _DEPENDS_ON.get(name, ())
+
+
 def _try_method(calculator: Any, name: str) -> None:  # noqa: ANN401 - ASE calculators share no type
     """Compute a hydrogen molecule, in a millisecond: only then does tblite look at its method."""
     hydrogen = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.8]])
@@ -267,9 +304,15 @@ def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: s
     return {}
 
 
-def _compute(calculator: Any, atoms: Atoms, method: str, version: str) -> Label:  # noqa: ANN401 - no common type
+def _compute(
+    calculator: Any,  # noqa: ANN401 - no common type
+    atoms: Atoms,
+    method: str,
+    version: str,
+    names: Sequence[str],
+) -> Label:
     started = time.perf_counter()
-    structure = _bare(atoms)
+    structure = label_input(atoms, names)
     structure.calc = calculator
     properties = getattr(calculator, "implemented_properties", ())
     energy, forces, stress, converged = np.nan, np.full((len(atoms), 3), np.nan), None, True
@@ -294,11 +337,6 @@ def _compute(calculator: Any, atoms: Atoms, method: str, version: str) -> Label:
     )
 
 
-def _bare(atoms: Atoms) -> Atoms:
-    """A copy with all that is in the key of a label, and nothing else, lest anything else change the label."""
-    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    bare.info = electronic_state(atoms)._asdict()
-    for name in ("initial_magmoms", "initial_charges"):
-        if atoms.has(name) and np.any(atoms.get_array(name)):
-            bare.set_array(name, atoms.get_array(name))
-    return bare
+def _names(calculator: Any) -> tuple[str, ...]:  # noqa: ANN401 - no common type
+    """What a calculator says that it reads, or what is known of ASE's of this name."""
+    return depends_on(calculator) or calculator_depends_on(str(getattr(calculator, "name", "")))

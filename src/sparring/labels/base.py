@@ -1,6 +1,8 @@
 """What a label is, who makes one, and when it may become a training point."""
 
+import copy
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -58,6 +60,11 @@ class Labeller(Protocol):
 
     It must give the same label for the same structure whatever it computed before. To work in several processes it
     must be picklable.
+
+    It is handed what the key of a label counts, and nothing else: geometry, charge and multiplicity, and initial
+    moments and charges where there are any. What else in ``atoms.info`` or ``atoms.arrays`` it reads, such as tags or
+    an electric field, it names in an attribute ``depends_on``, a tuple of names (optional; none if it is left out).
+    These then count in the key, and descendants of a structure have them, too.
 
     Attributes:
         method: Names everything that changes the result: level of theory, basis, grids, thresholds.
@@ -139,6 +146,42 @@ def electronic_state(atoms: Atoms) -> ElectronicState:
     return ElectronicState(charge=charge, multiplicity=multiplicity)
 
 
+def depends_on(labeller: object) -> tuple[str, ...]:
+    """Names in info or arrays of a structure that a labeller reads besides what all do.
+
+    Raises:
+        ValueError: If they are no tuple or list of names.
+    """
+    names = getattr(labeller, "depends_on", ())
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"depends_on of a labeller must be a tuple of names in atoms.info or atoms.arrays, got {names!r}"
+        )
+    return tuple(names)
+
+
+def label_input(atoms: Atoms, names: Sequence[str] = ()) -> Atoms:
+    """A copy with all that is in the key of a label, and nothing else, lest anything else change the label.
+
+    Constraints are not: a label has the forces on all atoms.
+
+    Args:
+        atoms: The structure.
+        names: What a labeller depends on besides, in info or arrays.
+    """
+    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare.info = electronic_state(atoms)._asdict()
+    for name in ("initial_magmoms", "initial_charges"):
+        if atoms.has(name) and np.any(atoms.get_array(name)):
+            bare.set_array(name, atoms.get_array(name))
+    for name in names:
+        if name in atoms.info:
+            bare.info[name] = copy.deepcopy(atoms.info[name])
+        if name in atoms.arrays:
+            bare.set_array(name, atoms.arrays[name])
+    return bare
+
+
 def composition(atoms: Atoms) -> str:
     """What energies are compared within: the formula, and the charge where there is one, as "NH3" or "H4N+1"."""
     charge = electronic_state(atoms).charge
@@ -163,7 +206,7 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
         LabelError: If there is no label, with the reason "crashed" for every other exception.
     """
     try:
-        label = labeller(atoms)
+        label = labeller(label_input(atoms, depends_on(labeller)))
     except LabelError:
         raise
     # A foreign code may raise anything; one structure that it cannot do must not end the others.

@@ -4,14 +4,14 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
 from sparring.files import write_text
-from sparring.labels.base import Label, Labeller, compute, electronic_state
+from sparring.labels.base import Label, Labeller, compute, depends_on, electronic_state
 
 _RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
 _LARGEST = 1e8  # Å; beyond it the resolution does not fit into 64 bits
@@ -56,13 +56,19 @@ class LabelStore:
             raise _damaged(path, "is no text") from error
         return _read(path, text)
 
-    def put(self, key: str, atoms: Atoms, label: Label) -> None:
+    def put(self, key: str, atoms: Atoms, label: Label, names: Sequence[str] = ()) -> None:
         """Keep a label. The record that came first stays: labels of one name are equal but for the time they took.
+
+        Args:
+            key: The name of the label.
+            atoms: The structure.
+            label: The label.
+            names: What the labeller ``depends_on``.
 
         Raises:
             ValueError: If ``key`` is not the name of this structure, method and version.
         """
-        identity = _identity(atoms, label.method, label.version)
+        identity = _identity(atoms, label.method, label.version, names)
         if _sha256(identity) != key:
             raise ValueError(
                 f"the label of {atoms.get_chemical_formula()} by {label.method!r} ({label.version}) does not belong to "
@@ -85,7 +91,7 @@ class LabelStore:
         if found is not None:
             return found, False
         label = compute(labeller, atoms)
-        self.put(key, atoms, label)
+        self.put(key, atoms, label, depends_on(labeller))
         return label, True
 
     def _path(self, key: str) -> Path:
@@ -96,15 +102,16 @@ def label_key(atoms: Atoms, labeller: Labeller | Label) -> str:
     """SHA-256 of all that a label depends on: geometry, cell, charge, multiplicity, method and version.
 
     Positions count to 1e-10 Å. Initial magnetic moments and charges count where there are any, as some calculators
-    start from them.
+    start from them, and so does what the labeller ``depends_on``.
 
     Raises:
-        ValueError: If a position is not finite, or charge and multiplicity do not fit.
+        ValueError: If a position is not finite, charge and multiplicity do not fit, or something that the labeller
+            depends on is not made of numbers, words, lists and mappings.
     """
-    return _sha256(_identity(atoms, labeller.method, labeller.version))
+    return _sha256(_identity(atoms, labeller.method, labeller.version, depends_on(labeller)))
 
 
-def _identity(atoms: Atoms, method: str, version: str) -> dict[str, object]:
+def _identity(atoms: Atoms, method: str, version: str, names: Sequence[str]) -> dict[str, object]:
     state = electronic_state(atoms)
     identity: dict[str, object] = {
         "atomic_numbers": atoms.numbers.tolist(),
@@ -119,7 +126,31 @@ def _identity(atoms: Atoms, method: str, version: str) -> dict[str, object]:
     for name in ("initial_magmoms", "initial_charges"):
         if atoms.has(name) and np.any(atoms.get_array(name)):
             identity[name] = atoms.get_array(name).tolist()
+    if known := further(atoms, names):
+        identity["depends_on"] = known
     return identity
+
+
+def further(atoms: Atoms, names: Sequence[str]) -> dict[str, object]:
+    """What a structure has under some names in info or arrays, as JSON has it; tags that all are 0 count as none."""
+    known: dict[str, object] = {}
+    for name in names:
+        for place, values in (("info", atoms.info), ("arrays", atoms.arrays)):
+            if name in values and not (name == "tags" and not np.any(values[name])):
+                known[f"{place}.{name}"] = _plain(values[name], name)
+    return known
+
+
+def _plain(value: object, name: str) -> object:
+    """A value of info or arrays as JSON has it."""
+    try:
+        plain = json.loads(json.dumps(value, default=lambda one: one.tolist(), sort_keys=True, allow_nan=False))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"the label depends on {name!r}, which must be made of finite numbers, words, lists and mappings, got "
+            f"{value!r}"
+        ) from error
+    return plain
 
 
 def _rounded(atoms: Atoms, name: str, lengths: np.ndarray) -> list[list[int]]:

@@ -235,6 +235,7 @@ def blocks(structures: Structures, n_edges: int) -> list[Block]:
             cells=structures.cells[some],
             pbc=structures.pbc[some],
             edges=own_edges,
+            fixed=None,
         )
         slots = Slots.of(own_edges, n_atoms, size=sizes[0] if alike else None)
         pieces.append(Block(some, atoms, here, own, edge_owner[here] - first, slots))

@@ -15,7 +15,7 @@ __all__ = ["Cartesian"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cartesian:
-    r"""Every atom moves by itself: :math:`X_\delta = (Z, R + \delta)`.
+    r"""Every atom moves by itself: :math:`X_\delta = (Z, R + \delta)`. Fixed atoms stay.
 
     Attributes:
         spread: Standard deviation :math:`\sigma_\delta` of each coordinate of the initial delta, in Å.
@@ -59,14 +59,20 @@ class Cartesian:
 
     def displace(self, seeds: Structures, delta: Float[Tensor, "n_atoms 3"]) -> Structures:
         """The seeds with delta added to their positions."""
-        return seeds.with_positions(seeds.positions + delta * self.free(seeds))
+        return seeds.with_free_positions(seeds.positions + delta * self.free(seeds))
 
     def project(self, seeds: Structures, delta: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
-        """Delta within the bound."""
+        """Delta within the bound, which counts coordinates that are not fixed."""
+        delta = seeds.on_free(delta)
         return within(delta, seeds.structure_index, seeds.n_structures, radius=self.radius, norm=self.norm)
 
     def free(self, seeds: Structures) -> Float[Tensor, "#n_atoms 3"]:
         """1 for coordinates that may move, else 0."""
+        free = self._named(seeds)
+        return free if seeds.fixed is None else torch.where(seeds.fixed, 0.0, free)
+
+    def _named(self, seeds: Structures) -> Float[Tensor, "#n_atoms 3"]:
+        """1 along the axes and for the atoms that are named."""
         axes = _axes(self.axes, seeds.positions)
         if self.atoms is None:
             return axes.unsqueeze(0)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from sparring.bonds import BondGraph
 from sparring.geometry import dihedral, turn
 from sparring.spaces.base import check_sizes, normal, within
 from sparring.structures import Structures
@@ -55,6 +56,7 @@ class _Turn(NamedTuple):
 class _Tables(NamedTuple):
     """Where a batch has its torsions: a seed's rows of delta stand together, in the order of its torsions."""
 
+    fixed: Bool[Tensor, "n_atoms 3"] | None
     owner: Int[Tensor, " n_rows"]
     atoms: Int[Tensor, "4 n_rows"]
     turns: tuple[_Turn, ...]
@@ -66,8 +68,8 @@ class Dihedrals:
 
     Delta has a row for each torsion of each seed, seed by seed, in radians: a seed attacked by delta has exactly the
     torsions that it had, plus delta. It may exceed π, to no harm. Which atoms turn follows from the bonds of the
-    reference molecule, not from those of a seed, in which a clash would look like a bond. Best made by
-    :meth:`Dihedrals.of`.
+    reference molecule, not from those of a seed, in which a clash would look like a bond. Where a fixed atom is on the
+    side that turns, the other side turns the other way. Best made by :meth:`Dihedrals.of`.
 
     Attributes:
         molecules: The different molecules that seeds may be.
@@ -135,7 +137,8 @@ class Dihedrals:
         """Delta drawn from N(0, spread²).
 
         Raises:
-            ValueError: If a seed is none of the molecules, or one of its bonds is broken.
+            ValueError: If a seed is none of the molecules, one of its bonds is broken, or a torsion has fixed atoms on
+                both sides.
         """
         rows = len(self.owner(seeds))
         self._check_bonds(seeds)
@@ -162,7 +165,7 @@ class Dihedrals:
 
     def _of(self, seeds: Structures) -> _Tables:
         tables: _Tables | None = self._tables.get(seeds.structure_index)
-        if tables is None:
+        if tables is None or tables.fixed is not seeds.fixed:
             tables = self._tables[seeds.structure_index] = _tables(seeds, self.molecules)
         return tables
 
@@ -244,6 +247,7 @@ def _tables(seeds: Structures, molecules: Sequence[Molecule]) -> _Tables:
     device = seeds.structure_index.device
     kinds, counts = _kinds(seeds, molecules), seeds.counts.cpu().numpy()
     first = counts.cumsum() - counts
+    fixed = np.zeros(seeds.n_atoms, dtype=bool) if seeds.fixed is None else seeds.fixed.any(-1).cpu().numpy()
     n_torsions = np.array([len(molecule.torsions) for molecule in molecules])[kinds]
     first_row = n_torsions.cumsum() - n_torsions
     atoms = np.empty((4, n_torsions.sum()), dtype=np.int64)
@@ -256,9 +260,43 @@ def _tables(seeds: Structures, molecules: Sequence[Molecule]) -> _Tables:
             torsion, of_kind = molecule.torsions[k], np.flatnonzero(kinds == kind)
             rows, starts = first_row[of_kind] + k, first[of_kind]
             atoms[:, rows] = starts + np.array(torsion.atoms)[:, None]
-            moving = starts[:, None] + np.array(torsion.moving)
-            ends = [np.broadcast_to(starts[:, None] + atom, moving.shape) for atom in torsion.atoms[1:3]]
-            parts.append(np.stack([moving, *ends, np.broadcast_to(rows[:, None], moving.shape)]).reshape(4, -1))
+            parts += [
+                _turned(side, starts[chosen], rows[chosen])
+                for side, chosen in _sides(molecule, torsion, fixed[starts[:, None] + np.arange(len(molecule.numbers))])
+            ]
         turns.append(_Turn(*torch.as_tensor(np.concatenate(parts, axis=1), device=device)))
     owner = np.repeat(np.arange(len(kinds)), n_torsions)
-    return _Tables(torch.as_tensor(owner, device=device), torch.as_tensor(atoms, device=device), tuple(turns))
+    return _Tables(
+        seeds.fixed, torch.as_tensor(owner, device=device), torch.as_tensor(atoms, device=device), tuple(turns)
+    )
+
+
+def _turned(
+    torsion: Torsion, starts: Int[np.ndarray, " n_seeds"], rows: Int[np.ndarray, " n_seeds"]
+) -> Int[np.ndarray, "4 n"]:
+    """The columns of a turn of some seeds, of which are given the first atoms and the rows of delta."""
+    moving = starts[:, None] + np.array(torsion.moving)
+    ends = [np.broadcast_to(starts[:, None] + atom, moving.shape) for atom in torsion.atoms[1:3]]
+    return np.stack([moving, *ends, np.broadcast_to(rows[:, None], moving.shape)]).reshape(4, -1)
+
+
+def _sides(
+    molecule: Molecule, torsion: Torsion, fixed: Bool[np.ndarray, "n_seeds n_atoms"]
+) -> Iterator[tuple[Torsion, Bool[np.ndarray, " n_seeds"]]]:
+    """The torsion for the seeds none of whose moving atoms are fixed, and its other side for the rest."""
+    blocked = fixed[:, torsion.moving].any(axis=1)
+    yield torsion, ~blocked
+    if not blocked.any():
+        return
+    _, j, k, _ = torsion.atoms
+    beyond = BondGraph.of(len(molecule.numbers), molecule.bonds).beyond(k, j) - {j}
+    other = Torsion(torsion.atoms[::-1], tuple(sorted(beyond)), torsion.name)
+    for seed in np.flatnonzero(blocked & fixed[:, other.moving].any(axis=1))[:1]:
+        atoms = Atoms(molecule.numbers)
+        ends = [next(atom for atom in side.moving if fixed[seed, atom]) for side in (other, torsion)]
+        one, two = (f"{atom} ({atoms.symbols[atom]})" for atom in ends)
+        raise ValueError(
+            f"torsion {torsion.name} of {atoms.get_chemical_formula()} cannot turn: atom {one} on one side of the bond "
+            f"{j}-{k} and atom {two} on the other are fixed; leave this torsion out, or fix atoms on one side only"
+        )
+    yield other, blocked

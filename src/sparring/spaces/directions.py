@@ -64,9 +64,9 @@ class Directions:
         return self.project(seeds, normal(shape, self.spread, generator, seeds.positions))
 
     def displace(self, seeds: Structures, delta: Float[Tensor, "n_structures n_directions"]) -> Structures:
-        """The seeds, moved along the directions."""
+        """The seeds, moved along the directions; fixed atoms stay."""
         shift = (delta @ self._on(seeds.positions)).reshape(-1, 3)
-        return seeds.with_positions(seeds.positions + shift)
+        return seeds.with_free_positions(seeds.positions + shift)
 
     def project(
         self, seeds: Structures, delta: Float[Tensor, "n_structures n_directions"]

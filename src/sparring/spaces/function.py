@@ -69,7 +69,7 @@ class CollectiveVariables:
         return self.project(seeds, normal(shape, self.spread, generator, seeds.positions))
 
     def displace(self, seeds: Structures, delta: Float[Tensor, "n_structures n_variables"]) -> Structures:
-        """The seeds where the map takes them.
+        """The seeds where the map takes them; fixed atoms stay.
 
         Raises:
             ValueError: If the map gives something else than positions.
@@ -83,7 +83,7 @@ class CollectiveVariables:
                     f"the map must give positions of shape {tuple(before.shape[1:])}, got {tuple(after.shape[1:])}"
                 )
             positions = positions.index_copy(0, group.atoms.flatten(), after.flatten(0, 1))
-        return seeds.with_positions(positions)
+        return seeds.with_free_positions(positions)
 
     def project(
         self, seeds: Structures, delta: Float[Tensor, "n_structures n_variables"]

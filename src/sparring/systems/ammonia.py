@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.optimize import brentq
 
 from sparring.dynamics import DistanceWindow, EnergyBelow
+from sparring.inheritance import inherit
 from sparring.sampling import LabelMany, NormalModeSample, RelaxationError, bare_copy, normal_mode_sample, relax
 
 __all__ = [
@@ -197,8 +198,7 @@ def inversion_endpoints(minimum: Atoms) -> tuple[Atoms, Atoms]:
         ValueError: If it is no pyramid of ammonia.
     """
     _pyramid(minimum)
-    start = Atoms(minimum.symbols, positions=minimum.positions)
-    start.info = {key: minimum.info[key] for key in ("charge", "multiplicity") if key in minimum.info}
+    start = inherit(Atoms(minimum.symbols, positions=minimum.positions), minimum)
     _, *hydrogens = start.positions
     normal = np.cross(hydrogens[1] - hydrogens[0], hydrogens[2] - hydrogens[0])
     normal /= np.linalg.norm(normal)
@@ -242,13 +242,12 @@ def umbrella_grid(minimum: Atoms, *, radii: Sequence[float], heights: Sequence[f
     if not min(radii) > 0:
         raise ValueError(f"the hydrogens need a circle of positive radius, got R/R0 = {min(radii):g}")
     radius, height = _pyramid(minimum)
-    state = {key: minimum.info[key] for key in ("charge", "multiplicity") if key in minimum.info}
     grid = []
     for r in map(float, radii):
         for z in map(float, heights):
-            atoms = planar_geometry(r * radius)
+            atoms = inherit(planar_geometry(r * radius), minimum)
             atoms.positions[0, 2] = z * height
-            atoms.info |= {**state, **dict(zip(UMBRELLA, (r, z), strict=True))}
+            atoms.info |= dict(zip(UMBRELLA, (r, z), strict=True))
             grid.append(atoms)
     return grid
 

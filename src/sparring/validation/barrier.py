@@ -115,6 +115,7 @@ def neb(
     interpolation: str = "idpp",
     spring: float = 0.1,
     method: str = "",
+    depends_on: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[MinimumEnergyPath, list[Atoms]]:
     """The minimum energy path between the minima that two geometries relax to.
@@ -138,6 +139,7 @@ def neb(
         interpolation: What the band begins as: ``idpp`` or ``linear``.
         spring: k, in eV/Å².
         method: Whose surface it is, for the record.
+        depends_on: Names in info or arrays of the start that the surface reads, as a labeller's attribute has them.
         progress: Called with the number of steps done and allowed.
 
     Returns:
@@ -152,7 +154,7 @@ def neb(
         raise ValueError(f"a path needs at least 3 images, its two ends among them, got {n_images}")
     if interpolation not in ("idpp", "linear"):
         raise ValueError(f"unknown interpolation {interpolation!r}; wanted 'idpp' or 'linear'")
-    ends = relaxed_ends(start, end, SurfaceCalculator(evaluate), fmax=fmax / 4, max_steps=max_steps)
+    ends = relaxed_ends(start, end, SurfaceCalculator(evaluate), fmax=fmax / 4, max_steps=max_steps, extra=depends_on)
     band = _Band(_interpolated(ends.first, ends.last, n_images, interpolation), evaluate, spring)
     n_steps, largest = _optimise(band, fmax=fmax, max_steps=max_steps, climb=climb, progress=progress)
     members = np.stack([point.member_energy for point in band.points], axis=1)

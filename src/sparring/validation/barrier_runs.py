@@ -12,6 +12,7 @@ from sparring.config import Config, load, sections
 from sparring.dataset import ENERGY
 from sparring.extxyz import read_labelled
 from sparring.labels import LabelError
+from sparring.labels.base import depends_on
 from sparring.laboratory import laboratory_of
 from sparring.progress import Watch, unwatched
 from sparring.sampling import RelaxationError
@@ -79,6 +80,7 @@ def barriers(
         committee.require_known([start, end])
     surfaces = {name: committee_surface(committee) for name, committee in loaded.items()}
     methods = {name: f"committee of {committee.n_members}" for name, committee in loaded.items()}
+    names: tuple[str, ...] = ()
     if config is not None:
         if isinstance(config.system, sections.Own):
             charge, multiplicity = config.system.charge, config.system.multiplicity
@@ -87,12 +89,21 @@ def barriers(
         laboratory = laboratory_of(config, run or store or folder)
         laboratory = replace(laboratory, bounds=replace(laboratory.bounds, energy_window=None))
         surfaces[LABELS], methods[LABELS] = label_surface(laboratory), laboratory.labeller.method
+        names = depends_on(laboratory.labeller)
     paths: dict[str, MinimumEnergyPath] = {}
     failures: dict[str, Exception] = {}
     images: list[Atoms] = []
     for name, surface in surfaces.items():
         try:
-            path, frames = neb(start, end, surface, method=methods[name], progress=watch(f"path of {name}"), **options)
+            path, frames = neb(
+                start,
+                end,
+                surface,
+                method=methods[name],
+                depends_on=names if name == LABELS else (),
+                progress=watch(f"path of {name}"),
+                **options,
+            )
         except (RelaxationError, LabelError) as error:
             failures[name] = error
             continue

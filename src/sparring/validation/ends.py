@@ -1,13 +1,17 @@
 """The two ends of a path: checked, relaxed on one surface, and laid onto each other."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
 from ase.calculators.calculator import BaseCalculator
+from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import find_mic
 
+from sparring.constraints import fixed_coordinates
+from sparring.inheritance import inherit
 from sparring.labels import LabelError
 from sparring.labels.base import electronic_state
 from sparring.sampling import RelaxationError, relax
@@ -26,7 +30,15 @@ class Ends(NamedTuple):
     moved: tuple[float, float]
 
 
-def relaxed_ends(start: Atoms, end: Atoms, calculator: BaseCalculator, *, fmax: float, max_steps: int) -> Ends:
+def relaxed_ends(
+    start: Atoms,
+    end: Atoms,
+    calculator: BaseCalculator,
+    *,
+    fmax: float,
+    max_steps: int,
+    extra: Sequence[str] = (),
+) -> Ends:
     """The minima that two geometries relax to.
 
     Atoms are never renumbered. A free molecule is shifted and turned onto the start, a crystal only shifted, and its
@@ -38,13 +50,14 @@ def relaxed_ends(start: Atoms, end: Atoms, calculator: BaseCalculator, *, fmax: 
         calculator: The surface.
         fmax: The largest force on an atom of a minimum, in eV/Å.
         max_steps: For each.
+        extra: Names in info or arrays that the surface depends on, besides what all descendants have.
 
     Raises:
         ValueError: If there can be no path between the two.
         RelaxationError: If one of them does not relax, or both relax to the same minimum.
         LabelError: If the calculator is one of labels, and a label fails.
     """
-    start, end = _bare(start), _bare(end)
+    start, end = _bare(start, extra), _bare(end, extra)
     _require_path(start, end)
     first = _relaxed("start", start, calculator, fmax=fmax, max_steps=max_steps)
     last = _laid_onto(first, _relaxed("end", end, calculator, fmax=fmax, max_steps=max_steps))
@@ -66,16 +79,11 @@ def _relaxed(name: str, atoms: Atoms, calculator: BaseCalculator, *, fmax: float
         raise RelaxationError(f"the {name} of the path: {error}") from error
 
 
-def _bare(atoms: Atoms) -> Atoms:
-    """The geometry with its constraints and its electronic state: whatever else it carries, other images have not."""
-    bare = Atoms(
-        numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, constraint=atoms.constraints
+def _bare(atoms: Atoms, extra: Sequence[str]) -> Atoms:
+    """The geometry and what descendants have from it: whatever else it carries, other images have not."""
+    return inherit(
+        Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc), atoms, extra
     )
-    bare.info = {key: atoms.info[key] for key in ("charge", "multiplicity") if key in atoms.info}
-    for name in ("initial_magmoms", "initial_charges"):
-        if atoms.has(name):
-            bare.set_array(name, atoms.get_array(name))
-    return bare
 
 
 def _require_path(start: Atoms, end: Atoms) -> None:
@@ -94,11 +102,34 @@ def _require_path(start: Atoms, end: Atoms) -> None:
             f"the ends of a path have the same charge and multiplicity, got {tuple(electronic_state(start))} and "
             f"{tuple(electronic_state(end))}"
         )
+    _require_fixed_atoms_in_place(start, end)
     if (apart := _distance(start, end)) < SAME:
         raise ValueError(
             f"start and end are the same geometry: laid onto each other, no atom is farther away than {apart:.2g} Å; "
             "give two minima"
         )
+
+
+def _require_fixed_atoms_in_place(start: Atoms, end: Atoms) -> None:
+    """A path goes straight from end to end at first: it would move atoms that are fixed at two different places."""
+    shift = end.positions - start.positions
+    if start.pbc.any():
+        shift = find_mic(shift, start.cell, start.pbc)[0]
+    for atoms in (start, end):
+        fixed = fixed_coordinates(_only_fixed(atoms))
+        moved = np.zeros(len(atoms), dtype=bool) if fixed is None else (fixed & (np.abs(shift) > 1e-4)).any(axis=1)
+        for atom in np.flatnonzero(moved)[:1]:
+            places = [one.positions[atom].round(4).tolist() for one in (start, end)]
+            raise ValueError(
+                f"atom {atom} ({start.symbols[atom]}) is fixed, but stands at {places[0]} at the start and at "
+                f"{places[1]} at the end of the path; put fixed atoms at the same place in both"
+            )
+
+
+def _only_fixed(atoms: Atoms) -> Atoms:
+    only: Atoms = atoms.copy()
+    only.set_constraint([one for one in atoms.constraints if isinstance(one, FixAtoms | FixCartesian)])
+    return only
 
 
 def _laid_onto(reference: Atoms, atoms: Atoms) -> Atoms:

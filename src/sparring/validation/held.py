@@ -116,7 +116,7 @@ class _Surface:
         return energy, gradient.numpy()
 
     def _turned(self, y: torch.Tensor, copies: Int[np.ndarray, " n"]) -> torch.Tensor:
-        some = self.structures.take(copies).with_positions(y.reshape(-1, 3))
+        some = self.structures.take(copies).with_free_positions(y.reshape(-1, 3))
         return self.plane.turned(self.space, some, self.targets[copies]).positions.reshape(len(copies), -1, 3)
 
     def _atoms(self, copies: Int[np.ndarray, " n"], positions: np.ndarray) -> list[Atoms]:

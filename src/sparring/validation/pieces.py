@@ -17,6 +17,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from sparring.committee import Committee
+from sparring.constraints import fixed_coordinates
 from sparring.dynamics import Criterion
 from sparring.validation.records import read_record, write_record
 from sparring.validation.trials import Failure
@@ -54,6 +55,9 @@ def identity(committee: Committee, start: Atoms, criteria: Sequence[Criterion], 
     _, about = committee.state()
     about.pop("domain", None)  # refuses, but changes nothing
     geometry = {name: getattr(start, name).tolist() for name in ("numbers", "positions", "pbc")}
+    fixed = fixed_coordinates(start)
+    if fixed is not None:
+        geometry["fixed"] = fixed.tolist()
     facts = {
         "committee": about,
         "start": {**geometry, "cell": start.cell.array.tolist()},

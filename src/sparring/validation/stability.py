@@ -18,6 +18,7 @@ from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
 from sparring.dynamics import Criterion, DynamicsResult, Ensemble, Status, simulate
 from sparring.dynamics.records import Write
+from sparring.inheritance import inherit
 from sparring.progress import Watch, unwatched
 from sparring.randomness import derive
 from sparring.sampling import RelaxationError, bare_copy, relax
@@ -31,7 +32,6 @@ __all__ = ["Failure", "Settings", "Stability", "Trial", "own_minimum", "stabilit
 
 EVERY = 20
 """After how many steps copies that have failed leave the batch."""
-KEPT = ("charge", "multiplicity")
 SEEN = ("committee_energy", "committee_forces", "energy_variance", "force_variance")
 DECIMALS = 4
 NEIGHBOURS, STRAIN = 3.0, 0.2
@@ -219,7 +219,7 @@ class _Work:
         geometries = []
         for failure, positions in ends:
             atoms = Atoms(self.start.numbers, positions, cell=self.start.cell, pbc=self.start.pbc)
-            atoms.info.update({name: self.start.info[name] for name in KEPT if name in self.start.info})
+            atoms = inherit(atoms, self.start)
             atoms.info.update(copy=failure.copy, temperature=temperature, time=failure.time, failed=failure.reason)
             geometries.append(atoms)
         annotated = survey(self.committee, Structures.from_atoms(geometries)).annotate(geometries)

@@ -12,6 +12,7 @@ import torch
 from ase import Atoms
 from jaxtyping import Float, Int
 
+from sparring.inheritance import inherit
 from sparring.labels import LabelError
 from sparring.structures import Structures
 from sparring.validation.grids import Grid
@@ -27,7 +28,6 @@ GAIN = 2e-3
 SMALLEST_GAIN = 1e-6
 """In eV, by which a rigid geometry must be below a relaxed one to be worth a relaxation of its own."""
 
-KEPT = ("charge", "multiplicity")
 Place = tuple[int, int]
 
 
@@ -154,9 +154,7 @@ def _places(chosen: np.ndarray) -> list[Place]:
 
 def _described(atoms: Atoms, reference: Atoms) -> Atoms:
     """The geometry, and what a labeller must know of it."""
-    one = Atoms(atoms.numbers, atoms.positions, cell=reference.cell, pbc=reference.pbc)
-    one.info = {key: reference.info[key] for key in KEPT if key in reference.info}
-    return one
+    return inherit(Atoms(atoms.numbers, atoms.positions, cell=reference.cell, pbc=reference.pbc), reference)
 
 
 def _grid(plane: TorsionPlane, points: tuple[int, int], frames: Sequence[Atoms]) -> Grid:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 from ase import Atoms
+from jaxtyping import Int
 
+from sparring.constraints import fixed_coordinates
+from sparring.inheritance import inherit
 from sparring.labels.openmm.labeller import NM, OpenMM
 from sparring.labels.openmm.reading import imported
 from sparring.units import quantity
@@ -38,7 +41,7 @@ def langevin_snapshots(
     123, 6056, 2019, doi:10.1021/acs.jpca.9b02771). No bond is constrained, for a potential must see them vibrate. That
     bears steps of 2 fs: the positions of a harmonic oscillator have the right distribution for any step at which it is
     stable, and for alanine dipeptide the mean potential energy is that of steps of 0.5 fs. Velocities are too slow at
-    such steps, and are not used.
+    such steps, and are not used. Atoms that are fixed stay where they are.
 
     Args:
         labeller: The force field.
@@ -53,8 +56,8 @@ def langevin_snapshots(
         progress: Called with the number of snapshots taken and to take, at the start and after each.
 
     Raises:
-        ValueError: If the structure does not fit the force field, the times do not fit each other, or atoms fly apart
-            because steps are too long.
+        ValueError: If the structure does not fit the force field, the times do not fit each other, an atom is fixed
+            along some axes only, or atoms fly apart because steps are too long.
     """
     n_snapshots = n_langevin_snapshots(duration=duration, every=every, timestep=timestep)
     if not (0 < temperature < math.inf and 0 < friction < math.inf and 0 <= equilibration < math.inf):
@@ -66,7 +69,8 @@ def langevin_snapshots(
     openmm, number = imported(), 1 + seed % LARGEST_SEED
     integrator = openmm.LangevinMiddleIntegrator(temperature, friction * PS, timestep / PS)
     integrator.setRandomNumberSeed(number)
-    context = labeller.context(integrator)
+    fixed = _fixed_atoms(start)
+    context = labeller.context(integrator, fixed=fixed.tolist())
     context.setPositions(start.positions / NM)
     snapshots: list[Atoms] = []
     done = 0.0
@@ -79,7 +83,7 @@ def langevin_snapshots(
                 progress(index, n_snapshots)
             integrator.step(round(every / timestep))
             done = (index + 1) * every
-            snapshots.append(_snapshot(context, start, temperature, done))
+            snapshots.append(_snapshot(context, start, fixed, temperature, done))
     # OpenMM looks at the coordinates now and then, and raises this if they are not finite.
     except (openmm.OpenMMException, FloatingPointError) as error:
         raise ValueError(
@@ -109,12 +113,28 @@ def n_langevin_snapshots(*, duration: float, every: float, timestep: float) -> i
     return n_snapshots
 
 
-def _snapshot(context: object, start: Atoms, temperature: float, elapsed: float) -> Atoms:
+def _fixed_atoms(start: Atoms) -> Int[np.ndarray, " n_fixed"]:
+    """Atoms without a mass for OpenMM, which then does not move them."""
+    fixed = fixed_coordinates(start)
+    if fixed is None:
+        return np.array([], dtype=int)
+    for atom in np.flatnonzero(fixed.any(axis=1) & ~fixed.all(axis=1))[:1]:
+        raise ValueError(
+            f"atom {atom} of {start.get_chemical_formula()} is fixed along some axes only, which dynamics by OpenMM "
+            "cannot do; fix it along all three, or enlarge the data by displacements"
+        )
+    return np.flatnonzero(fixed.all(axis=1))
+
+
+def _snapshot(
+    context: object, start: Atoms, fixed: Int[np.ndarray, " n_fixed"], temperature: float, elapsed: float
+) -> Atoms:
     openmm = imported()
     state = context.getState(positions=True)  # type: ignore[attr-defined]
     positions = np.array(state.getPositions(asNumpy=True).value_in_unit(openmm.unit.nanometer), dtype=float) * NM
     if not np.isfinite(positions).all():
         raise FloatingPointError("coordinates are not finite")
-    info = {name: start.info[name] for name in ("charge", "multiplicity") if name in start.info}
-    info |= {"source": "langevin", "parent": -1, "temperature": temperature, "time": elapsed}
-    return Atoms(numbers=start.numbers, positions=positions, info=info)
+    snapshot = inherit(Atoms(numbers=start.numbers, positions=positions), start)
+    snapshot.positions[fixed] = start.positions[fixed]  # nanometres have rounded them
+    snapshot.info |= {"source": "langevin", "parent": -1, "temperature": temperature, "time": elapsed}
+    return snapshot

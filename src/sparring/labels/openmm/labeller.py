@@ -153,8 +153,8 @@ class OpenMM:
         system: System = imported().XmlSerializer.deserialize(self._xml)
         return system
 
-    def context(self, integrator: Any) -> Any:  # noqa: ANN401 - OpenMM has no types
-        """A new context of the system, on the same platform.
+    def context(self, integrator: Any, *, fixed: Sequence[int] = ()) -> Any:  # noqa: ANN401 - OpenMM has no types
+        """A new context of the system, on the same platform; atoms that are fixed have no mass, so nothing moves them.
 
         Raises:
             ValueError: If there is no such platform here, or it refuses its properties or the system.
@@ -167,8 +167,11 @@ class OpenMM:
                 f"{', '.join(known)}"
             )
         platform = openmm.Platform.getPlatformByName(self._platform)
+        system = self.system
+        for atom in fixed:
+            system.setParticleMass(atom, 0.0)
         try:
-            return openmm.Context(self.system, integrator, platform, self._properties)
+            return openmm.Context(system, integrator, platform, self._properties)
         except openmm.OpenMMException as error:
             raise ValueError(
                 f"OpenMM cannot use platform {self._platform} with {self._properties or 'no properties'}: {error}"

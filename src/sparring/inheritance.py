@@ -1,0 +1,53 @@
+"""What a structure's descendants have from it.
+
+A label depends on more than the geometry: on charge and multiplicity, on the moments and charges that a calculation
+starts from, on tags that tell species apart. Whatever moves atoms hands these on. Results do not move along: an energy,
+forces or moments that were computed belong to one geometry.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+
+__all__ = ["ARRAYS", "INFO", "inherit", "own_columns"]
+
+INFO = ("charge", "multiplicity", "config_type")
+ARRAYS = ("initial_magmoms", "initial_charges", "tags")
+# Words of the file format itself, which a file cannot have as columns of their own.
+_FORMAT = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers")
+_NOT_OWN = {*all_properties, *_FORMAT, "REF_energy", "REF_forces", "REF_stress", "label"}
+
+
+def inherit(child: Atoms, parent: Atoms, extra: Sequence[str] = ()) -> Atoms:
+    """A copy of a structure with what it has from its parent, whose atoms it has in the same order.
+
+    These are charge, multiplicity and config type, initial moments and charges, tags, and constraints.
+
+    Args:
+        child: The geometry.
+        parent: The structure that it was made from.
+        extra: Further names in `info` or `arrays`, as a labeller's `depends_on` has them.
+
+    Raises:
+        ValueError: If the two do not have the same atoms.
+    """
+    if not np.array_equal(child.numbers, parent.numbers):
+        raise ValueError(f"{child.symbols} cannot inherit from {parent.symbols}: the atoms differ")
+    heir: Atoms = child.copy()
+    for name in (*INFO, *extra):
+        if name in parent.info:
+            heir.info[name] = copy.deepcopy(parent.info[name])
+    for name in (*ARRAYS, *extra):
+        if name in parent.arrays:
+            heir.set_array(name, parent.arrays[name])
+    heir.set_constraint([copy.deepcopy(constraint) for constraint in parent.constraints])
+    return heir
+
+
+def own_columns(atoms: Atoms) -> tuple[Mapping[str, object], Mapping[str, np.ndarray]]:
+    """Info and arrays of a structure that are neither geometry nor results: a user's own, to be kept in the data."""
+    info = {name: value for name, value in atoms.info.items() if name not in _NOT_OWN}
+    return info, {name: array for name, array in atoms.arrays.items() if name not in _NOT_OWN}
