@@ -236,12 +236,12 @@ def frame_text(atoms: Atoms, where: str) -> str:
     info = atoms.info | {name: float(known[name]) for name in _energies(known)}
     arrays = {key: value for key, value in atoms.arrays.items() if key not in ("numbers", "positions")}
     arrays |= {"forces": known["forces"]} if "forces" in known else {}
-    fixed = fixed_coordinates(atoms, where)
-    if fixed is not None:  # one column where atoms are fixed as a whole, as ASE has it
-        arrays["move_mask"] = ~fixed.any(axis=1) if (fixed.all(axis=1) == fixed.any(axis=1)).all() else ~fixed
     for name in (*info, *arrays):
         if (name in _RESERVED_KEYS and name in info) or (name in _RESERVED_COLUMNS and name in arrays):
             raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
+    fixed = fixed_coordinates(atoms, where)
+    if fixed is not None:  # one column where atoms are fixed as a whole, as ASE has it
+        arrays["move_mask"] = ~fixed.any(axis=1) if (fixed.all(axis=1) == fixed.any(axis=1)).all() else ~fixed
     groups = [("species", np.array(atoms.get_chemical_symbols())), ("pos", atoms.positions), *arrays.items()]
     properties, columns = zip(*(_column_group(name, array, len(atoms), where) for name, array in groups), strict=True)
     lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))

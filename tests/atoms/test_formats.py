@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms, FixScaled
+from ase.constraints import FixAtoms, FixBondLength
 from ase.db import connect
 
 from sparring.atoms.reading import read_atoms, read_file
@@ -245,11 +245,11 @@ def test_a_crystal_with_shared_places_is_not_taken_for_an_ordered_one(tmp_path):
 
 def test_a_constraint_that_no_file_keeps_is_left_out_and_said(tmp_path):
     atoms = bulk("Cu", cubic=True)
-    atoms.set_constraint([FixAtoms([1]), FixScaled(0, [True, False, False])])
+    atoms.set_constraint([FixAtoms([1]), FixBondLength(0, 2)])
     ase.io.write(tmp_path / "set.traj", atoms)
     reading = read_file(tmp_path / "set.traj")
     assert [one.index.tolist() for one in reading.structures[0].constraints] == [[1]]
-    assert "set.traj: the constraint FixScaled is left out" in reading.notes[0]
+    assert "set.traj: the constraint FixBondLengths is left out" in reading.notes[0]
 
 
 @pytest.mark.parametrize(
