@@ -96,6 +96,25 @@ def test_the_slope_of_an_objective_on_a_crystal_is_that_of_its_formula(committee
     torch.testing.assert_close(gradient, slope(score, delta), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["force variance", "product", "logarithm"])
+@pytest.mark.parametrize("stacked", [True, False])
+def test_the_slope_of_an_objective_in_a_strain_of_the_cell_is_that_of_its_formula(
+    committee, salt, strain, slope, copies, rattled, name, stacked
+):
+    members, objective = committee(stacked=stacked), OBJECTIVES[name](labelled(rattled(salt, 2), [0.1, 0.2]))
+    seeds = Structures.from_atoms([salt])
+    delta = strain.initial(seeds, torch.Generator().manual_seed(0))
+
+    def score(points):
+        moved = strain.displace(copies(seeds, len(points)), points.flatten(0, 1))
+        return objective(members.predict(moved), moved)
+
+    point = delta.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(score(point.unsqueeze(0)).sum(), point)
+    torch.testing.assert_close(gradient, slope(score, delta, step=1e-4), rtol=1e-5, atol=1e-8)
+    assert gradient.abs().max() > 1e-6
+
+
 def test_the_weight_is_that_of_equations_11_and_12(ammonia, rattled):
     energies = torch.tensor([0.3, 0.1, 0.7], dtype=torch.float64)
     reference = labelled(rattled(ammonia, 3), energies)
