@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 
 from sparring.selection import (
     Budget,
@@ -153,9 +153,24 @@ def test_one_structure_is_distinct():
     assert kept(Distinct(rmsd=0.1), candidates_from([molecule("H2O")])) == [0]
 
 
-def test_aligning_single_atoms_is_an_error_because_it_makes_all_alike():
-    with pytest.raises(ValueError, match="all single atoms are alike"):
-        Distinct(rmsd=0.1)(points([0.0, 1.0]))
+def test_aligned_single_atoms_are_alike_and_end_no_run():
+    # As in every data set with isolated atoms for reference energies.
+    atoms = [Atoms("H"), molecule("H2O"), Atoms("O"), Atoms("H", [[2.0, 0, 0]])]
+    for permute in (False, True):
+        assert kept(Distinct(rmsd=0.1, permute=permute), candidates_from(atoms, score=[0, 0, 0, 1])) == [1, 2, 3]
+
+
+def test_the_particle_of_a_well_is_where_it_is_also_when_structures_are_aligned():
+    assert kept(Distinct(rmsd=0.1), points([0.0, 1.0, 1.05])) == [0, 1]
+
+
+def test_equal_positions_in_another_cell_are_distinct_and_an_atom_through_the_wall_is_not():
+    copper = bulk("Cu", cubic=True)
+    other, through = copper.copy(), copper.copy()
+    other.set_cell(copper.cell * 1.05)
+    through.positions[0] += copper.cell[0]
+    for align in (False, True):
+        assert kept(Distinct(rmsd=0.05, align=align), candidates_from([copper, other, through])) == [0, 1]
 
 
 @pytest.mark.parametrize(("options", "message"), [({"rmsd": -0.1}, "cannot be negative, got -0.1 Å")])

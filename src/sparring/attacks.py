@@ -297,7 +297,7 @@ class _Climb:
         return bad.new_zeros(self.seeds.n_structures).index_add(0, self.space.owner(self.seeds), bad) == 0
 
 
-def _at(step: Int[Tensor, " n_rows"], along: Float[Tensor, "n_points n_rows *rest"]) -> Float[Tensor, "n_rows *rest"]:
+def _at(step: Int[Tensor, " n_rows"], along: Float[Tensor, "n_points n_rows ..."]) -> Float[Tensor, "n_rows ..."]:
     """What every row of a path is at its own step."""
     index = step.reshape(1, -1, *[1] * (along.dim() - 2)).expand(1, *along.shape[1:])
     return along.gather(0, index).squeeze(0)

@@ -64,7 +64,7 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         ),
         objective=lambda dataset: objective(config, dataset),
         attack=lambda dataset: attacker(config, watch, molecules=one_of_each(dataset.to_atoms())),
-        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed),
+        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, watch),
         label=laboratory.label,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
@@ -163,7 +163,11 @@ def choose_seeds(
 
 
 def selectors(
-    config: Config, variances: Float[np.ndarray, " n_train"], lowest: Mapping[str, float], seed: int
+    config: Config,
+    variances: Float[np.ndarray, " n_train"],
+    lowest: Mapping[str, float],
+    seed: int,
+    watch: Watch = unwatched,
 ) -> list[Selector]:
     """The section ``selection``."""
     steps: list[Selector] = []
@@ -173,7 +177,7 @@ def selectors(
         elif isinstance(section, sections.EnergyWindow):
             steps.append(EnergyWindow(above=lowest, window=section.window))
         elif isinstance(section, sections.Distinct):
-            steps.append(Distinct(**section.arguments()))  # type: ignore[arg-type]
+            steps.append(Distinct(**section.arguments(), progress=watch("comparison")))  # type: ignore[arg-type]
         else:
             steps.append(Budget(n=section.n, order=section.order, seed=seed))
     return steps
