@@ -95,6 +95,18 @@ def test_a_composition_without_a_known_energy_is_an_error():
         EnergyWindow(above={"H2O": -76.0}, window=1.0)(candidates_from([molecule("NH3")]))
 
 
+def test_an_ion_has_a_window_of_its_own():
+    # NH3+ lies 10 eV above NH3: measured from the neutral molecule all of it would be dropped.
+    candidates = candidates_from([molecule("NH3")] * 3, energy=[-56.0, -46.0, -44.0])._replace(
+        charge=np.array([0, 1, 1])
+    )
+    window = EnergyWindow(above={"H3N": -56.0, "H3N+1": -46.0}, window=1.5)
+    assert kept(window, candidates) == [0, 1]
+    assert kept(window, candidates.take(np.array([1, 2]))) == [0]
+    with pytest.raises(ValueError, match=r"no lowest energy is known for H3N\+1, only for H3N"):
+        EnergyWindow(above={"H3N": -56.0}, window=1.5)(candidates)
+
+
 def test_a_window_of_no_width_is_an_error():
     with pytest.raises(ValueError, match="wider than zero, got 0 eV"):
         EnergyWindow(above=0.0, window=0.0)

@@ -18,8 +18,9 @@ decomposition parts it into a stretch and a rotation, :math:`F = S R`; :math:`s_
 The first term is the mean square displacement of atoms in the mean cell; the second is, for a small strain, the mean
 square change of the vectors to nearest neighbours that the strain makes. Neither grows with the size of the cell, so
 that supercells of two crystals are as far apart as the crystals. The least d over all P and, where like atoms may be
-exchanged, over their assignment counts. Without alignment neither t nor R is removed: the strain is that of
-:math:`M^{-1} (PB - A)`, rotation included, with M the plain mean.
+exchanged, over their assignment counts. Without alignment neither t nor R is removed: M is the plain mean, and the
+strain is :math:`\tfrac12 (\lVert F - 1 \rVert + \lVert F^{-1} - 1 \rVert)`, to second order the same where nothing is
+turned.
 """
 
 import itertools
@@ -110,10 +111,8 @@ def crystal_distance(
 
 def least_distance(first: Crystal, second: Crystal) -> float:
     """What the distance of two crystals cannot be below, from the volumes of their cells alone, in Å."""
-    logarithm = np.log(np.linalg.det(first.cell) / np.linalg.det(second.cell))
-    # The mean strain, in the measure without alignment, which is the smaller one.
-    strain = 2 * np.tanh(abs(logarithm) / (2 * first.pbc.sum()))
-    return float((first.spacing + second.spacing) / 2 * strain)
+    mean_strain = abs(np.log(np.linalg.det(first.cell) / np.linalg.det(second.cell))) / first.pbc.sum()
+    return float((first.spacing + second.spacing) / 2 * mean_strain)
 
 
 def _to_nearest_image(
@@ -147,8 +146,8 @@ def _renamings(
         cells = a @ (np.eye(3) + stretch) / 2
     else:
         cells = (a + renamed) / 2
-        gradient = np.linalg.pinv(cells) @ (renamed - a)
-        strain = np.sqrt((gradient**2).sum((-1, -2)))
+        there, back = np.linalg.solve(a, renamed), np.linalg.solve(renamed, a)
+        strain = (np.linalg.norm(there - np.eye(3), axis=(1, 2)) + np.linalg.norm(back - np.eye(3), axis=(1, 2))) / 2
     order = np.argsort(strain, kind="stable")
     alike = order[(strain[order] <= MAX_STRAIN) | (order == 0)]
     return Renamings(np.linalg.inv(matrices)[alike], cells[alike], strain[alike])

@@ -15,7 +15,7 @@ from sparring import objectives
 from sparring.attacking import attackable, attacker, one_of_each
 from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
-from sparring.config import Config, sections
+from sparring.config import Config, sections, weight_counts_per
 from sparring.dataset import Dataset
 from sparring.labels import OpenMM, langevin_snapshots
 from sparring.labels.base import composition
@@ -117,9 +117,10 @@ def objective(config: Config, dataset: Dataset | None) -> Objective:
         raise ValueError("the Boltzmann weight needs labelled structures for its Q, or attack.objective.kT: null")
     if section.kT is None or dataset is None:
         return objectives.log(uncertainty) if section.logarithm else uncertainty
+    per = section.per or weight_counts_per(config)
     if section.logarithm:
-        return objectives.log(uncertainty) + objectives.boltzmann(section.kT, dataset)
-    return objectives.boltzmann_weighted(uncertainty, kT=section.kT, reference=dataset)
+        return objectives.log(uncertainty) + objectives.boltzmann(section.kT, dataset, per=per)
+    return objectives.boltzmann_weighted(uncertainty, kT=section.kT, reference=dataset, per=per)
 
 
 def candidates_per_seed(config: Config) -> int:

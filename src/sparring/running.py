@@ -10,7 +10,7 @@ from ase import Atoms
 from sparring import loop
 from sparring.attacking import bonds_of, one_of_each, space_of
 from sparring.committee import Committee
-from sparring.config import Config, load, sections, template_files
+from sparring.config import Config, load, sections, settled, template_files
 from sparring.files import write_text
 from sparring.labelled import has_labels
 from sparring.labels import Label, label, n_langevin_snapshots
@@ -79,6 +79,7 @@ def run(
     folder = Path(folder)
     if not isinstance(config, Config):
         config = load(config, preset)
+    config = settled(config, folder)
     # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
     if not (folder / "config.yaml").exists():
         _try_space(config)

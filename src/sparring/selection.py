@@ -12,6 +12,7 @@ import torch
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring.labels.base import composition
 from sparring.similarity import Linkage, alike
 from sparring.structures import Structures
 
@@ -38,6 +39,7 @@ class Candidates(NamedTuple):
         energy: Mean energy in eV.
         energy_variance: Eq. 5, in eV².
         force_variance: Eq. 7, in (eV/Å)².
+        charge: Total charges in e, that of the structure each comes from; None where all are neutral or none is known.
     """
 
     structures: Structures
@@ -45,6 +47,7 @@ class Candidates(NamedTuple):
     energy: Float[np.ndarray, " n_candidates"]
     energy_variance: Float[np.ndarray, " n_candidates"]
     force_variance: Float[np.ndarray, " n_candidates"]
+    charge: Int[np.ndarray, " n_candidates"] | None = None
 
     def take(self, indices: Int[np.ndarray, " n_taken"]) -> "Candidates":
         """Some of the candidates, in the order named."""
@@ -54,6 +57,7 @@ class Candidates(NamedTuple):
             energy=self.energy[indices],
             energy_variance=self.energy_variance[indices],
             force_variance=self.force_variance[indices],
+            charge=None if self.charge is None else self.charge[indices],
         )
 
 
@@ -147,7 +151,8 @@ class EnergyWindow:
     """Keep what the committee's mean energy puts at most `window` above the lowest known energy.
 
     Attributes:
-        above: The lowest known energy in eV, or one for each chemical formula where compositions differ.
+        above: The lowest known energy in eV, or one for each composition: a chemical formula, and the charge where
+            there is one, as in "H3N" and "H3N+1" (:func:`sparring.labels.base.composition`).
         window: Width in eV. Whatever lies below the lowest known energy is kept: it is a hole that wants a label.
     """
 
@@ -161,16 +166,19 @@ class EnergyWindow:
 
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates in the window."""
-        lowest = np.array([self._lowest(numbers) for numbers in _compositions(candidates.structures)])
+        structures = candidates.structures.to_atoms()
+        for atoms, charge in zip(structures, candidates.charge if candidates.charge is not None else (), strict=False):
+            atoms.info["charge"] = int(charge)
+        lowest = np.array([self._lowest(atoms) for atoms in structures])
         return np.flatnonzero(candidates.energy - lowest <= self.window)
 
-    def _lowest(self, numbers: tuple[int, ...]) -> float:
+    def _lowest(self, atoms: Atoms) -> float:
         if not isinstance(self.above, Mapping):
             return self.above
-        formula = Atoms(numbers=numbers).get_chemical_formula()
-        if formula not in self.above:
-            raise ValueError(f"no lowest energy is known for {formula}, only for {', '.join(sorted(self.above))}")
-        return self.above[formula]
+        name = composition(atoms)
+        if name not in self.above:
+            raise ValueError(f"no lowest energy is known for {name}, only for {', '.join(sorted(self.above))}")
+        return self.above[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,19 +262,13 @@ class Budget:
         return np.sort(order[: self.n])
 
 
-def _compositions(structures: Structures) -> list[tuple[int, ...]]:
-    """The atomic numbers of each structure, in the order of its atoms."""
-    ends = np.cumsum(structures.counts.cpu().numpy())[:-1]
-    return [tuple(numbers.tolist()) for numbers in np.split(structures.atomic_numbers.cpu().numpy(), ends)]
-
-
 def _finite(candidates: Candidates) -> Bool[np.ndarray, " n_candidates"]:
     """Which candidates have nothing but finite values."""
     structures = candidates.structures
     bad = (~torch.isfinite(structures.positions)).any(1).long()
     bad_atoms = bad.new_zeros(structures.n_structures).index_add(0, structures.structure_index, bad)
     finite = (bad_atoms == 0).cpu().numpy()
-    for name in candidates._fields[1:]:
+    for name in ("score", "energy", "energy_variance", "force_variance"):
         values = getattr(candidates, name)
         if values.shape != (structures.n_structures,):
             raise ValueError(
