@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -269,3 +270,29 @@ def never_asks(monkeypatch):
             yield
 
     return watch
+
+
+class Strain:
+    """A user's own space: six strains of the cell of a crystal, whose atoms follow. It hands on the seeds' edges."""
+
+    def owner(self, seeds):
+        return torch.arange(seeds.n_structures)
+
+    def initial(self, seeds, generator):
+        return 0.01 * torch.randn(seeds.n_structures, 3, 3, generator=generator, dtype=seeds.positions.dtype)
+
+    def project(self, seeds, delta):
+        return delta.clamp(-0.1, 0.1)
+
+    def displace(self, seeds, delta):
+        stretch = torch.eye(3, dtype=delta.dtype) + (delta + delta.transpose(1, 2)) / 2
+        return replace(
+            seeds,
+            positions=torch.einsum("ai,aij->aj", seeds.positions, stretch[seeds.structure_index]),
+            cells=seeds.cells @ stretch,
+        )
+
+
+@pytest.fixture
+def strain():
+    return Strain()

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
     "ground": "units devices files memory randomness philox plugins structures geometry neighbors bonds peptides "
-    "torsions uncertainty duplicates constraints inheritance",
+    "torsions uncertainty duplicates constraints inheritance permutations crystals similarity",
     "first": "potentials domain committee chunks dataset splits batching loss adam training objectives spaces "
     "attacks dynamics sampling snapshots selection labels labelled calculator isolated starting screening "
     "outliers",

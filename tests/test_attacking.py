@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 from ase.build import molecule
 
-from sparring import objectives, plugins, running
+from sparring import objectives, planning, plugins, running
 from sparring.attacking import attack_arguments, attackable, attacker, bonds_of, one_of_each, space_of
 from sparring.config import load
 from sparring.dataset import ENERGY, Dataset
@@ -179,3 +179,19 @@ def test_a_run_attacks_torsions_and_then_atoms(ethanol_file, tmp_path, monkeypat
 
 def distances_of_bonds(atoms):
     return [round(atoms.get_distance(*bond), 5) for bond in ((0, 1), (0, 2), (1, 2))]
+
+
+@pytest.mark.parametrize("kT", ["1 meV", "null"])
+def test_attacks_that_only_relax_are_said_to_and_what_to_do(kT, config, committee, ammonia, rattled, caplog):
+    resolved = config(f"{{n_steps: 8, learning_rate: 1.0e-3, objective: {{kT: {kT}, logarithm: true}}}}")
+    atoms = rattled(ammonia, 4)
+    for one in atoms:
+        one.info[ENERGY], one.arrays["REF_forces"] = 0.0, 0.0 * one.positions
+    data = Dataset.from_atoms(atoms)
+    result = attacker(resolved)(committee(), data.structures, planning.objective(resolved, data), 0)
+    if kT == "null":
+        assert caplog.text == ""
+        return
+    assert result.energy_fell().all()
+    assert "in 4 of 4 attacks the energy fell below that of their start" in caplog.text
+    assert "raise attack.objective.kT (now 0.001 eV)" in caplog.text

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -105,6 +106,65 @@ def test_product_and_logarithm_lead_to_the_same_closed_form_maximum(particle, pa
         )
         expected = math.sqrt(2 * kT / stiffness) * torch.tensor([1.0, -1.0]).double()
         torch.testing.assert_close(result.structures.positions[:, 0], expected, rtol=0, atol=1e-3)
+
+
+def crystals(salt, rattled, n=2):
+    return Structures.from_atoms(rattled(salt, n, stdev=0.05))
+
+
+def test_an_attack_that_strains_a_crystal_returns_the_cell_in_which_its_uncertainty_was_seen(
+    committee, salt, rattled, strain
+):
+    members, seeds = committee(), crystals(salt, rattled)
+    result = attack(members, seeds, force_variance, seed=0, space=strain, n_steps=10, learning_rate=0.01)
+    assert not torch.equal(result.structures.cells, seeds.cells)
+    for structures in (result.structures, result.candidates().structures):
+        seen_again = force_variance(members.predict(structures), structures)
+        torch.testing.assert_close(seen_again, result.best().force_variance, rtol=1e-10, atol=0)
+    for index, step in enumerate(result.best_step.tolist()):
+        assert torch.equal(result.cells[step, index], result.structures.cells[index])
+    assert (result.objective[-1] > result.objective[0]).all()
+
+
+def test_a_space_that_moves_atoms_only_leaves_the_cells_of_the_seeds_and_keeps_no_paths_of_them(
+    committee, salt, rattled
+):
+    seeds = crystals(salt, rattled)
+    result = attack(committee(), seeds, force_variance, seed=0, n_steps=2)
+    assert result.cells is None
+    assert torch.equal(result.structures.cells, seeds.cells)
+
+
+def test_neighbours_of_a_strained_crystal_are_found_anew_although_the_space_hands_on_old_ones(committee, salt, strain):
+    # With the seeds' list a crystal that shrinks by a tenth would miss images that come within the cutoff.
+    members = committee(cutoff=3.3)
+    seeds = with_reach(members, Structures.from_atoms([salt]), 0.5)
+    delta = -0.1 * torch.eye(3, dtype=torch.float64).unsqueeze(0)
+    shrunk = strain.displace(seeds, delta)
+    assert shrunk.edges is seeds.edges
+    _, seen, _ = _Climb(members, seeds, force_variance, strain).observe(delta)
+    fresh = dataclasses.replace(shrunk, edges=None)
+    assert seen.force_variance == force_variance(members.predict(fresh), fresh)
+    assert seen.force_variance != force_variance(members.predict(shrunk), shrunk)
+
+
+def test_crystals_that_are_strained_in_chunks_go_the_same_ways(committee, salt, rattled, strain):
+    members, seeds = committee(), crystals(salt, rattled, 3)
+    arguments = {"seed": 0, "space": strain, "n_steps": 4}
+    together = attack(members, seeds, force_variance, **arguments)
+    apart = attack(members, seeds, force_variance, max_memory=1.0, **arguments)
+    assert_same_attacks(together, apart, tolerance=1e-10)
+    torch.testing.assert_close(together.cells, apart.cells, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(together.structures.cells, apart.structures.cells, rtol=1e-10, atol=1e-10)
+
+
+def test_it_is_counted_in_how_many_attacks_the_energy_fell(particles):
+    downhill = attack(disagreeing_about(hill), particles((0.0,), (1.0,)), mean_energy, seed=0, n_steps=2)
+    assert downhill.energy_fell().tolist() == [False, False]
+    relaxing = log(energy_variance) - 1e3 * mean_energy
+    bowl = Committee([of_particles(lambda r, k=k: k * r.square().sum(1)) for k in (0.9, 1.1)])
+    result = attack(bowl, particles((1.0,), (-1.0,)), relaxing, seed=0, n_steps=3)
+    assert result.energy_fell().tolist() == [True, True]
 
 
 @pytest.mark.parametrize("objective", [force_variance, log(force_variance) - mean_energy], ids=repr)

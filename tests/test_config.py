@@ -297,7 +297,12 @@ def test_a_project_that_moved_makes_no_difference():
 
 def test_a_section_gives_the_keyword_arguments_of_its_function(loaded):
     objective = loaded(AMMONIA).attack.objective
-    assert objective.arguments() == {"uncertainty": "force_variance", "kT": quantity("20 kcal/mol"), "logarithm": False}
+    assert objective.arguments() == {
+        "uncertainty": "force_variance",
+        "kT": quantity("20 kcal/mol"),
+        "per": None,
+        "logarithm": False,
+    }
     assert loaded(AMMONIA).system.arguments("temperatures") == {"n_structures": 78}
 
 

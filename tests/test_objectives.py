@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from ase import Atoms
+from ase.build import bulk
 
 from sparring.committee import Committee, Prediction
 from sparring.dataset import ENERGY, FORCES, Dataset
@@ -96,6 +98,25 @@ def test_the_slope_of_an_objective_on_a_crystal_is_that_of_its_formula(committee
     torch.testing.assert_close(gradient, slope(score, delta), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["force variance", "product", "logarithm"])
+@pytest.mark.parametrize("stacked", [True, False])
+def test_the_slope_of_an_objective_in_a_strain_of_the_cell_is_that_of_its_formula(
+    committee, salt, strain, slope, copies, rattled, name, stacked
+):
+    members, objective = committee(stacked=stacked), OBJECTIVES[name](labelled(rattled(salt, 2), [0.1, 0.2]))
+    seeds = Structures.from_atoms([salt])
+    delta = strain.initial(seeds, torch.Generator().manual_seed(0))
+
+    def score(points):
+        moved = strain.displace(copies(seeds, len(points)), points.flatten(0, 1))
+        return objective(members.predict(moved), moved)
+
+    point = delta.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(score(point.unsqueeze(0)).sum(), point)
+    torch.testing.assert_close(gradient, slope(score, delta, step=1e-4), rtol=1e-5, atol=1e-8)
+    assert gradient.abs().max() > 1e-6
+
+
 def test_the_weight_is_that_of_equations_11_and_12(ammonia, rattled):
     energies = torch.tensor([0.3, 0.1, 0.7], dtype=torch.float64)
     reference = labelled(rattled(ammonia, 3), energies)
@@ -103,6 +124,49 @@ def test_the_weight_is_that_of_equations_11_and_12(ammonia, rattled):
     probability = exp(boltzmann(KT, reference))(prediction_of([0.5], structure), structure)
     partition = torch.exp(-energies / KT).sum()
     torch.testing.assert_close(probability, torch.exp(torch.tensor([-0.5 / KT]).double()) / partition)
+
+
+def weights(structures, energies, reference, per):
+    return boltzmann(KT, reference, per=per)(prediction_of(energies, structures), structures)
+
+
+@pytest.mark.parametrize("per", ["atom", "degree_of_freedom"])
+def test_for_ammonia_an_energy_counts_as_in_the_paper_whatever_it_is_counted_per(ammonia, rattled, per):
+    reference = labelled(rattled(ammonia, 3), [0.3, 0.1, 0.7])
+    as_in_paper = weights(reference.structures, [0.2, 0.9, 4.0], reference, "structure")
+    assert torch.equal(weights(reference.structures, [0.2, 0.9, 4.0], reference, per), as_in_paper)
+
+
+@pytest.mark.parametrize("per", ["atom", "degree_of_freedom"])
+def test_a_molecule_and_a_hundred_copies_of_it_far_apart_are_as_likely_when_each_is_as_hot(ammonia, per):
+    # The force variance is a mean over atoms, the same for both; so must the weight be, or large molecules only relax.
+    many = Atoms()
+    for index in range(100):
+        copy = ammonia.copy()
+        copy.positions[:, 0] += 20.0 * index
+        many += copy
+    reference = labelled([ammonia, many], [0.0, 0.0])
+    one, hundred = weights(reference.structures, [1.5, 150.0], reference, per)
+    # A hundred molecules have 1,194 degrees of freedom, 594 of them between the molecules.
+    share = 1.0 if per == "atom" else 600 / 1194
+    assert hundred.item() == pytest.approx(share * one.item())
+    paper = weights(reference.structures, [1.5, 150.0], reference, "structure")
+    assert paper[1].item() == pytest.approx(100 * paper[0].item())
+
+
+def test_degrees_of_freedom_are_those_that_change_the_energy(ammonia, water):
+    # 3n - 6 of a molecule, 3n - 3 of what is periodic, one of two atoms, and at least one.
+    atoms = [water, Atoms("H2", [[0, 0, 0], [0.7, 0, 0]]), Atoms("H"), bulk("NaCl", "rocksalt", a=5.6, cubic=True)]
+    reference = labelled(atoms, [0.0, 0.0, 0.0, 0.0])
+    found = weights(reference.structures, [KT] * 4, reference, "degree_of_freedom")
+    torch.testing.assert_close(-6 / found, torch.tensor([3.0, 1.0, 1.0, 21.0], dtype=torch.float64))
+
+
+def test_probabilities_add_up_to_one_also_per_degree_of_freedom(reference):
+    structures = reference.structures
+    probability = weights(structures, reference.energy.tolist(), reference, "degree_of_freedom").exp()
+    assert probability[:3].sum().item() == pytest.approx(1.0)
+    assert probability[3:].sum().item() == pytest.approx(1.0)
 
 
 def test_probabilities_of_a_data_set_add_up_to_one_for_each_composition(reference):

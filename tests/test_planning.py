@@ -247,6 +247,23 @@ def test_the_objective_is_that_of_its_equation(uncertainty, config, energies):
     assert evaluated(made("kT: 0.7 eV, logarithm: true")) == pytest.approx(np.log(evaluated(weighted)))
 
 
+def test_energies_count_as_in_the_paper_for_its_systems_and_per_degree_of_freedom_for_molecules_of_ones_own(
+    config, energies
+):
+    data, own = energies(-1.0, -0.5, 0.5), "system: {kind: own, file: some.xyz}\n"
+
+    def made(text, per):
+        weighted = objectives.boltzmann_weighted(objectives.force_variance, kT=0.7, reference=data, per=per)
+        rest = "" if "per" in text else "attack: {objective: {kT: 0.7 eV}}\n"
+        return evaluated(objective(config(text + rest), data)) == evaluated(weighted)
+
+    assert made(AMMONIA, "structure")
+    assert made("system: {kind: alanine_dipeptide}\n", "structure")
+    assert made(own, "degree_of_freedom")
+    assert made(own + "attack: {objective: {kT: 0.7 eV, per: structure}}\n", "structure")
+    assert made(AMMONIA + "attack: {objective: {kT: 0.7 eV, per: atom}}\n", "atom")
+
+
 def test_the_boltzmann_weight_needs_data_and_says_so(config):
     with pytest.raises(ValueError, match="Boltzmann weight needs labelled structures"):
         objective(config(AMMONIA), None)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sparring import running
-from sparring.config import load
+from sparring import planning, running
+from sparring.config import load, settled, weight_counts_per
 from sparring.extxyz import write_structures
 from sparring.files import write_text
 from sparring.runfolder import RunFolder, RunFolderError, read_metrics, stages_done
@@ -200,6 +200,75 @@ def test_a_changed_configuration_is_refused_and_names_what_has_changed(copied, w
     lines = str(refusal.value).split("\n")
     assert [line.strip() for line in lines[1:-1]] == ["seed: 0 -> 1", "training.n_epochs: 5 -> 7"]
     assert contents(copied) == before
+
+
+def test_a_selection_that_failed_may_be_changed_and_the_run_goes_on(well_file, tmp_path, monkeypatch):
+    def failing(*arguments):
+        raise ValueError("cannot select")
+
+    folder, told = tmp_path / "run", []
+    with monkeypatch.context() as patched:
+        patched.setattr(planning, "selectors", failing)
+        with pytest.raises(ValueError, match="cannot select"):
+            run(well_file(), folder)
+    with pytest.raises(RunFolderError, match="started with another configuration:\n  seed: 0 -> 1"):
+        run(well_file({"seed": 1, "selection": [{"kind": "budget", "n": 2}]}), folder)
+    run(well_file({"selection": [{"kind": "budget", "n": 2}]}), folder, announce=told.append)
+    assert "generation 1: attack done before" in told
+    assert [line.split(": ")[0] for line in told[:1]] == ["from generation 1 on, selection"]
+    assert (folder / "changes.txt").read_text().startswith("from generation 1 on, selection: ")
+    assert load(folder / "config.yaml").selection[0].n == 2
+    assert (folder / "generation-03" / "committee.json").exists()
+
+
+def test_what_chose_labels_already_is_not_changed_and_the_message_says_what_to_delete(copied, well_file):
+    with pytest.raises(RunFolderError, match=r"delete .*generation-02 and the generations after it; that generation"):
+        run(well_file({"selection": [{"kind": "budget", "n": 2}]}), copied)
+    for name in ("generation-02", "generation-03"):
+        shutil.rmtree(copied / name)
+    with pytest.raises(RunFolderError, match=r"delete .*generation-01 and"):
+        run(well_file({"attack.n_steps": 2}), copied)
+
+
+def test_an_attack_may_be_changed_until_it_has_been_made(copied, well_file):
+    for name in ("generation-02", "generation-03"):
+        shutil.rmtree(copied / name)
+    run(load(well_file()), copied)
+    for name in ("generation-03",):
+        shutil.rmtree(copied / name)
+    manifest = copied / "generation-02" / "manifest.json"
+    done = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({stage: done[stage] for stage in ("data", "fit", "evaluate")}))
+    run(well_file({"attack.n_steps": 2}), copied)
+    assert "from generation 2 on, attack.n_steps: 5 -> 2" in (copied / "changes.txt").read_text()
+
+
+def begun_by_an_older_version(folder, config):
+    """A run of the user's own molecules from before there was `attack.objective.per`."""
+    with RunFolder(folder, config):
+        (folder / "generation-01").mkdir()
+        write_text(folder / "generation-01" / "manifest.json", "{}")
+    text = (folder / "config.yaml").read_text()
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("    per:")]
+    assert len(lines) == len(text.splitlines()) - 1
+    write_text(folder / "config.yaml", "".join(lines))
+
+
+def test_an_old_run_goes_on_with_total_energies_and_a_new_one_counts_per_degree_of_freedom(molecules_file, tmp_path):
+    config = load(molecules_file())
+    old, new = tmp_path / "old", tmp_path / "new"
+    begun_by_an_older_version(old, config)
+    assert weight_counts_per(load(old / "config.yaml")) == "structure"
+    resumed = settled(config, old)
+    assert resumed.attack.objective.per == "structure"
+    with RunFolder(old, resumed):
+        pass
+    assert "per: structure" in (old / "config.yaml").read_text()
+    assert settled(config, old).attack.objective.per == "structure"
+    with RunFolder(new, settled(config, new)):
+        pass
+    assert settled(config, new).attack.objective.per == "degree_of_freedom"
+    assert settled(load(molecules_file({"attack.objective.per": "atom"})), old).attack.objective.per == "atom"
 
 
 def test_structures_that_were_exchanged_behind_a_runs_back_are_refused(molecules_file, molecules, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 
 from sparring.selection import (
     Budget,
@@ -95,6 +95,18 @@ def test_a_composition_without_a_known_energy_is_an_error():
         EnergyWindow(above={"H2O": -76.0}, window=1.0)(candidates_from([molecule("NH3")]))
 
 
+def test_an_ion_has_a_window_of_its_own():
+    # NH3+ lies 10 eV above NH3: measured from the neutral molecule all of it would be dropped.
+    candidates = candidates_from([molecule("NH3")] * 3, energy=[-56.0, -46.0, -44.0])._replace(
+        charge=np.array([0, 1, 1])
+    )
+    window = EnergyWindow(above={"H3N": -56.0, "H3N+1": -46.0}, window=1.5)
+    assert kept(window, candidates) == [0, 1]
+    assert kept(window, candidates.take(np.array([1, 2]))) == [0]
+    with pytest.raises(ValueError, match=r"no lowest energy is known for H3N\+1, only for H3N"):
+        EnergyWindow(above={"H3N": -56.0}, window=1.5)(candidates)
+
+
 def test_a_window_of_no_width_is_an_error():
     with pytest.raises(ValueError, match="wider than zero, got 0 eV"):
         EnergyWindow(above=0.0, window=0.0)
@@ -153,9 +165,24 @@ def test_one_structure_is_distinct():
     assert kept(Distinct(rmsd=0.1), candidates_from([molecule("H2O")])) == [0]
 
 
-def test_aligning_single_atoms_is_an_error_because_it_makes_all_alike():
-    with pytest.raises(ValueError, match="all single atoms are alike"):
-        Distinct(rmsd=0.1)(points([0.0, 1.0]))
+def test_aligned_single_atoms_are_alike_and_end_no_run():
+    # As in every data set with isolated atoms for reference energies.
+    atoms = [Atoms("H"), molecule("H2O"), Atoms("O"), Atoms("H", [[2.0, 0, 0]])]
+    for permute in (False, True):
+        assert kept(Distinct(rmsd=0.1, permute=permute), candidates_from(atoms, score=[0, 0, 0, 1])) == [1, 2, 3]
+
+
+def test_the_particle_of_a_well_is_where_it_is_also_when_structures_are_aligned():
+    assert kept(Distinct(rmsd=0.1), points([0.0, 1.0, 1.05])) == [0, 1]
+
+
+def test_equal_positions_in_another_cell_are_distinct_and_an_atom_through_the_wall_is_not():
+    copper = bulk("Cu", cubic=True)
+    other, through = copper.copy(), copper.copy()
+    other.set_cell(copper.cell * 1.05)
+    through.positions[0] += copper.cell[0]
+    for align in (False, True):
+        assert kept(Distinct(rmsd=0.05, align=align), candidates_from([copper, other, through])) == [0, 1]
 
 
 @pytest.mark.parametrize(("options", "message"), [({"rmsd": -0.1}, "cannot be negative, got -0.1 Å")])

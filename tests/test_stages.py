@@ -7,11 +7,14 @@ import torch
 from ase import Atoms
 
 from sparring import loop
+from sparring.attacks import attack
 from sparring.config import load
 from sparring.labels import LabelError
-from sparring.loop import Chosen, Fitted, Labelled
+from sparring.loop import Attacked, Chosen, Fitted, Labelled
+from sparring.objectives import force_variance
 from sparring.planning import plan
 from sparring.stages import CODECS, TITLES, read_committee, write_committee
+from sparring.structures import Structures
 from sparring.training import FitReport
 
 
@@ -150,3 +153,17 @@ def test_a_description_that_is_no_json_is_an_error_that_names_the_file(committee
     (tmp_path / "committee.json").write_text("{")
     with pytest.raises(ValueError, match=r"committee\.json"):
         read_committee(tmp_path)
+
+
+def test_cells_along_a_path_are_read_back_and_files_of_old_that_have_none_are_read(
+    committee, salt, strain, results, tmp_path
+):
+    seeds = Structures.from_atoms([salt])
+    result = attack(committee(), seeds, force_variance, seed=0, space=strain, n_steps=2)
+    again = back("attack", Attacked(result, (0,)), tmp_path)
+    assert torch.equal(again.result.cells, result.cells)
+    assert torch.equal(again.result.structures.cells, result.structures.cells)
+    old = back("attack", results["attack"], tmp_path)
+    with np.load(tmp_path / "generation-01" / "paths.npz") as arrays:
+        assert "cells" not in arrays
+    assert old.result.cells is None

@@ -1,5 +1,6 @@
 """The section ``attack`` of a configuration as functions: what finds candidates, and in which space."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -23,6 +24,11 @@ from sparring.trajectories import ensemble_of
 
 __all__ = ["Attack", "attack_arguments", "attackable", "attacker", "bonds_of", "one_of_each", "space_of"]
 
+logger = logging.getLogger(__name__)
+
+MOSTLY = 0.8
+"""From this share of attacks that end lower in energy than they began there is a warning."""
+
 Attack: TypeAlias = Callable[[Committee, Structures, Objective, int], AttackResult]
 Bonds: TypeAlias = Sequence[tuple[int, int]]
 
@@ -44,9 +50,29 @@ def attacker(config: Config, watch: Watch = unwatched, *, molecules: Sequence[At
         attacked = {tuple(one.numbers) for one in one_of_each(seeds.to_atoms())}
         known = [one for one in molecules if tuple(one.numbers) in attacked]
         space, climbing = attack_arguments(section, known, bonds_of(config))
-        return attack(committee, seeds, objective, space=space, seed=seed, progress=watch("attack"), **climbing)
+        result = attack(committee, seeds, objective, space=space, seed=seed, progress=watch("attack"), **climbing)
+        if isinstance(section, sections.Adversarial) and section.objective.kT is not None:
+            _warn_of_relaxations(result, section.objective.kT)
+        return result
 
     return attack_all
+
+
+def _warn_of_relaxations(result: AttackResult, kT: float) -> None:
+    """Say so where the Boltzmann weight leads nearly all attacks downhill."""
+    fell = result.energy_fell()
+    if fell.double().mean() < MOSTLY:
+        return
+    by = (result.energy[0] - result.best().energy)[fell].median()
+    logger.warning(
+        "in %d of %d attacks the energy fell below that of their start, by %.3g eV in the median: the Boltzmann weight "
+        "dominates, and attacks are relaxations; raise attack.objective.kT (now %.3g eV), let it grow with the "
+        "molecule (attack.objective.per: degree_of_freedom), or switch it off (kT: null)",
+        int(fell.sum()),
+        len(fell),
+        float(by),
+        kT,
+    )
 
 
 def _sampler(section: sections.Dynamics, watch: Watch) -> Attack:

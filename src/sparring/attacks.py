@@ -66,6 +66,7 @@ class AttackResult:
         energy_variance: Variance of the energy along the paths, in eV².
         force_variance: Variance of the forces along the paths, in (eV/Å)².
         positions: The geometries along the paths, in Å.
+        cells: Lattice vectors along the paths, in Å, where the space changes them; None where they are the seeds'.
     """
 
     structures: Structures
@@ -76,6 +77,7 @@ class AttackResult:
     energy_variance: Float[Tensor, "n_points n_seeds"]
     force_variance: Float[Tensor, "n_points n_seeds"]
     positions: Float[Tensor, "n_points n_atoms 3"]
+    cells: Float[Tensor, "n_points n_seeds 3 3"] | None = None
 
     def best(self) -> Observation:
         """What was seen at the best step of every seed; NaN for a seed that never was finite."""
@@ -107,6 +109,10 @@ class AttackResult:
     def count(self, status: Status) -> int:
         """How many attacks ended that way."""
         return int((self.status == status).sum())
+
+    def energy_fell(self) -> Bool[Tensor, " n_seeds"]:
+        """Whether the committee's energy at the best step is below that at the first; False for what never climbed."""
+        return self.best().energy < self.energy[0]
 
 
 class State(NamedTuple):
@@ -209,18 +215,24 @@ class _Climb:
         state = self.start(delta)
         observations, geometries = [], []
         for step in range(n_steps + 1):
-            state, observation, positions = self.step(state, step, learning_rate, min_distance)
+            state, observation, geometry = self.step(state, step, learning_rate, min_distance)
             observations.append(observation)
-            geometries.append(positions)
+            geometries.append(geometry)
             if progress:
                 progress(step + 1)
-        positions = torch.stack(geometries)
-        best = positions.gather(0, state.best_step[self.seeds.structure_index].reshape(1, -1, 1).expand(-1, -1, 3))
+        positions = torch.stack([geometry.positions for geometry in geometries])
+        best = _at(state.best_step[self.seeds.structure_index], positions)
+        cells, best_cells = None, self.seeds.cells
+        # A host's question: a space that leaves cells alone hands on the very same tensor.
+        if any(geometry.cells is not self.seeds.cells for geometry in geometries):
+            cells = torch.stack([geometry.cells for geometry in geometries])
+            best_cells = _at(state.best_step, cells)
         return AttackResult(
-            structures=replace(self.seeds, positions=best.squeeze(0), edges=None),
+            structures=replace(self.seeds, positions=best, cells=best_cells, edges=None),
             best_step=state.best_step,
             status=state.status,
             positions=positions,
+            cells=cells,
             **{name: torch.stack([getattr(o, name) for o in observations]) for name in Observation._fields},
         )
 
@@ -239,7 +251,7 @@ class _Climb:
 
     def step(
         self, state: State, step: int, learning_rate: float, min_distance: float
-    ) -> tuple[State, Observation, Float[Tensor, "n_atoms 3"]]:
+    ) -> tuple[State, Observation, Structures]:
         """Look where the seeds are, note it, and take one step of Adam uphill; no host synchronisation."""
         structures, observation, gradient = self.observe(state.delta)
         finite = torch.stack([torch.isfinite(values) for values in observation]).all(0) & self._finite_rows(gradient)
@@ -267,13 +279,14 @@ class _Climb:
             best_step=torch.where(better, step, state.best_step),
         )
         noted = Observation(*(torch.where(valid, values, torch.nan) for values in observation))
-        here = self.displace(torch.where(moves, state.delta, state.previous)).positions
-        return new, noted, here.detach()
+        here = self.displace(torch.where(moves, state.delta, state.previous))
+        cells = here.cells if here.cells is self.seeds.cells else here.cells.detach()
+        return new, noted, replace(self.seeds, positions=here.positions.detach(), cells=cells, edges=None)
 
     def observe(self, delta: Tensor) -> tuple[Structures, Observation, Tensor]:
         """The displaced seeds, what the committee makes of them, and d(objective)/d(delta)."""
         delta = delta.detach().requires_grad_()
-        structures = self.committee.prepare(self.displace(delta))
+        structures = self.committee.prepare(_with_fresh_edges(self.displace(delta)))
         prediction = self.committee.predict(structures)
         objective = self.objective(prediction, structures)
         (gradient,) = torch.autograd.grad(objective.sum(), delta)
@@ -301,6 +314,17 @@ class _Climb:
         return bad.new_zeros(self.seeds.n_structures).index_add(0, self.space.owner(self.seeds), bad) == 0
 
 
+def _at(step: Int[Tensor, " n_rows"], along: Float[Tensor, "n_points n_rows ..."]) -> Float[Tensor, "n_rows ..."]:
+    """What every row of a path is at its own step."""
+    index = step.reshape(1, -1, *[1] * (along.dim() - 2)).expand(1, *along.shape[1:])
+    return along.gather(0, index).squeeze(0)
+
+
+def _with_fresh_edges(displaced: Structures) -> Structures:
+    """The structures without edges that may be out of date: where atoms or cells of a crystal move, images change."""
+    return replace(displaced, edges=None) if displaced.periodic else displaced
+
+
 def _like(flags: Bool[Tensor, " n_rows"], rows: Tensor) -> Tensor:
     return flags.reshape(-1, *[1] * (rows.dim() - 1))
 
@@ -318,8 +342,13 @@ def chunk_size(committee: Committee, seeds: Structures, objective: Objective, ma
 
 def _join(seeds: Structures, results: list[AttackResult]) -> AttackResult:
     paths = (*Observation._fields, "positions")
+    positions, cells = (torch.cat([getattr(r.structures, name) for r in results]) for name in ("positions", "cells"))
+    strained = any(r.cells is not None for r in results)
+    # A chunk of seeds whose cells the space left alone has them all along.
+    along = [r.structures.cells.expand(len(r.positions), -1, -1, -1) if r.cells is None else r.cells for r in results]
     return AttackResult(
-        structures=replace(seeds, positions=torch.cat([r.structures.positions for r in results]), edges=None),
+        structures=replace(seeds, positions=positions, cells=cells if strained else seeds.cells, edges=None),
+        cells=torch.cat(along, dim=1) if strained else None,
         best_step=torch.cat([r.best_step for r in results]),
         status=torch.cat([r.status for r in results]),
         **{name: torch.cat([getattr(r, name) for r in results], dim=1) for name in paths},

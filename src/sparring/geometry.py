@@ -3,17 +3,23 @@
 What an attack differentiates through takes and returns tensors; what compares finished geometries (RMSD) is numpy.
 """
 
-import itertools
-import math
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-__all__ = ["aligned_rmsd", "angle", "dihedral", "distances", "rmsd_matrix", "rotate_about_bond", "turn"]
+from sparring.permutations import best_orders, centred, rotations
+
+__all__ = [
+    "aligned_rmsd",
+    "angle",
+    "dihedral",
+    "distances",
+    "rmsd_matrix",
+    "rmsd_of_pairs",
+    "rotate_about_bond",
+    "turn",
+]
 
 
 def distances(positions: Float[Tensor, "*batch n_atoms 3"]) -> Float[Tensor, "*batch n_pairs"]:
@@ -92,7 +98,7 @@ def aligned_rmsd(
     Kabsch's algorithm (1976), doi:10.1107/S0567739476001873, without weights. A molecule and its mirror image are
     different unless `reflect` allows improper rotations.
     """
-    return float(_residuals(_centred(first[None]), _centred(second[None]), align=True, reflect=reflect)[0])
+    return float(_residuals(centred(first[None]), centred(second[None]), align=True, reflect=reflect)[0])
 
 
 def rmsd_matrix(
@@ -114,27 +120,47 @@ def rmsd_matrix(
     Raises:
         ValueError: If `permute` is asked for without atomic numbers.
     """
-    if permute and atomic_numbers is None:
-        raise ValueError("permute=True exchanges atoms of the same element: give atomic_numbers, got None")
-    n_structures = len(positions)
-    geometries = positions.astype(np.float64)
-    if align:
-        geometries = _centred(geometries)
-    first, second = np.triu_indices(n_structures, k=1)
-    partners = geometries[second]
-    if permute and atomic_numbers is not None:
-        if _n_permutations(atomic_numbers) <= max_permutations:
-            order = _best_of_all_orders(geometries, first, second, atomic_numbers, align=align, reflect=reflect)
-        else:
-            order = _best_assignments(geometries, first, second, atomic_numbers, align=align, reflect=reflect)
-        partners = np.take_along_axis(partners, order[:, :, None], axis=1)
-    matrix = np.zeros((n_structures, n_structures))
-    matrix[first, second] = _residuals(geometries[first], partners, align=align, reflect=reflect)
+    first, second = np.triu_indices(len(positions), k=1)
+    exchanged = {"permute": permute, "reflect": reflect, "max_permutations": max_permutations}
+    matrix = np.zeros((len(positions), len(positions)))
+    matrix[first, second] = rmsd_of_pairs(positions, first, second, atomic_numbers, align=align, **exchanged)
     return matrix + matrix.T
 
 
-def _centred(positions: Float[np.ndarray, "n_structures n_atoms 3"]) -> Float[np.ndarray, "n_structures n_atoms 3"]:
-    return np.asarray(positions - positions.mean(axis=1, keepdims=True))
+def rmsd_of_pairs(
+    positions: Float[np.ndarray, "n_structures n_atoms 3"],
+    first: Int[np.ndarray, " n_pairs"],
+    second: Int[np.ndarray, " n_pairs"],
+    atomic_numbers: Int[np.ndarray, " n_atoms"] | None = None,
+    *,
+    align: bool = True,
+    permute: bool = False,
+    reflect: bool = False,
+    max_permutations: int = 5000,
+) -> Float[np.ndarray, " n_pairs"]:
+    """What :func:`rmsd_matrix` has for some pairs of geometries, in Å.
+
+    Raises:
+        ValueError: If `permute` is asked for without atomic numbers.
+    """
+    if permute and atomic_numbers is None:
+        raise ValueError("permute=True exchanges atoms of the same element: give atomic_numbers, got None")
+    geometries = positions.astype(np.float64)
+    if align:
+        geometries = centred(geometries)
+    partners = geometries[second]
+    if permute and atomic_numbers is not None:
+        order = best_orders(
+            geometries,
+            first,
+            second,
+            atomic_numbers,
+            align=align,
+            reflect=reflect,
+            max_permutations=max_permutations,
+        )
+        partners = np.take_along_axis(partners, order[:, :, None], axis=1)
+    return _residuals(geometries[first], partners, align=align, reflect=reflect)
 
 
 def _residuals(
@@ -145,125 +171,5 @@ def _residuals(
     reflect: bool,
 ) -> Float[np.ndarray, " n_pairs"]:
     # From the coordinates' differences: the shorter |a|² + |b|² - 2 a·b leaves only 1e-8 Å of equal geometries' zero.
-    turned = first @ _rotations(first.swapaxes(-1, -2) @ second, reflect=reflect) if align else first
+    turned = first @ rotations(first.swapaxes(-1, -2) @ second, reflect=reflect) if align else first
     return np.asarray(np.sqrt(((turned - second) ** 2).sum(axis=(1, 2)) / first.shape[1]))
-
-
-def _rotations(covariance: Float[np.ndarray, "*batch 3 3"], *, reflect: bool) -> Float[np.ndarray, "*batch 3 3"]:
-    """The rotation R that makes a·R closest to b, from aᵀb (Kabsch)."""
-    left, _, right = np.linalg.svd(covariance)
-    if not reflect:
-        handedness = np.linalg.det(left) * np.linalg.det(right)
-        left = np.concatenate([left[..., :2], left[..., 2:] * np.sign(handedness)[..., None, None]], axis=-1)
-    return np.asarray(left @ right)
-
-
-def _overlap(covariance: Float[np.ndarray, "*batch 3 3"], *, align: bool, reflect: bool) -> Float[np.ndarray, "*batch"]:
-    """The sum of a·b over all atoms, after the best rotation with `align`: the larger, the closer a and b."""
-    if not align:
-        return np.asarray(np.trace(covariance, axis1=-2, axis2=-1))
-    values = np.linalg.svd(covariance, compute_uv=False)
-    last = values[..., 2] if reflect else values[..., 2] * np.sign(np.linalg.det(covariance))
-    return np.asarray(values[..., 0] + values[..., 1] + last)
-
-
-def _elements(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> list[list[int]]:
-    return [np.flatnonzero(atomic_numbers == number).tolist() for number in np.unique(atomic_numbers)]
-
-
-def _n_permutations(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> int:
-    return math.prod(math.factorial(len(atoms)) for atoms in _elements(atomic_numbers))
-
-
-def _all_orders(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> Iterator[Int[np.ndarray, " n_atoms"]]:
-    elements = _elements(atomic_numbers)
-    places = list(itertools.chain.from_iterable(elements))
-    for exchange in itertools.product(*(itertools.permutations(atoms) for atoms in elements)):
-        order = np.empty(len(atomic_numbers), dtype=np.int64)
-        order[places] = list(itertools.chain.from_iterable(exchange))
-        yield order
-
-
-def _best_of_all_orders(
-    geometries: Float[np.ndarray, "n_structures n_atoms 3"],
-    first: Int[np.ndarray, " n_pairs"],
-    second: Int[np.ndarray, " n_pairs"],
-    atomic_numbers: Int[np.ndarray, " n_atoms"],
-    *,
-    align: bool,
-    reflect: bool,
-) -> Int[np.ndarray, "n_pairs n_atoms"]:
-    # One permutation at a time but all pairs at once: the memory does not grow with the number of permutations.
-    best = np.full(len(first), -np.inf)
-    best_order = np.zeros((len(first), len(atomic_numbers)), dtype=np.int64)
-    transposed = geometries[first].swapaxes(-1, -2)
-    partners = geometries[second]
-    for order in _all_orders(atomic_numbers):
-        overlap = _overlap(transposed @ partners[:, order], align=align, reflect=reflect)
-        better = overlap > best
-        best[better] = overlap[better]
-        best_order[better] = order
-    return best_order
-
-
-def _best_assignments(
-    geometries: Float[np.ndarray, "n_structures n_atoms 3"],
-    first: Int[np.ndarray, " n_pairs"],
-    second: Int[np.ndarray, " n_pairs"],
-    atomic_numbers: Int[np.ndarray, " n_atoms"],
-    *,
-    align: bool,
-    reflect: bool,
-) -> Int[np.ndarray, "n_pairs n_atoms"]:
-    elements = _elements(atomic_numbers)
-    orders = np.zeros((len(first), len(atomic_numbers)), dtype=np.int64)
-    for pair, (i, j) in enumerate(zip(first, second, strict=True)):
-        a, b = geometries[i], geometries[j]
-        if not align:
-            orders[pair] = _assignment(a, b, elements)
-            continue
-        found = [_alternate(a, b, start, elements, reflect=reflect) for start in _starts(a, b, reflect=reflect)]
-        overlaps = _overlap(a.T @ np.stack([b[order] for order in found]), align=True, reflect=reflect)
-        orders[pair] = found[int(np.argmax(overlaps))]
-    return orders
-
-
-def _starts(
-    a: Float[np.ndarray, "n_atoms 3"], b: Float[np.ndarray, "n_atoms 3"], *, reflect: bool
-) -> list[Float[np.ndarray, "3 3"]]:
-    """Rotations to begin from: none, the one for atoms as numbered, and those that align the principal axes."""
-    axes_of_a, axes_of_b = (np.linalg.svd(geometry, full_matrices=False)[2] for geometry in (a, b))
-    signs = [np.diag(s) for s in itertools.product((1.0, -1.0), repeat=3)]
-    principal = [axes_of_a.T @ sign @ axes_of_b for sign in signs]
-    proper = [rotation for rotation in principal if reflect or np.linalg.det(rotation) > 0]
-    return [np.eye(3), _rotations(a.T @ b, reflect=reflect), *proper]
-
-
-def _alternate(
-    a: Float[np.ndarray, "n_atoms 3"],
-    b: Float[np.ndarray, "n_atoms 3"],
-    rotation: Float[np.ndarray, "3 3"],
-    elements: list[list[int]],
-    *,
-    reflect: bool,
-) -> Int[np.ndarray, " n_atoms"]:
-    # Each half step can only bring a and b closer and there are finitely many assignments, so this ends.
-    order = _assignment(a @ rotation, b, elements)
-    while True:
-        rotation = _rotations(a.T @ b[order], reflect=reflect)
-        new_order = _assignment(a @ rotation, b, elements)
-        gain = ((a @ rotation) * (b[new_order] - b[order])).sum()
-        if gain <= 1e-12 * (b**2).sum():
-            return order
-        order = new_order
-
-
-def _assignment(
-    a: Float[np.ndarray, "n_atoms 3"], b: Float[np.ndarray, "n_atoms 3"], elements: list[list[int]]
-) -> Int[np.ndarray, " n_atoms"]:
-    """For each atom of a, the atom of b of the same element that it is paired with: the least sum of squares."""
-    order = np.empty(len(a), dtype=np.int64)
-    for atoms in elements:
-        rows, columns = linear_sum_assignment(a[atoms] @ b[atoms].T, maximize=True)
-        order[np.asarray(atoms)[rows]] = np.asarray(atoms)[columns]
-    return order

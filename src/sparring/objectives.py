@@ -10,7 +10,7 @@ log(force_variance) + 0.5 * log(energy_variance)
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -21,9 +21,15 @@ from sparring.committee import Prediction
 from sparring.dataset import Dataset
 from sparring.structures import Structures
 
+Per = Literal["structure", "atom", "degree_of_freedom"]
+"""Of what the energy counts in the Boltzmann weight."""
+AMMONIA_ATOMS, AMMONIA_DEGREES_OF_FREEDOM = 4, 6
+"""The size of the molecule for which the paper chose kT = 20 kcal/mol."""
+
 __all__ = [
     "Boltzmann",
     "Objective",
+    "Per",
     "Term",
     "boltzmann",
     "boltzmann_weighted",
@@ -134,7 +140,16 @@ class Boltzmann:
 
     .. math:: \ln p(X) = -\bar E(X) / kT - \ln Q, \qquad Q = \sum_{\mathcal D} \exp(-E / kT)
 
-    Eq. 11 and 12 of Schwalbe-Koda et al. (2021), with total energies. Energies of molecules that differ in composition
+    Eq. 11 and 12 of Schwalbe-Koda et al. (2021), with total energies. These grow with the number of atoms n, while
+    :math:`\sigma_F^2` is a mean over atoms: in a large molecule the weight decides alone, and attacks become
+    relaxations. With ``per`` other than "structure" E is counted per atom or per degree of freedom, in units of
+    ammonia's, so that kT means in every structure what it means for the paper's ammonia:
+
+    .. math:: E / kT \;\to\; E / (s\,kT), \qquad s = n / 4 \quad\text{or}\quad s = f / 6, \quad
+        f = \max(3n - 6, 1), \text{ or } \max(3n - 3, 1) \text{ of what is periodic}
+
+    f degrees of freedom hold a thermal energy of f kT/2, so that a structure as hot as ammonia in every one of them has
+    the same weight. Energies of molecules that differ in composition
     share no zero, so each composition has a Q of its own, from the structures of the data set that have it. Everything
     is measured from the lowest energy of the composition, so that thousands of eV neither overflow nor drown the rest.
 
@@ -142,32 +157,37 @@ class Boltzmann:
 
     Attributes:
         kT: Thermal energy in eV.
+        per: Whether a total energy counts, or its share of an atom or a degree of freedom.
         compositions: How many atoms of each element, one row a composition.
         lowest: Lowest energy of each composition, in eV.
         log_partition: :math:`\ln Q` of each composition, measured from its lowest energy.
     """
 
     kT: float
+    per: Per = "structure"
     compositions: Int[Tensor, "n_compositions n_elements"]
     lowest: Float[Tensor, " n_compositions"]
     log_partition: Float[Tensor, " n_compositions"]
 
     @classmethod
-    def from_dataset(cls, kT: float, reference: Dataset) -> "Boltzmann":
+    def from_dataset(cls, kT: float, reference: Dataset, per: Per = "structure") -> "Boltzmann":
         """Construct Q from labelled structures.
 
         Raises:
-            ValueError: If kT is not positive.
+            ValueError: If kT is not positive, or `per` is none of the three.
         """
         if not (kT > 0 and math.isfinite(kT)):
             raise ValueError(f"kT must be a positive energy in eV, got {kT}")
+        if per not in get_args(Per):
+            raise ValueError(f"energies count per {', '.join(get_args(Per))}, got per={per!r}")
         rows = composition(reference.structures, n_elements=int(reference.structures.atomic_numbers.max()) + 1)
         compositions, which = torch.unique(rows, dim=0, return_inverse=True)
         groups = [reference.energy[which == k] for k in range(len(compositions))]
         lowest = torch.stack([energies.min() for energies in groups])
-        above = zip(groups, lowest, strict=True)
-        log_partition = torch.stack([torch.logsumexp(-(energies - low) / kT, 0) for energies, low in above])
-        return cls(kT=kT, compositions=compositions, lowest=lowest, log_partition=log_partition)
+        thermal = kT * relative_size(reference.structures, per)
+        above = [(reference.energy[which == k] - lowest[k]) / thermal[which == k] for k in range(len(compositions))]
+        log_partition = torch.stack([torch.logsumexp(-energies, 0) for energies in above])
+        return cls(kT=kT, per=per, compositions=compositions, lowest=lowest, log_partition=log_partition)
 
     def __call__(self, prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Logarithm of p for every structure under the committee's mean energy."""
@@ -178,7 +198,20 @@ class Boltzmann:
         unknown = torch.where(same.any(1), 0.0, torch.nan)
         lowest = (same * self.lowest.to(device)).sum(1)
         log_partition = (same * self.log_partition.to(device)).sum(1) + unknown
-        return -(prediction.energy.double().mean(0) - lowest) / self.kT - log_partition
+        thermal = self.kT * relative_size(structures, self.per).to(device)
+        return -(prediction.energy.double().mean(0) - lowest) / thermal - log_partition
+
+
+def relative_size(structures: Structures, per: Per) -> Float[Tensor, " n_structures"]:
+    """How many times as large as ammonia a structure is: by its atoms, by its degrees of freedom, or 1 for all."""
+    counts = structures.counts.double()
+    if per == "structure":
+        return torch.ones_like(counts)
+    if per == "atom":
+        return counts / AMMONIA_ATOMS
+    # A crystal as a whole does not turn: three translations are all that leaves its energy as it is.
+    rigid = torch.where(structures.pbc.any(1), 3.0, 6.0)
+    return (3 * counts - rigid).clamp(min=1.0) / AMMONIA_DEGREES_OF_FREEDOM
 
 
 def composition(structures: Structures, n_elements: int) -> Int[Tensor, "n_structures n_elements"]:
@@ -195,14 +228,22 @@ def composition(structures: Structures, n_elements: int) -> Int[Tensor, "n_struc
     return flat.reshape(structures.n_structures, n_elements)
 
 
-def boltzmann(kT: float, reference: Dataset) -> Term:
-    r"""The thermodynamic likelihood of a structure as a term: :math:`\ln p(X)` of Eq. 12 (see :class:`Boltzmann`)."""
-    return Term(name=f"boltzmann(kT={kT:.4g} eV)", score=Boltzmann.from_dataset(kT, reference))
+def boltzmann(kT: float, reference: Dataset, *, per: Per = "structure") -> Term:
+    r"""The thermodynamic likelihood of a structure as a term: :math:`\ln p(X)` of Eq. 12 (see :class:`Boltzmann`).
+
+    Args:
+        kT: Thermal energy in eV; with `per` other than "structure", of a molecule as large as ammonia.
+        reference: Labelled structures for Q.
+        per: Whether the total energy counts, as in the paper, or its share of an "atom" or a "degree_of_freedom", so
+            that kT means the same for structures of every size.
+    """
+    size = "" if per == "structure" else f" per {per.replace('_', ' ')}"
+    return Term(name=f"boltzmann(kT={kT:.4g} eV{size})", score=Boltzmann.from_dataset(kT, reference, per))
 
 
-def boltzmann_weighted(objective: Objective, *, kT: float, reference: Dataset) -> Term:
+def boltzmann_weighted(objective: Objective, *, kT: float, reference: Dataset, per: Per = "structure") -> Term:
     r"""An uncertainty weighted by how likely the structure is: :math:`p(X)\,\sigma^2(X)`, Eq. 13.
 
     Its logarithm, ``log(objective) + boltzmann(kT, reference)``, has its maxima in the same places.
     """
-    return exp(boltzmann(kT, reference)) * objective
+    return exp(boltzmann(kT, reference, per=per)) * objective

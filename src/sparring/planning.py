@@ -16,7 +16,7 @@ from sparring import objectives
 from sparring.attacking import attackable, attacker, one_of_each
 from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
-from sparring.config import Config, sections
+from sparring.config import Config, sections, weight_counts_per
 from sparring.dataset import Dataset
 from sparring.duplicates import duplicate_groups
 from sparring.isolated import split_isolated
@@ -77,7 +77,7 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         ),
         objective=lambda dataset: objective(config, dataset),
         attack=lambda dataset: attacker(config, watch, molecules=one_of_each(dataset.to_atoms())),
-        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed),
+        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, watch),
         label=laboratory.label,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
@@ -147,9 +147,10 @@ def objective(config: Config, dataset: Dataset | None) -> Objective:
         raise ValueError("the Boltzmann weight needs labelled structures for its Q, or attack.objective.kT: null")
     if section.kT is None or dataset is None:
         return objectives.log(uncertainty) if section.logarithm else uncertainty
+    per = section.per or weight_counts_per(config)
     if section.logarithm:
-        return objectives.log(uncertainty) + objectives.boltzmann(section.kT, dataset)
-    return objectives.boltzmann_weighted(uncertainty, kT=section.kT, reference=dataset)
+        return objectives.log(uncertainty) + objectives.boltzmann(section.kT, dataset, per=per)
+    return objectives.boltzmann_weighted(uncertainty, kT=section.kT, reference=dataset, per=per)
 
 
 def candidates_per_seed(config: Config) -> int:
@@ -195,7 +196,11 @@ def choose_seeds(
 
 
 def selectors(
-    config: Config, variances: Float[np.ndarray, " n_train"], lowest: Mapping[str, float], seed: int
+    config: Config,
+    variances: Float[np.ndarray, " n_train"],
+    lowest: Mapping[str, float],
+    seed: int,
+    watch: Watch = unwatched,
 ) -> list[Selector]:
     """The section ``selection``."""
     steps: list[Selector] = []
@@ -205,7 +210,7 @@ def selectors(
         elif isinstance(section, sections.EnergyWindow):
             steps.append(EnergyWindow(above=lowest, window=section.window))
         elif isinstance(section, sections.Distinct):
-            steps.append(Distinct(**section.arguments()))  # type: ignore[arg-type]
+            steps.append(Distinct(**section.arguments(), progress=watch("comparison")))  # type: ignore[arg-type]
         else:
             steps.append(Budget(n=section.n, order=section.order, seed=seed))
     return steps

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -20,7 +21,7 @@ from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
 from sparring import stages
-from sparring.config import Config, difference, dump, load
+from sparring.config import Config, difference, dump, load, settled
 from sparring.files import write_text
 
 __all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
@@ -28,6 +29,8 @@ __all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+STAGE_OF_SECTION = {"attack": "attack", "selection": "select"}
+"""Sections that one stage only looks at, which may change until it has committed."""
 PACKAGES = (
     "sparring",
     "torch",
@@ -64,7 +67,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
 
     def __init__(self, path: Path, config: Config, announce: Callable[[str], None] | None = None) -> None:
         self.path = path
-        self.config = config
+        self.config = settled(config, path)
         self.announce = announce or logger.info
         self.computed = False
         self._lock: TextIO | None = None
@@ -100,18 +103,52 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             changes = difference(load(file), self.config)
             # More generations than before only go on with what is there.
             changes = [line for line in changes if not (_is_generations(line) and self.config.generations >= done)]
-            changes += self._changed_inputs()
+            allowed = [line for line in changes if self._not_yet_used(line, done)]
+            changes = [line for line in changes if line not in allowed] + self._changed_inputs()
             if changes:
                 raise RunFolderError(
                     f"{self.path} was started with another configuration:\n  "
                     + "\n  ".join(changes)
                     + "\nGive another --folder, or go back to the configuration in its config.yaml."
+                    + self._how_to_change(changes)
                 )
+            self._note_changes(allowed, done)
         if not versions.exists():
             self._note_versions()
         write_text(file, dump(self.config))
         if not done:
             write_text(self.path / "inputs.json", json.dumps(self._inputs(), indent=1) + "\n")
+
+    def _not_yet_used(self, change: str, generation: int) -> bool:
+        """Whether a changed key belongs to a stage that the generation has still to come to."""
+        stage = STAGE_OF_SECTION.get(re.split(r"[.\[:]", change)[0])
+        last = generation >= self.config.generations  # which attacks and selects nothing
+        return stage is not None and not last and stage not in stages_done(self._generation(generation))
+
+    def _how_to_change(self, changes: list[str]) -> str:
+        """What to delete for a change of how seeds are attacked or candidates chosen."""
+        stage_of = {STAGE_OF_SECTION.get(re.split(r"[.\[:]", line)[0]) for line in changes}
+        if not changes or None in stage_of:
+            return ""
+        used = [path for path in sorted(self.path.glob("generation-*")) if stage_of & {*stages_done(path)}]
+        if not used:
+            return ""
+        return (
+            f"\nTo change it from the last attacks on, delete {used[-1]} and the generations after it; that generation "
+            "is then computed again, but for labels."
+        )
+
+    def _note_changes(self, changes: list[str], generation: int) -> None:
+        if changes:
+            known = self.path / "changes.txt"
+            before = known.read_text(encoding="utf-8") if known.exists() else ""
+            lines = [f"from generation {generation} on, {line}" for line in changes]
+            write_text(known, before + "".join(f"{line}\n" for line in lines))
+            for line in lines:
+                self.announce(line)
+
+    def _generation(self, number: int) -> Path:
+        return self.path / f"generation-{number:02d}"
 
     def _inputs(self) -> dict[str, str]:
         """SHA-256 of the files that the configuration names, by their path."""
@@ -142,7 +179,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
 
     def once(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
         """The result of a stage: read if it has been committed, else computed, committed and read."""
-        folder = self.path / f"generation-{generation:02d}"
+        folder = self._generation(generation)
         codec = stages.CODECS[stage]
         manifest = _manifest(folder)
         if stage in manifest:

@@ -11,7 +11,7 @@ from ase import Atoms
 from sparring import loop
 from sparring.attacking import bonds_of, one_of_each, space_of
 from sparring.committee import Committee
-from sparring.config import Config, load, sections, template_files
+from sparring.config import Config, load, sections, settled, template_files
 from sparring.devices import require_device, torch_threads
 from sparring.files import write_text
 from sparring.isolated import split_isolated
@@ -90,6 +90,7 @@ def run(
     folder = Path(folder)
     if not isinstance(config, Config):
         config = load(config, preset)
+    config = settled(config, folder)
     # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
     if not (folder / "config.yaml").exists():
         _try_space(config)

@@ -3,19 +3,17 @@
 A selector is any function from `Candidates` to the indices it keeps; `select` applies several one after the other.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
-from scipy.cluster.hierarchy import fcluster
-from scipy.cluster.hierarchy import linkage as cluster_tree
-from scipy.spatial.distance import squareform
 
-from sparring.geometry import rmsd_matrix
+from sparring.labels.base import composition
+from sparring.similarity import Linkage, alike
 from sparring.structures import Structures
 
 __all__ = [
@@ -41,6 +39,7 @@ class Candidates(NamedTuple):
         energy: Mean energy in eV.
         energy_variance: Eq. 5, in eV².
         force_variance: Eq. 7, in (eV/Å)².
+        charge: Total charges in e, that of the structure each comes from; None where all are neutral or none is known.
     """
 
     structures: Structures
@@ -48,6 +47,7 @@ class Candidates(NamedTuple):
     energy: Float[np.ndarray, " n_candidates"]
     energy_variance: Float[np.ndarray, " n_candidates"]
     force_variance: Float[np.ndarray, " n_candidates"]
+    charge: Int[np.ndarray, " n_candidates"] | None = None
 
     def take(self, indices: Int[np.ndarray, " n_taken"]) -> "Candidates":
         """Some of the candidates, in the order named."""
@@ -57,6 +57,7 @@ class Candidates(NamedTuple):
             energy=self.energy[indices],
             energy_variance=self.energy_variance[indices],
             force_variance=self.force_variance[indices],
+            charge=None if self.charge is None else self.charge[indices],
         )
 
 
@@ -150,7 +151,8 @@ class EnergyWindow:
     """Keep what the committee's mean energy puts at most `window` above the lowest known energy.
 
     Attributes:
-        above: The lowest known energy in eV, or one for each chemical formula where compositions differ.
+        above: The lowest known energy in eV, or one for each composition: a chemical formula, and the charge where
+            there is one, as in "H3N" and "H3N+1" (:func:`sparring.labels.base.composition`).
         window: Width in eV. Whatever lies below the lowest known energy is kept: it is a hole that wants a label.
     """
 
@@ -164,16 +166,19 @@ class EnergyWindow:
 
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates in the window."""
-        lowest = np.array([self._lowest(numbers) for numbers in _compositions(candidates.structures)])
+        structures = candidates.structures.to_atoms()
+        for atoms, charge in zip(structures, candidates.charge if candidates.charge is not None else (), strict=False):
+            atoms.info["charge"] = int(charge)
+        lowest = np.array([self._lowest(atoms) for atoms in structures])
         return np.flatnonzero(candidates.energy - lowest <= self.window)
 
-    def _lowest(self, numbers: tuple[int, ...]) -> float:
+    def _lowest(self, atoms: Atoms) -> float:
         if not isinstance(self.above, Mapping):
             return self.above
-        formula = Atoms(numbers=numbers).get_chemical_formula()
-        if formula not in self.above:
-            raise ValueError(f"no lowest energy is known for {formula}, only for {', '.join(sorted(self.above))}")
-        return self.above[formula]
+        name = composition(atoms)
+        if name not in self.above:
+            raise ValueError(f"no lowest energy is known for {name}, only for {', '.join(sorted(self.above))}")
+        return self.above[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,19 +186,27 @@ class Distinct:
     """Keep one of several like geometries: hierarchical clustering on their RMSD, the highest score of each cluster.
 
     Of equal scores the first candidate stays. Structures of different composition are always distinct; so are those
-    whose atoms are listed in different order, unless like atoms may be exchanged.
+    that are periodic along different lattice vectors, and those whose atoms are listed in different order, unless like
+    atoms may be exchanged.
+
+    The distance of crystals, slabs and chains also knows their cells (:mod:`sparring.crystals`): images of an atom are
+    the same, and so are lattice vectors by other names, while a strain counts by what it does to the distance of
+    nearest neighbours. Aligned single atoms of one element are alike; crystals of one atom differ by their cells. The
+    particle of a toy well (``X``) is compared where it is.
 
     Attributes:
         rmsd: Distance in Å within which clusters are merged.
         align: Compare after the best translation and proper rotation.
         permute: Compare after the best exchange of like atoms.
-        linkage: What the distance of two clusters is: the mean over all pairs, or the shortest, or the longest.
+        linkage: Distance of two clusters: the mean over all pairs, or the shortest, or the longest.
+        progress: Called with the number of pairs compared and to compare.
     """
 
     rmsd: float
     align: bool = True
     permute: bool = False
-    linkage: Literal["average", "single", "complete"] = "average"
+    linkage: Linkage = "average"
+    progress: Callable[[int, int], None] | None = field(default=None, repr=False, compare=False)
     name: ClassVar[str] = "distinct"
 
     def __post_init__(self) -> None:
@@ -204,33 +217,18 @@ class Distinct:
 
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The best candidate of each cluster."""
-        ends = np.cumsum(candidates.structures.counts.cpu().numpy())[:-1]
-        geometries = np.split(candidates.structures.positions.detach().cpu().double().numpy(), ends)
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, numbers in enumerate(_compositions(candidates.structures)):
-            if self.permute:
-                order = np.argsort(numbers, kind="stable")
-                geometries[index] = geometries[index][order]
-                numbers = tuple(sorted(numbers))
-            groups.setdefault(numbers, []).append(index)
-        kept: list[int] = []
-        for numbers, members in groups.items():
-            clusters = self._clusters(np.stack([geometries[i] for i in members]), np.array(numbers))
-            for cluster in np.unique(clusters):
-                alike = np.array(members)[clusters == cluster]
-                kept.append(int(alike[np.argmax(candidates.score[alike])]))
-        return np.sort(np.array(kept, dtype=np.int64))
-
-    def _clusters(
-        self, positions: Float[np.ndarray, "n_alike n_atoms 3"], atomic_numbers: Int[np.ndarray, " n_atoms"]
-    ) -> Int[np.ndarray, " n_alike"]:
-        if self.align and len(atomic_numbers) == 1:
-            raise ValueError("after alignment all single atoms are alike: compare them with align=False")
-        if len(positions) == 1:
-            return np.ones(1, dtype=np.int64)
-        distances = rmsd_matrix(positions, atomic_numbers, align=self.align, permute=self.permute)
-        tree = cluster_tree(squareform(distances), method=self.linkage)
-        return fcluster(tree, t=self.rmsd, criterion="distance").astype(np.int64)
+        clusters = alike(
+            candidates.structures,
+            rmsd=self.rmsd,
+            align=self.align,
+            permute=self.permute,
+            linkage=self.linkage,
+            progress=self.progress,
+        )
+        # By cluster, then by falling score; the sort is stable, so that of equal scores the first stays.
+        order = np.lexsort((-candidates.score, clusters))
+        _, best = np.unique(clusters[order], return_index=True)
+        return np.sort(order[best])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,23 +262,17 @@ class Budget:
         return np.sort(order[: self.n])
 
 
-def _compositions(structures: Structures) -> list[tuple[int, ...]]:
-    """The atomic numbers of each structure, in the order of its atoms."""
-    ends = np.cumsum(structures.counts.cpu().numpy())[:-1]
-    return [tuple(numbers.tolist()) for numbers in np.split(structures.atomic_numbers.cpu().numpy(), ends)]
-
-
 def _finite(candidates: Candidates) -> Bool[np.ndarray, " n_candidates"]:
     """Which candidates have nothing but finite values."""
     structures = candidates.structures
     bad = (~torch.isfinite(structures.positions)).any(1).long()
     bad_atoms = bad.new_zeros(structures.n_structures).index_add(0, structures.structure_index, bad)
     finite = (bad_atoms == 0).cpu().numpy()
-    for field in candidates._fields[1:]:
-        values = getattr(candidates, field)
+    for name in ("score", "energy", "energy_variance", "force_variance"):
+        values = getattr(candidates, name)
         if values.shape != (structures.n_structures,):
             raise ValueError(
-                f"{field} must have one value for each of {structures.n_structures} structures, got {values.shape}"
+                f"{name} must have one value for each of {structures.n_structures} structures, got {values.shape}"
             )
         finite &= np.isfinite(values)
     return finite

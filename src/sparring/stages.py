@@ -217,6 +217,8 @@ def write_attacked(folder: Path, attacked: Attacked) -> tuple[str, ...]:
     result = attacked.result
     write_structures(folder / "attacks.extxyz", attack_frames(result, attacked.seeds, attacked.heirs))
     arrays = {name: getattr(result, name).cpu().numpy() for name in (*PATHS, "best_step", "status")}
+    if result.cells is not None:
+        arrays["cells"] = result.cells.cpu().numpy()
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write_bytes(folder / "paths.npz", content.getvalue())
@@ -227,7 +229,8 @@ def read_attacked(folder: Path) -> Attacked:
     """The best geometry of every path, and the paths."""
     frames = read_structures(folder / "attacks.extxyz", allow_dummy=True)
     with np.load(folder / "paths.npz", allow_pickle=False) as arrays:
-        tensors = {name: torch.as_tensor(arrays[name]) for name in (*PATHS, "best_step", "status")}
+        strained = ("cells",) if "cells" in arrays else ()  # only where the space of the attack changes them
+        tensors = {name: torch.as_tensor(arrays[name]) for name in (*PATHS, "best_step", "status", *strained)}
     result = AttackResult(structures=Structures.from_atoms(frames), **tensors)
     seeds = tuple(int(atoms.info["seed"]) for atoms in frames)
     for atoms in frames:
@@ -243,6 +246,7 @@ def attack_metrics(attacked: Attacked) -> dict[str, object]:
             "n_seeds": len(attacked.seeds),
             "n_not_finite": result.count(Status.NOT_FINITE),
             "n_overlap": result.count(Status.OVERLAP),
+            "n_energy_fell": int(result.energy_fell().sum()),
         }
     }
 

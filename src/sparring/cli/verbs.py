@@ -41,10 +41,10 @@ def init(
 @app.command()
 def check(config: ConfigFile, preset: Preset = None) -> None:
     """Validate a configuration, print what would happen and what one label costs. Writes nothing."""
-    from sparring.config import dump, load
+    from sparring.config import dump, load, settled
     from sparring.running import check
 
-    resolved = load(config, preset)
+    resolved = settled(load(config, preset))
     typer.echo(dump(resolved))
     estimate = check(resolved)
     typer.echo(f"labels by {estimate.method}")

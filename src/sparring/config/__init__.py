@@ -8,7 +8,7 @@ arguments of one library function, which :meth:`Section.arguments` returns.
 
 from sparring.config.base import Section
 from sparring.config.problems import ConfigError
-from sparring.config.resolve import difference, dump, load
+from sparring.config.resolve import difference, dump, load, settled, weight_counts_per
 from sparring.config.sections import Config
 from sparring.config.templates import template, template_files
 
@@ -19,6 +19,8 @@ __all__ = [
     "difference",
     "dump",
     "load",
+    "settled",
     "template",
     "template_files",
+    "weight_counts_per",
 ]

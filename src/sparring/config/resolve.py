@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -68,7 +69,7 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
         ConfigError: With all that is wrong, one line a problem.
     """
     path = Path(path)
-    document, presets = _without_presets(read(path), path)
+    document, presets = _without_presets(_as_it_was(read(path), path), path)
     if preset is not None and preset not in presets:
         accepted = nearest(preset, presets) if presets else "the file has none"
         raise ConfigError([f"{path}: presets: no preset is called {preset!r}; {accepted}"])
@@ -81,6 +82,43 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
     if config is None or problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return config
+
+
+def weight_counts_per(config: Config) -> Literal["structure", "atom", "degree_of_freedom"]:
+    """What energies count per in the Boltzmann weight: what is said, else the paper's form for the paper's systems."""
+    said = getattr(getattr(config.attack, "objective", None), "per", None)
+    return said or ("degree_of_freedom" if config.system.kind == "own" else "structure")
+
+
+def settled(config: Config, run: Path | None = None) -> Config:
+    """The configuration with ``attack.objective.per`` written out: as a run has it, else as fits the system.
+
+    Args:
+        config: The configuration.
+        run: The folder of a run that may have begun.
+
+    Raises:
+        ConfigError: If the run's own configuration cannot be read.
+    """
+    objective = getattr(config.attack, "objective", None)
+    if objective is None or objective.per is not None:
+        return config
+    before = run and (run / "versions.json").exists() and (run / "config.yaml").exists()
+    known = load(run / "config.yaml") if run and before else config
+    per = weight_counts_per(known)
+    attack = config.attack.model_copy(update={"objective": objective.model_copy(update={"per": per})})
+    return config.model_copy(update={"attack": attack})
+
+
+def _as_it_was(document: Document, path: Path) -> Document:
+    """A run's own configuration from before there was ``attack.objective.per`` with what it did: total energies."""
+    attack = document.data.get("attack")
+    objective = attack.get("objective") if isinstance(attack, Mapping) else None
+    of_a_run = path.name == "config.yaml" and (path.parent / "versions.json").exists()
+    if not of_a_run or not isinstance(objective, Mapping) or "per" in objective:
+        return document
+    complete = merge(document.data, {"attack": {"objective": {"per": "structure"}}})
+    return document._replace(data=dict(complete)) if isinstance(complete, Mapping) else document
 
 
 def dump(config: Config) -> str:

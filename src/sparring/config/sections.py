@@ -155,6 +155,7 @@ class Objective(Section):
 
     uncertainty: Literal["force_variance", "energy_variance"] = "force_variance"
     kT: Energy | None = quantity("20 kcal/mol", "energy")
+    per: Literal["structure", "atom", "degree_of_freedom"] | None = None
     logarithm: bool = False
 
 

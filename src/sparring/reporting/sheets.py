@@ -177,8 +177,20 @@ def _path_energy(run: Run) -> Sheet | None:
     return Sheet(
         name="path_energy",
         title="Energy along the attacks",
-        caption="What the committee believes, not the truth. A dot marks the best step: the geometry that is kept.",
+        caption="What the committee believes, not the truth. A dot marks the best step: the geometry that is kept."
+        + "".join(_fell(generation) for generation, _ in parts),
         figure=_paths_noted(figure),
+    )
+
+
+def _fell(generation: Generation) -> str:
+    """A word on attacks that only relaxed."""
+    fell, total = (generation.metric("attack", name) for name in ("n_energy_fell", "n_seeds"))
+    if not fell or not total or fell < 0.8 * total:
+        return ""
+    return (
+        f" In generation {generation.number} the energy fell in {fell} of {total} attacks: kT is small for so large a "
+        "molecule (attack.objective.per)."
     )
 
 
