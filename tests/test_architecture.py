@@ -11,11 +11,11 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
     "ground": "units files memory randomness philox plugins structures geometry neighbors bonds peptides torsions "
-    "uncertainty",
+    "uncertainty cores",
     "first": "potentials committee chunks dataset splits batching loss adam training objectives spaces attacks "
     "dynamics sampling snapshots selection labels labelled calculator",
     "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables config cli "
-    "extxyz trajectories progress testing",
+    "extxyz trajectories progress testing lock plausibility estimates",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}
 HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite", "openmm"}

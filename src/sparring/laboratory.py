@@ -1,7 +1,6 @@
 """Where the labels of a configuration come from: the section ``labels`` as functions."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from ase import Atoms
 
 from sparring.config import Config, labellers
+from sparring.cores import available_cores
 from sparring.labels import (
     ASECalculator,
     Bounds,
@@ -99,7 +99,7 @@ def _n_workers(config: Config) -> int:
     if isinstance(section, labellers.GroundTruth):
         return 1
     # A force field takes less time for a molecule than a process does to be asked.
-    default = 1 if isinstance(section, labellers.OpenMM) else os.cpu_count() or 1
+    default = 1 if isinstance(section, labellers.OpenMM) else available_cores()
     return config.labels.n_workers or default
 
 
