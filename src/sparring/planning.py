@@ -17,11 +17,12 @@ from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
 from sparring.config import Config, sections
 from sparring.dataset import Dataset
-from sparring.labels import OpenMM, langevin_snapshots
+from sparring.labels import Label, LabelError, OpenMM, langevin_snapshots
 from sparring.labels.base import composition
 from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
 from sparring.objectives import Objective
+from sparring.own_structures import read_structures_of, require_comparable
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.progress import Watch, unwatched
 from sparring.randomness import derive
@@ -205,7 +206,7 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
         begin = partial(take, alanine_dipeptide.geometry(), seed)
         return lambda: laboratory.label_many(begin()), examination(dipeptide(), laboratory)
     if isinstance(system, sections.Own):
-        return lambda: _own_start(system, laboratory, seed), lambda *_: {}
+        return lambda: _own_start(system, laboratory, seed, config.generations), lambda *_: {}
     well = wells.WELLS[system.kind]()
     if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
         return lambda: well.starting_data(seed=seed, n_points=system.n_points), lambda committee, _: grid_error(
@@ -215,7 +216,7 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
     return well.starting_data, lambda committee, _: grid_error(committee, well)
 
 
-def _own_start(system: sections.Own, laboratory: Laboratory, seed: int) -> list[Atoms]:
+def _own_start(system: sections.Own, laboratory: Laboratory, seed: int, generations: int) -> list[Atoms]:
     section = system.enlarge
     enlarge: own.NormalModes | own.Displacements | own.Snapshots | None = None
     if isinstance(section, sections.NormalModes):
@@ -224,8 +225,14 @@ def _own_start(system: sections.Own, laboratory: Laboratory, seed: int) -> list[
         enlarge = own.Displacements(**section.arguments())  # type: ignore[arg-type]
     elif isinstance(section, sections.Langevin):
         enlarge = own.Snapshots(_sampling(section, laboratory))
-    structures = own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
+    structures = read_structures_of(system)
+    label_all = partial(_labels_of, laboratory)
+    require_comparable(structures, system, label_all, laboratory.bounds, generations=generations)
     return own.starting_data(structures, laboratory.calculator, laboratory.label_many, enlarge=enlarge, seed=seed)
+
+
+def _labels_of(laboratory: Laboratory, structures: Sequence[Atoms]) -> Sequence[Label | LabelError]:
+    return laboratory.label(structures).labels
 
 
 def _sampling(section: sections.Langevin, laboratory: Laboratory) -> Callable[[Atoms, int], list[Atoms]]:

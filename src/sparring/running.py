@@ -15,11 +15,12 @@ from sparring.files import write_text
 from sparring.labelled import has_labels
 from sparring.labels import Label, label, n_langevin_snapshots
 from sparring.laboratory import labeller
+from sparring.own_structures import read_structures_of
 from sparring.planning import candidates_per_seed, plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
 from sparring.runfolder import RunFolder, read_metrics, stages_done
-from sparring.systems import alanine_dipeptide, ammonia, own, wells
+from sparring.systems import alanine_dipeptide, ammonia, wells
 from sparring.systems.wells import WELLS
 from sparring.validation.landscape_runs import keep_landscapes
 from sparring.validation.torsion_runs import plane_of
@@ -165,7 +166,7 @@ def _examples(config: Config) -> list[Atoms]:
     if isinstance(system, sections.AlanineDipeptide):
         return [alanine_dipeptide.geometry()]
     if isinstance(system, sections.Own):
-        return own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
+        return read_structures_of(system)
     well = WELLS[system.kind]()
     return well.starting_data(seed=0) if isinstance(well, wells.DoubleWell2D) else well.starting_data()
 

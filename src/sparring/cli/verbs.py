@@ -9,6 +9,8 @@ from sparring.cli.arguments import CommitteeFolder, ConfigFile, ConfigOption, Pr
 
 __all__ = ["app"]
 
+UNITS = {"energy_unit": "eV", "forces_unit": "eV/Å"}
+
 app = typer.Typer(
     help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
     no_args_is_help=True,
@@ -104,6 +106,7 @@ def fit(
     from sparring import Dataset
     from sparring.dataset import ENERGY, FORCES
     from sparring.extxyz import read_labelled
+    from sparring.own_structures import in_internal_units
     from sparring.planning import train
     from sparring.stages import write_fit
 
@@ -111,6 +114,8 @@ def fit(
     energy_key = getattr(resolved.system, "energy_key", ENERGY)
     forces_key = getattr(resolved.system, "forces_key", FORCES)
     frames = read_labelled(data, energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    units = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
+    frames = in_internal_units(frames, **units)
     fitted = train(resolved, Dataset.from_atoms(frames), watch())
     output.mkdir(parents=True, exist_ok=True)
     write_fit(output, fitted)

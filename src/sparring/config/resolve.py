@@ -45,7 +45,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     },
     "own": MOLECULE,
 }
-INDIFFERENT = ("device", "labels.n_workers", "labels.store", "attack.max_memory")
+INDIFFERENT = ("device", "labels.n_workers", "labels.store", "attack.max_memory", "system.check_labels")
 """Where and how fast a run is computed, not what: these may change between a run and its continuation."""
 
 

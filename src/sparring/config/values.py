@@ -57,6 +57,27 @@ def _device(value: object) -> object:
     return value
 
 
+@dataclass(frozen=True)
+class UnitOf:
+    """Marks the name of a unit of a given dimension."""
+
+    dimension: str
+
+    def read(self, value: object) -> object:
+        """The name as it stands.
+
+        Raises:
+            ValueError: If there is no such unit, or it is one of another dimension.
+        """
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"wanted the name of a unit of {self.dimension}, got {shown(value)}")
+        quantity(f"1 {value}", self.dimension)
+        return value.strip()
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+
 def _in_order(temperatures: tuple[float, float]) -> tuple[float, float]:
     low, high = temperatures
     if low > high:
@@ -114,6 +135,8 @@ TimeOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("time",
 Rate = Annotated[float, _positive, Quantity("rate", "1/fs")]
 Angle = Annotated[float, _positive, Quantity("angle", "rad")]
 AngleOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("angle", "rad")]
+EnergyUnit = Annotated[str, UnitOf("energy")]
+ForceUnit = Annotated[str, UnitOf("force")]
 Memory = Annotated[float, _positive, Quantity("memory", "B")]
 Count = Annotated[int, Field(gt=0), BeforeValidator(_number)]
 Integer = Annotated[int, BeforeValidator(_number)]
