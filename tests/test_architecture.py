@@ -15,7 +15,7 @@ FLOORS = {
     "first": "potentials committee chunks dataset splits batching loss adam training objectives spaces attacks "
     "dynamics sampling snapshots selection labels labelled calculator",
     "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables config cli "
-    "extxyz trajectories progress testing lock plausibility own_structures estimates",
+    "extxyz trajectories progress testing lock plausibility own_structures estimates checking",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}
 HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite", "openmm"}

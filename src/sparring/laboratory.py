@@ -29,7 +29,7 @@ from sparring.progress import Watch, unwatched
 from sparring.systems import alanine_dipeptide
 from sparring.systems.wells import WELLS
 
-__all__ = ["Laboratory", "labeller", "laboratory_of"]
+__all__ = ["Laboratory", "labeller", "laboratory_of", "n_workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,12 +89,13 @@ def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Lab
         labeller=labeller(config),
         store=LabelStore(config.labels.store or folder / "labels"),
         bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
-        n_workers=_n_workers(config),
+        n_workers=n_workers(config),
         watch=watch,
     )
 
 
-def _n_workers(config: Config) -> int:
+def n_workers(config: Config) -> int:
+    """How many processes label: as the section says, or one for each core that there is."""
     section = config.labels.labeller
     if isinstance(section, labellers.GroundTruth):
         return 1

@@ -13,7 +13,7 @@ from sparring.plausibility import Comparison, compare, require
 from sparring.systems.own import read_own
 from sparring.units import quantity
 
-__all__ = ["compare_own", "in_internal_units", "read_structures_of", "require_comparable"]
+__all__ = ["are_mixed", "compare_own", "in_internal_units", "read_structures_of", "require_comparable"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,11 @@ def compare_own(
     )
 
 
+def are_mixed(structures: Sequence[Atoms], system: sections.Own, generations: int) -> bool:
+    """Whether labels of the file and of the labeller come into one data set."""
+    return generations > 1 or system.enlarge is not None or not all(map(has_labels, structures))
+
+
 def require_comparable(
     structures: Sequence[Atoms],
     system: sections.Own,
@@ -76,8 +81,7 @@ def require_comparable(
     Raises:
         ValueError: If the labels of the file are not the labeller's, with what was found.
     """
-    more = generations > 1 or system.enlarge is not None or not all(map(has_labels, structures))
-    if not system.check_labels or not more:
+    if not system.check_labels or not are_mixed(structures, system, generations):
         return
     comparison = compare_own(structures, system, label_all, bounds)
     require(comparison)

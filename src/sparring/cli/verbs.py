@@ -47,7 +47,18 @@ def check(config: ConfigFile, preset: Preset = None) -> None:
     typer.echo(f"labels by {estimate.method}")
     typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
     typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
+    for line in estimate.lines():
+        typer.echo(line)
     typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+    for finding in sorted(estimate.findings):
+        typer.echo(
+            f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
+        )
+    if any(finding.severity == "stop" for finding in estimate.findings):
+        typer.echo(
+            "a run would stop here; labels of two kinds are mixed only with system.check_labels: false", err=True
+        )
+        raise typer.Exit(2)
 
 
 @app.command()

@@ -2,8 +2,7 @@
 
 :func:`disagreements` compares labels of a file with a labeller's, :func:`inconsistencies` energies of a file with its
 own forces, and :func:`survey` looks for what needs no second label: charges that fit no electrons, frames that stand
-there twice, labels out of bounds. Each gives :class:`Finding`\\ s, which are data; who stops a run because of them is
-:func:`require`.
+there twice, labels out of bounds. Each gives findings, which are data; :func:`require` stops a run because of them.
 """
 
 from sparring.plausibility.agreement import Compared, disagreements

@@ -19,6 +19,7 @@ FORCE_NOISE, FORCE_SHARE = 5e-3, 0.02
 """Forces agree to this, in eV/Å, plus this share of their size: versions of a code and grids differ by less."""
 ENERGY_NOISE, ENERGY_SHARE = 2e-3, 0.02
 """Energies agree to this an atom, in eV; differences of energies to that plus this share of their size."""
+ANEW = "take the labels out of the file to have it labelled anew, or name the labeller that made them"
 PARALLEL = 0.98
 """Forces whose directions agree to this cosine differ by a factor."""
 
@@ -81,17 +82,17 @@ def _zeroed(frame: Compared) -> np.ndarray:
 
 
 def _fixed(frames: Sequence[Compared]) -> Iterator[Finding]:
-    for frame in frames:
-        atoms = np.flatnonzero(_zeroed(frame)) if frame.forces is not None else np.array([], dtype=int)
-        if len(atoms):
-            largest = np.linalg.norm(frame.own_forces[atoms], axis=1).max()
-            some = ", ".join(map(str, atoms[:5].tolist())) + (", ..." if len(atoms) > 5 else "")
-            yield Finding(
-                "stop",
-                f"{frame.name}: the forces on {len(atoms)} of {len(frame.numbers)} atoms ({some}) are exactly zero, the "
-                f"labeller has up to {largest:.3g} eV/Å: forces of fixed atoms were set to zero; write the true ones "
-                "(ASE: get_forces(apply_constraint=False))",
-            )
+    held = [frame for frame in frames if frame.forces is not None and _zeroed(frame).any()]
+    if held:
+        frame, atoms = held[0], np.flatnonzero(_zeroed(held[0]))
+        largest = np.linalg.norm(frame.own_forces[atoms], axis=1).max()
+        some = ", ".join(map(str, atoms[:5].tolist())) + (", ..." if len(atoms) > 5 else "")
+        yield Finding(
+            "stop",
+            f"the forces on {len(atoms)} of {len(frame.numbers)} atoms of {frame.name} ({some}) are exactly zero, by "
+            f"the labeller they are up to {largest:.3g} eV/Å: those of fixed atoms were set to zero; write the "
+            "true ones (ASE: get_forces(apply_constraint=False))",
+        )
 
 
 def _forces(frames: Sequence[Compared], read_as: float) -> Iterator[Finding]:
@@ -111,7 +112,7 @@ def _forces(frames: Sequence[Compared], read_as: float) -> Iterator[Finding]:
         yield Finding(
             "stop",
             f"the forces are not those of this labeller (cosine {cosine:.3f}; {measured}): another method, other atoms "
-            "or another geometry; label the file anew (`relabel: true`), or name the labeller that made it",
+            f"or another geometry; {ANEW}",
         )
         return
     factor = own_size / size
@@ -133,7 +134,7 @@ def _forces(frames: Sequence[Compared], read_as: float) -> Iterator[Finding]:
         yield Finding(
             "stop",
             f"the forces are {1 / factor:.4g} times those of this labeller ({measured}), which is no unit: scaled, or "
-            "another method; label the file anew, or name the labeller that made it",
+            f"another method; {ANEW}",
         )
 
 
@@ -175,8 +176,8 @@ def _ratio_of_differences(
         shown = ", ".join(f"{one:.4g} and {other:.4g} eV" for one, other in zip(file, own, strict=True))
         yield Finding(
             "stop",
-            f"the energies are not those of this labeller: differences between frames are {shown} ({measured}): another "
-            "method; label the file anew (`relabel: true`), or name the labeller that made it",
+            f"the energies are not those of this labeller: differences between frames are {shown} ({measured}): "
+            f"another method; {ANEW}",
         )
 
 
@@ -198,8 +199,8 @@ def _zero(frames: Sequence[Compared], offsets: Float[np.ndarray, " n_frames"], m
         listed += f" ({np.mean(per_atom):+.6g} eV an atom)"
     return Finding(
         "stop",
-        f"the energies have another zero: {listed}, while differences between frames agree ({measured}): atomization or "
-        "formation energies, pseudopotentials, or energies of atoms taken off; give total energies of this labeller",
+        f"the energies have another zero: {listed}, while differences between frames agree ({measured}): atomization "
+        "or formation energies, pseudopotentials, or energies of atoms taken off; give total energies of this labeller",
     )
 
 

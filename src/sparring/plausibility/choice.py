@@ -1,6 +1,7 @@
 """Which frames of a file are labelled once more to see whether its labels are the labeller's."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
@@ -34,9 +35,16 @@ def frames_to_compare(structures: Sequence[Atoms], bounds: Bounds | None = None,
         orders.append(by_energy[1][len(by_energy[1]) // 2 :])
     elif by_energy:
         orders.append(sorted(by_energy[0], key=lambda index: -_largest_force(structures[index])))
-    limits, chosen = bounds or Bounds(), []
-    for order in orders:
-        chosen += [index for index in order[:_PATIENCE] if believed(structures[index], limits) is None][:1]
+    if not orders:
+        return []
+    bounds = bounds or Bounds()
+    # Labels in another unit may all be out of bounds; geometries then decide.
+    for limits in (bounds, replace(bounds, max_force=None)):
+        chosen: list[int] = []
+        for order in orders:
+            chosen += [index for index in order[:_PATIENCE] if believed(structures[index], limits) is None][:1]
+        if chosen:
+            break
     return list(dict.fromkeys(chosen))[:at_most]
 
 

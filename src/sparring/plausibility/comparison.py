@@ -69,12 +69,9 @@ def compare(
         else:
             text = f"{file}, {name}: its label cannot be compared, for the labeller has none: {label}"
             failures.append(Finding("warn", text))
-    found = [
-        *disagreements(pairs, file, **units),
-        *inconsistencies(structures, file, **units),
-        *failures,
-    ]
-    return Comparison(tuple(found), tuple(chosen), labels)
+    # Where a labeller has shown what is wrong, the file's own forces would only say it again, and know less.
+    found = disagreements(pairs, file, **units) or inconsistencies(structures, file, **units)
+    return Comparison((*found, *failures), tuple(chosen), labels)
 
 
 def require(comparison: Comparison) -> None:
