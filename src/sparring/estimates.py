@@ -87,7 +87,7 @@ class Estimate:
         limit = self.cores or cores()
         there = f"{limit.n} core{'s' * (limit.n > 1)} (limited by {limit.limited_by})"
         total = (
-            f"all labels take about {shown_duration(self.seconds)}, at {self.seconds_per_label:.2g} s each with "
+            f"all labels take {shown_duration(self.seconds)}, at {self.seconds_per_label:.2g} s each with "
             f"{workers} on {there}; training is not counted, and one that is interrupted begins anew"
         )
         return [
@@ -158,12 +158,12 @@ def _n_attacks(config: Config, structures: list[Atoms]) -> int:
 
 
 def shown_duration(seconds: float) -> str:
-    """A time as people say it.
+    """About how long, as people say it.
 
     >>> shown_duration(0.4), shown_duration(480), shown_duration(1e5)
-    ('less than a second', '8 min', '28 h')
+    ('less than a second', 'about 8 min', 'about 28 h')
     """
     for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s")):
         if seconds >= 2 * size or (name == "s" and seconds >= 1):
-            return f"{seconds / size:.2g} {name}" if seconds / size < 10 else f"{seconds / size:.0f} {name}"
+            return f"about {seconds / size:.{0 if seconds >= 10 * size else 1}f} {name}".replace(".0 ", " ")
     return "less than a second"
