@@ -28,15 +28,17 @@ NEAREST = 1e-4
 """Smallest, in Å: below it rounding decides."""
 MOST_FRAMES, MOST_PAIRS, FEWEST_PAIRS = 200, 100, 5
 COMMON = (
-    ("eV", "eV/Å"),
     ("Hartree", "Hartree/Bohr"),
     ("Ry", "Ry/Bohr"),
     ("eV", "eV/Bohr"),
     ("kcal/mol", "kcal/mol/Bohr"),
     ("kJ/mol", "kJ/mol/nm"),
     ("eV", "eV/nm"),
-    *((energy, force) for energy in ENERGY_UNITS for force in ("eV/Å", "Hartree/Bohr", "kcal/mol/Å", "kJ/mol/nm")),
-    *(("eV", force) for force in FORCE_UNITS),
+    *(
+        (energy, force)
+        for energy in ("eV", "Hartree", "Ry", "kcal/mol", "kJ/mol", "meV")
+        for force in ("eV/Å", "Hartree/Bohr", "Ry/Bohr", "kcal/mol/Å", "kJ/mol/nm", "meV/Å")
+    ),
 )
 """Pairs of units that files have, the most common first."""
 
@@ -59,7 +61,10 @@ def inconsistencies(
         return []
     change, expected, low, high = np.array(rows).T
     cosine = float(change @ expected) / max(float(np.linalg.norm(change) * np.linalg.norm(expected)), 1e-300)
-    slope = float(change @ expected) / max(float(expected @ expected), 1e-300)
+    # A pair counts for as much as both of its ends agree: the less the forces change on the way, the better their mean.
+    spread = high - low
+    weight = 1 / (spread**2 + (0.05 * np.abs(expected).max() + 1e-12) ** 2)
+    slope = float((weight * change) @ expected) / max(float((weight * expected) @ expected), 1e-300)
     measured = f"{len(rows)} pairs of neighbouring frames, cosine {cosine:.3f}"
     if cosine < -0.9:
         return [
@@ -75,7 +80,7 @@ def inconsistencies(
         )
         return [Finding("stop", text)]
     # The mean of both ends errs in third order only; what both say of a step differs in second order.
-    share = float(np.mean(np.abs(change - expected) <= 0.25 * (high - low) + 2e-3))
+    share = float(np.mean(np.abs(change - expected) <= 0.25 * spread + 2e-3))
     if share >= 0.5:
         return []
     text = (
@@ -89,13 +94,11 @@ def _units(slope: float, read_as: float) -> list[str]:
     """Pairs of units in which energies change by so many times what the forces say; none if that may be by chance."""
     if 0.75 <= slope <= 1.35:
         return []
-    return list(
-        dict.fromkeys(
-            f"{energy} with {force}"
-            for energy, force in COMMON
-            if abs(math.log(slope * read_as / (FORCE_UNITS[force] / ENERGY_UNITS[energy]))) < 0.12
-        )
-    )[:3]
+    ratios = {pair: FORCE_UNITS[pair[1]] / ENERGY_UNITS[pair[0]] for pair in COMMON}
+    off = {pair: abs(math.log(slope * read_as / ratio)) for pair, ratio in ratios.items()}
+    nearest = min(off, key=lambda pair: round(off[pair], 6))
+    same = [pair for pair in off if math.isclose(ratios[pair], ratios[nearest], rel_tol=1e-6)]
+    return [f"{energy} with {force}" for energy, force in same[:3]] if off[nearest] < 0.2 else []
 
 
 def _changes(first: Atoms, second: Atoms) -> tuple[float, float, float, float]:
