@@ -40,8 +40,8 @@ class _Loader(yaml.SafeLoader):
         try:
             if self.depth > DEEPEST:
                 problem = f"nested more than {DEEPEST} deep; sections and lists are never that deep"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)
-            return super().compose_node(parent, index)  # type: ignore[no-any-return, arg-type]
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+            return super().compose_node(parent, index)  # type: ignore[arg-type]
         finally:
             self.depth -= 1
 

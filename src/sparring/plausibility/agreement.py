@@ -78,7 +78,8 @@ def disagreements(
 def _zeroed(frame: Compared) -> np.ndarray:
     """Atoms without any force in the file on which the labeller has one."""
     assert frame.forces is not None
-    return ~frame.forces.any(axis=1) & (np.linalg.norm(frame.own_forces, axis=1) > 10 * FORCE_NOISE)
+    has_force = np.linalg.norm(frame.own_forces, axis=1) > 10 * FORCE_NOISE
+    return np.asarray(~frame.forces.any(axis=1) & has_force)
 
 
 def _fixed(frames: Sequence[Compared]) -> Iterator[Finding]:
