@@ -689,7 +689,7 @@ def test_a_folder_and_a_binary_file_are_no_configuration(tmp_path):
     with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}: this is a folder, not a configuration")):
         load(tmp_path)
     (tmp_path / "a.yaml").write_bytes(b"seed: \xff")
-    with pytest.raises(ConfigError, match=r"a\.yaml: not a text file in UTF-8 \(byte 6\)"):
+    with pytest.raises(ConfigError, match=r"a\.yaml:1: not a text file in UTF-8 \(byte 6\)"):
         load(tmp_path / "a.yaml")
 
 

@@ -436,3 +436,9 @@ def test_check_tries_every_element_of_a_file(molecules, molecules_file):
     file = molecules_file(structures=[*molecules, molecule("CH3Cl")])
     found = [one.text for one in check(load(file)).findings]
     assert [text for text in found if re.search(r"molecules\.xyz, frame 12 \(CH3Cl\) cannot be labelled: .*Cl", text)]
+
+
+def test_check_says_that_labels_which_agree_do(molecules_file, sparring):
+    answer = sparring("check", molecules_file())
+    assert answer.exit_code == 0
+    assert "to compare them: nothing against mixing them was found" in answer.out

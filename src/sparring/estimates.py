@@ -82,7 +82,9 @@ class Estimate:
             f"{self.n_relaxations} relaxation{'s' * (self.n_relaxations > 1)} on top: each of {low} to {high} labels "
             "as a rule, 300 at most, one after the other"
         )
-        compared = f"{self.n_compared} labels of the file are computed once more, to compare them"
+        stops = any(finding.severity == "stop" for finding in self.findings)
+        agree = "they differ, see below" if stops else "nothing against mixing them was found"
+        compared = f"{self.n_compared} labels of the file are computed once more, to compare them: {agree}"
         workers = f"{self.n_workers} worker{'s' * (self.n_workers > 1)}"
         limit = self.cores or cores()
         there = f"{limit.n} core{'s' * (limit.n > 1)} (limited by {limit.limited_by})"
