@@ -641,7 +641,7 @@ BAD = {
     "number for a key": (AMMONIA + "3: 4\n", "run.yaml:2: top level: keys are names, got '3'; quote it"),
     "empty file": ("# nothing\n", "run.yaml: the file is empty; `sparring init` writes an example"),
     "list": ("- seed\n", "run.yaml:1: wanted sections with `key: value` lines, got sequence"),
-    "control character": (AMMONIA + "seed: \x01\n", "run.yaml: not valid YAML: unacceptable character #x0001"),
+    "control character": (AMMONIA + "seed: \x01\n", "run.yaml:2: not valid YAML: unacceptable character #x0001"),
     "presets that are none": (AMMONIA + "presets: 4\n", "run.yaml:2: presets: wanted a section with .* got 4"),
     "error in a preset that was not asked for": (
         AMMONIA + "presets:\n  demo:\n    training: {n_epoch: 3}\n",
@@ -691,10 +691,10 @@ def test_a_file_that_is_not_there_gets_the_nearest_name(tmp_path):
 
 
 def test_a_folder_and_a_binary_file_are_no_configuration(tmp_path):
-    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}: cannot be read: Is a directory")):
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}: this is a folder, not a configuration")):
         load(tmp_path)
     (tmp_path / "a.yaml").write_bytes(b"seed: \xff")
-    with pytest.raises(ConfigError, match=r"a\.yaml: not a text file in UTF-8 \(byte 6\)"):
+    with pytest.raises(ConfigError, match=r"a\.yaml:1: not a text file in UTF-8 \(byte 6\)"):
         load(tmp_path / "a.yaml")
 
 

@@ -1,7 +1,6 @@
 """Where the labels of a configuration come from: the section ``labels`` as functions."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from ase import Atoms
 
 from sparring.config import Config, labellers
+from sparring.cores import available_cores
 from sparring.labels import (
     ASECalculator,
     Bounds,
@@ -32,7 +32,7 @@ from sparring.starting import Failed
 from sparring.systems import alanine_dipeptide
 from sparring.systems.wells import WELLS
 
-__all__ = ["Laboratory", "inherited", "labeller", "laboratory_of"]
+__all__ = ["Laboratory", "inherited", "labeller", "laboratory_of", "n_workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -94,17 +94,18 @@ def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Lab
         labeller=labeller(config),
         store=LabelStore(config.labels.store or folder / "labels"),
         bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
-        n_workers=_n_workers(config),
+        n_workers=n_workers(config),
         watch=watch,
     )
 
 
-def _n_workers(config: Config) -> int:
+def n_workers(config: Config) -> int:
+    """How many processes label: as the section says, or one for each core that there is."""
     section = config.labels.labeller
     if isinstance(section, labellers.GroundTruth):
         return 1
     # A force field takes less time for a molecule than a process does to be asked.
-    default = 1 if isinstance(section, labellers.OpenMM) else os.cpu_count() or 1
+    default = 1 if isinstance(section, labellers.OpenMM) else available_cores()
     return config.labels.n_workers or default
 
 

@@ -20,11 +20,12 @@ from sparring.config import Config, sections, weight_counts_per
 from sparring.dataset import Dataset
 from sparring.duplicates import duplicate_groups
 from sparring.isolated import split_isolated
-from sparring.labels import LabelError, Labeller, OpenMM, langevin_snapshots
+from sparring.labels import Label, LabelError, Labeller, OpenMM, langevin_snapshots
 from sparring.labels.base import composition, depends_on
 from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
 from sparring.objectives import Objective
+from sparring.own_structures import read_structures_of, require_comparable
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.progress import Watch, unwatched
 from sparring.randomness import derive
@@ -243,8 +244,8 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
         start = _counted(laboratory, lambda label_many, failed: label_many(geometry()))
         return start, examination(dipeptide(), laboratory)
     if isinstance(system, sections.Own):
-        potential = config.committee.potential.kind
-        return _counted(laboratory, partial(_own_start, system, potential, laboratory, seed)), lambda *_: {}
+        begin_own = partial(_own_start, config, system, laboratory, seed)
+        return _counted(laboratory, begin_own), lambda *_: {}
     well = wells.WELLS[system.kind]()
     if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
         return lambda: Starting(
@@ -270,7 +271,7 @@ def _counted(laboratory: Laboratory, begin: Callable[[LabelMany, Failed], Sequen
 
 
 def _own_start(
-    system: sections.Own, potential: str, laboratory: Laboratory, seed: int, label_many: LabelMany, failed: Failed
+    config: Config, system: sections.Own, laboratory: Laboratory, seed: int, label_many: LabelMany, failed: Failed
 ) -> list[Atoms]:
     section = system.enlarge
     enlarge: own.NormalModes | own.Displacements | own.Snapshots | None = None
@@ -280,8 +281,10 @@ def _own_start(
         enlarge = own.Displacements(**section.arguments())  # type: ignore[arg-type]
     elif isinstance(section, sections.Langevin):
         enlarge = own.Snapshots(_sampling(section, laboratory))
-    structures = own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
-    tell_states(structures, potential=potential, file=str(system.file))
+    structures = read_structures_of(system)
+    tell_states(structures, potential=config.committee.potential.kind, file=str(system.file))
+    label_all = partial(_labels_of, laboratory)
+    require_comparable(structures, system, label_all, laboratory.bounds, generations=config.generations)
     return own.starting_data(
         structures,
         laboratory.calculator,
@@ -292,6 +295,10 @@ def _own_start(
         failed=failed,
         file=str(system.file),
     )
+
+
+def _labels_of(laboratory: Laboratory, structures: Sequence[Atoms]) -> Sequence[Label | LabelError]:
+    return laboratory.label(structures).labels
 
 
 def _sampling(section: sections.Langevin, laboratory: Laboratory) -> Callable[[Atoms, int], list[Atoms]]:

@@ -5,11 +5,9 @@ read back rather than computed again, also right after it was computed, so that 
 the very same numbers as one that was not.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import platform
 import re
 import time
@@ -18,11 +16,12 @@ from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from sparring import stages
 from sparring.config import Config, difference, dump, load, settled
 from sparring.files import write_text
+from sparring.lock import Lock
 
 __all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
 
@@ -70,12 +69,12 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.config = settled(config, path)
         self.announce = announce or logger.info
         self.computed = False
-        self._lock: TextIO | None = None
+        self._lock: Lock | None = None
 
     def __enter__(self) -> "RunFolder":
         """Lock the folder, then claim it for the configuration."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.path / "lock")
+        self._lock = _locked(self.path)
         try:
             self._claim()
             # Left by a run that was killed while it wrote; nobody else writes here as long as the lock holds.
@@ -224,21 +223,11 @@ def _add_metrics(
         write_text(folder / "metrics.json", text)
 
 
-def _locked(file: Path) -> TextIO:
-    lock = file.open("a+", encoding="utf-8")
+def _locked(folder: Path) -> Lock:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        owner = lock.read().strip() or "another process"
-        lock.close()
-        raise RunFolderError(
-            f"{file.parent} is in use by {owner}; wait until it has finished, or give another --folder"
-        ) from error
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-    lock.flush()
-    return lock
+        return Lock(folder)
+    except BlockingIOError as error:
+        raise RunFolderError(str(error)) from error
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, dict[str, str]]]:

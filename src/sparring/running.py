@@ -10,19 +10,19 @@ from ase import Atoms
 
 from sparring import loop
 from sparring.attacking import bonds_of, one_of_each, space_of
+from sparring.checking import estimate
 from sparring.committee import Committee
 from sparring.config import Config, load, sections, settled, template_files
 from sparring.devices import require_device, torch_threads
+from sparring.estimates import Estimate
 from sparring.files import write_text
 from sparring.isolated import split_isolated
-from sparring.labelled import has_labels
-from sparring.labels import Bounds, Label, LabelError, label, n_langevin_snapshots
-from sparring.laboratory import labeller
-from sparring.planning import candidates_per_seed, plan
+from sparring.labels import Bounds, LabelError
+from sparring.own_structures import read_structures_of
+from sparring.planning import plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
 from sparring.runfolder import RunFolder, read_metrics, stages_done
-from sparring.sampling import n_hessian_labels
 from sparring.screening import screen, tell_states
 from sparring.structures import Structures
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
@@ -122,47 +122,21 @@ class _Telling:
         return result
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What a run would do, and what one label costs.
-
-    Attributes:
-        method: Of the labels.
-        label: Of a structure that the run would begin with.
-        n_start: Labels to begin with, about.
-        n_labels: Labels of attacks in all generations, at most.
-        n_generations: Committees that are trained.
-    """
-
-    method: str
-    label: Label
-    n_start: int
-    n_labels: int
-    n_generations: int
-
-
 def check(config: Config) -> Estimate:
-    """Try what can go wrong before the cluster hours are spent: read the structures, and compute one label.
+    """Try what can go wrong before the cluster hours are spent: read the structures, and compute a few labels.
+
+    Labels are kept only where the configuration names a store. What is wrong or doubtful about the input is in
+    ``findings``; see :func:`sparring.checking.estimate`.
 
     Raises:
         ValueError: If the structures cannot be read or have not what is to be attacked, the labeller is not known, or
             the device cannot be used here.
-        LabelError: If the label fails.
+        LabelError: If no label can be computed.
     """
     require_device(config.device)
-    worker = labeller(config)
     structures = _plausible(config, _examples(config))
     _try_space(config, structures)
-    (result,) = label(structures[:1], worker).labels
-    if not isinstance(result, Label):
-        raise result
-    return Estimate(
-        method=worker.method,
-        label=result,
-        n_start=_n_start(config, structures),
-        n_labels=_n_labels(config, structures),
-        n_generations=config.generations,
-    )
+    return estimate(config, structures)
 
 
 def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
@@ -200,54 +174,9 @@ def _examples(config: Config) -> list[Atoms]:
     if isinstance(system, sections.AlanineDipeptide):
         return [alanine_dipeptide.geometry()]
     if isinstance(system, sections.Own):
-        return own.read_own(**system.arguments("enlarge"))  # type: ignore[arg-type]
+        return read_structures_of(system)
     well = WELLS[system.kind]()
     return well.starting_data(seed=0) if isinstance(well, wells.DoubleWell2D) else well.starting_data()
-
-
-def _n_start(config: Config, structures: list[Atoms]) -> int:
-    """Labels before the first training: of structures that have none, and of Hessians by central differences."""
-    system = config.system
-    if isinstance(system, sections.Ammonia):
-        return system.n_structures + 6 * 4
-    if isinstance(system, sections.AlanineDipeptide):
-        return _n_snapshots(system.sampling)
-    n_unlabelled = sum(not has_labels(atoms) for atoms in structures)
-    enlarge = system.enlarge if isinstance(system, sections.Own) else None
-    if isinstance(enlarge, sections.NormalModes):
-        return n_unlabelled + enlarge.n_structures + sum(map(n_hessian_labels, structures))
-    return n_unlabelled + _n_added(enlarge, structures)
-
-
-def _n_added(
-    enlarge: sections.NormalModes | sections.Displacements | sections.Langevin | None, structures: list[Atoms]
-) -> int:
-    """By how many structures a file is enlarged, without the minima that normal modes need."""
-    if isinstance(enlarge, sections.Langevin):
-        return len(structures) * _n_snapshots(enlarge)
-    return enlarge.n_structures if enlarge else 0
-
-
-def _n_snapshots(section: sections.Langevin) -> int:
-    return n_langevin_snapshots(duration=section.duration, every=section.every, timestep=section.timestep)
-
-
-def _n_labels(config: Config, structures: list[Atoms]) -> int:
-    """Labels of attacks, if every attack passes the selection but for its budgets."""
-    system, n_data = config.system, len(structures)
-    if isinstance(system, sections.Ammonia):
-        n_data = system.n_structures
-    elif isinstance(system, sections.AlanineDipeptide):
-        n_data = _n_snapshots(system.sampling)
-    elif isinstance(system, sections.Own):
-        n_minima = len(structures) if isinstance(system.enlarge, sections.NormalModes) else 0
-        n_data += _n_added(system.enlarge, structures) + n_minima
-    budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
-    n_labels = 0
-    for _ in range(config.generations - 1):
-        n_seeds = config.attack.n_seeds or n_data + n_labels
-        n_labels += min([n_seeds * candidates_per_seed(config), *budgets])
-    return n_labels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ _UNITS: dict[str, dict[str, float]] = {
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }
 _DIMENSION_OF = {unit: dimension for dimension, units in _UNITS.items() for unit in units}
-_NUMBER_AND_UNIT = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*")
+_NUMBER_AND_UNIT = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![0-9_.,'])\s*(.*?)\s*")
 
 
 def quantity(value: str | float | int, dimension: str | None = None) -> float:

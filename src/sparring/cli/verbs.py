@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+UNITS = {"energy_unit": "eV", "forces_unit": "eV/Å"}
+
 app = typer.Typer(
     help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
     no_args_is_help=True,
@@ -50,7 +52,18 @@ def check(config: ConfigFile, preset: Preset = None) -> None:
     typer.echo(f"labels by {estimate.method}")
     typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
     typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
+    for line in estimate.lines():
+        typer.echo(line)
     typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+    for finding in sorted(estimate.findings):
+        typer.echo(
+            f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
+        )
+    if any(finding.severity == "stop" for finding in estimate.findings):
+        typer.echo(
+            "a run would stop here; labels of two kinds are mixed only with system.check_labels: false", err=True
+        )
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -111,6 +124,7 @@ def fit(
     from sparring import Dataset
     from sparring.atoms.reading import read_atoms
     from sparring.dataset import ENERGY, FORCES
+    from sparring.own_structures import in_internal_units
     from sparring.planning import train
     from sparring.stages import write_fit
 
@@ -119,6 +133,8 @@ def fit(
     energy_key = getattr(resolved.system, "energy_key", ENERGY)
     forces_key = getattr(resolved.system, "forces_key", FORCES)
     frames = read_atoms(data, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    units = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
+    frames = in_internal_units(frames, **units)
     fitted = train(resolved, Dataset.from_atoms(frames), watch())
     output.mkdir(parents=True, exist_ok=True)
     write_fit(output, fitted)

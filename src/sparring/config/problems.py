@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from sparring.config.values import shown
+from sparring.config.values import bound, shown
 
 KeyPath = tuple[str | int, ...]
 
@@ -97,7 +97,7 @@ def _wrong_value(kind: str, got: object, context: Mapping[str, Any], where: _Whe
         return f"wanted {context['max_length']} values, got {context['actual_length']}"
     if kind in LIMITS:
         word, limit = LIMITS[kind]
-        return f"must be {word} {context[limit]:g}, got {got!r}"
+        return f"must be {word} {bound(context[limit])}, got {got!r:.80}"
     if got is None:
         return "is empty; give it a value or delete the line"
     wanted = WANTED.get(kind.partition("_")[0])

@@ -5,6 +5,7 @@ Plain words and numbers are read as YAML 1.2 has them, not as PyYAML does by def
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,8 +25,25 @@ class Document(NamedTuple):
     places: dict[KeyPath, str]
 
 
+LARGEST_FILE = 1_000_000
+"""Bytes of a configuration; the largest that makes sense is a thousand times smaller."""
+DEEPEST, MOST_VALUES = 50, 100_000
+"""How deep sections and lists may be nested, and how many values there may be once aliases are written out."""
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        self.depth += 1
+        try:
+            if self.depth > DEEPEST:
+                problem = f"nested more than {DEEPEST} deep; sections and lists are never that deep"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+            return super().compose_node(parent, index)  # type: ignore[arg-type]
+        finally:
+            self.depth -= 1
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
@@ -54,14 +72,19 @@ def read(path: Path) -> Document:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_syntax(path, error)]) from error
+    except yaml.reader.ReaderError as error:
+        raise ConfigError([_unreadable(path, text, error)]) from error
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path}: not valid YAML: nested too deep"]) from error
     if node is None:
         raise ConfigError([f"{path}: the file is empty; `sparring init` writes an example to start from"])
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(
             [f"{path}:{_line(node)}: wanted sections with `key: value` lines, got {type(node).__name__[:-4].lower()}"]
         )
+    _check_aliases(path, node)
     reader = _Reader(path, loader)
     data = reader.mapping(node, ())
     if reader.problems:
@@ -126,25 +149,93 @@ class _Reader:
         try:
             if not isinstance(node, yaml.ScalarNode):
                 raise ValueError(f"tag {node.tag} is not allowed")
-            return self.loader.construct_object(node)
+            return _plain(self.loader.construct_object(node))
         except (yaml.YAMLError, ValueError) as error:
             why = getattr(error, "problem", None) or error
             self.problems.append(f"{self.head(node)}{dotted(at)}: cannot be read: {why}")
             return None
 
 
+def _plain(value: object) -> object:
+    """A value, unless it is a text with characters that no name and no number has."""
+    if isinstance(value, str) and any(unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t" for one in value):
+        raise ValueError(f"control characters are not allowed, got {value!r:.80}")
+    return value
+
+
+class _Extent(NamedTuple):
+    n_values: int
+    depth: int
+
+
+def _check_aliases(path: Path, node: yaml.Node) -> None:
+    """Refuse what a few aliases (*name) blow up."""
+    known: dict[int, _Extent] = {}
+    n_values, depth = _extent(node, known)
+    if n_values <= MOST_VALUES and depth <= DEEPEST:
+        return
+    while True:
+        large = [
+            part for part in _parts(node) if known[id(part)].n_values > MOST_VALUES or known[id(part)].depth > DEEPEST
+        ]
+        if not large or large[0] is node:
+            break
+        node = large[0]
+    what = f"{n_values:.3g} values" if n_values > MOST_VALUES else f"lists that are nested {depth} deep"
+    allowed = f"{MOST_VALUES:,} values, {DEEPEST} deep"
+    raise ConfigError(
+        [f"{path}:{_line(node)}: aliases (*name) stand for {what} in all; allowed are {allowed}: write them out"]
+    )
+
+
+def _extent(node: yaml.Node, known: dict[int, _Extent]) -> _Extent:
+    """How many values a node stands for once aliases are written out, and how deep; one within itself counts once."""
+    if id(node) not in known:
+        known[id(node)] = _Extent(1, 1)
+        parts = [_extent(part, known) for part in _parts(node)]
+        known[id(node)] = _Extent(
+            1 + sum(part.n_values for part in parts), 1 + max((p.depth for p in parts), default=0)
+        )
+    return known[id(node)]
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError as error:
         files = [str(path.parent / found.name) for found in path.parent.glob("*.y*ml")]
         near = get_close_matches(str(path), files, n=1)
         hint = f"did you mean {near[0]}?" if near else "`sparring init` writes an example to start from"
         raise ConfigError([f"{path}: there is no such file; {hint}"]) from error
+    except IsADirectoryError as error:
+        found = sorted(path.glob("*.y*ml"))
+        hint = f"; did you mean {found[0]}?" if found else "; give the YAML file"
+        raise ConfigError([f"{path}: this is a folder, not a configuration{hint}"]) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from error
+    if len(content) > LARGEST_FILE:
+        raise ConfigError(
+            [f"{path}: larger than {LARGEST_FILE / 1e6:g} MB, so no configuration; structures belong into a file"]
+        )
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not a text file in UTF-8 (byte {error.start}); save it as UTF-8"]) from error
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        what = "a text file in UTF-16" if wide else f"not a text file in UTF-8 (byte {error.start})"
+        raise ConfigError([f"{path}:{line}: {what}; save it as UTF-8"]) from error
+
+
+def _unreadable(path: Path, text: str, error: yaml.reader.ReaderError) -> str:
+    line = text.count("\n", 0, error.position) + 1
+    return f"{path}:{line}: not valid YAML: unacceptable character #x{ord(text[error.position]):04x}; delete it"
 
 
 def _syntax(path: Path, error: yaml.MarkedYAMLError) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from sparring.config.contradictions import contradictions
+from sparring.config.limits import beyond_limits
 from sparring.config.problems import ConfigError, KeyPath, dotted, explain, nearest
 from sparring.config.reading import Document, read, write
 from sparring.config.sections import Config
@@ -46,7 +47,15 @@ DEFAULTS: dict[str, dict[str, object]] = {
     },
     "own": MOLECULE,
 }
-INDIFFERENT = ("device", "threads", "labels.n_workers", "labels.store", "attack.max_memory")
+MOST_PRESETS = 100
+INDIFFERENT = (
+    "device",
+    "threads",
+    "labels.n_workers",
+    "labels.store",
+    "attack.max_memory",
+    "system.check_labels",
+)
 """Where and how fast a run is computed, not what: these may change between a run and its continuation."""
 
 
@@ -166,7 +175,10 @@ def _without_presets(document: Document, path: Path) -> tuple[Document, dict[str
     """The file's own values, and what each preset puts over them."""
     data = {key: value for key, value in document.data.items() if key != "presets"}
     given = document.data.get("presets", {})
-    presets = {}
+    presets: dict[str, Document] = {}
+    if isinstance(given, Mapping) and len(given) > MOST_PRESETS:
+        problem = f"{len(given)} presets, more than {MOST_PRESETS}; split the file"
+        raise ConfigError([f"{document.places[('presets',)]}presets: {problem}"])
     for name, values in (given if isinstance(given, Mapping) else {"": given}).items():
         at: KeyPath = ("presets", name) if name else ("presets",)
         head = document.places[at]
@@ -219,7 +231,8 @@ def _validate(document: Document, path: Path) -> tuple[Config | None, list[str]]
         config = Config.model_validate(_complete(document.data, path.parent))
     except ValidationError as error:
         return None, _located(explain(error, Config), document, path)
-    return config, _located(contradictions(config), document, path)
+    absurd = list(beyond_limits(config))
+    return config, _located(absurd or contradictions(config), document, path)
 
 
 def _complete(data: Mapping[str, object], folder: Path) -> object:

@@ -13,6 +13,8 @@ from sparring.config.values import (
     Count,
     Device,
     Energy,
+    EnergyUnit,
+    ForceUnit,
     Fractions,
     Integer,
     Length,
@@ -95,6 +97,9 @@ class Own(Section):
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
     relabel: bool = False
+    energy_unit: EnergyUnit = "eV"
+    forces_unit: ForceUnit = "eV/Å"
+    check_labels: bool = True
     charge: Integer = 0
     multiplicity: Count | None = None
     enlarge: Annotated[NormalModes | Displacements | Langevin, Field(discriminator="kind")] | None = None

@@ -1,5 +1,6 @@
 """The types of values in a configuration: quantities with units, counts, rates and weights."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,20 +13,36 @@ from sparring.units import quantity
 
 @dataclass(frozen=True)
 class Quantity:
-    """Marks a number of a given dimension: read with its unit, written with the internal one."""
+    """Marks a number of a given dimension: read with its unit, written with the internal one.
+
+    Attributes:
+        dimension: Dimension, as :func:`sparring.units.quantity` names it.
+        unit: Internal unit.
+        most: Largest value that makes sense, in the internal unit.
+        zero: Whether it may be zero.
+    """
 
     dimension: str
     unit: str
+    most: float
+    zero: bool = False
 
     def read(self, value: object) -> float:
         """The value in the internal unit; a bare number already is.
 
         Raises:
-            ValueError: If the unit is unknown or of another dimension, or the value is no quantity at all.
+            ValueError: If the unit is unknown or of another dimension, the value is no quantity at all, not positive,
+                or absurdly large.
         """
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError(f"wanted a quantity of {self.dimension} such as '1.0 {self.unit}', got {shown(value)}")
-        return quantity(value, self.dimension)
+        number = quantity(value, self.dimension)
+        given = value if isinstance(value, str) else shown(value)
+        if number < 0 or (number == 0 and not self.zero):
+            raise ValueError(f"must be {'at least' if self.zero else 'greater than'} 0, got {given:.80}")
+        if number > self.most:
+            raise ValueError(f"must be at most {bound(self.most)} {self.unit}, got {given:.80}")
+        return number
 
     def write(self, value: float) -> str:
         """Every digit is kept, so that what is written reads back as the same number."""
@@ -45,8 +62,18 @@ def shown(value: object) -> str:
     return {"None": "nothing", "True": "true", "False": "false"}.get(repr(value), f"{value!r:.80}")
 
 
+def bound(limit: int | float) -> str:
+    """A bound as people read it.
+
+    >>> bound(1000000), bound(0.5), bound(1e23)
+    ('1,000,000', '0.5', '1e+23')
+    """
+    return f"{int(limit):,}" if limit == int(limit) and abs(limit) < 1e12 else f"{limit:g}"
+
+
 def _number(value: object) -> object:
-    if isinstance(value, bool):
+    # Python reads 1_000 and the digits of other scripts as numbers; people who see them in a file do not.
+    if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or not value.isascii())):
         raise ValueError(f"wanted a number, got {shown(value)}")
     return value
 
@@ -55,6 +82,27 @@ def _device(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", value):
         raise ValueError(f"wanted cpu, cuda, cuda:1 (and so on) or mps, got {shown(value)}")
     return value
+
+
+@dataclass(frozen=True)
+class UnitOf:
+    """Marks the name of a unit of a given dimension."""
+
+    dimension: str
+
+    def read(self, value: object) -> object:
+        """The name as it stands.
+
+        Raises:
+            ValueError: If there is no such unit, or it is one of another dimension.
+        """
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"wanted the name of a unit of {self.dimension}, got {shown(value)}")
+        quantity(f"1 {value}", self.dimension)
+        return value.strip()
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
 
 
 def _in_order(temperatures: tuple[float, float]) -> tuple[float, float]:
@@ -74,6 +122,8 @@ def _whole(fractions: tuple[float, float, float]) -> tuple[float, float, float]:
 def _norm(norm: float) -> float:
     if not norm >= 1:
         raise ValueError(f"wanted a p of at least 1, or inf, got {norm:g}")
+    if 100 < norm < math.inf:
+        raise ValueError(f"wanted a p of at most 100, or inf, got {norm:g}")
     return norm
 
 
@@ -102,23 +152,23 @@ def _is_index(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-_positive = Field(gt=0, allow_inf_nan=False)
-
-Energy = Annotated[float, _positive, Quantity("energy", "eV")]
-Force = Annotated[float, _positive, Quantity("force", "eV/Å")]
-Length = Annotated[float, _positive, Quantity("length", "Å")]
-LengthOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("length", "Å")]
-Temperature = Annotated[float, _positive, Quantity("temperature", "K")]
-Time = Annotated[float, _positive, Quantity("time", "fs")]
-TimeOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("time", "fs")]
-Rate = Annotated[float, _positive, Quantity("rate", "1/fs")]
-Angle = Annotated[float, _positive, Quantity("angle", "rad")]
-AngleOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Quantity("angle", "rad")]
-Memory = Annotated[float, _positive, Quantity("memory", "B")]
-Count = Annotated[int, Field(gt=0), BeforeValidator(_number)]
-Integer = Annotated[int, BeforeValidator(_number)]
-Number = Annotated[float, _positive, BeforeValidator(_number)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+Energy = Annotated[float, Quantity("energy", "eV", most=1e6)]
+Force = Annotated[float, Quantity("force", "eV/Å", most=1e6)]
+Length = Annotated[float, Quantity("length", "Å", most=1e4)]
+LengthOrZero = Annotated[float, Quantity("length", "Å", most=1e4, zero=True)]
+Temperature = Annotated[float, Quantity("temperature", "K", most=1e6)]
+Time = Annotated[float, Quantity("time", "fs", most=1e23)]
+TimeOrZero = Annotated[float, Quantity("time", "fs", most=1e23, zero=True)]
+Rate = Annotated[float, Quantity("rate", "1/fs", most=1e3)]
+Angle = Annotated[float, Quantity("angle", "rad", most=1e3)]
+AngleOrZero = Annotated[float, Quantity("angle", "rad", most=1e3, zero=True)]
+EnergyUnit = Annotated[str, UnitOf("energy")]
+ForceUnit = Annotated[str, UnitOf("force")]
+Memory = Annotated[float, Quantity("memory", "B", most=1e18)]
+Count = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_number)]
+Integer = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_number)]
+Number = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(_number)]
+Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), BeforeValidator(_number)]
 TemperatureRange = Annotated[tuple[Temperature, Temperature], AfterValidator(_in_order)]
 Fractions = Annotated[tuple[Number, Number, Number], AfterValidator(_whole)]
 Atoms = Annotated[tuple[int, ...], BeforeValidator(_atoms)]

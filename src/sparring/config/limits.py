@@ -1,0 +1,116 @@
+"""Numbers that are right by themselves but would keep a machine busy for ever, or end in an overflow somewhere."""
+
+from collections.abc import Iterator
+
+from sparring.config.base import Section
+from sparring.config.problems import KeyPath
+from sparring.config.sections import Config
+from sparring.config.values import bound
+
+__all__ = ["beyond_limits"]
+
+LIMITS: dict[str, tuple[int | float, int | float, str]] = {
+    "Config.generations": (1, 1000, ""),
+    "DoubleWell2D.n_points": (1, 100_000, ""),
+    "Ammonia.n_structures": (1, 100_000, ""),
+    "NormalModes.n_structures": (1, 100_000, ""),
+    "Displacements.n_structures": (1, 100_000, ""),
+    "Displacements.amplitude": (0, 10, "Å"),
+    "Langevin.timestep": (1e-3, 100, "fs"),
+    "Own.charge": (-1000, 1000, ""),
+    "Own.multiplicity": (1, 1000, ""),
+    "SchNet.n_features": (1, 4096, ""),
+    "SchNet.n_filters": (1, 4096, ""),
+    "SchNet.n_interactions": (1, 64, ""),
+    "SchNet.n_gaussians": (2, 4096, ""),
+    "SchNet.cutoff": (0.5, 100, "Å"),
+    "CoordinateMLP.n_layers": (1, 64, ""),
+    "CoordinateMLP.n_units": (1, 16_384, ""),
+    "Committee.n_members": (2, 100, ""),
+    "Training.learning_rate": (0, 10, ""),
+    "Training.energy_weight": (0, 1e6, ""),
+    "Training.force_weight": (0, 1e6, ""),
+    "Objective.kT": (1e-6, 1000, "eV"),
+    "Adversarial.learning_rate": (0, 100, ""),
+    "Adversarial.n_seeds": (1, 100_000, ""),
+    "Random.n_seeds": (1, 100_000, ""),
+    "Dynamics.n_seeds": (1, 100_000, ""),
+    "Dynamics.timestep": (1e-3, 100, "fs"),
+    "Dynamics.time_constant": (0, 1e9, "fs"),
+    "Distinct.rmsd": (0, 100, "Å"),
+    "PySCF.max_cycles": (1, 10_000, ""),
+    "Labels.n_workers": (1, 1024, ""),
+    "*.min_distance": (0, 10, "Å"),
+    "*.initial_spread": (0, 10, "Å or rad"),
+    "*.radius": (0, 1000, "Å or rad"),
+    "*.temperatures": (0, 100_000, "K"),
+    "*.temperature": (0, 100_000, "K"),
+}
+"""The smallest and the largest value of keys, by section, in internal units; others are bounded by their types."""
+MOST_PARAMETERS = 1e9
+MOST_STEPS, MOST_SNAPSHOTS = 1e10, 1e6
+
+
+def beyond_limits(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Numbers that are too small or too large for anything that a run could do."""
+    yield from list(_out_of_range(config, ())) or [*_too_many_parameters(config), *_too_many_steps(config)]
+
+
+def _out_of_range(section: Section, at: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        limits = LIMITS.get(f"{type(section).__name__}.{name}") or LIMITS.get(f"*.{name}")
+        for index, one in enumerate(value) if isinstance(value, tuple) else ((None, value),):
+            place: KeyPath = (*at, name) if index is None else (*at, name, index)
+            if isinstance(one, Section):
+                yield from _out_of_range(one, place)
+            elif limits and isinstance(one, int | float) and not limits[0] <= one <= limits[1]:
+                low, high, unit = limits
+                side = f"at least {bound(low)}" if one < low else f"at most {bound(high)}"
+                yield place, f"must be {f'{side} {unit}'.strip()}, got {f'{_plain(one)} {unit}'.strip()}"
+
+
+def _plain(number: int | float) -> str:
+    return f"{number:.6g}" if isinstance(number, float) else str(number)
+
+
+def _too_many_parameters(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    network = config.committee.potential
+    if network.kind == "schnet":
+        n, f = network.n_features, network.n_filters
+        size = network.n_interactions * (2 * n * f + n * n + f * f + network.n_gaussians * f)
+    else:
+        size = network.n_layers * network.n_units**2
+    size *= config.committee.n_members
+    if size > MOST_PARAMETERS:
+        yield (
+            ("committee", "potential"),
+            f"{config.committee.n_members} members of this size have {size:.2g} parameters, more than "
+            f"{MOST_PARAMETERS:.2g}; take a smaller network",
+        )
+
+
+def _too_many_steps(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    attack, system = config.attack, config.system
+    if attack.kind == "dynamics":
+        steps = attack.duration / attack.timestep
+        yield from _steps(("attack", "duration"), attack.duration, attack.timestep, steps / attack.every)
+    if system.kind == "alanine_dipeptide":
+        at, sampling = ("system", "sampling"), system.sampling
+    elif system.kind == "own" and system.enlarge is not None and system.enlarge.kind == "langevin":
+        at, sampling = ("system", "enlarge"), system.enlarge
+    else:
+        return
+    yield from _steps((*at, "duration"), sampling.duration, sampling.timestep, sampling.duration / sampling.every)
+    yield from _steps((*at, "equilibration"), sampling.equilibration, sampling.timestep, 0.0)
+
+
+def _steps(at: KeyPath, duration: float, timestep: float, n_snapshots: float) -> Iterator[tuple[KeyPath, str]]:
+    if duration / timestep > MOST_STEPS:
+        yield (
+            at,
+            f"{duration:g} fs are {duration / timestep:.2g} steps of {timestep:g} fs, more than {MOST_STEPS:.2g}; take "
+            "a shorter time",
+        )
+    elif n_snapshots > MOST_SNAPSHOTS:
+        yield at, f"there would be {n_snapshots:.2g} snapshots, more than {MOST_SNAPSHOTS:.2g}; take fewer with `every`"

@@ -1,0 +1,109 @@
+"""A file's labels against the labeller's own on a few frames: the part that computes."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+
+from sparring.dataset import ENERGY, FORCES
+from sparring.labels import Bounds, Label, LabelError
+from sparring.labels.base import composition
+from sparring.plausibility.agreement import Compared, disagreements
+from sparring.plausibility.choice import frames_to_compare, name_of
+from sparring.plausibility.consistency import inconsistencies
+from sparring.plausibility.findings import Finding
+from sparring.sampling import bare_copy
+
+__all__ = ["Comparison", "compare", "require"]
+
+Labels = Sequence[Label | LabelError]
+
+
+class Comparison(NamedTuple):
+    """What comparing labels has found, and the labels that it took.
+
+    Attributes:
+        findings: What is wrong or doubtful, worst first; empty if all agrees.
+        frames: Frames that were labelled once more.
+        labels: The labeller's labels of them.
+    """
+
+    findings: tuple[Finding, ...]
+    frames: tuple[int, ...] = ()
+    labels: tuple[Label | LabelError, ...] = ()
+
+    @property
+    def n_compared(self) -> int:
+        """Number of frames that have both labels."""
+        return sum(isinstance(label, Label) for label in self.labels)
+
+
+def compare(
+    structures: Sequence[Atoms],
+    label_all: Callable[[Sequence[Atoms]], Labels],
+    *,
+    file: str,
+    bounds: Bounds | None = None,
+    energy_unit: str = "eV",
+    forces_unit: str = "eV/Å",
+) -> Comparison:
+    """Compare the labels of a file with its own forces, and with those of a labeller on one to three frames.
+
+    Args:
+        structures: Frames of the file, with their labels in eV and eV/Å.
+        label_all: The labeller, for several structures.
+        file: Name of the file.
+        bounds: What a label must satisfy to be believed.
+        energy_unit: Unit that the energies of the file were read in.
+        forces_unit: Unit that its forces were read in.
+    """
+    units = {"energy_unit": energy_unit, "forces_unit": forces_unit}
+    chosen = frames_to_compare(structures, bounds)
+    labels = tuple(label_all([_bare(structures[index]) for index in chosen])) if chosen else ()
+    pairs, failures = [], []
+    for index, label in zip(chosen, labels, strict=True):
+        name = name_of(structures[index], index)
+        if isinstance(label, Label):
+            pairs.append(_compared(structures[index], name, label))
+        else:
+            text = f"{file}, {name}: its label cannot be compared, for the labeller has none: {label}"
+            failures.append(Finding("warn", text))
+    # Where a labeller has shown what is wrong, the file's own forces would only say it again, and know less.
+    found = disagreements(pairs, file, **units) or inconsistencies(structures, file, **units)
+    return Comparison((*found, *failures), tuple(chosen), labels)
+
+
+def require(comparison: Comparison) -> None:
+    """Stop because of what a comparison has found, if it would put wrong numbers into the data.
+
+    Raises:
+        ValueError: If a finding says stop. The message has one line for each.
+    """
+    stops = [finding.text for finding in comparison.findings if finding.severity == "stop"]
+    if stops:
+        raise ValueError(
+            "\n".join(stops) + "\nLabels of the file and of the labeller would be mixed in one data set. To mix them "
+            "all the same, write `check_labels: false` in the section system."
+        )
+
+
+def _compared(atoms: Atoms, name: str, label: Label) -> Compared:
+    forces = atoms.arrays.get(FORCES)
+    return Compared(
+        name=name,
+        composition=composition(atoms),
+        numbers=atoms.numbers.tolist(),
+        energy=float(atoms.info[ENERGY]),
+        forces=None if forces is None else np.asarray(forces, dtype=float),
+        own_energy=label.energy,
+        own_forces=label.forces,
+    )
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The frame as a labeller should see it: without its label, and with no atom held."""
+    bare = bare_copy(atoms)
+    bare.calc = None
+    bare.set_constraint()
+    return bare

@@ -1,0 +1,47 @@
+"""What was found out about somebody's labels, as data, and the units that they may be in."""
+
+import math
+from typing import Literal, NamedTuple
+
+from sparring.units import quantity
+
+__all__ = ["ENERGY_UNITS", "FORCE_UNITS", "Finding", "nearest_unit"]
+
+
+class Finding(NamedTuple):
+    """Something that people should know before anything is computed.
+
+    Attributes:
+        severity: ``stop`` for what would put wrong numbers into the data, ``warn`` for what may be meant.
+        text: One line: what was found, and what to do.
+    """
+
+    severity: Literal["stop", "warn"]
+    text: str
+
+
+ENERGY_UNITS = {
+    name: quantity(f"1 {name}", "energy") for name in ("eV", "Hartree", "kcal/mol", "kJ/mol", "Ry", "meV", "mHa")
+}
+"""Units that energies are found in, in eV; the most common first."""
+FORCE_UNITS = {
+    f"{energy}/{length}": quantity(f"1 {energy}/{length}", "force")
+    for length in ("Å", "Bohr", "nm")
+    for energy in ENERGY_UNITS
+}
+"""Units that forces are found in, in eV/Å."""
+
+
+def nearest_unit(factor: float, units: dict[str, float], within: float) -> str | None:
+    """The unit of which one is nearest to ``factor`` internal ones, or None if none is near enough.
+
+    >>> nearest_unit(27.3, ENERGY_UNITS, within=0.05)
+    'Hartree'
+
+    Args:
+        factor: Positive number.
+        units: Size of each unit.
+        within: Largest deviation of the logarithm.
+    """
+    name = min(units, key=lambda unit: abs(math.log(factor / units[unit])))
+    return name if abs(math.log(factor / units[name])) <= within else None
