@@ -45,7 +45,15 @@ DEFAULTS: dict[str, dict[str, object]] = {
     },
     "own": MOLECULE,
 }
-INDIFFERENT = ("device", "labels.n_workers", "labels.store", "attack.max_memory")
+INDIFFERENT = (
+    "device",
+    "labels.n_workers",
+    "labels.store",
+    "labels.time_limit",
+    "labels.memory_limit",
+    "labels.max_failed",
+    "attack.max_memory",
+)
 """Where and how fast a run is computed, not what: these may change between a run and its continuation."""
 
 

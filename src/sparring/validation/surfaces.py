@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from sparring.committee import Committee
 from sparring.labels import LabelError, Labeller, LabelReport
-from sparring.labels.base import compute
+from sparring.labels.results import compute
 from sparring.structures import Structures
 
 __all__ = [
