@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from sparring.committee import Committee
 from sparring.dataset import Dataset
 from sparring.extxyz import read_labelled, read_structures, write_structures
 from sparring.files import write_bytes, write_text
-from sparring.labels import LabelError
+from sparring.labels import LabelError, by_reason
 from sparring.loop import Attacked, Chosen, Examined, Fitted, Labelled, State
 from sparring.selection import SelectionStep
 from sparring.splits import Splits
@@ -252,11 +252,7 @@ def read_chosen(folder: Path) -> Chosen:
 def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
     """The newly labelled, and the failures with their reasons."""
     write_structures(folder / "labelled.extxyz", labelled.atoms)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["candidate", "reason", "message"])
-    table.writerows([candidate, error.reason, error.message] for candidate, error in labelled.failures)
-    write_text(folder / "failures.csv", text.getvalue())
+    write_failures(folder / "failures.csv", labelled.failures)
     counts = {"n_computed": labelled.n_computed, "n_reused": labelled.n_reused}
     write_text(folder / "labels.json", json.dumps(counts) + "\n")
     return "labelled.extxyz", "failures.csv", "labels.json"
@@ -267,8 +263,31 @@ def read_labelled_stage(folder: Path) -> Labelled:
     atoms = read_labelled(folder / "labelled.extxyz", allow_dummy=True, allow_empty=True)
     with (folder / "failures.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    failures = tuple((int(row["candidate"]), LabelError(row["reason"], row["message"])) for row in rows)  # type: ignore[arg-type]
+    failures = tuple((int(row["candidate"]), _failure(row)) for row in rows)
     return Labelled(atoms, failures, **json.loads((folder / "labels.json").read_text(encoding="utf-8")))
+
+
+def write_failures(file: Path, failures: Iterable[tuple[int, LabelError]]) -> None:
+    """Labels that failed: the number of the structure, the reason, the message, and the folder with its files."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["candidate", "reason", "message", "files"])
+    table.writerows([number, error.reason, error.message, error.files or ""] for number, error in failures)
+    write_text(file, text.getvalue())
+
+
+def read_failures(file: Path) -> list[LabelError]:
+    """The failed labels of a file; none if it is not there."""
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as stream:
+        return [_failure(row) for row in csv.DictReader(stream)]
+
+
+def _failure(row: Mapping[str, str]) -> LabelError:
+    # Runs before there were folders of failed labels have no such column.
+    files = row.get("files")
+    return LabelError(row["reason"], row["message"], Path(files) if files else None)  # type: ignore[arg-type]
 
 
 def label_metrics(labelled: Labelled) -> dict[str, object]:
@@ -279,6 +298,7 @@ def label_metrics(labelled: Labelled) -> dict[str, object]:
             "n_computed": labelled.n_computed,
             "n_reused": labelled.n_reused,
             "n_failed": len(labelled.failures),
+            "failed": by_reason([error for _, error in labelled.failures]),
         }
     }
 

@@ -217,7 +217,7 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path):
     )
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert ran.returncode == 1
-    assert "must do so under: if __name__ == '__main__':" in ran.stderr
+    assert "must label under: if __name__ == '__main__':" in ran.stderr
 
 
 def test_an_interrupt_stops_everything_promptly(tmp_path):

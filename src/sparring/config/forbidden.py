@@ -33,8 +33,9 @@ _ONE_LINE = {"gaussian": {"addsec", "basis_set", "basisfile", "ioplist"}}
 _LAMMPS_LINES = {"lmpcmds", "amendments", "lammps_header", "lammps_header_extra", "post_changebox_cmds"}
 _LAMMPS_COMMANDS = (
     "angle_coeff angle_style atom_modify atom_style bond_coeff bond_style boundary box comm_modify comm_style "
-    "dielectric dihedral_coeff dihedral_style dimension group improper_coeff improper_style kspace_modify kspace_style mass "
-    "neigh_modify neighbor newton pair_coeff pair_modify pair_style processors set special_bonds suffix timestep units"
+    "dielectric dihedral_coeff dihedral_style dimension group improper_coeff improper_style kspace_modify kspace_style "
+    "mass neigh_modify neighbor newton pair_coeff pair_modify pair_style processors set special_bonds suffix timestep "
+    "units"
 )
 _TURBOMOLE = {"dscf", "ridft", "grad", "rdgrad", "ricc2", "rimp2", "mpgrad", "escf", "egrad"}
 

@@ -8,7 +8,15 @@ from sparring.labels.ase import ASECalculator, FromCalculator, plugin
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
 from sparring.labels.limits import Limits
 from sparring.labels.openmm import OpenMM, langevin_snapshots, n_langevin_snapshots
-from sparring.labels.pool import LabellingError, LabelReport, label, labelled_atoms, require_labeller
+from sparring.labels.pool import (
+    LabellingError,
+    LabelReport,
+    by_reason,
+    causes,
+    label,
+    labelled_atoms,
+    require_labeller,
+)
 from sparring.labels.pyscf import PySCF
 from sparring.labels.store import LabelStore, label_key
 from sparring.labels.stored import StoredCalculator
@@ -29,6 +37,8 @@ __all__ = [
     "PySCF",
     "StoredCalculator",
     "Workers",
+    "by_reason",
+    "causes",
     "check",
     "electronic_state",
     "label",

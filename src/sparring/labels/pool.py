@@ -54,7 +54,15 @@ class LabelReport:
 
 
 class LabellingError(RuntimeError):
-    """Too many labels failed for reasons that are not the geometry's: labels must be asked for again."""
+    """Too many labels failed, or all of them: the run cannot go on without them.
+
+    Attributes:
+        failures: The failures.
+    """
+
+    def __init__(self, message: str, failures: Sequence[LabelError] = ()) -> None:
+        super().__init__(message)
+        self.failures = tuple(failures)
 
 
 def require_labeller(failures: Sequence[LabelError], n_structures: int, max_failed: float = 1.0) -> None:
@@ -75,7 +83,8 @@ def require_labeller(failures: Sequence[LabelError], n_structures: int, max_fail
         f"{len(at_fault)} of {n_structures} labels failed for reasons that are not the geometry's:\n"
         f"{causes(at_fault)}\n"
         "Nothing of this step is kept but the labels that there are. Mend the labeller or its limits (labels.labeller, "
-        "labels.time_limit, labels.memory_limit), then give the same command again: failed labels are asked for anew."
+        "labels.time_limit, labels.memory_limit), then give the same command again: failed labels are asked for anew.",
+        failures,
     )
 
 

@@ -73,6 +73,27 @@ class Workers:
         else:
             weakref.finalize(self, _Processes.close, self._processes)
 
+    @property
+    def method(self) -> str:
+        """The labeller's method: this object is a labeller, too, which computes elsewhere."""
+        return self.labeller.method
+
+    @property
+    def version(self) -> str:
+        """The labeller's version."""
+        return self.labeller.version
+
+    def __call__(self, atoms: Atoms) -> Label:
+        """One label that is not kept.
+
+        Raises:
+            LabelError: If the labeller has none to give.
+        """
+        (outcome,) = (outcome for _, outcome in self.outcomes({"label": atoms}, None))
+        if isinstance(outcome.result, LabelError):
+            raise outcome.result
+        return outcome.result
+
     def __enter__(self) -> "Workers":
         """Close at the end of a block."""
         return self
@@ -96,11 +117,10 @@ class Workers:
         found = store.get(key)
         if found is not None:
             return found
-        for _, outcome in self.outcomes({key: atoms}, store):
-            if isinstance(outcome.result, Label):
-                return outcome.result
+        (outcome,) = (outcome for _, outcome in self.outcomes({key: atoms}, store))
+        if isinstance(outcome.result, LabelError):
             raise outcome.result
-        raise AssertionError("a label is computed or fails")
+        return outcome.result
 
     def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Iterator[tuple[str, Outcome]]:
         """Compute labels, in the order in which they finish.

@@ -83,7 +83,7 @@ def label_surface(laboratory: Labelling) -> Evaluate:
 
 
 def labeller_surface(labeller: Labeller) -> Evaluate:
-    """The surface of a labeller, asked here and now and one structure after the other; nothing is kept.
+    """The surface of a labeller, asked one structure after the other; nothing is kept.
 
     For a labeller that is quicker than a file: of the steps of many relaxations only the last are worth a label.
     """
