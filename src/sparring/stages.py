@@ -19,7 +19,7 @@ from sparring.committee import Committee
 from sparring.dataset import Dataset
 from sparring.extxyz import read_labelled, read_structures, write_structures
 from sparring.files import write_bytes, write_text
-from sparring.labels import LabelError, by_reason
+from sparring.labels import LabelError
 from sparring.loop import Attacked, Chosen, Examined, Fitted, Labelled, State
 from sparring.selection import SelectionStep
 from sparring.splits import Splits
@@ -298,7 +298,6 @@ def label_metrics(labelled: Labelled) -> dict[str, object]:
             "n_computed": labelled.n_computed,
             "n_reused": labelled.n_reused,
             "n_failed": len(labelled.failures),
-            "failed": by_reason([error for _, error in labelled.failures]),
         }
     }
 

@@ -200,3 +200,21 @@ class DiesAtStart(Odd):
             file.write("start\n")
         say("libmpi: cannot open display")
         os._exit(9)
+
+
+class Moody(Odd):
+    """Does what is written in a file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __call__(self, atoms):
+        mood, _, formula = Path(self.file).read_text().partition(" of ")
+        return getattr(self, mood if formula in ("", atoms.get_chemical_formula()) else "good")(atoms)
+
+
+class Locked(Odd):
+    """Holds what no other process can have."""
+
+    def __init__(self):
+        self.lock = threading.Lock()

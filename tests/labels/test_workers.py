@@ -7,14 +7,17 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 
-from sparring.labels import Label, LabelError, LabelStore, Limits, StoredCalculator, Workers, label
+from sparring import plugins
+from sparring.labels import Label, LabelError, LabelStore, Limits, StoredCalculator, Workers, label, plugin
 from sparring.labels.guard import descendants
+from sparring.labels.identity import absolute
 
 BAD = {
     "none": "gave None, wanted a Label",
@@ -211,7 +214,8 @@ from odd_labellers import Odd
 from sparring.labels import label
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if __name__ == "__main__":
-    label(asked("good", "hang", "hang"), Odd(), n_workers=int(sys.argv[2]), progress=lambda done, n: print(done, flush=True))
+    structures = asked("good", "hang", "hang")
+    label(structures, Odd(), n_workers=int(sys.argv[2]), progress=lambda done, n: print(done, flush=True))
 """
 
 
@@ -251,3 +255,46 @@ def _with_environment(wanted):
         except OSError:
             continue
     return pids
+
+
+def test_workers_that_write_files_of_the_same_name_do_not_read_each_others(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    code = importlib.import_module("fileio_code")
+    (tmp_path / "program.py").write_text(code.PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    points = EntryPoints([EntryPoint("small", "fileio_code:Small", "sparring.labellers")])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points.select(group=group))
+    structures = asked(*["good"] * 6)
+    report = label(structures, plugin("small", {"folder": "./"}), n_workers=2)
+    for atoms, result in zip(structures, report.labels, strict=True):
+        assert isinstance(result, Label), str(result)
+        assert result.energy == pytest.approx(0.5 * (atoms.positions**2).sum(), abs=1e-12)
+    assert [file.name for file in tmp_path.iterdir()] == ["program.py"]
+
+
+def test_a_plugin_that_cannot_be_sent_is_made_in_the_worker(monkeypatch, odd):
+    points = EntryPoints([EntryPoint("locked", "odd_labellers:Locked", "sparring.labellers")])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points.select(group=group))
+    made = plugin("locked")
+    assert made(asked("good")[0]).energy == 0.5
+    with pytest.raises(ValueError, match="cannot be made in a worker process .*unknown labeller 'locked'"):
+        label(asked("good"), made)  # the worker does not see the entry point of this test
+
+
+def test_files_and_folders_of_parameters_do_not_depend_on_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Ni.eam").write_text("potential")
+    (tmp_path / "pseudo").mkdir()
+    given = {
+        "potential": "Ni.eam",
+        "pseudo_dir": "pseudo",
+        "xc": "pseudo",
+        "deep": {"files": ["Ni.eam", "none"]},
+        "n": 3,
+    }
+    found = absolute(given)
+    assert found["potential"] == str(tmp_path / "Ni.eam")
+    assert found["pseudo_dir"] == str(tmp_path / "pseudo")
+    assert found["xc"] == "pseudo"
+    assert found["deep"] == {"files": [str(tmp_path / "Ni.eam"), "none"]}
+    assert found["n"] == 3
