@@ -197,7 +197,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             write_text(following / "manifest.json", json.dumps(later, indent=1) + "\n")
         del manifest["label"]
         write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-        self.announce(f"generation {number}: {len(at_fault) or len(failures)} failed labels are asked for again")
+        self.announce(f"generation {number}: failed labels are asked for again ({len(at_fault) or len(failures)})")
 
 
 def stages_done(folder: Path) -> tuple[str, ...]:

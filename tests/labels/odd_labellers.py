@@ -134,6 +134,11 @@ class Odd:
     def segfault(self, atoms):
         ctypes.string_at(0)
 
+    def leave_with_a_fork(self, atoms):
+        if os.fork() == 0:
+            time.sleep(1000)
+        os._exit(7)
+
     # What never comes back.
     def hang(self, atoms):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -209,8 +214,11 @@ class Moody(Odd):
         self.file = file
 
     def __call__(self, atoms):
-        mood, _, formula = Path(self.file).read_text().partition(" of ")
-        return getattr(self, mood if formula in ("", atoms.get_chemical_formula()) else "good")(atoms)
+        mood, _, which = Path(self.file).read_text().partition(" of ")
+        this = repr(float(atoms.positions[0, 0]))
+        if which == "the first":
+            Path(self.file).write_text(f"{mood} of {this}")
+        return getattr(self, mood if which in ("", "the first", this) else "good")(atoms)
 
 
 class Locked(Odd):

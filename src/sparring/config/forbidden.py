@@ -18,8 +18,9 @@ _PARTS = ("command", "execut", "mpi", "srun", "launcher")
 """Whatever has one of these in its name is about programs."""
 _OURS = {"label", "prefix", "directory", "restart", "ignore_bad_restart_file", "tmp_dir", "seed", "atoms"}
 """Every label has a folder and names of its own; names of files are pasted into command lines, too."""
-_PASTED = {"amber", "gromacs", "openmx", "qchem"}
-_SAFE = re.compile(r"[\w\s.,:+\-/=@%^*#]*", re.ASCII)
+_FILE = re.compile(r"[\w.,:+\-/=@%]*", re.ASCII)
+_OPTIONS = re.compile(r"[\w .,:+\-/=@%]*", re.ASCII)
+_PASTED = {"amber": _FILE, "qchem": _FILE, "gromacs": _OPTIONS, "openmx": _OPTIONS}
 _LANGUAGES = {
     "gaussian": re.compile(r"external|subst\b|%\s*\w*sub", re.IGNORECASE),
     "nwchem": re.compile(r"\b(shell|python)\b", re.IGNORECASE),
@@ -93,7 +94,7 @@ def _refuse_text(name: str, path: str, text: str) -> None:
     language = _LANGUAGES.get(name)
     if language is not None and (language.search(text) or language.search(path)):
         raise ValueError(f"{path} = {text!r:.80} could make {name} run a program; a configuration must not")
-    if name in _PASTED and not _SAFE.fullmatch(text):
+    if name in _PASTED and not _PASTED[name].fullmatch(text):
         raise ValueError(
             f"{path} = {text!r:.80} goes into a command line of {name}; letters, digits and . , : + - / = are allowed"
         )
@@ -109,7 +110,7 @@ def _refuse_special(name: str, parameters: Mapping[str, object]) -> None:
                 _refuse_lammps_line(key, str(line))
     if name == "turbomole":
         for key in ("calculate_energy", "calculate_forces"):
-            if parameters.get(key, "dscf") not in _TURBOMOLE:
+            if str(parameters.get(key, "dscf")) not in _TURBOMOLE:
                 raise ValueError(
                     f"{key} = {parameters[key]!r:.80} names a program; {', '.join(sorted(_TURBOMOLE))} are allowed"
                 )

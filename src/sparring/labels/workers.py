@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 MOST_STARTS = 3
 """Processes in a row that may die before they are ready."""
+PAUSE = 1.0
+"""Seconds between two looks at whether the workers are still there."""
 MEMORY_PAUSE = 0.25
 """Seconds between two looks at the memory."""
 
@@ -197,16 +199,18 @@ class Workers:
         """What comes next: answers, deaths, and failures of those that have passed a limit."""
         method, limits = self.labeller.method, self.limits
         waits = [one for worker in busy.values() if (one := worker.remaining(limits)) is not None]
-        if limits.memory is not None:
-            waits.append(MEMORY_PAUSE)
-        answered = wait(list(busy), max(0.0, min(waits)) if waits else None)
+        waits.append(PAUSE if limits.memory is None else MEMORY_PAUSE)
+        answered = wait(list(busy), max(0.0, min(waits)))
         for worker in [busy[connection] for connection in answered]:
             yield worker, worker.receive()
         for worker in list(busy.values()):
             if worker.connection in answered:
                 continue
             remaining = worker.remaining(limits)
-            if remaining is not None and remaining <= 0:
+            if not worker.is_alive and not worker.connection.poll():
+                # A process that it has forked holds the pipe open.
+                yield worker, worker.died()
+            elif remaining is not None and remaining <= 0:
                 yield worker, limits.too_slow(method) if worker.ready else worker.died()
             elif limits.memory is not None and (held := worker.memory()) > limits.memory:
                 yield worker, limits.too_large(method, held)
