@@ -16,7 +16,7 @@ FLOORS = {
     "attacks dynamics sampling snapshots selection labels labelled calculator isolated starting screening "
     "outliers",
     "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables "
-    "config cli extxyz trajectories progress testing data_stage atoms lock plausibility own_structures "
+    "config cli extxyz trajectories progress testing failures data_stage atoms lock plausibility own_structures "
     "estimates checking",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}

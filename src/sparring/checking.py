@@ -15,7 +15,7 @@ from sparring.dataset import ENERGY
 from sparring.estimates import Estimate, count_labels
 from sparring.labelled import has_labels
 from sparring.labels import Bounds, Label, LabelError, LabelStore, label
-from sparring.laboratory import labeller, n_workers
+from sparring.laboratory import labeller, limits_of, n_workers
 from sparring.own_structures import are_mixed, compare_own
 from sparring.plausibility import Comparison, Finding, survey
 from sparring.plausibility.choice import name_of
@@ -43,7 +43,7 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     store = LabelStore(config.labels.store) if config.labels.store is not None else None
 
     def label_all(some: Sequence[Atoms]) -> tuple[Label | LabelError, ...]:
-        return label(some, worker, store=store, bounds=bounds).labels
+        return label(some, worker, store=store, bounds=bounds, limits=limits_of(config)).labels
 
     own = config.system if isinstance(config.system, sections.Own) else None
     findings = survey(structures, bounds, str(own.file)) if own else []

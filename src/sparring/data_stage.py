@@ -1,25 +1,21 @@
 """The stage `data` on disk: the labelled structures, who learns from which, and what a run could not begin with."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sparring.dataset import Dataset
 from sparring.extxyz import read_labelled, read_structures, write_structures
+from sparring.failures import failure_of, rows_of, write_failures
 from sparring.files import write_text
 from sparring.isolated import atomic_energies, reference_atoms
-from sparring.labels import LabelError
 from sparring.loop import State
 from sparring.splits import Splits
 from sparring.starting import StartFailure, count_reasons
 
-__all__ = ["FAILURES", "STARTING", "data_metrics", "read_data", "rows_of", "table", "write_data"]
+__all__ = ["STARTING", "data_metrics", "read_data", "write_data"]
 
 ISOLATED, STARTING = "isolated_atoms.extxyz", "starting_failures.csv"
-FAILURES = ("candidate", "reason", "message")
 
 
 def write_data(folder: Path, state: State) -> tuple[str, ...]:
@@ -35,10 +31,10 @@ def write_data(folder: Path, state: State) -> tuple[str, ...]:
         write_structures(folder / ISOLATED, reference_atoms(state.dataset.atomic_energies))
         names.append(ISOLATED)
     if state.failures:
-        rows = [(one.structure, one.error.reason, one.error.message) for one in state.failures]
-        write_text(folder / STARTING, table(("structure", "reason", "message"), rows))
+        failures = [(one.structure, one.error) for one in state.failures]
+        write_failures(folder / STARTING, failures, name="structure")
         # For people; labelling adds its own to it.
-        write_text(folder / "failures.csv", table(FAILURES, rows))
+        write_failures(folder / "failures.csv", failures)
         names.append(STARTING)
     return tuple(names)
 
@@ -54,10 +50,7 @@ def read_data(folder: Path) -> State:
         train=tuple(tuple(member["train"]) for member in content["members"]),
         validation=tuple(tuple(member["validation"]) for member in content["members"]),
     )
-    failures = tuple(
-        StartFailure(row["structure"], LabelError(row["reason"], row["message"]))  # type: ignore[arg-type]
-        for row in rows_of(folder / STARTING)
-    )
+    failures = tuple(StartFailure(row["structure"], failure_of(row)) for row in rows_of(folder / STARTING))
     return State(int(folder.name.removeprefix("generation-")), dataset, splits, failures)
 
 
@@ -70,20 +63,3 @@ def data_metrics(state: State) -> dict[str, object]:
         reasons = count_reasons(state.failures)
         metrics["start"] = {"n_labelled": len(state.dataset), "n_failed": len(state.failures), "reasons": reasons}
     return metrics
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as CSV, with its columns in the first line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    """The rows of a table; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))

@@ -1,5 +1,6 @@
 """Files that appear at once and complete, or not at all."""
 
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -7,11 +8,16 @@ from pathlib import Path
 __all__ = ["write_bytes", "write_text"]
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
     """Write to a temporary name in the same folder, flush to disk, then rename.
 
     Only within one file system is a rename all or nothing, hence the same folder; every writer has a name of its own,
     also on another machine.
+
+    Args:
+        path: The file.
+        content: What goes into it.
+        replace: Whether a file of that name is replaced. If not, the first of several writers wins.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -19,11 +25,25 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if replace or not _linked(temporary, path):
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, replace: bool = True) -> None:
     """The same for text, in UTF-8."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), replace=replace)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Give the file its second name, unless another writer has taken it; False where there are no hard links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EOPNOTSUPP):
+            raise
+        return path.exists()
+    return True

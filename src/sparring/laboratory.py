@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from sparring.labels import (
     Labeller,
     LabelReport,
     LabelStore,
+    Limits,
     OpenMM,
     PySCF,
     StoredCalculator,
+    Workers,
     label,
     labelled_atoms,
     plugin,
@@ -32,7 +34,7 @@ from sparring.starting import Failed
 from sparring.systems import alanine_dipeptide
 from sparring.systems.wells import WELLS
 
-__all__ = ["Laboratory", "inherited", "labeller", "laboratory_of", "n_workers"]
+__all__ = ["Laboratory", "inherited", "labeller", "laboratory_of", "limits_of", "n_workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,10 @@ class Laboratory:
         bounds: Which are believed.
         n_workers: In how many processes.
         watch: Who looks on.
+        limits: Time and memory that a label may take.
+        failed: Folder in which inputs and outputs of failed labels are kept.
+        max_failed: Share of the labels of one call that may fail for reasons that are not the geometry's.
+        workers: The processes, which all that asks for labels shares.
     """
 
     labeller: Labeller
@@ -54,11 +60,20 @@ class Laboratory:
     bounds: Bounds
     n_workers: int
     watch: Watch = unwatched
+    limits: Limits = field(default_factory=Limits)
+    failed: Path | None = None
+    max_failed: float = 1.0
+    workers: Workers = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "workers", Workers(self.labeller, self.n_workers, limits=self.limits, failed=self.failed)
+        )
 
     @property
     def calculator(self) -> StoredCalculator:
         """For what goes step by step."""
-        return StoredCalculator(self.labeller, self.store, bounds=self.bounds)
+        return StoredCalculator(self.labeller, self.store, bounds=self.bounds, workers=self.workers)
 
     def label(self, structures: Sequence[Atoms], lowest_energies: Mapping[str, float] | None = None) -> LabelReport:
         """For what goes in parallel."""
@@ -66,17 +81,22 @@ class Laboratory:
             structures,
             self.labeller,
             store=self.store,
-            n_workers=self.n_workers,
+            workers=self.workers,
             bounds=self.bounds,
             lowest_energies=lowest_energies,
             progress=self.watch("labelling"),
         )
 
     def label_many(self, structures: Sequence[Atoms], failed: Failed | None = None) -> list[Atoms]:
-        """The structures with their labels; those that have none are left out, logged, and given to `failed`."""
+        """The structures with their labels; those that have none are left out, logged, and given to `failed`.
+
+        Raises:
+            LabellingError: If too many fail for reasons that are not the geometry's.
+        """
         if not structures:
             return []
         report = self.label(structures)
+        report.require_labeller(self.max_failed)
         labelled = []
         for atoms, result, key in zip(structures, report.labels, report.keys, strict=True):
             if isinstance(result, Label):
@@ -96,7 +116,15 @@ def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Lab
         bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
         n_workers=n_workers(config),
         watch=watch,
+        limits=limits_of(config),
+        failed=folder / "failed-labels",
+        max_failed=config.labels.max_failed,
     )
+
+
+def limits_of(config: Config) -> Limits:
+    """What the section ``labels`` says of the time and memory of a label."""
+    return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit)
 
 
 def n_workers(config: Config) -> int:

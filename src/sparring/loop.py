@@ -123,6 +123,7 @@ class Plan:
             a seed come in rounds of all seeds.
         selectors: What is worth a label, given the variances of the training set, lowest energies and a seed.
         label: Structures, and the lowest known energies, to labels.
+        max_failed: Share of the chosen structures that may have no label for reasons that are not the geometry's.
         n_members: Size of the committee.
         fractions: Of training, validation and test.
         shared_validation: Whether members share one training set.
@@ -144,6 +145,7 @@ class Plan:
     n_members: int
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     shared_validation: bool = False
+    max_failed: float = 1.0
     source: str = field(default="attack")
     inherited: tuple[str, ...] = ()
 
@@ -290,10 +292,15 @@ def choose(state: State, plan: Plan, examined: Examined, attacked: Attacked) -> 
 
 
 def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen) -> Labelled:
-    """Ground truth for what was chosen, beside what the committee expected before it has learnt it."""
+    """Ground truth for what was chosen, beside what the committee expected before it has learnt it.
+
+    Raises:
+        LabellingError: If the labeller, not the geometries, is to blame for too many failures.
+    """
     if not chosen.atoms:
         return Labelled([], (), 0, 0)
     report = plan.label(chosen.atoms, lowest_energies(state.dataset.to_atoms()))
+    report.require_labeller(plan.max_failed)
     expected = survey(committee.without_domain(), Structures.from_atoms(chosen.atoms)).annotate(chosen.atoms)
     labelled, failures = [], []
     for atoms, label, key in zip(expected, report.labels, report.keys, strict=True):

@@ -80,6 +80,7 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
         attack=lambda dataset: attacker(config, watch, molecules=one_of_each(dataset.to_atoms())),
         selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, watch),
         label=laboratory.label,
+        max_failed=config.labels.max_failed,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",

@@ -202,6 +202,39 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         result: T = codec.read(folder)
         return result
 
+    def reopen_failed_labels(self) -> None:
+        """Let the newest label stage ask again for what failed for reasons that are not the geometry's.
+
+        Nothing may have been trained on what came after it. Labels that there are come from the store.
+
+        Raises:
+            RunFolderError: If a later committee has been trained without these labels.
+        """
+        for folder in sorted(self.path.glob("generation-*"), reverse=True):
+            manifest = _manifest(folder)
+            failures = stages.read_failures(folder / "failures.csv") if "label" in manifest else []
+            labelled = folder / "labelled.extxyz"
+            at_fault = [error for error in failures if not error.is_geometry]
+            if failures and (at_fault or not labelled.stat().st_size):
+                break
+        else:
+            self.announce("no failed label to ask for again")
+            return
+        number = int(folder.name.removeprefix("generation-"))
+        following = self.path / f"generation-{number + 1:02d}"
+        later = _manifest(following)
+        if "fit" in later:
+            raise RunFolderError(
+                f"generation {number} has {len(at_fault)} failed labels, but generation {number + 1} has been trained "
+                f"without them; delete {following} and what follows it, then give the same command again"
+            )
+        if "data" in later:
+            del later["data"]
+            write_text(following / "manifest.json", json.dumps(later, indent=1) + "\n")
+        del manifest["label"]
+        write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+        self.announce(f"generation {number}: failed labels are asked for again ({len(at_fault) or len(failures)})")
+
 
 def stages_done(folder: Path) -> tuple[str, ...]:
     """Which stages of a generation have been committed."""

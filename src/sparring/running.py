@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,9 +15,10 @@ from sparring.committee import Committee
 from sparring.config import Config, load, sections, settled, template_files
 from sparring.devices import require_device, torch_threads
 from sparring.estimates import Estimate
+from sparring.failures import read_failures, write_failures
 from sparring.files import write_text
 from sparring.isolated import split_isolated
-from sparring.labels import Bounds, LabelError
+from sparring.labels import Bounds, LabelError, LabellingError, by_reason, causes
 from sparring.own_structures import read_structures_of
 from sparring.planning import plan
 from sparring.progress import Watch, unwatched
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 SHOWN = 5
 """Frames that are refused are named up to this number; the run names all of them in failures.csv."""
+
+OPEN_FAILURES = "failures-open.csv"
+"""Failed labels of a stage that has not been committed because of them."""
 
 __all__ = ["Estimate", "GenerationStatus", "check", "init", "run", "status"]
 
@@ -65,6 +69,7 @@ def run(
     folder: Path | str,
     *,
     preset: str | None = None,
+    retry_failed: bool = False,
     watch: Watch = unwatched,
     announce: Callable[[str], None] | None = None,
     finished_generation: Callable[[dict[str, object]], None] | None = None,
@@ -75,6 +80,7 @@ def run(
         config: The configuration, or its file.
         folder: The run folder.
         preset: A preset of the file.
+        retry_failed: Whether labels that failed in the newest label stage are asked for again.
         watch: Gives long work something to tick.
         announce: Called with a line whenever a stage is done.
         finished_generation: Called with the metrics of a generation once it is complete.
@@ -86,6 +92,8 @@ def run(
         RunFolderError: If the folder is in use, belongs to another configuration, or is damaged.
         ConfigError: If the configuration is wrong.
         ValueError: If the device cannot be used here.
+        LabellingError: If labels failed for reasons that are not the geometry's, which leaves their stage open, or if
+            no structure of a generation could be labelled, which ends the run.
     """
     folder = Path(folder)
     if not isinstance(config, Config):
@@ -97,13 +105,23 @@ def run(
     require_device(config.device)
     planned = plan(config, folder, watch)
     with torch_threads(config.threads), RunFolder(folder, config, announce) as run_folder:
-        committee = loop.run(planned, _Telling(run_folder, finished_generation))
+        if retry_failed:
+            run_folder.reopen_failed_labels()
+        once = _Telling(run_folder, finished_generation)
+        committee = loop.run(planned, once)
         if run_folder.computed or not (folder / "report.html").exists():
             if plane_of(config) is not None:
                 keep_landscapes(folder, watch)
             report(folder)
         else:
             run_folder.announce("the run is finished: nothing was left to do")
+        if once.unlabelled:
+            raise LabellingError(
+                f"the run ends before its last generation: none of the {len(once.unlabelled)} structures that were "
+                f"chosen could be labelled\n{causes(once.unlabelled)}\nreport: {folder / 'report.html'}. "
+                "--retry-failed asks for these labels again; bounds (labels.bounds) and attacks belong to another run",
+                once.unlabelled,
+            )
         return committee
 
 
@@ -113,9 +131,18 @@ class _Telling:
     def __init__(self, folder: RunFolder, tell: Callable[[dict[str, object]], None] | None) -> None:
         self.folder = folder
         self.tell = tell
+        self.unlabelled: list[LabelError] = []
 
     def __call__(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
-        result = self.folder.once(generation, stage, compute)
+        where = self.folder.path / f"generation-{generation:02d}"
+        try:
+            result = self.folder.once(generation, stage, compute)
+        except LabellingError as error:
+            write_failures(where / OPEN_FAILURES, enumerate(error.failures))
+            raise
+        (where / OPEN_FAILURES).unlink(missing_ok=True)
+        if isinstance(result, loop.Labelled) and not result.atoms:
+            self.unlabelled = [failure for _, failure in result.failures]
         last = generation == self.folder.config.generations and stage == "evaluate"
         if self.tell and (last or stage == "label"):
             self.tell(read_metrics(self.folder.path / f"generation-{generation:02d}"))
@@ -187,11 +214,15 @@ class GenerationStatus:
         generation: Its number, from 1.
         stages: Those that have been committed.
         metrics: The numbers so far.
+        failed: Number of labels that failed, by reason.
+        open_failures: The same for a stage that is open because of them.
     """
 
     generation: int
     stages: tuple[str, ...]
     metrics: dict[str, object]
+    failed: dict[str, int] = field(default_factory=dict)
+    open_failures: dict[str, int] = field(default_factory=dict)
 
 
 def status(folder: Path | str) -> list[GenerationStatus]:
@@ -210,6 +241,8 @@ def status(folder: Path | str) -> list[GenerationStatus]:
             generation=int(one.name.removeprefix("generation-")),
             stages=stages_done(one),
             metrics=read_metrics(one),
+            failed=by_reason(read_failures(one / "failures.csv")),
+            open_failures=by_reason(read_failures(one / OPEN_FAILURES)),
         )
         for one in sorted(folder.glob("generation-*"))
     ]

@@ -18,10 +18,10 @@ from ase import Atoms
 
 from sparring.attacks import AttackResult, Status
 from sparring.committee import Committee
-from sparring.data_stage import FAILURES, STARTING, data_metrics, read_data, rows_of, table, write_data
+from sparring.data_stage import STARTING, data_metrics, read_data, write_data
 from sparring.extxyz import read_labelled, read_structures, write_structures
+from sparring.failures import failure_of, rows_of, write_failures
 from sparring.files import write_bytes, write_text
-from sparring.labels import LabelError
 from sparring.loop import Attacked, Chosen, Examined, Fitted, Labelled
 from sparring.selection import SelectionStep
 from sparring.structures import Structures
@@ -274,9 +274,8 @@ def read_chosen(folder: Path) -> Chosen:
 def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
     """The newly labelled, and the failures with their reasons."""
     write_structures(folder / "labelled.extxyz", labelled.atoms)
-    starting = [(row["structure"], row["reason"], row["message"]) for row in rows_of(folder / STARTING)]
-    rows = [(str(candidate), error.reason, error.message) for candidate, error in labelled.failures]
-    write_text(folder / "failures.csv", table(FAILURES, [*starting, *rows]))
+    starting = [(row["structure"], failure_of(row)) for row in rows_of(folder / STARTING)]
+    write_failures(folder / "failures.csv", [*starting, *labelled.failures])
     counts = {"n_computed": labelled.n_computed, "n_reused": labelled.n_reused}
     write_text(folder / "labels.json", json.dumps(counts) + "\n")
     return "labelled.extxyz", "failures.csv", "labels.json"
@@ -287,7 +286,7 @@ def read_labelled_stage(folder: Path) -> Labelled:
     atoms = read_labelled(folder / "labelled.extxyz", allow_dummy=True, allow_empty=True)
     # In the first generation, those of starting structures come before.
     rows = rows_of(folder / "failures.csv")[len(rows_of(folder / STARTING)) :]
-    failures = tuple((int(row["candidate"]), LabelError(row["reason"], row["message"])) for row in rows)  # type: ignore[arg-type]
+    failures = tuple((int(row["candidate"]), failure_of(row)) for row in rows)
     return Labelled(atoms, failures, **json.loads((folder / "labels.json").read_text(encoding="utf-8")))
 
 

@@ -8,7 +8,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from sparring.labels import Bounds, Label, LabelError, Labeller, check, electronic_state
-from sparring.labels.base import composition, compute
+from sparring.labels.base import composition
+from sparring.labels.results import compute
 
 H2 = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.74]])
 
@@ -132,7 +133,7 @@ def test_a_plain_function_with_two_attributes_is_a_labeller():
 
     flat.method, flat.version = "flat", "1"
     assert isinstance(flat, Labeller)
-    with pytest.raises(LabelError, match=r"flat gave forces of shape \(1, 3\), not \(2, 3\)") as error:
+    with pytest.raises(LabelError, match=r"flat gave forces of shape \(1, 3\), wanted \(2, 3\) in eV/Å") as error:
         compute(flat, H2)
     assert error.value.reason == "crashed"
 

@@ -131,6 +131,11 @@ def test_workers_are_other_processes_with_one_thread_each_and_leave_this_one_as_
     assert dict(os.environ) == before
 
 
+def test_a_single_worker_is_another_process_too(toys, tmp_path):
+    label([chain("H", 2)], toys.Harmonic(log=tmp_path / "log"))
+    assert (tmp_path / "log").read_text().split()[0] != str(os.getpid())
+
+
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_progress_is_told_here_and_counts_every_structure(toys, chains, tmp_path, n_workers):
     label(chains[:2], toys.Harmonic(), store=tmp_path)
@@ -160,10 +165,11 @@ def test_a_state_that_cannot_be_is_refused_before_anything_is_computed(toys, cha
     assert not (tmp_path / "log").exists()
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
-def test_a_labeller_whose_labels_are_not_its_own_is_an_error_with_a_store(toys, tmp_path, n_workers):
-    with pytest.raises(ValueError, match="must carry its own method and version"):
-        label([chain("H", 2)], toys.OtherMethod(), store=tmp_path, n_workers=n_workers)
+def test_a_label_that_is_not_the_labellers_own_is_a_counted_failure(toys, tmp_path):
+    (error,) = label([chain("H", 2)], toys.OtherMethod(), store=tmp_path).labels
+    assert error.reason == "bad_result"
+    assert "labels must carry the labeller's own method and version" in str(error)
+    assert not len(LabelStore(tmp_path))
 
 
 def test_a_damaged_record_stops_the_call_and_names_the_file(toys, chains, tmp_path):
@@ -205,11 +211,13 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path):
     script.write_text(
         "from ase.build import molecule\n"
         "from sparring.labels import ASECalculator, label\n"
-        "label([molecule('H2')], ASECalculator('emt'), n_workers=2)\n"
+        "class Own(ASECalculator):\n"
+        "    pass\n"
+        "label([molecule('H2')], Own('emt'))\n"
     )
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert ran.returncode == 1
-    assert "must do so under: if __name__ == '__main__':" in ran.stderr
+    assert "must label under: if __name__ == '__main__':" in ran.stderr
 
 
 def test_an_interrupt_stops_everything_promptly(tmp_path):

@@ -14,6 +14,8 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended."""
+LABELS_FAILED = 3
+"""The exit code of a run that stops because of its labels."""
 
 app.add_typer(validate.app, name="validate")
 
@@ -43,15 +45,21 @@ def _user_errors() -> Iterator[None]:
         if not _is_users(error):
             raise
         typer.echo(f"sparring: {error}", err=True)
-        raise SystemExit(2) from None
+        raise SystemExit(_exit_code(error)) from None
+
+
+def _exit_code(error: Exception) -> int:
+    from sparring.labels import LabellingError
+
+    return LABELS_FAILED if isinstance(error, LabellingError) else 2
 
 
 def _is_users(error: Exception) -> bool:
     """Errors that say by themselves what to do. Others are ours."""
-    from sparring.labels.base import LabelError
+    from sparring.labels import LabelError, LabellingError
     from sparring.runfolder import RunFolderError
     from sparring.sampling import RelaxationError
     from sparring.training import TrainingError
 
-    own = LabelError | RunFolderError | RelaxationError | TrainingError
+    own = LabelError | LabellingError | RunFolderError | RelaxationError | TrainingError
     return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)

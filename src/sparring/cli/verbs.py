@@ -71,8 +71,19 @@ def run(
     config: ConfigFile,
     folder: Annotated[Path | None, typer.Option(help="The run folder [default: runs/<name of the file>].")] = None,
     preset: Preset = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Ask again for labels of the newest generation that crashed, took too long or too much memory.",
+        ),
+    ] = False,
 ) -> None:
-    """Start a run, go on with it where it stopped, or do nothing if it is finished."""
+    """Start a run, go on with it where it stopped, or do nothing if it is finished.
+
+    Exit codes: 0 finished; 1 an error of Sparring itself; 2 a wrong configuration or file; 3 labels failed: see the
+    message, mend the cause and give the same command again; 130 Ctrl-C; 143 SIGTERM.
+    """
     import logging
 
     from rich.console import Console
@@ -91,6 +102,7 @@ def run(
         config,
         folder,
         preset=preset,
+        retry_failed=retry_failed,
         watch=watch_on(console),
         announce=lambda line: console.print(line, style="dim", highlight=False),
         finished_generation=lambda metrics: typer.echo(table.row(metrics)),
@@ -111,6 +123,10 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
         typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
         if line := starting_line(generation.metrics):
             typer.echo(f"  generation {generation.generation}: {line} (see failures.csv)")
+        for failed, state in ((generation.failed, ""), (generation.open_failures, "; their stage is open")):
+            if failed:
+                reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
+                typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
 
 
 @app.command()

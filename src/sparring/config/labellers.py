@@ -1,15 +1,53 @@
 """The sections about labels: who computes them, where they are kept and which are believed."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from sparring.config.base import Section
-from sparring.config.values import Count, Energy, Force, Integer, Length, Names
+from sparring.config.forbidden import refuse_programs
+from sparring.config.values import Count, Energy, Force, Integer, Length, Memory, Names, Number, shown
 
 __all__ = ["ASE", "Bounds", "GroundTruth", "Labels", "OpenMM", "Plugin", "PySCF"]
+
+
+_SECONDS = {
+    "s": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "minutes": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+    "hours": 3600.0,
+    "d": 86400.0,
+    "day": 86400.0,
+    "days": 86400.0,
+}
+
+
+def _duration(value: object) -> object:
+    """Seconds; a duration is no time of dynamics, so a bare number has no unit that everybody would guess."""
+    match = (
+        re.fullmatch(r"\s*([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", value)
+        if isinstance(value, str)
+        else None
+    )
+    if match is None or match[2] not in _SECONDS:
+        raise ValueError(f"wanted a duration such as '90 s', '30 min' or '1 h', got {shown(value)}")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+Duration = Annotated[
+    float,
+    Field(gt=0, allow_inf_nan=False),
+    BeforeValidator(_duration),
+    PlainSerializer(lambda seconds: f"{seconds!r} s", when_used="json"),
+]
 
 
 class GroundTruth(Section):
@@ -35,6 +73,11 @@ class ASE(Section):
     name: str
     parameters: Mapping[str, object] = {}
 
+    @model_validator(mode="after")
+    def _no_programs(self) -> "ASE":
+        refuse_programs(self.name, self.parameters)
+        return self
+
 
 class Plugin(Section):
     """A labeller that an installed package registers under the entry-point group ``sparring.labellers``."""
@@ -42,6 +85,11 @@ class Plugin(Section):
     kind: Literal["plugin"]
     name: str
     parameters: Mapping[str, object] = {}
+
+    @model_validator(mode="after")
+    def _no_programs(self) -> "Plugin":
+        refuse_programs("", self.parameters)
+        return self
 
 
 class OpenMM(Section):
@@ -65,9 +113,12 @@ class Bounds(Section):
 
 
 class Labels(Section):
-    """Who labels, where labels are kept, and which are believed."""
+    """Who labels, where labels are kept, what they may cost, and which are believed."""
 
     labeller: Annotated[GroundTruth | PySCF | OpenMM | ASE | Plugin, Field(discriminator="kind")]
     store: Path | None = None
     n_workers: Count | None = None
+    time_limit: Duration | None = 3600.0
+    memory_limit: Memory | None = None
+    max_failed: Annotated[Number, Field(le=1)] = 1.0
     bounds: Bounds = Bounds()

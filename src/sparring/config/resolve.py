@@ -53,6 +53,9 @@ INDIFFERENT = (
     "threads",
     "labels.n_workers",
     "labels.store",
+    "labels.time_limit",
+    "labels.memory_limit",
+    "labels.max_failed",
     "attack.max_memory",
     "system.check_labels",
 )

@@ -4,12 +4,23 @@
 plugin. Importing this package loads no quantum-chemistry code; a labeller loads its own when it is made.
 """
 
-from sparring.labels.ase import ASECalculator, FromCalculator, StoredCalculator, plugin
+from sparring.labels.ase import ASECalculator, FromCalculator, plugin
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
+from sparring.labels.limits import Limits
 from sparring.labels.openmm import OpenMM, langevin_snapshots, n_langevin_snapshots
-from sparring.labels.pool import LabelReport, label, labelled_atoms
+from sparring.labels.pool import (
+    LabellingError,
+    LabelReport,
+    by_reason,
+    causes,
+    label,
+    labelled_atoms,
+    require_labeller,
+)
 from sparring.labels.pyscf import PySCF
 from sparring.labels.store import LabelStore, label_key
+from sparring.labels.stored import StoredCalculator
+from sparring.labels.workers import Workers
 
 __all__ = [
     "ASECalculator",
@@ -20,9 +31,14 @@ __all__ = [
     "LabelReport",
     "LabelStore",
     "Labeller",
+    "LabellingError",
+    "Limits",
     "OpenMM",
     "PySCF",
     "StoredCalculator",
+    "Workers",
+    "by_reason",
+    "causes",
     "check",
     "electronic_state",
     "label",
@@ -31,4 +47,5 @@ __all__ = [
     "langevin_snapshots",
     "n_langevin_snapshots",
     "plugin",
+    "require_labeller",
 ]

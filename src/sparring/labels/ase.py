@@ -1,9 +1,11 @@
-"""Labels by any ASE calculator: by its name, as a live object, or from a plugin; and the way back to ASE."""
+"""Labels by any ASE calculator: by its name, as a live object, or from a plugin."""
 
+import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +15,17 @@ from ase.calculators.calculator import (
     BaseCalculator,
     CalculationFailed,
     Calculator,
+    FileIOCalculator,
     SCFError,
     all_changes,
 )
+from ase.calculators.genericfileio import GenericFileIOCalculator
 
-from sparring.labels.base import (
-    Bounds,
-    Label,
-    LabelError,
-    Labeller,
-    check,
-    check_distance,
-    depends_on,
-    electronic_state,
-    label_input,
-)
-from sparring.labels.identity import code_version, described
+from sparring.labels import guard
+from sparring.labels.base import Label, Labeller, depends_on, electronic_state, label_input
+from sparring.labels.identity import absolute, code_version, described
+from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
-from sparring.labels.store import LabelStore, further
 from sparring.plugins import nearest, registered
 
 PLUGIN_GROUP = "sparring.labellers"
@@ -55,13 +50,14 @@ _DEPENDS_ON = {
 }
 # These take any parameter and read those they know, which are the ones that have a default.
 _ALL_PARAMETERS_HAVE_DEFAULTS = ("emt", "lj", "morse", "tblite")
+_START_WITH_THE_OBJECT = ("cp2k",)
 
 
 class ASECalculator:
     """Labels by an ASE calculator that is known by name, such as "tblite", "emt", "orca".
 
-    The calculator is made anew for every label and works in a folder of its own, which is removed afterwards; so no
-    label depends on the one before it. Charge and multiplicity of the structure are handed to calculators that take
+    The calculator is made anew for every label and works in a folder of its own; so no label depends on the one before
+    it. Charge and multiplicity of the structure are handed to calculators that take
     them. The energy is the one that the forces are the derivative of (ASE's ``force_consistent``).
 
     Args:
@@ -70,7 +66,7 @@ class ASECalculator:
             A parameter that names a file counts by the content of the file.
 
     Raises:
-        ValueError: If the name or a parameter is unknown.
+        ValueError: If the name or a parameter is unknown, or ASE does not know where the program is.
         ModuleNotFoundError: If the calculator's package is not installed.
     """
 
@@ -79,8 +75,10 @@ class ASECalculator:
         self._parameters = dict(parameters or {})
         self._state_names = _ELECTRONIC_STATE.get(name)
         self.depends_on = calculator_depends_on(name)
+        unusable(name)
         found = calculator_class(name)
         self.method = f"{name} {described(self._parameters)}"
+        self._parameters = absolute(self._parameters)
         self.version = code_version(found)
         for parameter in set(self._parameters) & set(self._state_names or ()):
             raise ValueError(
@@ -93,7 +91,13 @@ class ASECalculator:
                 raise ValueError(
                     f"{name!r} has no parameter {parameter!r}{nearest(parameter, known)}; it has {', '.join(known)}"
                 )
-        calculator = self._make({}, ".")
+        if not {"command", "profile"} & set(self._parameters):
+            require_program(name, found)
+        # To make one of these is to start its program.
+        if name in _START_WITH_THE_OBJECT:
+            return
+        with tempfile.TemporaryDirectory(prefix="sparring-") as folder, contextlib.chdir(folder):
+            calculator = self._make({}, folder)
         if name == "tblite":
             _try_method(calculator, name)
 
@@ -108,16 +112,27 @@ class ASECalculator:
             CalculationFailed: If the calculator gave up for another reason than a lack of convergence.
         """
         state = _state_parameters(atoms, self._state_names, self._name)
-        with tempfile.TemporaryDirectory(prefix="sparring-") as folder:
+        with _own_folder() as folder:
             return _compute(self._make(state, folder), atoms, self.method, self.version, self.depends_on)
 
     def _make(self, state: Mapping[str, int], folder: str) -> Any:  # noqa: ANN401 - ASE calculators share no type
         quiet = PACKAGES[self._name].quiet if self._name in PACKAGES else {}
+        if self._name == "lammpsrun":
+            # It puts the name of its folder into the names of its files, and keeps its program for another structure.
+            quiet = {"tmp_dir": folder, "keep_alive": False}
         try:
             calculator = calculator_class(self._name)(**{**quiet, **self._parameters, **state})
-        except TypeError as error:
-            raise ValueError(f"{self._name!r} does not take {self._parameters}: {error}") from error
-        calculator.directory = Path(folder)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"calculator {self._name!r} needs a package that is not installed: {error}"
+            ) from error
+        # An interface may refuse its parameters, or miss its program, by any exception.
+        except Exception as error:
+            raise ValueError(
+                f"{self._name!r} does not take {self._parameters or 'no parameters'}: {error}".replace("\n", " ")
+            ) from error
+        if self._name != "lammpsrun":
+            calculator.directory = Path(folder)
         return calculator
 
 
@@ -153,6 +168,7 @@ class FromCalculator:
         self._calculator: Any = calculator
         self._class_name = type(calculator).__qualname__
         self.depends_on = _names(calculator) if depends_on is None else tuple(depends_on)
+        self.module = type(calculator).__module__
         parameters = dict(getattr(calculator, "parameters", {}))
         multiplicity = next((name for name in ("multiplicity", "mult") if name in parameters), None)
         self._state_names = ("charge", multiplicity) if "charge" in parameters and multiplicity else None
@@ -182,64 +198,14 @@ class FromCalculator:
             self._calculator.set(**state)
         if hasattr(self._calculator, "reset"):
             self._calculator.reset()
+        # A folder that the calculator was given is the same in all workers.
+        if _in_worker() and isinstance(self._calculator, FileIOCalculator | GenericFileIOCalculator):
+            self._calculator.directory = Path.cwd()
         try:
             return _compute(self._calculator, atoms, self.method, self.version, self.depends_on)
         finally:
             if state:
                 self._calculator.set(**before)
-
-
-class StoredCalculator(Calculator):
-    """An ASE calculator, for optimisers and the like, whose every result is a label in a store.
-
-    Args:
-        labeller: Computes what the store has not.
-        store: The store, or its folder.
-        bounds: Results outside of these are errors.
-
-    Raises:
-        LabelError: From a calculation, if the structure has no label or one that ``check`` refuses.
-    """
-
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (ASE declares it so)
-
-    def __init__(
-        self,
-        labeller: Labeller | BaseCalculator,
-        store: LabelStore | str | os.PathLike[str],
-        *,
-        bounds: Bounds | None = None,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.labeller = as_labeller(labeller)
-        self.store = store if isinstance(store, LabelStore) else LabelStore(store)
-        self.bounds = bounds or Bounds()
-
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; for ASE charge and multiplicity would not count."""
-        changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
-        if self.atoms is not None and electronic_state(self.atoms) != electronic_state(atoms):
-            changes.append("electronic_state")
-        if self.atoms is not None and further(self.atoms, names := depends_on(self.labeller)) != further(atoms, names):
-            changes.append("depends_on")
-        return changes
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Iterable[str] = ("energy",),
-        system_changes: Iterable[str] = tuple(all_changes),
-    ) -> None:
-        """Read the label of ``atoms``, or compute and keep it."""
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        structure: Any = self.atoms
-        try:
-            check_distance(structure, self.bounds)
-            label, _ = self.store.obtain(structure, self.labeller)
-            check(label, structure, self.bounds)
-        except LabelError as error:
-            raise LabelError(error.reason, f"{structure.get_chemical_formula()}: {error}") from error
-        self.results = {"energy": label.energy, "forces": label.forces.copy()}
 
 
 def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Labeller:
@@ -253,11 +219,33 @@ def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Labelle
         ValueError: If no package registers the name, or it gives neither labeller nor ASE calculator.
     """
     point = registered(PLUGIN_GROUP, name, "labeller")
-    made = point.load()(**dict(parameters or {}))
-    if isinstance(made, Labeller):
-        return made
+    made: Any = point.load()(**absolute(parameters or {}))
     version = f"{point.dist.name} {point.dist.version}" if point.dist is not None else None
-    return FromCalculator(made, method=f"{name} {described(parameters or {})}", version=version)
+    if not isinstance(made, Labeller):
+        made = FromCalculator(made, method=f"{name} {described(parameters or {})}", version=version)
+    try:
+        ForkingPickler.dumps(made)
+    # What pickling raises depends on what is in the way; what was made here can be made in a worker, too.
+    except Exception:
+        return _Remade(name, absolute(parameters or {}), made)
+    found: Labeller = made
+    return found
+
+
+class _Remade:
+    """A plugin's labeller that is made anew in every process."""
+
+    def __init__(self, name: str, parameters: Mapping[str, object], made: Labeller) -> None:
+        self._recipe = (name, parameters)
+        self._made = made
+        self.method = made.method
+        self.version = made.version
+
+    def __call__(self, atoms: Atoms) -> Label:
+        return self._made(atoms)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return plugin, self._recipe
 
 
 def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators share no type
@@ -272,6 +260,20 @@ def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators sh
 def calculator_depends_on(name: str) -> tuple[str, ...]:
     """What an ASE calculator of this name reads of a structure besides what all do."""
     return _DEPENDS_ON.get(name, ())
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[str]:
+    """The current folder of a worker, which is fresh for each label and kept if it fails; else a temporary one."""
+    if _in_worker():
+        yield str(Path.cwd())
+        return
+    with tempfile.TemporaryDirectory(prefix="sparring-") as folder:
+        yield folder
+
+
+def _in_worker() -> bool:
+    return guard.MARKER in os.environ
 
 
 def _try_method(calculator: Any, name: str) -> None:  # noqa: ANN401 - ASE calculators share no type

@@ -4,14 +4,27 @@ import copy
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 from jaxtyping import Float
 
-Reason = Literal["not_converged", "not_finite", "energy", "force", "distance", "crashed"]
+Reason = Literal[
+    "not_converged",
+    "not_finite",
+    "energy",
+    "force",
+    "distance",
+    "crashed",
+    "timed_out",
+    "out_of_memory",
+    "bad_result",
+    "not_configured",
+]
+GEOMETRY_REASONS: tuple[Reason, ...] = ("not_converged", "not_finite", "energy", "force", "distance")
+"""Failures that a strange geometry explains. All others are failures of the labeller, its program or the machine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,15 +56,27 @@ class LabelError(Exception):
     Attributes:
         reason: What went wrong, in a word that can be counted.
         message: The whole story.
+        files: Folder with the input and output of the calculation, where they were kept.
     """
 
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(reason, message)
+    def __init__(self, reason: Reason, message: str, files: Path | None = None) -> None:
+        super().__init__(reason, message, files)
         self.reason = reason
         self.message = message
+        self.files = files
+
+    @property
+    def is_geometry(self) -> bool:
+        """Whether the geometry may be at fault. If not, the same structure may well get a label another time."""
+        return self.reason in GEOMETRY_REASONS
 
     def __str__(self) -> str:
         return self.message
+
+    def named(self, name: str) -> "LabelError":
+        """The same failure, with the structure's name before the message and the folder of its files behind it."""
+        where = f"; its files are in {self.files}" if self.files is not None else ""
+        return LabelError(self.reason, f"{name}: {self.message}{where}", self.files)
 
 
 @runtime_checkable
@@ -199,24 +224,6 @@ def _integer(atoms: Atoms, name: str, default: int) -> int:
         raise ValueError(f"{formula}: {name} must be an integer, got atoms.info[{name!r}] = {value!r}") from None
 
 
-def compute(labeller: Labeller, atoms: Atoms) -> Label:
-    """Let a labeller work, and make of whatever goes wrong a ``LabelError``.
-
-    Raises:
-        LabelError: If there is no label, with the reason "crashed" for every other exception.
-    """
-    try:
-        label = labeller(label_input(atoms, depends_on(labeller)))
-    except LabelError:
-        raise
-    # A foreign code may raise anything; one structure that it cannot do must not end the others.
-    except Exception as error:
-        raise LabelError("crashed", f"{labeller.method} raised {type(error).__name__}: {error}") from error
-    if label.forces.shape != (len(atoms), 3):
-        raise LabelError("crashed", f"{labeller.method} gave forces of shape {label.forces.shape}, not {len(atoms), 3}")
-    return label
-
-
 def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | None = None) -> None:
     """Refuse a label that must not become a training point.
 
@@ -262,6 +269,9 @@ def check_distance(atoms: Atoms, bounds: Bounds) -> None:
     """
     if not bounds.min_distance:
         return
+    # Worker processes start twice as fast without it, and do not need it.
+    from ase.neighborlist import neighbor_list
+
     first, second, distance = neighbor_list("ijd", atoms, bounds.min_distance, self_interaction=False)
     if len(distance):
         nearest = int(distance.argmin())

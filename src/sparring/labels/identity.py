@@ -41,6 +41,31 @@ def described(parameters: Mapping[str, object]) -> str:
     return json.dumps(_plain(parameters), sort_keys=True, ensure_ascii=False)
 
 
+def absolute(parameters: Mapping[str, object]) -> dict[str, object]:
+    """Parameters whose files and folders do not depend on the current folder, which is another for every label.
+
+    A text that names a file here is that file. One that names a folder is that folder if its own name says so, as
+    ``pseudo_dir`` does, or if it has a slash.
+    """
+    return {name: _absolute(name, value) for name, value in parameters.items()}
+
+
+def _absolute(name: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _absolute(str(key), entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_absolute(name, entry) for entry in value)
+    if not isinstance(value, str | os.PathLike) or not str(value) or "\n" in str(value):
+        return value
+    path = Path(value)
+    named = os.sep in str(value) or any(word in name.casefold() for word in ("dir", "path", "folder"))
+    try:
+        found = path.is_file() or (named and path.is_dir())
+    except (OSError, ValueError):
+        return value
+    return str(path.absolute()) if found and not path.is_absolute() else value
+
+
 def _plain(value: object) -> object:
     """A parameter as JSON has it; a file by what is in it."""
     if isinstance(value, np.ndarray | np.generic):

@@ -1,9 +1,12 @@
 """Many labels at once, each computed once and judged by the same rules."""
 
+import contextlib
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -11,8 +14,10 @@ from ase.calculators.calculator import BaseCalculator
 
 from sparring.labels.ase import as_labeller
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, composition
+from sparring.labels.limits import Limits
 from sparring.labels.store import LabelStore, label_key
-from sparring.labels.workers import Outcome, outcomes
+from sparring.labels.worker_process import Outcome
+from sparring.labels.workers import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,69 @@ class LabelReport:
     n_computed: int
     n_reused: int
 
+    @property
+    def failures(self) -> tuple[LabelError, ...]:
+        """The failures, in the order of the structures."""
+        return tuple(one for one in self.labels if isinstance(one, LabelError))
+
+    def require_labeller(self, max_failed: float = 1.0) -> None:
+        """Refuse to go on where the labeller, not the geometries, is to blame for too many failures.
+
+        Args:
+            max_failed: Share of the structures that may fail so; all of them never may.
+
+        Raises:
+            LabellingError: With a table of the causes.
+        """
+        require_labeller(self.failures, len(self.labels), max_failed)
+
+
+class LabellingError(RuntimeError):
+    """Too many labels failed, or all of them: the run cannot go on without them.
+
+    Attributes:
+        failures: The failures.
+    """
+
+    def __init__(self, message: str, failures: Sequence[LabelError] = ()) -> None:
+        super().__init__(message)
+        self.failures = tuple(failures)
+
+
+def require_labeller(failures: Sequence[LabelError], n_structures: int, max_failed: float = 1.0) -> None:
+    """Refuse to go on where the labeller, not the geometries, is to blame for too many failures.
+
+    Args:
+        failures: The failures.
+        n_structures: Number of structures that labels were asked for.
+        max_failed: Share of the structures that may fail so; all of them never may.
+
+    Raises:
+        LabellingError: With a table of the causes.
+    """
+    at_fault = [error for error in failures if not error.is_geometry]
+    if not at_fault or (len(at_fault) < n_structures and len(at_fault) <= max_failed * n_structures):
+        return
+    raise LabellingError(
+        f"{len(at_fault)} of {n_structures} labels failed for reasons that are not the geometry's:\n"
+        f"{causes(at_fault)}\n"
+        "Nothing of this step is kept but the labels that there are. Mend the labeller or its limits (labels.labeller, "
+        "labels.time_limit, labels.memory_limit), then give the same command again: failed labels are asked for anew.",
+        failures,
+    )
+
+
+def by_reason(failures: Sequence[LabelError]) -> dict[str, int]:
+    """How many labels failed for each reason, the most frequent first."""
+    return dict(Counter(error.reason for error in failures).most_common())
+
+
+def causes(failures: Sequence[LabelError]) -> str:
+    """A table of reasons, one a line, each with its number and its first message."""
+    first = {error.reason: error for error in reversed(failures)}
+    rows = [f"  {n:5d}  {reason:<14}  {first[reason]!s:.400}" for reason, n in by_reason(failures).items()]  # type: ignore[index]
+    return "\n".join(row.replace("\n", " ") for row in rows)
+
 
 def label(
     structures: Sequence[Atoms],
@@ -41,23 +109,29 @@ def label(
     bounds: Bounds | None = None,
     lowest_energies: Mapping[str, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    limits: Limits | None = None,
+    failed: Path | None = None,
+    workers: Workers | None = None,
 ) -> LabelReport:
     """Compute the labels of structures, each once and never again.
 
-    Neither the number of workers nor the order in which they finish changes anything in the result. (Workers have one
-    thread each. For the same last bits without them, this process too needs ``OPENBLAS_NUM_THREADS=1`` from its start:
-    sums that several threads share are rounded otherwise, by some 1e-12 eV.) A structure that fails is a ``LabelError``
-    in its place; a worker that dies takes no other structure with it.
+    Neither the number of workers nor the order in which they finish changes anything in the result. Labels are computed
+    in other processes, also by a single worker, with one thread each and each label in a folder of its own; see
+    ``Workers``. A structure that fails is a ``LabelError`` in its place; a worker that dies takes no other structure
+    with it.
 
     Args:
         structures: What to label. Charge and multiplicity are in ``atoms.info``; see ``electronic_state``.
         labeller: A labeller, or a live ASE calculator.
         store: Where labels are looked up and kept; None keeps none.
-        n_workers: Number of processes. Up to 1, everything happens in this one.
+        n_workers: Number of processes.
         bounds: What is believable; ``Bounds()`` if left out.
         lowest_energies: Lowest known energy in eV of a composition, which ``bounds.energy_window`` starts from;
             good labels of this call count too. The keys are as ``composition`` gives them.
         progress: Called in this process with the number of structures done and of all, at the start and after each.
+        limits: Time and memory that a label may take; an hour and no bound of memory if left out.
+        failed: Folder in which inputs and outputs of failed labels are kept; None keeps none.
+        workers: Processes that are there already, instead of ``n_workers``, ``limits`` and ``failed``.
 
     Raises:
         ValueError: If a structure is not well defined, the labeller cannot be sent to a worker, or a record of the
@@ -81,13 +155,17 @@ def label(
             tasks[key] = atoms
     notify = functools.partial(_notify, progress, [key for i, key in enumerate(keys) if i not in refused], len(keys))
     notify(found)
-    for key, outcome in outcomes(tasks, labeller, store, n_workers):
-        found[key] = outcome
-        notify(found)
+    own = workers is None
+    workers = workers or Workers(labeller, n_workers, limits=limits, failed=failed)
+    with workers if own else contextlib.nullcontext():
+        for key, outcome in workers.outcomes(tasks, store):
+            found[key] = outcome
+            notify(found)
     n_computed = sum(outcome.computed for outcome in found.values())
     results = [refused[i] if i in refused else found[key].result for i, key in enumerate(keys)]
+    files = [None if i in refused else found[key].files for i, key in enumerate(keys)]
     return LabelReport(
-        labels=tuple(_judged(structures, results, bounds, lowest_energies or {})),
+        labels=tuple(_judged(structures, results, files, bounds, lowest_energies or {})),
         keys=keys,
         n_computed=n_computed,
         n_reused=len(keys) - len(refused) - n_computed,
@@ -127,7 +205,11 @@ def _notify(
 
 
 def _judged(
-    structures: Sequence[Atoms], results: Sequence[Label | LabelError], bounds: Bounds, known: Mapping[str, float]
+    structures: Sequence[Atoms],
+    results: Sequence[Label | LabelError],
+    files: Sequence[Path | None],
+    bounds: Bounds,
+    known: Mapping[str, float],
 ) -> Iterator[Label | LabelError]:
     """Check the labels and name the structures in the errors.
 
@@ -141,7 +223,8 @@ def _judged(
     for i, (atoms, result) in enumerate(zip(structures, results, strict=True)):
         checked = _checked(result, atoms, bounds, lowest.get(composition(atoms)))
         if isinstance(checked, LabelError):
-            checked = LabelError(checked.reason, f"structure {i} ({atoms.get_chemical_formula()}): {checked}")
+            checked = LabelError(checked.reason, checked.message, files[i])
+            checked = checked.named(f"structure {i} ({atoms.get_chemical_formula()})")
         yield checked
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from ase import Atoms
 
 from sparring.files import write_text
-from sparring.labels.base import Label, Labeller, compute, depends_on, electronic_state
+from sparring.labels.base import Label, Labeller, depends_on, electronic_state
+from sparring.labels.results import compute
 
 _RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
 _LARGEST = 1e8  # Å; beyond it the resolution does not fit into 64 bits
@@ -57,7 +58,7 @@ class LabelStore:
         return _read(path, text)
 
     def put(self, key: str, atoms: Atoms, label: Label, names: Sequence[str] = ()) -> None:
-        """Keep a label. The record that came first stays: labels of one name are equal but for the time they took.
+        """Keep a label. The record that came first stays, also when two processes write at the same time.
 
         Args:
             key: The name of the label.
@@ -78,10 +79,14 @@ class LabelStore:
         if path.exists():
             return
         record = {"key": key, "structure": identity, "label": _to_json(label)}
-        write_text(path, json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n")
+        text = json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n"
+        write_text(path, text, replace=False)
 
     def obtain(self, atoms: Atoms, labeller: Labeller) -> tuple[Label, bool]:
-        """The label of ``atoms``, and whether it had to be computed; if so it is kept.
+        """The label of ``atoms`` as the store has it, and whether it had to be computed; if so it is kept.
+
+        A labeller with noise that another process asked at the same time has given another label; the one that is
+        returned is the one that was kept.
 
         Raises:
             LabelError: If the labeller has none to give. Nothing is kept then.
@@ -92,7 +97,7 @@ class LabelStore:
             return found, False
         label = compute(labeller, atoms)
         self.put(key, atoms, label, depends_on(labeller))
-        return label, True
+        return self.get(key) or label, True
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

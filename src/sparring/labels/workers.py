@@ -1,198 +1,326 @@
-"""Processes that compute labels and may die without harm to the others."""
+"""Who computes labels: processes that may exit, hang or be ended without harm to the run and to other labels."""
 
-import contextlib
-import multiprocessing
+import logging
 import os
-import signal
-import sys
+import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
-from multiprocessing.connection import Connection, wait
-from multiprocessing.reduction import ForkingPickler
-from types import FrameType
-from typing import Any, NamedTuple
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
-from sparring.labels.base import Label, LabelError, Labeller, compute
+from sparring.labels import scratch
+from sparring.labels.base import Label, LabelError, Labeller
+from sparring.labels.in_process import is_own_code, outcomes_here
+from sparring.labels.launch import Died, Guard, Recipe, Worker, recipe
+from sparring.labels.limits import Limits
 from sparring.labels.store import LabelStore
+from sparring.labels.worker_process import Outcome, Refused
 
-_THREAD_SETTINGS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-_NOT_STARTED = (
-    "a worker process ended before it was ready (exit code {}); its own message is above. A script that labels in "
-    "several processes must do so under: if __name__ == '__main__':"
-)
+__all__ = ["Workers"]
 
+logger = logging.getLogger(__name__)
 
-class Outcome(NamedTuple):
-    """A label or why there is none, and whether anything was computed for it."""
-
-    result: Label | LabelError
-    computed: bool
+MOST_STARTS = 3
+"""Processes in a row that may die before they are ready."""
+PAUSE = 1.0
+"""Seconds between two looks at whether the workers are still there."""
+MEMORY_PAUSE = 0.25
+"""Seconds between two looks at the memory."""
 
 
-class _Died(NamedTuple):
-    exit_code: int | None
+class Workers:
+    """Processes with one thread each that compute the labels of one labeller.
 
+    They are started when they are needed. One stays for the next label, so that what asks step by step does not wait
+    for a start each time. All of them end with this object or with the process, also if that is killed, and so do the
+    programs that they have started. Each label is computed in a scratch folder of its own, which is removed afterwards.
 
-def outcomes(
-    tasks: Mapping[str, Atoms], labeller: Labeller, store: LabelStore | None, n_workers: int
-) -> Iterator[tuple[str, Outcome]]:
-    """Compute labels, in the order in which they finish.
+    Formulas of this package are computed in this process. So are labels of an object that cannot be sent to another
+    process, if one worker is wanted; this is logged.
 
     Args:
-        tasks: Structures by the keys of their labels.
-        labeller: Computes them; picklable if there is more than one worker.
-        store: Keeps each as soon as it is computed, whatever happens to this process then.
-        n_workers: Number of processes with one thread each. Up to 1, everything happens in this one.
+        labeller: Computes the labels.
+        n_workers: Number of processes.
+        limits: What a label may take; `Limits()` if left out.
+        failed: Folder in which the scratch folders of failed labels are kept, under the key of the label; None keeps
+            none.
+
+    Raises:
+        ValueError: If there is to be more than one process, and the labeller cannot be sent to any.
     """
-    if n_workers <= 1:
-        yield from ((key, _outcome(atoms, labeller, store)) for key, atoms in tasks.items())
-        return
-    _require_picklable(labeller)
-    died: dict[str, Atoms] = {}
-    for key, outcome in _in_workers(tasks, labeller, store, n_workers):
-        if isinstance(outcome, _Died):
-            died[key] = tasks[key]
-        else:
-            yield key, outcome
-    # Alone, a structure has all the memory there is.
-    for key, outcome in _in_workers(died, labeller, store, 1):
-        if isinstance(outcome, _Died):
-            message = (
-                f"{labeller.method} ended its process twice (exit code {outcome.exit_code}), the second time alone"
-            )
-            yield key, Outcome(LabelError("crashed", message), computed=True)
-        else:
-            yield key, outcome
 
-
-def _outcome(atoms: Atoms, labeller: Labeller, store: LabelStore | None) -> Outcome:
-    try:
-        if store is None:
-            return Outcome(compute(labeller, atoms), computed=True)
-        # Another run with the same store may have been faster.
-        return Outcome(*store.obtain(atoms, labeller))
-    except LabelError as error:
-        return Outcome(error, computed=True)
-
-
-def _in_workers(
-    tasks: Mapping[str, Atoms], labeller: Labeller, store: LabelStore | None, n_workers: int
-) -> Iterator[tuple[str, Outcome | _Died]]:
-    """Share tasks out among processes, one at a time to each, so that a death has one victim."""
-    queue = deque(tasks)
-    workers: dict[Any, _Worker] = {}
-    try:
-        while queue or workers:
-            n_busy = sum(worker.key is not None for worker in workers.values())
-            while len(workers) < min(n_workers, len(queue) + n_busy):
-                worker = _Worker(labeller, store)
-                workers[worker.connection] = worker
-            for connection in wait(list(workers)):
-                worker = workers[connection]
-                message = worker.receive()
-                if isinstance(message, Exception):
-                    raise message
-                if worker.key is not None:
-                    yield worker.key, message
-                elif isinstance(message, _Died):
-                    raise RuntimeError(_NOT_STARTED.format(message.exit_code))
-                if queue and not isinstance(message, _Died):
-                    key = queue.popleft()
-                    worker.give(key, tasks[key])
-                else:
-                    workers.pop(connection).stop()
-    finally:
-        for worker in workers.values():
-            worker.stop(patience=0.0)
-
-
-class _Worker:
-    """A process that computes labels one after another, seen from this one; ``key`` is what it was given last."""
-
-    def __init__(self, labeller: Labeller, store: LabelStore | None) -> None:
-        # A fork would inherit this process's threads and locks, which neither torch nor OpenMP survive.
-        context = multiprocessing.get_context("spawn")
-        self.key: str | None = None
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, labeller, store), daemon=True)
-        with _one_thread_for_children():
-            self._process.start()
-        theirs.close()
-
-    def give(self, key: str, atoms: Atoms) -> None:
-        self.key = key
-        # If it has just died, that is found when its answer is read.
-        with contextlib.suppress(OSError):
-            self.connection.send(atoms)
-
-    def receive(self) -> Any:  # noqa: ANN401 - a pipe has no types
+    def __init__(
+        self, labeller: Labeller, n_workers: int = 1, *, limits: Limits | None = None, failed: Path | None = None
+    ) -> None:
+        self.labeller = labeller
+        self.n_workers = max(1, n_workers)
+        self.limits = limits or Limits()
+        self.failed = failed
+        self._processes: _Processes | None = None
+        self._why_here = ""
+        if is_own_code(labeller):
+            return
         try:
-            return self.connection.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            return _Died(self._process.exitcode)
+            self._processes = _Processes(recipe(labeller))
+        except ValueError as error:
+            if n_workers > 1:
+                raise ValueError(
+                    f"{labeller.method} cannot be sent to a worker process ({error}); take n_workers=1, or give the "
+                    "calculator by name to ASECalculator"
+                ) from error
+            self._why_here = str(error)
+        else:
+            weakref.finalize(self, _Processes.close, self._processes)
 
-    def stop(self, patience: float = 5.0) -> None:
-        """Let it end of its own accord, then ask it to tidy up and end, then end it."""
-        self.connection.close()
-        self._process.join(patience)
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join(1.0)
-            self._process.kill()
-        self._process.join()
+    @property
+    def method(self) -> str:
+        """The labeller's method: this object is a labeller, too, which computes elsewhere."""
+        return self.labeller.method
 
+    @property
+    def version(self) -> str:
+        """The labeller's version."""
+        return self.labeller.version
 
-def _work(connection: Connection, labeller: Labeller, store: LabelStore | None) -> None:
-    """What a worker process does until the other end of the pipe is closed."""
-    # Ctrl-C reaches every process of a terminal; the parent answers it and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        connection.send(None)
-        while True:
-            atoms = connection.recv()
-            try:
-                message: Outcome | Exception = _outcome(atoms, labeller, store)
-            # Not the structure's fault, as a full disk is not: the parent raises it.
-            except Exception as error:
-                message = error
-            connection.send(message)
+    def __call__(self, atoms: Atoms) -> Label:
+        """One label that is not kept.
 
+        Raises:
+            LabelError: If the labeller has none to give.
+        """
+        (outcome,) = (outcome for _, outcome in self.outcomes({"label": atoms}, None))
+        if isinstance(outcome.result, LabelError):
+            raise outcome.result
+        return outcome.result
 
-def _exit(signal_number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + signal_number)
+    def __enter__(self) -> "Workers":
+        """Close at the end of a block."""
+        return self
 
+    def __exit__(self, *exception: object) -> None:
+        """End the processes."""
+        self.close()
 
-@contextlib.contextmanager
-def _one_thread_for_children() -> Iterator[None]:
-    """The processes share the cores already; libraries read these settings when they are loaded, so set them before."""
-    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
+    def close(self) -> None:
+        """End the processes. Another label starts new ones."""
+        if self._processes is not None:
+            self._processes.close()
+
+    def obtain(self, atoms: Atoms, store: LabelStore) -> Label:
+        """One label, from the store or computed and kept there.
+
+        Raises:
+            LabelError: If the labeller has none to give.
+        """
+        key = store.key(atoms, self.labeller)
+        found = store.get(key)
+        if found is not None:
+            return found
+        (outcome,) = (outcome for _, outcome in self.outcomes({key: atoms}, store))
+        if isinstance(outcome.result, LabelError):
+            raise outcome.result
+        return outcome.result
+
+    def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Iterator[tuple[str, Outcome]]:
+        """Compute labels, in the order in which they finish.
+
+        A structure that ends its process is computed once more, alone, before it counts as failed.
+
+        Args:
+            tasks: Structures by the keys of their labels.
+            store: Keeps each as soon as it is computed, whatever happens to this process then.
+
+        Raises:
+            ValueError: If the labeller cannot be made in a worker.
+            RuntimeError: If workers die before they are ready.
+        """
+        if self._why_here and tasks:
+            logger.warning(
+                "%s computes in the main process, without limits of time and memory, because it cannot be sent to "
+                "another (%s)",
+                self.labeller.method,
+                self._why_here,
+            )
+            self._why_here = ""
+        if self._processes is None:
+            yield from outcomes_here(tasks, self.labeller, store)
+            return
+        if store is not None:
+            store = LabelStore(store.folder.resolve())
+        tasks = {key: _sendable(atoms) for key, atoms in tasks.items()}
+        died: dict[str, Atoms] = {}
+        for key, outcome in self._answers(tasks, store, self.n_workers):
+            if isinstance(outcome, Died):
+                died[key] = tasks[key]
             else:
-                os.environ[name] = value
+                yield key, outcome
+        # Alone, a structure has all the memory there is.
+        for key, outcome in self._answers(died, store, 1):
+            if isinstance(outcome, Died):
+                outcome = self._crashed(key, died[key], outcome)
+            yield key, outcome
+        self._processes.keep_one()
+
+    def _answers(
+        self, tasks: Mapping[str, Atoms], store: LabelStore | None, n_workers: int
+    ) -> Iterator[tuple[str, Outcome | Died]]:
+        """Share tasks out among processes, one at a time to each, so that a death has one victim."""
+        assert self._processes is not None
+        queue, busy, n_starts = deque(tasks), dict[Any, Worker](), 0
+        try:
+            while queue or busy:
+                while queue and len(busy) < n_workers:
+                    worker = self._processes.take()
+                    busy[worker.connection] = worker
+                    key = queue.popleft()
+                    worker.give(key, tasks[key], store)
+                for worker, message in self._messages(busy):
+                    if message is None:
+                        n_starts = 0
+                        continue
+                    del busy[worker.connection]
+                    key, ready = str(worker.key), worker.ready
+                    answer = self._taken_back(worker, tasks[key], message)
+                    if ready:
+                        yield key, answer
+                        continue
+                    n_starts += 1
+                    if n_starts == MOST_STARTS:
+                        raise RuntimeError(_not_started(self.labeller, message))
+                    queue.appendleft(key)
+        finally:
+            for worker in busy.values():
+                self._processes.end(worker)
+
+    def _messages(self, busy: Mapping[Any, Worker]) -> Iterator[tuple[Worker, Any]]:
+        """What comes next: answers, deaths, and failures of those that have passed a limit."""
+        method, limits = self.labeller.method, self.limits
+        waits = [one for worker in busy.values() if (one := worker.remaining(limits)) is not None]
+        waits.append(PAUSE if limits.memory is None else MEMORY_PAUSE)
+        answered = wait(list(busy), max(0.0, min(waits)))
+        for worker in [busy[connection] for connection in answered]:
+            yield worker, worker.receive()
+        for worker in list(busy.values()):
+            if worker.connection in answered:
+                continue
+            remaining = worker.remaining(limits)
+            if not worker.is_alive and not worker.connection.poll():
+                # A process that it has forked holds the pipe open.
+                yield worker, worker.died()
+            elif remaining is not None and remaining <= 0:
+                yield worker, limits.too_slow(method) if worker.ready else worker.died()
+            elif limits.memory is not None and (held := worker.memory()) > limits.memory:
+                yield worker, limits.too_large(method, held)
+
+    def _taken_back(self, worker: Worker, atoms: Atoms, message: Any) -> Any:  # noqa: ANN401 - a pipe has no types
+        """Look after the process and the folder of a label that is done, one way or the other."""
+        assert self._processes is not None
+        if isinstance(message, Outcome):
+            message = self._filed(worker.task_folder, str(worker.key), atoms, message)
+            self._processes.give_back(worker)
+            return message
+        if isinstance(message, LabelError):
+            # Ended before its files are moved, for it may still write.
+            self._processes.end(worker, keep_folder=True)
+            message = LabelError(message.reason, message.message + scratch.output_of(worker.task_folder))
+            message = self._filed(worker.task_folder, str(worker.key), atoms, Outcome(message, computed=True))
+        elif isinstance(message, Died) and worker.ready and self.failed is not None:
+            error = LabelError("crashed", f"{self.labeller.method} ended its process ({message})")
+            scratch.keep(worker.task_folder, self.failed, str(worker.key), atoms, error)
+        self._processes.end(worker)
+        if isinstance(message, Refused):
+            raise ValueError(f"{self.labeller.method} cannot be made in a worker process ({message.message})")
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    def _filed(self, folder: Path, key: str, atoms: Atoms, outcome: Outcome) -> Outcome:
+        """Keep the folder of a failure, and remove all others."""
+        result = outcome.result
+        error = result if isinstance(result, LabelError) else None
+        if isinstance(result, Label) and not result.converged and outcome.computed:
+            error = LabelError("not_converged", f"{result.method} did not converge")
+        files = None
+        if error is not None and self.failed is not None:
+            files = scratch.keep(folder, self.failed, key, atoms, error)
+        scratch.remove(folder)
+        if isinstance(result, LabelError) and files is not None:
+            outcome = outcome._replace(result=LabelError(result.reason, result.message, files))
+        return outcome._replace(files=files)
+
+    def _crashed(self, key: str, atoms: Atoms, died: Died) -> Outcome:
+        message = (
+            f"{self.labeller.method} ended its process twice ({died}), the second time alone{died.output}; "
+            "`sparring run --retry-failed` asks for it again"
+        )
+        files = self.failed / key if self.failed is not None and (self.failed / key).is_dir() else None
+        return Outcome(LabelError("crashed", message, files), computed=True, files=files)
 
 
-def _require_picklable(labeller: Labeller) -> None:
-    try:
-        ForkingPickler.dumps(labeller)
-    # What pickling raises depends on what is in the way.
-    except Exception as error:
-        raise ValueError(
-            f"{labeller.method} cannot be sent to a worker process ({error}); take n_workers=1, or give the calculator "
-            "by name to ASECalculator"
-        ) from error
+class _Processes:
+    """The processes that are there, and their guard."""
+
+    def __init__(self, ingredients: Recipe) -> None:
+        self._recipe = ingredients
+        self._owner = os.getpid()
+        self._guard: Guard | None = None
+        self._all: list[Worker] = []
+        self._idle: list[Worker] = []
+
+    def take(self) -> Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.is_alive:
+                return worker
+            self.end(worker)
+        if self._guard is None:
+            self._guard = Guard()
+        worker = Worker(self._recipe)
+        self._all.append(worker)
+        self._guard.add(worker)
+        return worker
+
+    def give_back(self, worker: Worker) -> None:
+        worker.key = None
+        self._idle.append(worker)
+
+    def keep_one(self) -> None:
+        while len(self._idle) > 1:
+            self.end(self._idle.pop(), patience=2.0)
+
+    def end(self, worker: Worker, *, patience: float = 0.0, keep_folder: bool = False) -> None:
+        worker.end(patience=patience, keep_folder=keep_folder)
+        if worker in self._all:
+            self._all.remove(worker)
+            assert self._guard is not None
+            self._guard.remove(worker)
+
+    def close(self) -> None:
+        # A fork of this process has a copy of this object, but the workers are not its own.
+        if os.getpid() != self._owner:
+            return
+        self._idle.clear()
+        for worker in list(self._all):
+            self.end(worker, patience=2.0 if worker.key is None else 0.0)
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+
+
+def _sendable(atoms: Atoms) -> Atoms:
+    """A copy without a calculator, which may not be picklable."""
+    copy: Atoms = atoms.copy()
+    copy.calc = None
+    return copy
+
+
+def _not_started(labeller: Labeller, died: Died) -> str:
+    told = f"; it printed: {died.output}" if died.output else ""
+    return (
+        f"{MOST_STARTS} worker processes for {labeller.method} ended before they were ready ({died}){told}. Look "
+        "whether the labeller's package can be imported by itself, and whether there is memory and room in the folder "
+        "for temporary files (TMPDIR)"
+    )

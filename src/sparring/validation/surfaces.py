@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from sparring.committee import Committee
 from sparring.labels import LabelError, Labeller, LabelReport
-from sparring.labels.base import compute
+from sparring.labels.results import compute
 from sparring.structures import Structures
 
 __all__ = [
@@ -87,7 +87,7 @@ def label_surface(laboratory: Labelling) -> Evaluate:
 
 
 def labeller_surface(labeller: Labeller) -> Evaluate:
-    """The surface of a labeller, asked here and now and one structure after the other; nothing is kept.
+    """The surface of a labeller, asked one structure after the other; nothing is kept.
 
     For a labeller that is quicker than a file: of the steps of many relaxations only the last are worth a label.
     """

@@ -92,7 +92,7 @@ def torsion_grid(
     name = f"{_digest(reference, plane, points, laboratory)}.extxyz"
     file = laboratory.store.folder / "relaxed-grids" / name
     if not file.exists():
-        found = relaxed_grid(rigid, plane, labeller_surface(laboratory.labeller), progress=watch("relaxed grid"))
+        found = relaxed_grid(rigid, plane, labeller_surface(laboratory.workers), progress=watch("relaxed grid"))
         file.parent.mkdir(parents=True, exist_ok=True)
         write_structures(file, found.structures)
     # Also when it has just been computed, so that the labels are those of the geometries in the file.

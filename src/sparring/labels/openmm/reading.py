@@ -150,7 +150,12 @@ def read_system(file: PathOrName) -> "System":
     if not path.is_file():
         raise FileNotFoundError(f"there is no system {path}; openmm.XmlSerializer.serialize(system) gives its text")
     try:
-        system = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "PythonForce" in text:
+            raise ValueError(
+                "it holds a PythonForce, code that OpenMM would run; build the system yourself and give that"
+            )
+        system = openmm.XmlSerializer.deserialize(text)
     except (openmm.OpenMMException, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path} is no serialised OpenMM system: {error}") from error
     if not isinstance(system, openmm.System):

@@ -1,0 +1,243 @@
+"""Starting worker processes, talking to them, and ending them with everything that they have started."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.spawn
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from multiprocessing.connection import Pipe
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ase import Atoms
+
+from sparring.labels import guard, scratch
+from sparring.labels.base import Labeller
+from sparring.labels.limits import Limits, memory_of
+from sparring.labels.store import LabelStore
+from sparring.labels.worker_process import Task
+
+__all__ = ["Died", "Guard", "Recipe", "Worker", "recipe"]
+
+_THREAD_SETTINGS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+LONGEST_START = 600.0
+"""Seconds after which a worker that is not ready counts as one that died."""
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from sparring.labels.worker_process import main; main({descriptor})"
+_GUARD_MISSING = (
+    "a script that defines its own labeller is imported by every worker process, so it must label under: "
+    "if __name__ == '__main__':"
+)
+
+
+class Recipe(NamedTuple):
+    """A labeller as bytes, and the script that defines it, if it is one, as multiprocessing describes scripts."""
+
+    script: Mapping[str, object] | None
+    content: bytes
+
+
+class Died(NamedTuple):
+    """A process that ended before it answered."""
+
+    exit_code: int | None
+    output: str
+
+    def __str__(self) -> str:
+        """How it ended, for a message."""
+        code = self.exit_code
+        if code is not None and code < 0:
+            with contextlib.suppress(ValueError):
+                name = signal.Signals(-code).name
+                hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
+                return f"{name}{hint}"
+        return f"exit code {code}"
+
+
+def recipe(labeller: Labeller) -> Recipe:
+    """What a worker needs to have the same labeller.
+
+    Raises:
+        ValueError: If the labeller cannot be pickled, or is defined in an interactive session.
+        RuntimeError: If a worker is just importing the script that asks for this.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(_GUARD_MISSING)
+    try:
+        content = bytes(ForkingPickler.dumps(labeller))
+    # What pickling raises depends on what is in the way.
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    if b"__main__" not in content:
+        return Recipe(None, content)
+    script = multiprocessing.spawn.get_preparation_data("sparring-label")
+    script.pop("authkey", None)
+    if not {"init_main_from_name", "init_main_from_path"} & set(script):
+        raise ValueError("it is defined in an interactive session, which no other process can import")
+    return Recipe(script, content)
+
+
+class Guard:
+    """Ends the workers if this process is killed; see :mod:`sparring.labels.guard`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def add(self, worker: "Worker") -> None:
+        """Watch over a worker."""
+        self._tell(f"add {worker.pid} {worker.marker} {worker.folder}")
+
+    def remove(self, worker: "Worker") -> None:
+        """Watch no longer over a worker, which has ended."""
+        self._tell(f"end {worker.pid}")
+
+    def close(self) -> None:
+        """End the guard."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        self._process.wait()
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
+
+
+class Worker:
+    """A process that computes labels one after another.
+
+    Attributes:
+        connection: The pipe to it.
+        key: The label that it was given last, if it has not answered yet.
+        ready: Whether it has started and has the labeller.
+        folder: Its scratch folder.
+        marker: What its environment and that of its descendants is known by.
+        pid: Its process.
+    """
+
+    def __init__(self, ingredients: Recipe) -> None:
+        self.connection, theirs = Pipe()
+        self.folder = Path(tempfile.mkdtemp(prefix="sparring-")).resolve()
+        self.marker = uuid.uuid4().hex
+        self.key: str | None = None
+        self.ready = False
+        self._n_given = 0
+        self._since = time.monotonic()
+        self._output = self.folder / "start.txt"
+        with self._output.open("wb") as output:
+            program = _PROGRAM.format(path=[os.path.abspath(one) for one in sys.path], descriptor=theirs.fileno())
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                env=_environment(self.marker, self.folder),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        theirs.close()
+        self.pid = self._process.pid
+        with contextlib.suppress(OSError):
+            self.connection.send(ingredients.script)
+            self.connection.send_bytes(ingredients.content)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def task_folder(self) -> Path:
+        """The folder of the label that it was given last."""
+        return self.folder / f"label-{self._n_given}"
+
+    def give(self, key: str, atoms: Atoms, store: LabelStore | None) -> None:
+        """Hand over a structure, with a fresh folder to compute in."""
+        self.key = key
+        self._n_given += 1
+        self._since = time.monotonic()
+        self.task_folder.mkdir()
+        # If it has just died, that is found when its answer is read.
+        with contextlib.suppress(OSError):
+            self.connection.send(Task(atoms, self.task_folder, store))
+
+    def receive(self) -> Any:  # noqa: ANN401 - a pipe has no types
+        """Its message, or how it died."""
+        try:
+            message = self.connection.recv()
+        # A labeller can also close the pipe, or write into it.
+        except Exception:
+            return self.died()
+        if not self.ready:
+            self.ready, self._since = True, time.monotonic()
+        return message
+
+    def died(self) -> Died:
+        """How it ended; it is ended if it has not."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        code = self._process.poll()
+        output = scratch.output_of(self.task_folder) if self.ready else scratch.tail(self._output)
+        self.end(keep_folder=True)
+        return Died(code if code is not None else self._process.returncode, output)
+
+    def remaining(self, limits: Limits) -> float | None:
+        """Seconds until it must have answered, or None if it may take for ever."""
+        allowed = limits.time if self.ready else LONGEST_START
+        return None if allowed is None else self._since + allowed - time.monotonic()
+
+    def memory(self) -> float:
+        """Bytes that it and its descendants hold."""
+        return memory_of(self.marker)
+
+    def end(self, *, patience: float = 0.0, keep_folder: bool = False) -> None:
+        """Let it end by itself if there is patience, then end it, and whatever it has left behind.
+
+        Args:
+            patience: Time to end by itself, in seconds.
+            keep_folder: Whether its scratch folder stays.
+        """
+        self.connection.close()
+        if patience:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+        # A process that has been waited for has given its number back: only the marker is certain then.
+        if self.is_alive:
+            guard.end_processes(self.pid, self.marker)
+        else:
+            for pid in guard.descendants(self.marker):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        if not keep_folder:
+            scratch.remove(self.folder)
+
+
+def _environment(marker: str, folder: Path) -> dict[str, str]:
+    """One thread, for the processes share the cores already, and paths that do not depend on the current folder."""
+    environment = {**os.environ, **dict.fromkeys(_THREAD_SETTINGS, "1"), guard.MARKER: marker, "TMPDIR": str(folder)}
+    if environment.get("PYTHONPATH"):
+        paths = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in paths)
+    return environment

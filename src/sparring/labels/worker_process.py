@@ -1,0 +1,140 @@
+"""What a worker process does: one label after another, each in a folder of its own, until the pipe is closed."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.spawn
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import NamedTuple
+
+from ase import Atoms
+
+from sparring.labels.base import Label, LabelError, Labeller
+from sparring.labels.results import compute
+from sparring.labels.store import LabelStore
+
+__all__ = ["OUTPUT", "Outcome", "Refused", "Task", "main", "outcome_of"]
+
+OUTPUT = "output.txt"
+"""The file in the folder of a label that has whatever was printed."""
+
+
+class Outcome(NamedTuple):
+    """A label or why there is none, whether anything was computed for it, and where its files were kept."""
+
+    result: Label | LabelError
+    computed: bool
+    files: Path | None = None
+
+
+class Task(NamedTuple):
+    """A structure, the folder to compute in, and where the label is kept."""
+
+    atoms: Atoms
+    folder: Path
+    store: LabelStore | None
+
+
+class Refused(NamedTuple):
+    """The labeller could not be made in the worker."""
+
+    message: str
+
+
+def outcome_of(atoms: Atoms, labeller: Labeller, store: LabelStore | None) -> Outcome:
+    """The label of a structure, from the store if another run has been faster."""
+    try:
+        if store is None:
+            return Outcome(compute(labeller, atoms), computed=True)
+        return Outcome(*store.obtain(atoms, labeller))
+    except LabelError as error:
+        return Outcome(error, computed=True)
+
+
+def main(descriptor: int) -> None:
+    """Serve one pipe, and end when it is closed.
+
+    Args:
+        descriptor: Number of the open file of this end of the pipe.
+    """
+    # Ctrl-C goes to the parent, which ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_inheritable(descriptor, False)
+    connection, own, home = Connection(descriptor), os.getpid(), Path.cwd()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        labeller = _received(connection)
+        connection.send(labeller if isinstance(labeller, Refused) else None)
+        while not isinstance(labeller, Refused):
+            task: Task = connection.recv()
+            with working_in(task.folder, home):
+                message = _answer(task, labeller)
+            # A labeller that forks and comes back twice must not answer twice.
+            if os.getpid() != own:
+                os._exit(0)
+            connection.send(message)
+
+
+def _received(connection: Connection) -> Labeller | Refused:
+    """The labeller, after the script that defines it, if it is one, has been imported as multiprocessing does."""
+    script: Mapping[str, object] | None = connection.recv()
+    content = connection.recv_bytes()
+    process = multiprocessing.current_process()
+    try:
+        if script is not None:
+            process._inheriting = True  # type: ignore[attr-defined]
+            multiprocessing.spawn.prepare(dict(script))  # type: ignore[arg-type]
+        labeller: Labeller = ForkingPickler.loads(content)
+    # Whatever stands in the way, the parent says it.
+    except BaseException as error:
+        return Refused(f"{type(error).__name__}: {error}")
+    finally:
+        process._inheriting = False  # type: ignore[attr-defined]
+    return labeller
+
+
+def _answer(task: Task, labeller: Labeller) -> Outcome | Exception:
+    try:
+        return outcome_of(task.atoms, labeller, task.store)
+    # Not the structure's fault, as a full disk is not: the parent raises it.
+    except Exception as error:
+        try:
+            ForkingPickler.dumps(error)
+        except Exception:
+            return RuntimeError(f"{type(error).__name__}: {error}")
+        return error
+
+
+@contextlib.contextmanager
+def working_in(folder: Path, home: Path) -> Iterator[None]:
+    """Run in a folder, with all that is printed in a file there.
+
+    Args:
+        folder: The folder.
+        home: Folder to go back to.
+    """
+    _print_to(folder / OUTPUT)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(ValueError, OSError, AttributeError):
+                stream.flush()
+        os.chdir(home)
+
+
+def _print_to(file: Path) -> None:
+    """Standard output and error as new, whatever became of the old ones; programs and Fortran write there too."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
+    sys.stdout, sys.stderr = (
+        open(standard, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+        for standard in (1, 2)
+    )
