@@ -10,8 +10,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
-    "ground": "units files memory randomness philox plugins structures geometry neighbors bonds peptides torsions "
-    "uncertainty",
+    "ground": "units files columns memory randomness philox plugins structures geometry neighbors bonds peptides "
+    "torsions uncertainty",
     "first": "potentials committee chunks dataset splits batching loss adam training objectives spaces attacks "
     "dynamics sampling snapshots selection labels labelled calculator",
     "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables config cli "

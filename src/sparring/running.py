@@ -18,15 +18,18 @@ from sparring.laboratory import labeller
 from sparring.planning import candidates_per_seed, plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
+from sparring.reporting.data import unit_of_kind
 from sparring.runfolder import RunFolder, read_metrics, stages_done
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
+from sparring.tables import common_table
+from sparring.validation.common_set import known_comparison, read_evaluation_file
 from sparring.validation.landscape_runs import keep_landscapes
 from sparring.validation.torsion_runs import plane_of
 
 T = TypeVar("T")
 
-__all__ = ["Estimate", "GenerationStatus", "check", "init", "run", "status"]
+__all__ = ["Estimate", "GenerationStatus", "check", "comparison", "init", "run", "status"]
 
 
 def init(kind: str, folder: Path | str = ".") -> list[Path]:
@@ -82,6 +85,7 @@ def run(
     # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
     if not (folder / "config.yaml").exists():
         _try_space(config)
+        read_evaluation_file(config.evaluation)
     planned = plan(config, folder, watch)
     with RunFolder(folder, config, announce) as run_folder:
         committee = loop.run(planned, _Telling(run_folder, finished_generation))
@@ -138,6 +142,7 @@ def check(config: Config) -> Estimate:
     worker = labeller(config)
     structures = _examples(config)
     _try_space(config, structures)
+    read_evaluation_file(config.evaluation)
     (result,) = label(structures[:1], worker).labels
     if not isinstance(result, Label):
         raise result
@@ -249,3 +254,17 @@ def status(folder: Path | str) -> list[GenerationStatus]:
         )
         for one in sorted(folder.glob("generation-*"))
     ]
+
+
+def comparison(folder: Path | str) -> str | None:
+    """Errors of all generations of a run on the same structures as a table, None where the report has none yet.
+
+    Raises:
+        ValueError: If the configuration of the run cannot be read.
+    """
+    folder = Path(folder)
+    common = known_comparison(folder)
+    if common is None or not common.generations:
+        return None
+    unit = unit_of_kind(load(folder / "config.yaml").system.kind)
+    return common_table(common, unit.name, unit.size)

@@ -74,7 +74,7 @@ def comparison(run: Run) -> Sheet | None:
         axes[0].set_title("Energies")
         axes[1].set_title("Forces")
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2)
+        figure.legend(handles, names, loc="outside lower left", ncols=2)
     return Sheet(
         name="errors_on_one_set",
         title="Errors by generation, on the same structures",
@@ -192,7 +192,8 @@ def _parity_energy(run: Run) -> Sheet | None:
     return Sheet(
         name="parity_energy",
         title="Energies: committee against labels",
-        caption="Every generation on its own data set. No member was ever trained on a test point.",
+        caption="Every generation on its own data set, so errors of two panels are of different structures. No member "
+        "was ever trained on a test point.",
         figure=_panel_each(run, parts, lambda part, ax, _: figures.parity_energy(part, ax, unit=run.unit), height=4.0),
     )
 

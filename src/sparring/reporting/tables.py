@@ -80,8 +80,8 @@ def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ..
     return (
         ("", "generation", lambda generation: str(generation.number)),
         ("", "structures", _count("n_structures")),
-        ("own test set", f"energy\n({unit.name})", _energy(unit, "errors", "test", "energy_mae")),
-        ("own test set", f"forces\n({unit.name}/Å)", _energy(unit, "errors", "test", "force_mae")),
+        ("own test set", "energy", _energy(unit, "errors", "test", "energy_mae")),
+        ("own test set", "forces", _energy(unit, "errors", "test", "force_mae")),
         *_common_columns(run),
         ("barrier", f"committee\n({unit.name})", _energy(unit, "system", "barrier")),
         ("barrier", "its\nerror", _energy(unit, "system", "barrier_error", sign="+")),
@@ -102,7 +102,7 @@ def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ..
 def _common_columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ...]:
     """Mean absolute errors on the structures that are the same for all generations."""
     columns = []
-    for part, name in (("all", "same set, all"), ("near", "same set, near minimum")):
+    for part, name in (("all", "same set"), ("near", "near minimum")):
         for quantity in ("energy", "force"):
 
             def cell(generation: Generation, part: str = part, quantity: str = quantity) -> str:
@@ -120,12 +120,7 @@ def common_table(run: Run) -> Table | None:
     parts = [part for part in PARTS if run.common.n_structures[part]]
     unit = run.unit
     fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
-    headings = (
-        f"energy\nMAE\n({unit.name})",
-        f"energy\nRMSE\n({unit.name})",
-        f"forces\nMAE\n({unit.name}/Å)",
-        f"forces\nRMSE\n({unit.name}/Å)",
-    )
+    headings = ("energy\nMAE", "energy\nRMSE", "forces\nMAE", "forces\nRMSE")
     rows = []
     for number in run.common.generations:
         found = [run.common.of(number, part) for part in parts]
@@ -146,7 +141,8 @@ def common_notes(run: Run) -> tuple[str, ...]:
         return ()
     near = f"{common.near / run.unit.size:.3g} {run.unit.name}"
     notes = [
-        f"The same structures for every generation: {common.name}. No member of any generation has trained on them.",
+        f"The same structures for every generation: {common.name}. No member of any generation has trained on them. "
+        f"Energies in {run.unit.name}, components of forces in {run.unit.name}/Å.",
         f"Near the minimum: labels at most {near} per atom above the lowest of their composition.",
     ]
     if common.n_without_zero:

@@ -56,9 +56,8 @@ def _on_one_set(run: Run) -> tuple[str, ...]:
             f"{shown(after.energy_mae, unit)} {unit.name} and {shown(after.force_mae, unit)} {unit.name}/Å.",
         )
     return (
-        f"On the same {_structures(n)}, from generation {first} to {last}, the mean absolute error of energies went "
-        f"from {_change(before, after, 'energy_mae', unit)} {unit.name} and that of forces from "
-        f"{_change(before, after, 'force_mae', unit)} {unit.name}/Å.",
+        f"On the same {_structures(n)}, mean absolute errors of generations {first} to {last} went from "
+        f"{_changes(before, after, unit)}.",
         _near(common, unit),
     )
 
@@ -72,17 +71,16 @@ def _near(common: CommonErrors, unit: EnergyUnit) -> str:
     assert first is not None
     assert before is not None
     assert last is not None
-    where = f"Near the minimum ({common.n_structures['near']} of them)"
-    names = (("energies", "energy_mae", unit.name), ("forces", "force_mae", f"{unit.name}/Å"))
-    worse = [
-        f"{name} {shown(getattr(last, field), unit)} instead of {shown(getattr(before, field), unit)} {of}"
-        for name, field, of in names
+    sentence = f"Near the minimum ({common.n_structures['near']} of them) they went from {_changes(first, last, unit)}"
+    better = [
+        f"{shown(getattr(before, field), unit)} {of}"
+        for field, of in _fields(unit)
         if _is_worse(getattr(last, field), getattr(before, field), unit)
     ]
-    if worse:
-        return f"{where} generation {known[-1]} is worse than generation {known[-2]}: {', '.join(worse)}."
-    energies, forces = (f"{_change(first, last, field, unit)} {of}" for _, field, of in names)
-    return f"{where} energies went from {energies} and forces from {forces}."
+    if not better:
+        return f"{sentence}."
+    which = "" if len(known) == 2 else f", which had {' and '.join(better)}"
+    return f"{sentence}: generation {known[-1]} is worse than generation {known[-2]}{which}."
 
 
 def _new_labels(run: Run) -> str:
@@ -107,12 +105,24 @@ def _beyond_sigma(generation: Generation) -> str:
     ratio = error[known] / sigma[known]
     return (
         f"on {int((ratio > 1).sum())} of {len(ratio)} new labels of generation {generation.number} the error of the "
-        f"forces was larger than the committee's σ_F (median error/σ {np.median(ratio):.2g})"
+        f"forces was larger than the committee's σ_F (median error/σ {_ratio(float(np.median(ratio)))})"
     )
 
 
-def _change(before: Errors, after: Errors, field: str, unit: EnergyUnit) -> str:
-    return f"{shown(getattr(before, field), unit)} to {shown(getattr(after, field), unit)}"
+def _fields(unit: EnergyUnit) -> tuple[tuple[str, str], ...]:
+    return ("energy_mae", unit.name), ("force_mae", f"{unit.name}/Å")
+
+
+def _changes(before: Errors, after: Errors, unit: EnergyUnit) -> str:
+    """Errors of energies and forces, which their units tell apart."""
+    return " and from ".join(
+        f"{shown(getattr(before, field), unit)} to {shown(getattr(after, field), unit)} {of}"
+        for field, of in _fields(unit)
+    )
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def _is_worse(now: float, before: float, unit: EnergyUnit) -> bool:

@@ -122,9 +122,7 @@ def read_evaluation_file(section: Evaluation) -> Dataset | None:
         return None
     if not section.file.is_file():
         raise ValueError(f"evaluation.file: {section.file} does not exist; correct the path, or leave it out")
-    frames = read_labelled(
-        section.file, energy_key=section.energy_key, forces_key=section.forces_key, allow_dummy=True
-    )
+    frames = read_labelled(section.file, energy_key=section.energy_key, forces_key=section.forces_key, allow_dummy=True)
     return Dataset.from_atoms(frames)
 
 
