@@ -64,6 +64,8 @@ def legend_below(ax: Axes) -> Axes:
     return ax
 
 
-def _inside(values: Sequence[float] | Float[np.ndarray, " n"], low: float, high: float) -> Float[np.ndarray, " n"]:
+def _inside(
+    values: Sequence[float] | Float[np.ndarray, " n"], low: float, high: float
+) -> Float[np.ndarray, " n_inside"]:
     ticks = np.asarray(values, dtype=float)
     return ticks[(ticks >= low) & (ticks <= high)]
