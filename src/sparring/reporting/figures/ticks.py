@@ -34,7 +34,7 @@ class DecadeLocator(Locator):
         for digits in DIGITS:
             ticks = _inside([digit * 10.0**power for power in range(first, last + 1) for digit in digits], vmin, vmax)
             if len(ticks) < 2:
-                return _inside(MaxNLocator(4).tick_values(vmin, vmax), vmin, vmax)
+                return _inside(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmax), vmin, vmax)
             if len(ticks) <= self.n_ticks:
                 return ticks
         return ticks[:: -(-len(ticks) // self.n_ticks)]
@@ -68,4 +68,5 @@ def _inside(
     values: Sequence[float] | Float[np.ndarray, " n"], low: float, high: float
 ) -> Float[np.ndarray, " n_inside"]:
     ticks = np.asarray(values, dtype=float)
-    return ticks[(ticks >= low) & (ticks <= high)]
+    rounding = 1e-9 * (high - low)
+    return ticks[(ticks >= low - rounding) & (ticks <= high + rounding)]
