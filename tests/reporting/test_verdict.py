@@ -135,8 +135,8 @@ def test_there_are_at_most_three_sentences(run, generations):
 def test_errors_on_the_same_set_stand_beside_those_on_own_test_sets(run):
     compared = common([(9.0, 20.0), (5.0, 15.0), (4.0, 11.0)], [(0.86, 2.7), (0.14, 0.62), (0.5, 1.43)])
     table = generation_table(replace(run, common=compared))
-    assert [heading for heading, _ in table.groups][:4] == ["", "own test set", "same set", "near minimum"]
-    assert table.rows[2][4:8] == ("4.00", "11.00", "0.50", "1.43")
+    assert [heading for heading, _ in table.groups][:4] == ["", "same set", "near minimum", "own test set"]
+    assert table.rows[2][2:6] == ("4.00", "11.00", "0.50", "1.43")
 
 
 def test_the_table_of_one_set_has_mean_and_root_mean_square_errors_of_each_part(run):
@@ -218,6 +218,14 @@ def test_failures_are_counted_by_reason_a_long_list_is_cut_and_a_problem_spares_
     assert "The committees cannot be compared on one set: mine.xyz has no energies" in text
     assert "All generations on one set" not in text
     assert "Generation 1: energies fell in 29 of 30 attacks" in text
+
+
+def test_the_folder_that_a_failed_label_left_is_read_where_it_is_known(made_up_run):
+    folder = made_up_run(n_generations=2)
+    assert read_run(folder).generations[0].failures[0].files == ""
+    rows = "candidate,reason,message,files\n3,crashed,exit code 1,labels/scratch/ab12\n4,distance,too close,\n"
+    (folder / "generation-01" / "failures.csv").write_text(rows, encoding="utf-8")
+    assert [failure.files for failure in read_run(folder).generations[0].failures] == ["labels/scratch/ab12", ""]
 
 
 def note(folder, lines):

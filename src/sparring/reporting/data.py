@@ -107,11 +107,12 @@ class Labelled(Sampled):
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A candidate that got no label, and why."""
+    """A candidate that got no label, and why; `files` is the folder that its labeller left, if there is one."""
 
     candidate: str
     reason: str
     message: str
+    files: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,12 @@ def _generation(
         torsions=_torsions(folder / "paths.npz", attacked, plane),
         labelled=_labelled(fresh, lowest) if fresh else None,
         failures=tuple(
-            Failure(candidate=row["candidate"], reason=row["reason"], message=row["message"])
+            Failure(
+                candidate=row["candidate"],
+                reason=row["reason"],
+                message=row["message"],
+                files=row.get("files") or "",
+            )
             for row in _rows(folder / "failures.csv")
         ),
     )

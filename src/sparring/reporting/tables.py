@@ -80,9 +80,9 @@ def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ..
     return (
         ("", "generation", lambda generation: str(generation.number)),
         ("", "structures", _count("n_structures")),
+        *_common_columns(run),
         ("own test set", "energy", _energy(unit, "errors", "test", "energy_mae")),
         ("own test set", "forces", _energy(unit, "errors", "test", "force_mae")),
-        *_common_columns(run),
         ("barrier", f"committee\n({unit.name})", _energy(unit, "system", "barrier")),
         ("barrier", "its\nerror", _energy(unit, "system", "barrier_error", sign="+")),
         ("landscape", f"RMSE\n({unit.name})", _energy(unit, "system", "grid_rmse")),

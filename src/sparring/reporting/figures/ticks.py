@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter, NullLocator
 
@@ -21,15 +20,16 @@ class DecadeLocator(Locator):
     def __init__(self, n_ticks: int = 7) -> None:
         self.n_ticks = n_ticks
 
-    def __call__(self) -> Float[np.ndarray, " n_ticks"]:
+    def __call__(self) -> Sequence[float]:
         """Ticks between the limits of the axis."""
+        assert self.axis is not None
         low, high = sorted(self.axis.get_view_interval())
         return self.tick_values(low, high)
 
-    def tick_values(self, vmin: float, vmax: float) -> Float[np.ndarray, " n_ticks"]:
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         """Ticks between two limits."""
         if not 0.0 < vmin < vmax < np.inf:
-            return np.empty(0)
+            return []
         first, last = int(np.floor(np.log10(vmin))), int(np.ceil(np.log10(vmax)))
         for digits in DIGITS:
             ticks = _inside([digit * 10.0**power for power in range(first, last + 1) for digit in digits], vmin, vmax)
@@ -64,9 +64,6 @@ def legend_below(ax: Axes) -> Axes:
     return ax
 
 
-def _inside(
-    values: Sequence[float] | Float[np.ndarray, " n"], low: float, high: float
-) -> Float[np.ndarray, " n_inside"]:
-    ticks = np.asarray(values, dtype=float)
+def _inside(values: Sequence[float], low: float, high: float) -> list[float]:
     rounding = 1e-9 * (high - low)
-    return ticks[(ticks >= low - rounding) & (ticks <= high + rounding)]
+    return [float(value) for value in values if low - rounding <= value <= high + rounding]
