@@ -161,6 +161,11 @@ def test_notes_say_what_the_set_is_and_what_is_not_in_it(run):
     assert "3 structures of the file were left out" in notes
     assert "2 structures are the only one of their composition" in notes
     assert "chosen because" not in notes  # only what attacks found was
+    assert "off by" not in notes
+    shifted = replace(compared, energy_bias={"1": -8.99 * KCAL_PER_MOL})
+    notes = " ".join(common_notes(replace(run, common=shifted)))
+    assert "Energies of generation 1 are off by −8.99 kcal/mol on average" in notes
+    assert "another zero of energy in the file" in notes
 
 
 def test_a_line_joins_only_errors_on_the_same_structures(run):

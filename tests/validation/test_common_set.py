@@ -185,6 +185,17 @@ def test_the_structures_of_a_file_take_the_place_of_the_test_set(well, tmp_path)
     assert compared.of(2).force_rmse == pytest.approx(expected.force_rmse)
 
 
+def test_another_zero_of_energy_in_the_file_is_noticed(well, tmp_path):
+    test = read_data(well / "generation-03").splits.test
+    frames = labelled(well, test)
+    for atoms in frames:
+        atoms.info["dft_energy"] += 6000.0
+    write_structures(tmp_path / "mine.xyz", frames)
+    assert compare_committees(well).constant_error(3) is None
+    configure(well, file=str(tmp_path / "mine.xyz"), energy_key="dft_energy", forces_key="dft_forces")
+    assert compare_committees(well).constant_error(3) == pytest.approx(-6000.0, abs=1.0)
+
+
 def test_structures_of_the_file_that_members_have_trained_on_are_left_out_and_counted(well, tmp_path):
     splits = read_data(well / "generation-03").splits
     places = [*splits.test[:2], *splits.train[0][:4], *splits.validation[0][:1]]

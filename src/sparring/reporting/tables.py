@@ -149,6 +149,14 @@ def common_notes(run: Run) -> tuple[str, ...]:
         notes.append(f"{common.n_without_zero} structures are the only one of their composition: neither near nor far.")
     if common.n_left_out:
         notes.append(f"{common.n_left_out} structures of the file were left out: members have trained on them.")
+    last = common.generations[-1]
+    constant = common.constant_error(last)
+    if constant is not None:
+        offset = f"{shown(constant, run.unit, '+')} {run.unit.name}"
+        why = ": is it another zero of energy in the file?" if common.file_digest else "."
+        notes.append(
+            f"Energies of generation {last} are off by {offset} on average, nearly the same for all structures{why}"
+        )
     if common.n_structures["far"] and not common.file_digest:
         notes.append(
             "Far structures were mostly chosen because the committee of an earlier generation was unsure there: that "

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,7 @@ class CommonErrors:
         n_without_zero: Number of structures whose composition has no other label: neither near nor far.
         committees: SHA-256 of each committee, by the number of its generation.
         errors: Errors of each committee on each part that has structures.
+        energy_bias: Mean of the signed errors of energy of each committee on the whole set, in eV.
     """
 
     name: str
@@ -60,10 +61,21 @@ class CommonErrors:
     n_without_zero: int
     committees: Mapping[str, str]
     errors: Mapping[str, Mapping[str, Errors]]
+    energy_bias: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, generation: int, part: str = "all") -> Errors | None:
         """The errors of a generation on a part of the set, None where they are not known."""
         return self.errors.get(str(generation), {}).get(part)
+
+    def constant_error(self, generation: int) -> float | None:
+        """The mean error of energies in eV where it is nearly the same for all structures, else None.
+
+        Such a constant moves no atom. In a file it may be another zero of energy.
+        """
+        errors, bias = self.of(generation), self.energy_bias.get(str(generation))
+        if errors is None or bias is None or errors.n_structures < 3:
+            return None
+        return bias if bias**2 > 0.95 * errors.energy_rmse**2 else None
 
     @property
     def generations(self) -> tuple[int, ...]:
@@ -163,11 +175,16 @@ def _still_valid(kept: CommonErrors | None, key: _Key) -> CommonErrors | None:
     # A file that has gone since does not make wrong what was found with it.
     if kept is None or kept.run_digest != key.run or (key.file and kept.file_digest != key.file):
         return None
-    numbers = [number for number, digest in kept.committees.items() if key.committees.get(number) == digest]
+    numbers = [
+        number
+        for number, digest in kept.committees.items()
+        if key.committees.get(number) == digest and number in kept.energy_bias
+    ]
     return replace(
         kept,
         committees={number: kept.committees[number] for number in numbers},
         errors={number: kept.errors[number] for number in numbers},
+        energy_bias={number: kept.energy_bias[number] for number in numbers},
     )
 
 
@@ -189,11 +206,13 @@ def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonError
     above = _energies_above(chosen.dataset, chosen.training)
     rows = _parts(above, chosen.dataset, key.section.near)
     errors = dict(known.errors) if known is not None else {}
+    bias = dict(known.energy_bias) if known is not None else {}
     for number in key.committees:
         if number not in errors:
             committee = read_committee(folder / f"generation-{int(number):02d}")
             found = Differences.of(survey(committee, chosen.dataset.structures), chosen.dataset)
             errors[number] = {part: found.take(mask).errors() for part, mask in rows.items() if mask.any()}
+            bias[number] = float(found.energy.mean())
     return CommonErrors(
         name=chosen.name,
         run_digest=key.run,
@@ -204,6 +223,7 @@ def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonError
         n_without_zero=int(np.isnan(above).sum()),
         committees=key.committees,
         errors={number: errors[number] for number in key.committees},
+        energy_bias={number: bias[number] for number in key.committees},
     )
 
 
