@@ -1,6 +1,6 @@
 """Ticks of logarithmic axes as plain numbers, so few that their labels never touch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,6 +64,6 @@ def legend_below(ax: Axes) -> Axes:
     return ax
 
 
-def _inside(values: Sequence[float], low: float, high: float) -> list[float]:
+def _inside(values: Iterable[float], low: float, high: float) -> list[float]:
     rounding = 1e-9 * (high - low)
     return [float(value) for value in values if low - rounding <= value <= high + rounding]
