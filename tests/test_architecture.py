@@ -11,13 +11,14 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
     "ground": "units devices files memory randomness philox plugins structures geometry neighbors bonds peptides "
-    "torsions uncertainty duplicates constraints inheritance permutations crystals similarity cores",
+    "torsions uncertainty duplicates constraints inheritance permutations crystals similarity cores "
+    "columns",
     "first": "potentials domain committee chunks dataset splits batching loss adam training objectives spaces "
     "attacks dynamics sampling snapshots selection labels labelled calculator isolated starting screening "
     "outliers",
     "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables "
-    "config cli extxyz trajectories progress testing failures data_stage atoms lock plausibility own_structures "
-    "estimates checking",
+    "config cli extxyz trajectories progress testing failures data_stage atoms lock plausibility "
+    "own_structures estimates checking",
 }
 HEIGHT = {name: height for height, names in enumerate(FLOORS.values()) for name in names.split()}
 HEAVY = {"torch", "ase", "pyscf", "matplotlib", "scipy", "rdkit", "tblite", "openmm"}

@@ -23,11 +23,14 @@ from sparring.own_structures import read_structures_of
 from sparring.planning import plan
 from sparring.progress import Watch, unwatched
 from sparring.reporting import report
+from sparring.reporting.data import unit_of_kind
 from sparring.runfolder import RunFolder, read_metrics, stages_done
 from sparring.screening import screen, tell_states
 from sparring.structures import Structures
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
+from sparring.tables import common_table
+from sparring.validation.common_set import known_comparison, read_evaluation_file
 from sparring.validation.landscape_runs import keep_landscapes
 from sparring.validation.torsion_runs import plane_of
 
@@ -40,7 +43,7 @@ SHOWN = 5
 OPEN_FAILURES = "failures-open.csv"
 """Failed labels of a stage that has not been committed because of them."""
 
-__all__ = ["Estimate", "GenerationStatus", "check", "init", "run", "status"]
+__all__ = ["Estimate", "GenerationStatus", "check", "comparison", "init", "run", "status"]
 
 
 def init(kind: str, folder: Path | str = ".") -> list[Path]:
@@ -102,6 +105,7 @@ def run(
     # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
     if not (folder / "config.yaml").exists():
         _try_space(config)
+        read_evaluation_file(config.evaluation)
     require_device(config.device)
     planned = plan(config, folder, watch)
     with torch_threads(config.threads), RunFolder(folder, config, announce) as run_folder:
@@ -163,6 +167,7 @@ def check(config: Config) -> Estimate:
     require_device(config.device)
     structures = _plausible(config, _examples(config))
     _try_space(config, structures)
+    read_evaluation_file(config.evaluation)
     return estimate(config, structures)
 
 
@@ -246,3 +251,17 @@ def status(folder: Path | str) -> list[GenerationStatus]:
         )
         for one in sorted(folder.glob("generation-*"))
     ]
+
+
+def comparison(folder: Path | str) -> str | None:
+    """Errors of all generations of a run on the same structures as a table, None where the report has none yet.
+
+    Raises:
+        ValueError: If the configuration of the run cannot be read.
+    """
+    folder = Path(folder)
+    common = known_comparison(folder)
+    if common is None or not common.generations:
+        return None
+    unit = unit_of_kind(load(folder / "config.yaml").system.kind)
+    return common_table(common, unit.name, unit.size)

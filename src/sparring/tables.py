@@ -3,29 +3,28 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sparring.columns import Columns, aligned
 from sparring.dynamics import DynamicsResult, Status
 from sparring.units import KCAL_PER_MOL
+from sparring.validation.common_set import PARTS, CommonErrors
 from sparring.validation.errors import Errors
 
-__all__ = ["GenerationTable", "dynamics_table", "errors_table", "starting_line"]
+__all__ = ["GenerationTable", "common_table", "dynamics_table", "errors_table", "starting_line"]
 
 
 class GenerationTable:
     """One row a generation, with what the columns are above the first; molecules in kcal/mol, wells in eV."""
 
     def __init__(self) -> None:
-        self._headed = False
+        self._columns: Columns | None = None
 
     def row(self, metrics: Mapping[str, Any]) -> str:
         """The row of a generation, from its ``metrics.json``."""
         columns = _columns(metrics)
-        width = {name: max(len(name), len(value)) for name, value in columns.items()}
-        line = "  ".join(value.rjust(width[name]) for name, value in columns.items())
-        if self._headed:
-            return line
-        self._headed = True
-        heading = "  ".join(name.rjust(width[name]) for name in columns)
-        return f"{_legend(metrics)}\n{heading}\n{line}"
+        if self._columns is not None:
+            return self._columns.line(columns.values())
+        self._columns = Columns([max(len(name), len(value)) for name, value in columns.items()])
+        return f"{_legend(metrics)}\n{self._columns.line(columns)}\n{self._columns.line(columns.values())}"
 
 
 def starting_line(metrics: Mapping[str, Any]) -> str | None:
@@ -47,7 +46,8 @@ def _legend(metrics: Mapping[str, Any]) -> str:
     torsions = "grid_rmse_below" in metrics["system"]
     more = "grid RMSE, σ²F (eV²/Å²): below 50 kcal/mol; bins: of the torsions, covered by data; " if torsions else ""
     return (
-        f"energies in {unit}, forces in {unit}/Å; E, F: mean absolute errors on test structures; {more}"
+        f"energies in {unit}, forces in {unit}/Å; E, F: mean absolute errors, each generation's on its own test "
+        f"structures; {more}"
         "new: labels that had to be computed"
     )
 
@@ -104,18 +104,41 @@ def errors_table(errors: Errors) -> str:
         ("force MAE", errors.force_mae, "eV/Å", "kcal/mol/Å"),
         ("force RMSE", errors.force_rmse, "eV/Å", "kcal/mol/Å"),
     ]
-    lines = [
-        f"{name:<12}{value:12.5f} {unit:<6}{value / KCAL_PER_MOL:12.4f} {other}" for name, value, unit, other in rows
-    ]
-    return "\n".join([f"{errors.n_structures} structures", *lines])
+    cells = [(name, f"{value:.5f}", unit, f"{value / KCAL_PER_MOL:.4f}", other) for name, value, unit, other in rows]
+    return "\n".join([f"{errors.n_structures} structures", *aligned(cells, left=(0, 2, 4))])
+
+
+def common_table(common: CommonErrors, unit: str, size: float) -> str:
+    """Errors of all generations on the structures that are the same for all: a row a generation for each part.
+
+    Args:
+        common: Errors of all committees on one set.
+        unit: Name of the unit of energies.
+        size: One of this unit, in eV.
+    """
+    words = {"all": "all", "near": "near the minimum", "far": "far above it"}
+    rows: list[tuple[str, ...]] = [("structures", "n", "gen", "E MAE", "RMSE", "F MAE", "RMSE")]
+    for part in PARTS:
+        for place, number in enumerate(common.generations if common.n_structures[part] else ()):
+            name = (words[part], str(common.n_structures[part])) if place == 0 else ("", "")
+            errors = common.of(number, part)
+            fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
+            values = ["-" if errors is None else f"{getattr(errors, field) / size:.3f}" for field in fields]
+            rows.append((*name, str(number), *values))
+    return "\n".join(
+        [
+            f"all generations on the same structures, {common.name}; no member has trained on them",
+            f"energies in {unit}, forces in {unit}/Å; near the minimum: labels at most {common.near / size:.3g} {unit} "
+            "per atom above the lowest of their composition",
+            *aligned(rows),
+        ]
+    )
 
 
 def dynamics_table(result: DynamicsResult, temperatures: Sequence[float]) -> str:
     """One row a temperature; copies of a temperature stand together, as many of each."""
     legend = "T: mean temperature measured; uncertainty: root of the mean variance of forces; failure: the first"
-    widths = (9, 7, 9, 9, 18, 26)
-    heading = ("wanted", "copies", "finished", "T", "uncertainty", "failure")
-    lines = [legend, "".join(name.rjust(width) for name, width in zip(heading, widths, strict=True))]
+    table = [("wanted", "copies", "finished", "T", "uncertainty", "failure")]
     size = len(result.status) // len(temperatures)
     for number, temperature in enumerate(temperatures):
         rows = slice(number * size, (number + 1) * size)
@@ -123,9 +146,8 @@ def dynamics_table(result: DynamicsResult, temperatures: Sequence[float]) -> str
         measured = float(result.temperature[:, rows].nanmean())
         uncertainty = float(result.force_variance[:, rows].nanmean().sqrt())
         cells = (f"{temperature:g} K", str(size), str(finished), f"{measured:.1f} K", f"{uncertainty:.4f} eV/Å")
-        row = (*cells, _first_failure(result, rows))
-        lines.append("".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
-    return "\n".join(lines)
+        table.append((*cells, _first_failure(result, rows)))
+    return "\n".join([legend, *aligned(table, left=(5,))])
 
 
 def _first_failure(result: DynamicsResult, rows: slice) -> str:

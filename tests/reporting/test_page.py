@@ -104,7 +104,7 @@ def test_the_page_holds_the_configuration_and_the_versions(page):
 def test_the_table_has_a_row_a_generation_and_dashes_for_what_never_happened(finished_run):
     run = read_run(finished_run)
     table = generation_table(run)
-    assert [heading for heading, _ in table.groups] == ["", "test error", "barrier", "attacks", "labels", "seconds"]
+    assert [heading for heading, _ in table.groups] == ["", "own test set", "barrier", "attacks", "labels", "seconds"]
     assert sum(span for _, span in table.groups) == len(table.headings)
     first, _, last = (dict(zip(table.headings, row, strict=True)) for row in table.rows)
     assert first["its\nerror"] == "−0.92"
@@ -115,7 +115,7 @@ def test_the_table_has_a_row_a_generation_and_dashes_for_what_never_happened(fin
 
 def test_wells_have_the_error_over_their_grid_and_no_barrier(made_up_run):
     run = read_run(made_up_run(system="double_well_2d", formulas=("X",), n_generations=1))
-    assert [heading for heading, _ in generation_table(run).groups] == ["", "test error", "landscape", "seconds"]
+    assert [heading for heading, _ in generation_table(run).groups] == ["", "own test set", "landscape", "seconds"]
     assert reference_barrier(run) is None
 
 

@@ -1,8 +1,8 @@
 """What `sparring validate barrier` makes of its arguments, and the tables that it prints."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from sparring.columns import aligned
 from sparring.reporting.data import EnergyUnit
 from sparring.validation.barrier import MinimumEnergyPath
 from sparring.validation.barrier_runs import LABELS, Barriers
@@ -42,7 +42,7 @@ def _profile(path: MinimumEnergyPath, truth: MinimumEnergyPath | None, unit: Ene
         coordinate, energy, sigma = map(float, values)
         beside = (f"{truth.coordinate[number]:.3f}", _shown(float(truth.energy[number]), unit)) if truth else ("", "")
         rows.append((str(number), f"{coordinate:.3f}", _shown(energy, unit), _shown(sigma, unit), *beside))
-    return _aligned([row if truth else row[:4] for row in rows])
+    return aligned([row if truth else row[:4] for row in rows])
 
 
 def _heights(found: Barriers, unit: EnergyUnit) -> list[str]:
@@ -54,18 +54,8 @@ def _heights(found: Barriers, unit: EnergyUnit) -> list[str]:
         error = _shown(path.barrier - found.truth.barrier, unit, "+") if found.truth and name != LABELS else ""
         other = (_shown(path.barrier_reverse, unit), _shown(path.interpolated_barrier, unit), error)
         rows.append((name, _shown(path.barrier, unit), *spread, *other))
-    lines = _aligned([row if found.truth else row[:-1] for row in rows])
+    lines = aligned([row if found.truth else row[:-1] for row in rows])
     return [lines[0], *(line + _remark(path) for line, path in zip(lines[1:], surfaces.values(), strict=True))]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with columns as wide as what stands in them, the first one to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        first, *others = map(str.rjust, row, widths)
-        lines.append("  ".join([row[0].ljust(len(first)), *others]).rstrip())
-    return lines
 
 
 def _shown(energy: float, unit: EnergyUnit, sign: str = "") -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sparring.atoms.reading import read_atoms
+from sparring.columns import aligned
 from sparring.dataset import Dataset
 from sparring.reporting.data import EnergyUnit
 from sparring.units import quantity
@@ -19,7 +20,6 @@ __all__ = ["chosen_data", "error_tables", "positive_of", "windows_of"]
 NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 
 HEADING = ("n", "E MAE", "E RMSE", "E bias", "E RMSE/atom", "F MAE", "F RMSE")
-WIDTHS = (7, 10, 10, 10, 13, 10, 10)
 VARIANCES = {"force": "σ_F²", "energy": "σ_E²"}
 KINDS = {"forces": "force", "energies": "energy"}
 POSITIVES: dict[Positive, str] = {
@@ -75,55 +75,55 @@ def _errors(report: ErrorReport, unit: EnergyUnit) -> Iterator[str]:
     named += [(f"energy up to {_shown(window.high, unit)}", window.part) for window in report.up_to]
     named += [(f"energy {_span(window, unit)}", window.part) for window in report.between]
     named += [(f"{report.group_by} {name}", part) for name, part in report.groups.items()]
-    width = max(len(name) for name, _ in named)
-    yield " " * width + "".join(name.rjust(size) for name, size in zip(HEADING, WIDTHS, strict=True))
+    rows: list[tuple[str, ...]] = [("", *HEADING)]
     for name, part in named:
         errors = part.errors
         energies = (errors.energy_mae, errors.energy_rmse, part.energy_bias, part.energy_rmse_per_atom)
         values = (*energies, errors.force_mae, errors.force_rmse)
-        cells = [str(errors.n_structures), *(f"{value / unit.size:.4f}" for value in values)]
-        yield name.ljust(width) + "".join(cell.rjust(size) for cell, size in zip(cells, WIDTHS, strict=True))
+        rows.append((name, str(errors.n_structures), *(f"{value / unit.size:.4f}" for value in values)))
+    yield from aligned(rows)
 
 
 def _uncertainty(report: ErrorReport) -> Iterator[str]:
     yield "ρ: rank correlation of σ and error; error/σ: the factor by which σ is too small; RMS: of errors, to that"
     yield f"of σ (members that err independently: {independent_ratio(report.n_members):.2f}); area: of miscalibration"
-    yield " " * 10 + f"{'ρ':>20}{'error/σ':>20}{'RMS':>8}{'area':>8}"
+    rows: list[tuple[str, ...]] = [("", "ρ", "error/σ", "RMS", "area")]
+    remarks: list[list[str]] = [[]]
     for name, reliability in _kinds(report):
         correlation, calibration = reliability.correlation, reliability.calibration
         rho = "-" if correlation is None else _with_interval(correlation.rho, correlation.interval)
         scale = "-" if calibration is None else _with_interval(calibration.scale, calibration.interval)
-        rest = f"{'-':>8}{'-':>8}"
-        if calibration is not None:
-            rest = f"{calibration.ratio:8.2f}{calibration.miscalibration:8.3f}"
-        yield f"{name:<10}{rho:>20}{scale:>20}{rest}"
-        for what in ("correlation", "calibration"):
-            if what in reliability.absent:
-                yield f"  no {what}: {reliability.absent[what]}"
+        rest = ("-", "-") if calibration is None else (f"{calibration.ratio:.2f}", f"{calibration.miscalibration:.3f}")
+        rows.append((name, rho, scale, *rest))
+        whats = ("correlation", "calibration")
+        remarks.append([f"  no {what}: {reliability.absent[what]}" for what in whats if what in reliability.absent])
+    for line, others in zip(aligned(rows), remarks, strict=True):
+        yield from (line, *others)
 
 
 def _detection(report: ErrorReport, unit: EnergyUnit) -> Iterator[str]:
     yield f"Eq. 8 is to find each error that {POSITIVES[report.positive].format(report.percentile)}"
     yield "AUC: area under the ROC curve; found, false, right: shares at the threshold t of training"
-    yield f"{'to find':<46}{'by':<6}{'AUC':>18}{'found':>8}{'false':>8}{'right':>8}"
+    rows: list[tuple[str, ...]] = [("to find", "by", "AUC", "found", "false", "right")]
+    remarks = []
     for name, reliability in _kinds(report):
         if "detection" in reliability.absent:
-            yield f"  no ROC curve of {name}: {reliability.absent['detection']}"
+            remarks.append(f"  no ROC curve of {name}: {reliability.absent['detection']}")
         per = "/Å" if name == "forces" else ""
         for detection in reliability.detections:
             n = detection.n_positive + detection.n_negative
             limit = f"{detection.error_limit / unit.size:.3g} {unit.name}{per}"
             wanted = f"{KINDS[name]} error >= {limit} ({detection.n_positive} of {n})"
             auc = _with_interval(detection.area, detection.interval)
-            yield f"{wanted:<46}{VARIANCES[detection.variance]:<6}{auc:>18}{_choice(detection)}"
+            rows.append((wanted, VARIANCES[detection.variance], auc, *_choice(detection)))
+    yield from (*aligned(rows, left=(0, 1)), *remarks)
 
 
-def _choice(detection: Detection) -> str:
+def _choice(detection: Detection) -> tuple[str, str, str]:
     choice = detection.choice
     if choice is None:
-        return f"{'-':>8}" * 3
-    rates = (choice.true_positive_rate, choice.false_positive_rate, choice.accuracy)
-    return "".join(f"{rate:>8.0%}" for rate in rates)
+        return "-", "-", "-"
+    return f"{choice.true_positive_rate:.0%}", f"{choice.false_positive_rate:.0%}", f"{choice.accuracy:.0%}"
 
 
 def _kinds(report: ErrorReport) -> tuple[tuple[str, Reliability], ...]:

@@ -1,10 +1,11 @@
 """What `sparring validate landscape` makes of its arguments, and the table that it prints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from sparring import columns
 from sparring.atoms.reading import read_atoms
 from sparring.reporting.data import EnergyUnit
 from sparring.reporting.validation_tables import usual_caps
@@ -92,24 +93,31 @@ def landscape_table(landscapes: Landscapes, unit: EnergyUnit, *, aligned: bool =
     maps = landscapes.committees
     first = next(iter(maps.values()))
     limits = usual_caps(first, unit)
-    width = max(map(len, maps)) + 2
-
-    def row(name: str, values: Sequence[str]) -> str:
-        return name.ljust(width) + "".join(value.rjust(10) for value in values)
-
-    lines = [
-        f"where the true energy is at most so many {unit.name} above its lowest:",
-        row("", [f"{cap / unit.size:g}" for cap in limits]),
-        row("points", [str(n) for n in first.n_below(limits)]),
-        f"root mean square error of the energy ({unit.name}{', aligned at the lowest point' if aligned else ''})",
-    ]
-    for name, one in maps.items():
-        errors = unit.show(one.rmse_below(limits, aligned=aligned))
-        lines.append(row(name, [f"{error:.{unit.decimals}f}" for error in errors]))
-    lines.append("mean σ_F of the committee (eV/Å)")
-    lines += [row(name, [f"{sigma:.3f}" for sigma in one.force_sigma_below(limits)]) for name, one in maps.items()]
     ratios = {name: one.force_ratio_below(limits) for name, one in maps.items()}
+    errors = {name: unit.show(one.rmse_below(limits, aligned=aligned)) for name, one in maps.items()}
+    sections: list[tuple[str, list[tuple[str, ...]]]] = [
+        (
+            f"where the true energy is at most so many {unit.name} above its lowest:",
+            [("", *(f"{cap / unit.size:g}" for cap in limits)), ("points", *(str(n) for n in first.n_below(limits)))],
+        ),
+        (
+            f"root mean square error of the energy ({unit.name}{', aligned at the lowest point' if aligned else ''})",
+            [(name, *(f"{error:.{unit.decimals}f}" for error in some)) for name, some in errors.items()],
+        ),
+        (
+            "mean σ_F of the committee (eV/Å)",
+            [(name, *(f"{sigma:.3f}" for sigma in one.force_sigma_below(limits))) for name, one in maps.items()],
+        ),
+    ]
     if np.isfinite([*ratios.values()]).any():
-        lines.append("RMS error of the forces over RMS σ_F (above 1: too sure of itself)")
-        lines += [row(name, [f"{ratio:.2f}" for ratio in some]) for name, some in ratios.items()]
-    return "\n".join(lines)
+        rows = [(name, *(f"{ratio:.2f}" for ratio in some)) for name, some in ratios.items()]
+        sections.append(("RMS error of the forces over RMS σ_F (above 1: too sure of itself)", rows))
+    return "\n".join(_with_titles(sections))
+
+
+def _with_titles(sections: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> Iterator[str]:
+    """Sections of one table: a title and the rows below it, all with the same columns."""
+    lines = iter(columns.aligned([row for _, rows in sections for row in rows]))
+    for title, rows in sections:
+        yield title
+        yield from (next(lines) for _ in rows)

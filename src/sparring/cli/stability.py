@@ -8,6 +8,7 @@ import yaml
 from ase import Atoms
 
 from sparring.atoms.reading import read_atoms
+from sparring.columns import Columns
 from sparring.committee import Committee
 from sparring.dataset import ENERGY
 from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, EnergyBelow
@@ -85,33 +86,32 @@ def criteria_of(
 class StabilityTable:
     """One row a temperature, with what the columns are above the first."""
 
-    WIDTHS = (8, 8, 8, 22, 14)
-    HEADINGS = ("T", "copies", "stable", "fraction [95 %]", "half failed")
+    HEADINGS = ("T", "copies", "stable", "fraction [95 %]", "half failed", "commonest failure")
+    WIDTHS = (6, 6, 6, 17, 12, 17)
 
     def __init__(self, duration: float) -> None:
         self.duration, self._headed = duration, False
+        self._columns = Columns(self.WIDTHS, left=(5,))
 
     def row(self, trial: Trial) -> str:
         """The row of a temperature."""
         reasons = [f"{reason} ({count})" for reason, count in trial.reasons[:1]]
         median = trial.median_failure_time
         half = f"> {_time(self.duration)}" if math.isnan(median) else _time(median)
-        line = self._line(f"{trial.temperature:g} K", trial, half) + "  " + (reasons or ["none"])[0]
+        line = self._line(f"{trial.temperature:g} K", trial, half, (reasons or ["none"])[0])
         if self._headed:
             return line
         self._headed = True
-        heading = "".join(name.rjust(width) for name, width in zip(self.HEADINGS, self.WIDTHS, strict=True))
-        return f"half failed: when half of the copies had failed\n{heading}  commonest failure\n{line}"
+        return f"half failed: when half of the copies had failed\n{self._columns.line(self.HEADINGS)}\n{line}"
 
     def total(self, result: Stability) -> str:
         """All temperatures together."""
-        return self._line("all", result, "")
+        return self._line("all", result, "", "")
 
-    def _line(self, name: str, one: Trial | Stability, half: str) -> str:
+    def _line(self, name: str, one: Trial | Stability, half: str, reason: str) -> str:
         low, high = one.interval
         fraction = f"{one.fraction:.2f} [{low:.2f}, {high:.2f}]"
-        cells = (name, str(one.n_copies), str(one.n_stable), fraction, half)
-        return "".join(cell.rjust(width) for cell, width in zip(cells, self.WIDTHS, strict=True)).rstrip()
+        return self._columns.line((name, str(one.n_copies), str(one.n_stable), fraction, half, reason))
 
 
 def _time(time: float) -> str:

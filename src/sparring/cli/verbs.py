@@ -90,7 +90,7 @@ def run(
     from rich.logging import RichHandler
 
     from sparring.progress import watch_on
-    from sparring.running import run
+    from sparring.running import comparison, run
     from sparring.tables import GenerationTable
 
     console = Console(stderr=True)
@@ -107,17 +107,21 @@ def run(
         announce=lambda line: console.print(line, style="dim", highlight=False),
         finished_generation=lambda metrics: typer.echo(table.row(metrics)),
     )
+    compared = comparison(folder)
+    if compared is not None:
+        typer.echo(compared)
     typer.echo(f"report: {folder / 'report.html'}")
 
 
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """How far a run has come."""
-    from sparring.running import status
+    from sparring.running import comparison, status
     from sparring.tables import GenerationTable, starting_line
 
     table = GenerationTable()
-    for generation in status(folder):
+    known = status(folder)
+    for generation in known:
         if "errors" in generation.metrics:
             typer.echo(table.row(generation.metrics))
         typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
@@ -127,6 +131,11 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+    compared = comparison(folder)
+    if compared is not None:
+        typer.echo(compared)
+    elif any("errors" in generation.metrics for generation in known):
+        typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
 
 
 @app.command()

@@ -28,6 +28,7 @@ def _well(n_coordinates: int) -> dict[str, object]:
         "committee": {"potential": {"kind": "coordinate_mlp", "n_coordinates": n_coordinates}},
         "training": {"splits": {"validation": "shared"}, "patience": None},
         "attack": {"axes": "xyz"[:n_coordinates], "seeds": "random", "n_seeds": None},
+        "evaluation": {"near": "1 eV"},
     }
 
 
@@ -58,8 +59,10 @@ INDIFFERENT = (
     "labels.max_failed",
     "attack.max_memory",
     "system.check_labels",
+    *(f"evaluation.{key}" for key in ("file", "energy_key", "forces_key", "near")),
 )
-"""Where and how fast a run is computed, not what: these may change between a run and its continuation."""
+"""Where and how fast a run is computed, and what the report compares, not what the run does: these may change between
+ a run and its continuation."""
 
 
 def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, object] | None = None) -> Config:
@@ -68,7 +71,7 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
     What the file leaves out is filled in by defaults that fit the system. A preset is a partial configuration in the
     file's own ``presets`` section; it is merged over the rest of the file, and overrides over that. Sections are merged
     key by key, lists are replaced, and a section that changes its ``kind`` starts afresh. What presets say is checked
-    whichever is chosen. ``system.file`` and
+    whichever is chosen. ``system.file``, ``evaluation.file`` and
     the files of a force field are relative to the configuration file, ``labels.store`` to the folder in which
     the program is run.
 
@@ -248,6 +251,9 @@ def _complete(data: Mapping[str, object], folder: Path) -> object:
     completed = merge(_with_space(defaults, attack), data)
     if isinstance(system.get("file"), str):
         completed = merge(completed, {"system": {"file": str((folder / system["file"]).absolute())}})
+    evaluation = data.get("evaluation")
+    if isinstance(evaluation, Mapping) and isinstance(evaluation.get("file"), str):
+        completed = merge(completed, {"evaluation": {"file": str((folder / evaluation["file"]).absolute())}})
     completed = _complete_forcefield(completed, kind, folder)
     # Last, because what fits the system fits any kind of attack.
     return merge({"attack": {"kind": "adversarial"}}, completed)

@@ -237,6 +237,15 @@ class Budget(Section):
     order: Literal["score", "random"] = "score"
 
 
+class Evaluation(Section):
+    """Structures on which the report compares all committees of a run, and where the far ones begin."""
+
+    file: Path | None = None
+    energy_key: str = "REF_energy"
+    forces_key: str = "REF_forces"
+    near: Energy = quantity("2.5 kcal/mol", "energy")
+
+
 class Config(Section):
     """All of a run."""
 
@@ -253,3 +262,4 @@ class Config(Section):
     selection: tuple[
         Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget, Field(discriminator="kind")], ...
     ] = ()
+    evaluation: Evaluation = Evaluation()

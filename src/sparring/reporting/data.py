@@ -10,6 +10,7 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
 from sparring.units import KCAL_PER_MOL
+from sparring.validation.common_set import CommonErrors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,11 @@ class EnergyUnit:
 
 KCAL = EnergyUnit(name="kcal/mol", size=KCAL_PER_MOL, decimals=2)
 EV = EnergyUnit(name="eV", size=1.0, decimals=3)
+
+
+def unit_of_kind(kind: str) -> EnergyUnit:
+    """The unit for a kind of system: energies of toy wells are numbers that stand for eV."""
+    return EV if kind.startswith("double_well") else KCAL
 
 
 def unit_of(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> EnergyUnit:
@@ -101,11 +107,12 @@ class Labelled(Sampled):
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A candidate that got no label, and why."""
+    """A candidate that got no label, and why; `files` is the folder that its labeller left, if there is one."""
 
     candidate: str
     reason: str
     message: str
+    files: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +167,7 @@ class Run:
         origins: Every labelled structure, in the order in which data sets have them.
         newest: What the newest committee that has looked at its data says of these; nothing before there is one.
         newest_generation: Its number.
+        common: Errors of all committees on one set, None where they have not been computed.
     """
 
     folder: Path
@@ -176,3 +184,4 @@ class Run:
     origins: tuple[Origin, ...]
     newest: tuple[Atoms, ...]
     newest_generation: int | None
+    common: CommonErrors | None = None

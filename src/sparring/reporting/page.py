@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import logging
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,11 +16,18 @@ from sparring.files import write_bytes, write_text
 from sparring.reporting import explore
 from sparring.reporting.data import Run
 from sparring.reporting.reading import read_run
-from sparring.reporting.sheets import Sheet, overview, sheets
+from sparring.reporting.sheets import Sheet, comparison, overview, sheets
 from sparring.reporting.style import STYLE
-from sparring.reporting.tables import funnel, generation_table, reference_barrier, stopped
+from sparring.reporting.tables import common_notes, common_table, funnel, generation_table, reference_barrier, stopped
 from sparring.reporting.validations import Section, Validations, validations
+from sparring.reporting.verdict import failure_counts, verdict, warnings
 from sparring.tables import starting_line
+from sparring.validation.common_set import compare_committees
+
+logger = logging.getLogger(__name__)
+
+MOST_FAILURES = 50
+"""So many failed labels are shown one by one, the others only counted."""
 
 
 class Picture(NamedTuple):
@@ -46,23 +54,38 @@ class Script(NamedTuple):
 def report(folder: Path | str) -> Path:
     """Writes `report.html` and `figures/*.png`, `figures/*.svg` into a run folder, finished or not; returns the page.
 
-    It reads nothing outside the folder, and the page needs nothing outside itself.
+    It reads nothing outside the folder but the file of the section ``evaluation``, and the page needs nothing outside
+    itself. Errors of all committees on one set are computed where they are not known yet.
 
     Raises:
         ValueError: If the folder holds no run.
     """
     folder = Path(folder)
+    problem = _compare(folder)
     run = read_run(folder)
     known = validations(run)
+    compared = comparison(run)
     pictures = [_picture(sheet) for sheet in _sheets(run)]
+    compared_pictures = [] if compared is None else [_picture(compared)]
     results = [(section, [_picture(sheet) for sheet in section.sheets]) for section in known.sections]
     (folder / "figures").mkdir(exist_ok=True)
-    for picture in [*pictures, *(picture for _, several in results for picture in several)]:
+    for picture in [*compared_pictures, *pictures, *(picture for _, several in results for picture in several)]:
         write_bytes(folder / "figures" / f"{picture.sheet.name}.svg", picture.svg)
         write_bytes(folder / "figures" / f"{picture.sheet.name}.png", picture.png)
     page = folder / "report.html"
-    write_text(page, _page(run, pictures, known, results))
+    write_text(page, _page(run, pictures, known, results, compared_pictures, problem))
     return page
+
+
+def _compare(folder: Path) -> str:
+    """Compares the committees on one set; why that cannot be done, or nothing."""
+    try:
+        compare_committees(folder)
+    # A file or a committee can be wrong in more ways than can be foreseen, and the rest of the page is worth having.
+    except Exception as error:
+        logger.warning("the committees cannot be compared on one set: %s", error)
+        return f"The committees cannot be compared on one set: {error}"
+    return ""
 
 
 def _sheets(run: Run) -> tuple[Sheet, ...]:
@@ -77,6 +100,8 @@ def _page(
     pictures: Sequence[Picture],
     known: Validations,
     results: Sequence[tuple[Section, Sequence[Picture]]],
+    compared: Sequence[Picture],
+    problem: str,
 ) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     # Jinja's tojson also escapes what would end a script.
@@ -84,8 +109,14 @@ def _page(
     template = environment.from_string(
         resources.files("sparring.reporting").joinpath("template.html").read_text(encoding="utf-8")
     )
+    failures = [(generation.number, failure) for generation in run.generations for failure in generation.failures]
     return template.render(
         run=run,
+        verdict=verdict(run),
+        problem=problem,
+        compared=compared,
+        common_table=common_table(run),
+        common_notes=common_notes(run),
         n_evaluated=sum(generation.metric("errors") is not None for generation in run.generations),
         table=generation_table(run),
         reference_barrier=reference_barrier(run),
@@ -95,7 +126,10 @@ def _page(
             if (stages := funnel(generation))
         ],
         starting=next((line for one in run.generations if (line := starting_line(one.metrics))), None),
-        failures=[(generation.number, failure) for generation in run.generations for failure in generation.failures],
+        failures=failures[:MOST_FAILURES],
+        n_failures=len(failures),
+        failure_counts=failure_counts(run),
+        warnings=warnings(run),
         pictures=pictures,
         results=[one for one in results if one[1] or one[0].problems],
         missing=[(section.title, section.missing) for section in known.sections if section.missing],

@@ -14,8 +14,6 @@ from jaxtyping import Float
 
 from sparring.extxyz import read_structures
 from sparring.reporting.data import (
-    EV,
-    KCAL,
     Failure,
     Generation,
     Labelled,
@@ -26,7 +24,9 @@ from sparring.reporting.data import (
     Sampled,
     TorsionPaths,
     Training,
+    unit_of_kind,
 )
+from sparring.validation.common_set import CommonErrors, known_comparison
 from sparring.validation.torsion_plane import TorsionPlane
 from sparring.validation.torsion_runs import dipeptide
 
@@ -61,14 +61,22 @@ def read_run(folder: Path) -> Run:
         n_planned=sections.get("generations"),
         versions=_versions(folder / "versions.json"),
         # The energies of the toy wells are numbers that stand for eV; kcal/mol would give them a meaning they lack.
-        unit=EV if kind.startswith("double_well") else KCAL,
+        unit=unit_of_kind(kind),
         start=_sampled(start, lowest) if start else None,
         generations=tuple(_generation(path, fresh[path], predicted[path], lowest, plane) for path in folders),
         lowest=lowest,
         origins=tuple(_origins(datasets, fresh)),
         newest=tuple(predicted[newest]) if newest else (),
         newest_generation=_number(newest) if newest else None,
+        common=_comparison(folder),
     )
+
+
+def _comparison(folder: Path) -> CommonErrors | None:
+    try:
+        return known_comparison(folder)
+    except (ValueError, OSError):
+        return None  # the page says why, when it is made
 
 
 def _number(folder: Path) -> int:
@@ -101,7 +109,12 @@ def _generation(
         torsions=_torsions(folder / "paths.npz", attacked, plane),
         labelled=_labelled(fresh, lowest) if fresh else None,
         failures=tuple(
-            Failure(candidate=row["candidate"], reason=row["reason"], message=row["message"])
+            Failure(
+                candidate=row["candidate"],
+                reason=row["reason"],
+                message=row["message"],
+                files=row.get("files") or "",
+            )
             for row in _rows(folder / "failures.csv")
         ),
     )

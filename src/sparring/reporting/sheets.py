@@ -55,10 +55,33 @@ def overview(run: Run) -> Figure:
             figures.path_uncertainty(paths, middle, colour=colour, label=label)
         if middle.has_data():
             figures.note_paths_outside(middle)
-            middle.legend(loc="lower right", handletextpad=0.1)
+            figures.legend_below(middle)
         middle.set_title("Attacks climb the uncertainty")
         right.set_title(_draw_progress(run, right) or "Nothing evaluated yet")
     return figure
+
+
+def comparison(run: Run) -> Sheet | None:
+    """Errors of all generations on one set, beside each one's own test errors; None where they are not known."""
+    if run.common is None or not run.common.generations:
+        return None
+    with rc_context(STYLE):
+        figure, axes = panels(2, height=3.4)
+        for kind, ax in zip(("energy", "force"), axes, strict=True):
+            known = ((one.number, one.metric("errors", "test", f"{kind}_mae")) for one in run.generations)
+            own = {number: error for number, error in known if error is not None}
+            figures.errors_on_one_set(run.common, ax, kind=kind, own=own, unit=run.unit)
+        axes[0].set_title("Energies")
+        axes[1].set_title("Forces")
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower left", ncols=2)
+    return Sheet(
+        name="errors_on_one_set",
+        title="Errors by generation, on the same structures",
+        caption="A line joins errors on the same structures. Diamonds are test errors of each generation on its own, "
+        "other structures: they do not say which generation is better.",
+        figure=figure,
+    )
 
 
 def _paths(run: Run) -> list[tuple[Generation, Paths]]:
@@ -94,12 +117,8 @@ def _draw_progress(run: Run, ax: Axes) -> str | None:
             "Error over the plane of torsions",
             f"RMSE on the grid below 50 ({unit.name})",
         ),
-        (
-            ("errors", "test", "force_mae"),
-            "Error of forces on the test set",
-            f"MAE of force components ({unit.name}/Å)",
-        ),
     )
+    force = f"MAE of force components ({unit.name}/Å)"
     for keys, title, quantity in choices:
         known = [generation for generation in run.generations if generation.metric(*keys) is not None]
         if known:
@@ -113,7 +132,28 @@ def _draw_progress(run: Run, ax: Axes) -> str | None:
                 colours=[_colour(run, generation) for generation in known],
             )
             return title
-    return None
+    return _draw_force_errors(run, ax, force)
+
+
+def _draw_force_errors(run: Run, ax: Axes, quantity: str) -> str | None:
+    """Errors on the set that is the same for all generations; test errors of their own sets are not joined."""
+    common = None if run.common is None else {n: run.common.of(n) for n in run.common.generations}
+    values = {n: errors.force_mae for n, errors in (common or {}).items() if errors is not None}
+    joined = bool(values)
+    if not joined:
+        own = {one.number: one.metric("errors", "test", "force_mae") for one in run.generations}
+        values = {number: error for number, error in own.items() if error is not None}
+    if not values:
+        return None
+    figures.by_generation(
+        list(values),
+        [value / run.unit.size for value in values.values()],
+        ax,
+        quantity=quantity,
+        colours=[_colour(run, one) for one in run.generations if one.number in values],
+        joined=joined,
+    )
+    return "Forces, on the same structures" if joined else "Forces, each on its own test set"
 
 
 def _panel_each(
@@ -152,7 +192,8 @@ def _parity_energy(run: Run) -> Sheet | None:
     return Sheet(
         name="parity_energy",
         title="Energies: committee against labels",
-        caption="Every generation on its own data set. No member was ever trained on a test point.",
+        caption="Every generation on its own data set, so errors of two panels are of different structures. No member "
+        "was ever trained on a test point.",
         figure=_panel_each(run, parts, lambda part, ax, _: figures.parity_energy(part, ax, unit=run.unit), height=4.0),
     )
 

@@ -1,5 +1,6 @@
 """The tables of the report, every cell already in words: what is not known yet is a dash."""
 
+import math
 import re
 from collections.abc import Callable
 from itertools import groupby
@@ -7,6 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sparring.reporting.data import EnergyUnit, Generation, Run
+from sparring.validation.common_set import PARTS
 
 UNKNOWN = "–"
 
@@ -78,8 +80,9 @@ def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ..
     return (
         ("", "generation", lambda generation: str(generation.number)),
         ("", "structures", _count("n_structures")),
-        ("test error", f"energy\n({unit.name})", _energy(unit, "errors", "test", "energy_mae")),
-        ("test error", f"forces\n({unit.name}/Å)", _energy(unit, "errors", "test", "force_mae")),
+        *_common_columns(run),
+        ("own test set", "energy", _energy(unit, "errors", "test", "energy_mae")),
+        ("own test set", "forces", _energy(unit, "errors", "test", "force_mae")),
         ("barrier", f"committee\n({unit.name})", _energy(unit, "system", "barrier")),
         ("barrier", "its\nerror", _energy(unit, "system", "barrier_error", sign="+")),
         ("landscape", f"RMSE\n({unit.name})", _energy(unit, "system", "grid_rmse")),
@@ -94,6 +97,72 @@ def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ..
         ("seconds", "attacks", _seconds("attack")),
         ("seconds", "labels", _seconds("label")),
     )
+
+
+def _common_columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ...]:
+    """Mean absolute errors on the structures that are the same for all generations."""
+    columns = []
+    for part, name in (("all", "same set"), ("near", "near minimum")):
+        for quantity in ("energy", "force"):
+
+            def cell(generation: Generation, part: str = part, quantity: str = quantity) -> str:
+                errors = None if run.common is None else run.common.of(generation.number, part)
+                return UNKNOWN if errors is None else shown(getattr(errors, f"{quantity}_mae"), run.unit)
+
+            columns.append((name, "energy" if quantity == "energy" else "forces", cell))
+    return tuple(columns)
+
+
+def common_table(run: Run) -> Table | None:
+    """A row a generation: mean absolute and root mean square errors on the structures that are the same for all."""
+    if run.common is None or not run.common.generations:
+        return None
+    parts = [part for part in PARTS if run.common.n_structures[part]]
+    unit = run.unit
+    fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
+    headings = ("energy\nMAE", "energy\nRMSE", "forces\nMAE", "forces\nRMSE")
+    rows = []
+    for number in run.common.generations:
+        found = [run.common.of(number, part) for part in parts]
+        cells = [UNKNOWN if one is None else shown(getattr(one, name), unit) for one in found for name in fields]
+        rows.append((str(number), *cells))
+    words = {"all": "all", "near": "near the minimum", "far": "far above it"}
+    return Table(
+        groups=(("", 1), *((f"{words[part]}: {run.common.n_structures[part]} structures", 4) for part in parts)),
+        headings=("generation", *headings * len(parts)),
+        rows=tuple(rows),
+    )
+
+
+def common_notes(run: Run) -> tuple[str, ...]:
+    """What the set is on which all generations are compared."""
+    common = run.common
+    if common is None:
+        return ()
+    near = f"{common.near / run.unit.size:.3g} {run.unit.name}"
+    notes = [
+        f"The same structures for every generation: {common.name}. No member of any generation has trained on them. "
+        f"Energies in {run.unit.name}, components of forces in {run.unit.name}/Å.",
+        f"Near the minimum: labels at most {near} per atom above the lowest of their composition.",
+    ]
+    if common.n_without_zero:
+        notes.append(f"{common.n_without_zero} structures are the only one of their composition: neither near nor far.")
+    if common.n_left_out:
+        notes.append(f"{common.n_left_out} structures of the file were left out: members have trained on them.")
+    last = common.generations[-1]
+    constant = common.constant_error(last)
+    if constant is not None:
+        offset = f"{shown(constant, run.unit, '+')} {run.unit.name}"
+        why = ": is it another zero of energy in the file?" if common.file_digest else "."
+        notes.append(
+            f"Energies of generation {last} are off by {offset} on average, nearly the same for all structures{why}"
+        )
+    if common.n_structures["far"] and not common.file_digest:
+        notes.append(
+            "Far structures were mostly chosen because the committee of an earlier generation was unsure there: that "
+            "one looks worse on them than on structures drawn at random."
+        )
+    return tuple(notes)
 
 
 def _torsion_columns(unit: EnergyUnit) -> tuple[tuple[str, str, Callable[[Generation], str]], ...]:
@@ -127,9 +196,16 @@ def _count(*keys: str) -> Callable[[Generation], str]:
 def _energy(unit: EnergyUnit, *keys: str, sign: str = "") -> Callable[[Generation], str]:
     def cell(generation: Generation) -> str:
         value = generation.metric(*keys)
-        return UNKNOWN if value is None else f"{value / unit.size:{sign}.{unit.decimals}f}".replace("-", "−")
+        return UNKNOWN if value is None else shown(value, unit, sign)
 
     return cell
+
+
+def shown(value: float, unit: EnergyUnit, sign: str = "") -> str:
+    """An energy in eV, or a force in eV/Å, as a number for people."""
+    if not math.isfinite(value):
+        return "not finite"
+    return f"{value / unit.size:{sign}.{unit.decimals}f}".replace("-", "−")
 
 
 def _seconds(stage: str) -> Callable[[Generation], str]:

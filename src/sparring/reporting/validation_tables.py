@@ -189,8 +189,11 @@ def errors(run: Run, reports: Mapping[str, ErrorReport]) -> Table:
 
 def legend(run: Run, reports: Mapping[str, ErrorReport]) -> tuple[str, ...]:
     """What the numbers of error reports mean, and of what they are."""
-    data = ", ".join(dict.fromkeys(report.data for report in reports.values()))
+    sets = dict.fromkeys(report.data for report in reports.values())
+    data = ", ".join(sets)
+    different = "These are different structures: rows cannot be compared with each other."
     return (
+        *((different,) if len(sets) > 1 else ()),
         f"Energies in {run.unit.name}, components of forces in {run.unit.name}/Å, of n structures: {data}. "
         "ρ: rank correlation of the committee's σ_F and its true error; error/σ: by what factor σ is too small; AUC: "
         "area under the ROC curve of Eq. 8, 0.5 for guesses.",

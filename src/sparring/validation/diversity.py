@@ -14,6 +14,7 @@ from ase.geometry import find_mic
 from jaxtyping import Float, Int
 
 from sparring.atoms.reading import read_atoms
+from sparring.columns import aligned
 from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import read_labelled
 from sparring.geometry import rmsd_matrix
@@ -163,21 +164,21 @@ def gather(paths: Sequence[Path], *, energy_key: str = ENERGY, forces_key: str =
 
 def diversity_table(result: Diversity) -> str:
     """One row a group of structures, for a terminal."""
-    groups = result.groups()
-    width = max(len("structures"), *map(len, groups))
-    lines = [
-        "energy: kcal/mol above the lowest label; RMSD: Å, to the ground state; median (largest) of each",
-        "novelty: median SOAP distance to the nearest of the training set before, and in spacings of that set",
-        f"{'structures':<{width}}{'n':>6}{'energy':>18}{'RMSD':>16}{'novelty':>18}",
-    ]
-    for name, rows in groups.items():
-        energy, rmsd = result.energy[rows] / KCAL_PER_MOL, result.rmsd[rows]
-        novelty, spacing = float(np.median(result.novelty[rows])), float(np.median(result.spacing[rows]))
+    rows: list[tuple[str, ...]] = [("structures", "n", "energy", "RMSD", "novelty")]
+    for name, members in result.groups().items():
+        energy, rmsd = result.energy[members] / KCAL_PER_MOL, result.rmsd[members]
+        novelty, spacing = float(np.median(result.novelty[members])), float(np.median(result.spacing[members]))
         new = "-" if np.isnan(novelty) else f"{novelty:.3g}"
         new += f" ({novelty / spacing:.1f} x)" if spacing > 0.0 else ""
-        cells = (f"{np.median(energy):.1f} ({energy.max():.1f})", f"{np.median(rmsd):.3f} ({rmsd.max():.3f})", new)
-        lines.append(f"{name:<{width}}{len(rows):>6}{cells[0]:>18}{cells[1]:>16}{cells[2]:>18}")
-    return "\n".join(lines)
+        energies, rmsds = (f"{np.median(energy):.1f} ({energy.max():.1f})", f"{np.median(rmsd):.3f} ({rmsd.max():.3f})")
+        rows.append((name, str(len(members)), energies, rmsds, new))
+    return "\n".join(
+        [
+            "energy: kcal/mol above the lowest label; RMSD: Å, to the ground state; median (largest) of each",
+            "novelty: median SOAP distance to the nearest of the training set before, and in spacings of that set",
+            *aligned(rows),
+        ]
+    )
 
 
 def _of_file(path: Path, energy_key: str, forces_key: str) -> list[Atoms]:

@@ -1,6 +1,7 @@
 """The figures: data and an optional `Axes` in, `Axes` out; nothing is shown or saved here."""
 
 from sparring.reporting.figures.barrier import barrier_figure, barrier_profiles
+from sparring.reporting.figures.common import errors_on_one_set
 from sparring.reporting.figures.diversity import (
     diversity_figure,
     energies_by_source,
@@ -41,6 +42,7 @@ from sparring.reporting.figures.run import (
     uncertainty_error,
 )
 from sparring.reporting.figures.stability import stability_figure, stable_fraction, survival
+from sparring.reporting.figures.ticks import legend_below
 from sparring.reporting.figures.torsions import attack_torsions
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "energy_distributions",
     "error_by_energy",
     "errors_figure",
+    "errors_on_one_set",
     "free_energy_difference",
     "free_energy_figure",
     "free_energy_map",
@@ -66,6 +69,7 @@ __all__ = [
     "landscape_sheet",
     "landscape_uncertainty",
     "learning_curves",
+    "legend_below",
     "likeness_map",
     "note_paths_outside",
     "parity_energy",

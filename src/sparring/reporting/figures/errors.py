@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparring.reporting.data import KCAL, EnergyUnit
+from sparring.reporting.figures.ticks import logarithmic
 from sparring.reporting.style import FAINT, GENERATIONS, INK, STYLE, panels
 from sparring.validation.calibration import independent_ratio
 from sparring.validation.error_report import ErrorReport, Window
@@ -58,7 +59,7 @@ def error_by_energy(
     ax.plot(*zip(*reached, strict=True), color=FAINT, lw=1.2, marker="_", ms=12, mew=1.4, label="up to its end")
     ax.plot(places, inside, "o", color=colour, ms=6, mec="white", mew=0.6, label="in the window")
     if inside.max() > 20 * inside.min() > 0:
-        ax.set_yscale("log")
+        logarithmic(ax)
         ax.margins(y=0.15)
     else:
         ax.set_ylim(0.0, 1.15 * max(inside.max(), 1e-12))
@@ -211,7 +212,7 @@ def _frame(ax: Axes, values: Sequence[Float[np.ndarray, " n"]], kind: str, unit:
         low, high = min(low, ax.get_xlim()[0]), max(high, ax.get_xlim()[1])
     else:
         ax.axline((low, low), (high, high), color=FAINT, lw=0.8, zorder=1)
-    ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+    logarithmic(ax, "xy").set(xlim=(low, high), ylim=(low, high), aspect="equal")
     ax.set(
         xlabel=f"{SIGMA[kind]} of the committee ({_unit(kind, unit)})", ylabel=f"true error of {_quantity(kind, unit)}"
     )

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
 from sparring.reporting.data import KCAL, EnergyUnit, Labelled, Paths, Predictions, Sampled, Training
+from sparring.reporting.figures.ticks import logarithmic
 from sparring.reporting.style import FAINT, FIT, GENERATIONS, INK, SOURCES, TEST, generation_colours, panels
 
 # Above this many marks an SVG is slow to draw; they are then painted as pixels, the axes stay lines.
@@ -29,7 +30,7 @@ def learning_curves(training: Training, ax: Axes | None = None) -> Axes:
             best = np.nanargmin(validation)
             kept = "best validation" if first else None
             ax.plot(epoch[best], validation[best], "o", color=TEST, ms=4, mec="white", mew=0.6, zorder=3, label=kept)
-    ax.set(yscale="log", xlabel="epoch", ylabel="loss of Eq. 3 (eV²)")
+    logarithmic(ax).set(xlabel="epoch", ylabel="loss of Eq. 3 (eV²)")
     ax.legend(loc="upper right")
     return ax
 
@@ -97,7 +98,7 @@ def path_uncertainty(paths: Paths, ax: Axes | None = None, *, colour: str = GENE
     """The committee's σ_F along every attack; a dot marks the best step."""
     # A logarithm has no place for members that agree exactly.
     positive = np.where(paths.force_sigma > 0.0, paths.force_sigma, np.nan)
-    ax = _along_paths(positive, paths, ax, colour, label, logarithmic=True)
+    ax = _along_paths(positive, paths, ax, colour, label, log_scale=True)
     ax.set_ylabel("σ$_F$ of the committee (eV/Å)")
     return ax
 
@@ -109,12 +110,12 @@ def _along_paths(
     colour: str,
     label: str,
     *,
-    logarithmic: bool = False,
+    log_scale: bool = False,
 ) -> Axes:
     fresh = ax is None or not ax.has_data()
     ax = ax or panels()[1][0]
-    if logarithmic:
-        ax.set_yscale("log")
+    if log_scale:
+        logarithmic(ax)
     n_points, n_seeds = values.shape
     steps = np.arange(n_points)
     lines = [np.column_stack([steps, path]) for path in values.T]
@@ -124,7 +125,7 @@ def _along_paths(
     ax.scatter(
         paths.best_step, best, s=16, color=colour, edgecolors="white", lw=0.5, zorder=3, label=label or "best step"
     )
-    low, high = _frame(values, best, logarithmic=logarithmic)
+    low, high = _frame(values, best, log_scale=log_scale)
     before = (low, high) if fresh else ax.get_ylim()
     ax.set(xlabel="step of the attack", xlim=(-0.02 * n_points, 1.02 * n_points))
     ax.set_ylim(min(low, before[0]), max(high, before[1]))
@@ -140,7 +141,8 @@ def note_paths_outside(ax: Axes) -> Axes:
     n_outside = sum(bool(np.any((path[:, 1] < low) | (path[:, 1] > high))) for path in paths)
     if n_outside:
         words = f"{n_outside} of {len(paths)} paths leave the frame"
-        ax.text(0.02, 0.98, words, transform=ax.transAxes, va="top", fontsize="small", color=INK)
+        box = {"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 1.5}
+        ax.text(0.02, 0.98, words, transform=ax.transAxes, va="top", fontsize="small", color=INK, bbox=box, zorder=4)
     return ax
 
 
@@ -194,11 +196,12 @@ def uncertainty_error(
             words = f"{name}: ρ = {spearmanr(sigma, error).statistic:.2f}, n = {len(sigma)}"
         ax.scatter(sigma, error, s=20, color=colour, edgecolors="white", lw=0.5, label=words, zorder=2)
         everything += [sigma, error]
-    low, high = _padded(np.concatenate(everything), logarithmic=True)
+    low, high = _padded(np.concatenate(everything), log_scale=True)
     ax.plot([low, high], [low, high], color=FAINT, lw=0.8, zorder=1)
-    ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+    logarithmic(ax, "xy").set(xlim=(low, high), ylim=(low, high), aspect="equal")
     ax.set(xlabel="σ$_F$ of the committee (eV/Å)", ylabel="true error, RMS force component (eV/Å)")
-    ax.legend(loc="upper left", handletextpad=0.1)
+    # Above the axes: marks may be anywhere within.
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), handletextpad=0.1, borderaxespad=0.2)
     return ax
 
 
@@ -231,10 +234,15 @@ def by_generation(
     quantity: str,
     reference: tuple[str, float] | None = None,
     colours: Sequence[str] | None = None,
+    joined: bool = True,
 ) -> Axes:
-    """One number a generation, such as a barrier, beside the number it should be."""
+    """One number a generation, such as a barrier, beside the number it should be.
+
+    A line joins only numbers that can be compared: not errors on different structures.
+    """
     ax = ax or panels()[1][0]
-    ax.plot(numbers, values, color=FAINT, lw=1.0, zorder=1)
+    if joined:
+        ax.plot(numbers, values, color=FAINT, lw=1.0, zorder=1)
     ax.scatter(
         numbers,
         values,
@@ -271,18 +279,18 @@ def _box(ax: Axes, place: int, values: Float[np.ndarray, " n"]) -> None:
     ax.plot([place - 0.34, place + 0.34], [middle, middle], color=INK, lw=1.4, zorder=3)
 
 
-def _padded(values: Float[np.ndarray, " n"], *, logarithmic: bool = False) -> tuple[float, float]:
+def _padded(values: Float[np.ndarray, " n"], *, log_scale: bool = False) -> tuple[float, float]:
     """Limits with a margin around all finite values (the positive ones on a logarithmic axis)."""
-    kept = values[np.isfinite(values) & ((values > 0.0) | (not logarithmic))]
+    kept = values[np.isfinite(values) & ((values > 0.0) | (not log_scale))]
     low, high = (kept.min(), kept.max()) if len(kept) else (0.1, 1.0)
-    if logarithmic:
+    if log_scale:
         return float(low / 1.5), float(high * 1.5)
     margin = 0.05 * (high - low) or 1.0
     return float(low - margin), float(high + margin)
 
 
 def _frame(
-    values: Float[np.ndarray, "n_points n_seeds"], best: Float[np.ndarray, " n_seeds"], *, logarithmic: bool
+    values: Float[np.ndarray, "n_points n_seeds"], best: Float[np.ndarray, " n_seeds"], *, log_scale: bool
 ) -> tuple[float, float]:
     """Limits that hold every best step and 98 % of all steps.
 
@@ -290,4 +298,4 @@ def _frame(
     """
     finite = values[np.isfinite(values)]
     middle = np.percentile(finite, (1, 99)) if len(finite) else np.empty(0)
-    return _padded(np.concatenate([middle, best]), logarithmic=logarithmic)
+    return _padded(np.concatenate([middle, best]), log_scale=log_scale)

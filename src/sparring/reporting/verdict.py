@@ -1,0 +1,134 @@
+"""What a reader must know first, in at most three sentences made of the numbers of the run."""
+
+from collections import Counter
+
+import numpy as np
+
+from sparring.reporting.data import EnergyUnit, Generation, Run
+from sparring.reporting.tables import shown
+from sparring.validation.common_set import CommonErrors
+from sparring.validation.errors import Errors
+
+__all__ = ["failure_counts", "verdict", "warnings"]
+
+
+def verdict(run: Run) -> tuple[str, ...]:
+    """Errors of the generations on one set, those near the minimum, and new labels against σ with their failures."""
+    if not any(generation.metric("errors") is not None for generation in run.generations):
+        return ()
+    sentences = [*_on_one_set(run), _new_labels(run)]
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def failure_counts(run: Run) -> tuple[tuple[str, int], ...]:
+    """How many labels have failed for each reason, the commonest first."""
+    counts = Counter(failure.reason for generation in run.generations for failure in generation.failures)
+    return tuple((reason.replace("_", " "), count) for reason, count in counts.most_common())
+
+
+def warnings(run: Run) -> tuple[str, ...]:
+    """Everything that a stage noted for people."""
+    lines: list[str] = []
+    for generation in run.generations:
+        name = f"Generation {generation.number}"
+        for key, words in (
+            ("dropped", "diverged twice in training and is not in the committee"),
+            ("rolled_back", "diverged once in training and went on from its best weights"),
+        ):
+            lines += [f"{name}: member {member} {words}." for member in generation.metric("fit", key) or ()]
+        noted = generation.metric("warnings") or ()
+        lines += [f"{name}: {one}" for one in ([noted] if isinstance(noted, str) else noted)]
+    return tuple(lines)
+
+
+def _on_one_set(run: Run) -> tuple[str, ...]:
+    common, unit = run.common, run.unit
+    if common is None or not common.generations:
+        return ("Errors of all generations on one set are not known; test errors below are on different structures.",)
+    first, last = common.generations[0], common.generations[-1]
+    before, after = common.of(first), common.of(last)
+    assert before is not None
+    assert after is not None
+    n = common.n_structures["all"]
+    if first == last:
+        return (
+            f"On {_structures(n)} that no member has trained on, generation {first} has mean absolute errors of "
+            f"{shown(after.energy_mae, unit)} {unit.name} and {shown(after.force_mae, unit)} {unit.name}/Å.",
+        )
+    return (
+        f"On the same {_structures(n)}, mean absolute errors of generations {first} to {last} went from "
+        f"{_changes(before, after, unit)}.",
+        _near(common, unit),
+    )
+
+
+def _near(common: CommonErrors, unit: EnergyUnit) -> str:
+    """Near the minimum the last generation is held against the one before, then against the first."""
+    known = [number for number in common.generations if common.of(number, "near") is not None]
+    if len(known) < 2:
+        return ""
+    first, before, last = (common.of(known[place], "near") for place in (0, -2, -1))
+    assert first is not None
+    assert before is not None
+    assert last is not None
+    sentence = f"Near the minimum ({common.n_structures['near']} of them) they went from {_changes(first, last, unit)}"
+    better = [
+        f"{shown(getattr(before, field), unit)} {of}"
+        for field, of in _fields(unit)
+        if _is_worse(getattr(last, field), getattr(before, field), unit)
+    ]
+    if not better:
+        return f"{sentence}."
+    which = "" if len(known) == 2 else f", which had {' and '.join(better)}"
+    return f"{sentence}: generation {known[-1]} is worse than generation {known[-2]}{which}."
+
+
+def _new_labels(run: Run) -> str:
+    """Whether new labels were as far off as the committee expected, and how many labels failed."""
+    newest = [generation for generation in run.generations if generation.labelled is not None][-1:]
+    beyond = _beyond_sigma(newest[0]) if newest else ""
+    counts = failure_counts(run)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+    n_failed = sum(count for _, count in counts)
+    failed = f"{n_failed} label{'s' if n_failed > 1 else ''} failed ({reasons})" if counts else "no label failed"
+    sentence = f"{beyond}; {failed}." if beyond else f"{failed}."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _beyond_sigma(generation: Generation) -> str:
+    labelled = generation.labelled
+    assert labelled is not None
+    sigma, error = labelled.force_sigma, labelled.force_error
+    known = np.isfinite(sigma) & np.isfinite(error) & (sigma > 0)
+    if not known.any():
+        return ""
+    ratio = error[known] / sigma[known]
+    return (
+        f"on {int((ratio > 1).sum())} of {len(ratio)} new labels of generation {generation.number} the error of the "
+        f"forces was larger than the committee's σ_F (median error/σ {_ratio(float(np.median(ratio)))})"
+    )
+
+
+def _fields(unit: EnergyUnit) -> tuple[tuple[str, str], ...]:
+    return ("energy_mae", unit.name), ("force_mae", f"{unit.name}/Å")
+
+
+def _changes(before: Errors, after: Errors, unit: EnergyUnit) -> str:
+    """Errors of energies and forces, which their units tell apart."""
+    return " and from ".join(
+        f"{shown(getattr(before, field), unit)} to {shown(getattr(after, field), unit)} {of}"
+        for field, of in _fields(unit)
+    )
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def _is_worse(now: float, before: float, unit: EnergyUnit) -> bool:
+    """Whether it is larger in the digits that are shown; what is not finite is worse than anything."""
+    return shown(now, unit) != shown(before, unit) and not now <= before
+
+
+def _structures(n: int) -> str:
+    return f"{n} structure{'' if n == 1 else 's'}"
