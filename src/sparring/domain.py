@@ -90,7 +90,7 @@ class TrainingDomain:
         """The elements that all members of a committee know; None if no member has an attribute ``elements``."""
         named = [elements for member in members if isinstance(elements := getattr(member, "elements", None), Iterable)]
         known = [set(cls.of_elements(elements).elements) for elements in named]
-        return cls.of_elements(set.intersection(*known)) if known else None
+        return cls(elements=tuple(sorted(known[0].intersection(*known)))) if known else None
 
     def require(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
         """Refuse structures that are not of this domain.
