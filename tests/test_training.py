@@ -10,6 +10,7 @@ import torch
 from sparring import training
 from sparring.committee import Committee, cast, digest, stack
 from sparring.dataset import ENERGY, FORCES, Dataset
+from sparring.loss import low_energy_weights
 from sparring.potentials import CoordinateMLP, SchNet, tiled
 from sparring.randomness import derive
 from sparring.splits import Splits
@@ -47,18 +48,28 @@ def weights_of(committee):
     return stack(list(committee.members))
 
 
-def slow_loss(network, dataset, *, energy_weight, force_weight):
-    """Eq. 3 as it is written, one structure at a time, differentiable in the weights."""
+def slow_loss(network, dataset, factors, *, energy_weight, force_weight):
+    """Eq. 3 as it is written, one structure at a time, differentiable in the weights; each has a factor of its own."""
     total = 0.0
-    for index in range(len(dataset)):
+    for index, factor in enumerate(factors):
         one = dataset.take([index])
         structures = Committee([network]).prepare(one.structures)
         positions = structures.positions.clone().requires_grad_()
         energy = network(dataclasses.replace(structures, positions=positions))
         (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=True)
-        total = total + energy_weight * (energy[0] - one.energy[0]) ** 2
-        total = total + force_weight * (-gradient - one.forces).square().mean()
+        total = total + factor * energy_weight * (energy[0] - one.energy[0]) ** 2
+        total = total + factor * force_weight * (-gradient - one.forces).square().mean()
     return total / len(dataset)
+
+
+def slow_factors(dataset, energy_scale):
+    """How much less a structure weighs that lies above the lowest of its formula."""
+    if energy_scale is None:
+        return [1.0] * len(dataset)
+    formulas = [atoms.get_chemical_formula() for atoms in dataset.to_atoms()]
+    energies = dataset.energy.tolist()
+    lowest = [min(e for e, other in zip(energies, formulas, strict=True) if other == one) for one in formulas]
+    return [1 / (1 + (e - low) / energy_scale) ** 2 for e, low in zip(energies, lowest, strict=True)]
 
 
 def slow_alignment(network, dataset):
@@ -77,8 +88,22 @@ def slow_average(average, network, n_steps, decay):
             mean.copy_(decay * mean + (1 - decay) * value)
 
 
-def slow_fit(architecture, dataset, splits, member, *, seed, n_epochs, batch_size, learning_rate, ema_decay, **weights):
+def slow_fit(
+    architecture,
+    dataset,
+    splits,
+    member,
+    *,
+    seed,
+    n_epochs,
+    batch_size,
+    learning_rate,
+    ema_decay,
+    energy_scale,
+    **weights,
+):
     """A member trained alone, by PyTorch's own Adam, on the same minibatches."""
+    factors = slow_factors(dataset, energy_scale)
     architecture.set_reference_energies(torch.zeros(100, dtype=torch.float64))
     architecture.initialise(torch.Generator().manual_seed(derive(seed, "weights", member)))
     network = cast(architecture, dtype=torch.float64)
@@ -92,7 +117,7 @@ def slow_fit(architecture, dataset, splits, member, *, seed, n_epochs, batch_siz
         total = 0.0
         for chosen in ids[order].split(batch_size):
             adam.zero_grad()
-            loss = slow_loss(network, dataset.take(chosen.tolist()), **weights)
+            loss = slow_loss(network, dataset.take(chosen.tolist()), [factors[i] for i in chosen], **weights)
             loss.backward()
             adam.step()
             n_steps += 1
@@ -100,7 +125,8 @@ def slow_fit(architecture, dataset, splits, member, *, seed, n_epochs, batch_siz
                 slow_average(judged, network, n_steps, ema_decay)
             total += loss.item() * len(chosen) / len(ids)
         train_curve.append(total)
-        alone = [slow_loss(judged, dataset.take([index]), **weights).item() for index in splits.validation[member]]
+        held_out = splits.validation[member]
+        alone = [slow_loss(judged, dataset.take([index]), [factors[index]], **weights).item() for index in held_out]
         validation_curve.append(np.mean(np.sqrt(alone)) ** 2)
         states.append({name: value.clone() for name, value in judged.state_dict().items()})
     network.load_state_dict(states[int(np.argmin(validation_curve))])
@@ -109,9 +135,11 @@ def slow_fit(architecture, dataset, splits, member, *, seed, n_epochs, batch_siz
     return train_curve, validation_curve, states
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.3])
+@pytest.mark.parametrize(("ema_decay", "energy_scale"), [(None, None), (0.3, None), (None, 0.2)])
 @pytest.mark.parametrize("kind", ["one molecule", "molecules of different size", "crystals and molecules"])
-def test_members_learn_together_what_each_learns_alone_one_structure_at_a_time(datasets, network, kind, ema_decay):
+def test_members_learn_together_what_each_learns_alone_one_structure_at_a_time(
+    datasets, network, kind, ema_decay, energy_scale
+):
     # Six structures in minibatches of four: the last one of every epoch is smaller, and counts. Of the average's decay
     # the first two of six steps are in the warm-up.
     dataset, splits = datasets[kind], Splits.draw(10, n_members=2, seed=1)
@@ -123,6 +151,7 @@ def test_members_learn_together_what_each_learns_alone_one_structure_at_a_time(d
         "energy_weight": 0.3,
         "force_weight": 0.7,
         "ema_decay": ema_decay,
+        "energy_scale": energy_scale,
     }
     committee, report = fit(network, dataset, splits=splits, dtype=torch.float64, **options)
     for member in range(2):
@@ -256,6 +285,23 @@ def test_an_average_goes_on_from_the_best_weights_when_its_member_has_diverged(s
     # began, and the rest of where it led.
     torch.testing.assert_close(kept, (2 * starts[3][1] + 9 * starts[4][1]) / 11, rtol=0, atol=1e-12)
     assert (starts[3][1] - starts[4][1]).abs().max() > 1e-5
+
+
+def test_errors_of_a_structure_at_the_energy_scale_weigh_half(datasets):
+    dataset = datasets["molecules of different size"]
+    weights = low_energy_weights(dataset, 0.2)
+    np.testing.assert_allclose(weights, slow_factors(dataset, 0.2), rtol=1e-12)
+    highest = dataset.take([int(weights.argmin())])
+    formula = highest.to_atoms()[0].get_chemical_formula()
+    lowest = min(a.info["REF_energy"] for a in dataset.to_atoms() if a.get_chemical_formula() == formula)
+    at_half = low_energy_weights(dataset, float(highest.energy) - lowest)
+    assert at_half.min().sqrt().item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("energy_scale", [-0.1, 0.0, math.nan])
+def test_an_energy_scale_that_is_none_is_an_error(tiny, network, energy_scale):
+    with pytest.raises(ValueError, match="energy_scale must be a positive energy in eV, or None"):
+        fit(network, tiny, seed=0, n_epochs=1, energy_scale=energy_scale)
 
 
 @pytest.mark.parametrize("ema_decay", [-0.1, 0.0, 1.0, math.nan])

@@ -26,6 +26,7 @@ class Batch(NamedTuple):
         forces: Reference forces in eV/Å; zero on atoms that only fill up.
         weight: 1 / 3n for each atom of a structure of n, and zero for atoms that only fill up or have no forces.
         owner: The structure of each atom.
+        structure_weight: Factor of each structure's loss; None where all weigh the same.
     """
 
     structures: Structures
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     forces: Float[Tensor, "n_members n_atoms 3"]
     weight: Float[Tensor, "n_members n_atoms"]
     owner: Int[Tensor, "n_members n_atoms"]
+    structure_weight: Float[Tensor, "n_members n_batch"] | None = None
 
     @property
     def positions(self) -> Float[Tensor, "n_members n_atoms 3"]:
@@ -49,6 +51,7 @@ class Batch(NamedTuple):
             forces=self.forces[members, atoms],
             weight=self.weight[members, atoms],
             owner=self.owner[members, atoms] - structures.start,
+            structure_weight=None if self.structure_weight is None else self.structure_weight[members, structures],
         )
 
 
@@ -71,9 +74,19 @@ class Shelf:
     uniform: bool
     force_weight: Tensor | None = None
     """One for each structure that has forces and zero for the others; None where all have."""
+    structure_weight: Tensor | None = None
+    """Factor of each structure's loss; None where all weigh the same."""
 
     @classmethod
-    def of(cls, dataset: Dataset, *, cutoff: float | None, dtype: torch.dtype, device: torch.device | str) -> "Shelf":
+    def of(
+        cls,
+        dataset: Dataset,
+        *,
+        cutoff: float | None,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        structure_weight: Float[Tensor, " n_structures"] | None = None,
+    ) -> "Shelf":
         """Lay out a data set; edges are found once and for all, from positions in double precision."""
         structures = replace(dataset.structures.to(device=device), fixed=None)  # a fit moves no atom
         if cutoff is None:
@@ -99,11 +112,15 @@ class Shelf:
             edges_count=edges_count,
             uniform=uniform,
             force_weight=None if dataset.has_forces is None else dataset.has_forces.to(device=device, dtype=dtype),
+            structure_weight=None if structure_weight is None else structure_weight.to(device),
         )
 
     def gather(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         """The minibatch of each member."""
-        return self._alike(indices) if self.uniform else self._mixed(indices)
+        batch = self._alike(indices) if self.uniform else self._mixed(indices)
+        if self.structure_weight is None:
+            return batch
+        return batch._replace(structure_weight=self.structure_weight[indices])
 
     def _alike(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         size = self.structures.n_atoms // self.structures.n_structures

@@ -1,10 +1,11 @@
 """The device on which tensors live, and the threads that compute: whether they are really there."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from sparring.cores import available_cores
 
 __all__ = ["require_device", "torch_threads", "use_threads"]
 
@@ -53,7 +54,7 @@ def use_threads(n: int | None = None) -> None:
         n: Number of threads; None for PyTorch's own choice, but no more than there are cores for this process. Threads
             that share a core wait for one another most of the time.
     """
-    torch.set_num_threads(min(torch.get_num_threads(), _available_cores()) if n is None else n)
+    torch.set_num_threads(min(torch.get_num_threads(), available_cores()) if n is None else n)
 
 
 @contextmanager
@@ -65,11 +66,3 @@ def torch_threads(n: int | None = None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _available_cores() -> int:
-    """Number of cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1

@@ -4,7 +4,7 @@ r"""What training minimises, and its gradient in the weights of all members (Eq.
     + \alpha_F \frac{1}{3 n_i} \lVert F_i - \hat F_i \rVert^2 \right]
 
 The norm of the forces is taken as the mean over components ("the average mean squared error", Sec. II.A), so that
-molecules of different size weigh the same.
+molecules of different size weigh the same. A structure's loss may have a factor of its own, see `low_energy_weights`.
 """
 
 import copy
@@ -17,9 +17,11 @@ from torch import Tensor
 
 from sparring.batching import Batch, Shelf
 from sparring.committee import stacked_energies
+from sparring.dataset import Dataset
+from sparring.labels.base import composition
 from sparring.potentials import Architecture, Together
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "low_energy_weights"]
 
 NEAR_BYTES = 8 * 2**20
 """What the filters of a minibatch may take in one interaction if all members are to learn in one pass."""
@@ -117,7 +119,8 @@ class Loss:
         energy_error = (energy[:, : batch.energy.shape[1]] - batch.energy).square()
         of_atoms = (pull + batch.forces).square().sum(-1) * batch.weight
         force_error = torch.zeros_like(energy, dtype=of_atoms.dtype).scatter_add(1, batch.owner, of_atoms)
-        return self.energy_weight * energy_error + self.force_weight * force_error[:, : batch.energy.shape[1]]
+        losses = self.energy_weight * energy_error + self.force_weight * force_error[:, : batch.energy.shape[1]]
+        return losses if batch.structure_weight is None else losses * batch.structure_weight
 
     def together(self, weights: Tensor) -> Together | None:
         """All members with derivatives that are written out, where there are such and members share neighbours."""
@@ -152,3 +155,29 @@ class Loss:
         named = [dict(member.named_buffers()) for member in members]
         device = self.shelf.energy.device
         return {name: torch.stack([one[name] for one in named]).to(device) for name in named[0]}
+
+
+def low_energy_weights(dataset: Dataset, energy_scale: float) -> Float[Tensor, " n_structures"]:
+    r"""Factors of the losses of structures that fall with their energy above the lowest of the same composition.
+
+    .. math:: w_i = \left( \frac{E_s}{E_s + E_i - E_{\min}} \right)^2
+
+    so that the errors themselves weigh :math:`E_s / (E_s + \Delta E)`, as in fits of permutationally invariant
+    polynomials (Qu, Yu and Bowman, doi:10.1146/annurev-physchem-050317-021139). Not in the paper, where all structures
+    weigh the same: there, few structures far up, which attacks bring, have most of the loss.
+
+    Args:
+        dataset: Labelled structures.
+        energy_scale: Energy :math:`E_s` above the lowest, in eV, at which an error weighs half.
+
+    Raises:
+        ValueError: If the scale is not positive.
+    """
+    if not energy_scale > 0:
+        raise ValueError(f"energy_scale must be a positive energy in eV, or None, got {energy_scale}")
+    names = [composition(atoms) for atoms in dataset.to_atoms()]
+    lowest: dict[str, float] = {}
+    for name, energy in zip(names, dataset.energy.tolist(), strict=True):
+        lowest[name] = min(lowest.get(name, energy), energy)
+    above = dataset.energy - torch.tensor([lowest[name] for name in names], dtype=torch.float64)
+    return (energy_scale / (energy_scale + above)).square()

@@ -18,7 +18,7 @@ from sparring.dataset import Dataset
 from sparring.devices import require_device
 from sparring.domain import TrainingDomain
 from sparring.duplicates import duplicate_groups
-from sparring.loss import Loss
+from sparring.loss import Loss, low_energy_weights
 from sparring.outliers import largest_losses, losses_before_training, warn_of_few
 from sparring.potentials import Architecture
 from sparring.potentials.schnet import N_ELEMENTS
@@ -73,6 +73,7 @@ def fit(
     learning_rate: float = 3e-4,
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
+    energy_scale: float | None = None,
     patience: int | None = 30,
     factor: float = 0.5,
     ema_decay: float | None = None,
@@ -98,6 +99,8 @@ def fit(
         learning_rate: Of Adam, at the start.
         energy_weight: α_E of Eq. 3.
         force_weight: α_F of Eq. 3.
+        energy_scale: Energy above the lowest of its composition, in eV, at which a structure's errors weigh half as
+            much, see :func:`sparring.loss.low_energy_weights`; None for equal weights, as in the paper.
         patience: Epochs without improvement of the validation loss after which a member's learning rate is reduced;
             None for a constant rate.
         factor: By what it is multiplied then.
@@ -118,7 +121,8 @@ def fit(
     require_device(device)
     domain = _domain(dataset, splits)
     _check_labels(dataset, architecture, energy_weight)
-    shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device)
+    weights = None if energy_scale is None else low_energy_weights(dataset, energy_scale)
+    shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device, structure_weight=weights)
     references = torch.zeros(splits.n_members, N_ELEMENTS, dtype=torch.float64)
     for number, energy in dataset.atomic_energies.items():
         references[:, number] = energy

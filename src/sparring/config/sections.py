@@ -149,6 +149,7 @@ class Training(Section):
     learning_rate: Number = 3e-4
     energy_weight: Weight = 0.1
     force_weight: Weight = 1.0
+    energy_scale: Energy | None = None
     patience: Count | None = 30
     factor: Annotated[Number, Field(lt=1)] = 0.5
     ema_decay: Annotated[Number, Field(lt=1)] | None = None
