@@ -73,7 +73,7 @@ def test_threads_are_never_more_than_cores_unless_they_are_asked_for(threads, mo
     assert threads == [2]
     use_threads(3)
     assert threads == [3]
-    monkeypatch.setattr(devices, "_available_cores", lambda: 64)
+    monkeypatch.setattr(devices, "available_cores", lambda: 64)
     use_threads()
     assert threads == [3]  # PyTorch's own choice, or OMP_NUM_THREADS
 
