@@ -214,7 +214,7 @@ def test_failed_labels_are_counted_with_their_reason_and_carried_on_from(well_fi
     assert metrics["labels"] == {"n_chosen": 4, "n_computed": 4, "n_reused": 0, "n_failed": 2}
     assert read_metrics(tmp_path / "run" / "generation-02")["n_structures"] == 66 + 2
     lines = (tmp_path / "run" / "generation-01" / "failures.csv").read_text().split("\n")
-    assert lines[0] == "candidate,reason,message"
+    assert lines[0] == "candidate,reason,message,files"
     assert lines[1].split(",", 2)[1:] == ["not_converged", '"it oscillates,']
     assert [(error.reason, error.message) for _, error in again.failures] == 2 * [
         ("not_converged", "it oscillates,\nagain")

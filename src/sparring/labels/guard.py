@@ -73,9 +73,10 @@ def _signal_all(pid: int, marker: str, number: signal.Signals) -> None:
 
 def main() -> None:
     """Read `add PID MARKER FOLDER` and `end PID` from standard input until it closes, then end who is left."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    guarded, parent, workers, text = sys.stdin.fileno(), os.getppid(), {}, b""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    guarded, parent, text = sys.stdin.fileno(), os.getppid(), b""
+    workers: dict[int, tuple[str, str]] = {}
     # A process forked by the guarded one may hold the pipe open; who the parent is tells the truth.
     while os.getppid() == parent:
         if not select.select([guarded], [], [], 0.5)[0]:
@@ -85,11 +86,11 @@ def main() -> None:
             break
         *lines, text = (text + read).split(b"\n")
         for line in lines:
-            word, pid, *rest = line.decode().split(" ", 3)
+            word, number, *rest = line.decode().split(" ", 3)
             if word == "add":
-                workers[int(pid)] = rest
+                workers[int(number)] = (rest[0], rest[1])
             else:
-                workers.pop(int(pid), None)
+                workers.pop(int(number), None)
     for pid, (marker, _) in workers.items():
         _signal_all(pid, marker, signal.SIGTERM)
     for pid, (marker, folder) in workers.items():

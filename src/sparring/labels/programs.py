@@ -92,12 +92,13 @@ def _configured(name: str, generic: bool) -> str | None:
     parser = cfg.parser
     for variable in () if generic else _variables(name):
         if parser.has_section("environment") and variable in parser["environment"]:
-            return parser["environment"][variable]
+            return str(parser["environment"][variable])
         if variable in os.environ:
             return os.environ[variable]
     if parser.has_section(name):
         section = parser[name]
-        return section.get("command") or section.get("binary") or section.get("abinit_command")
+        found = section.get("command") or section.get("binary") or section.get("abinit_command")
+        return None if found is None else str(found)
     return None
 
 

@@ -87,7 +87,7 @@ def _received(connection: Connection) -> Labeller | Refused:
     try:
         if script is not None:
             process._inheriting = True  # type: ignore[attr-defined]
-            multiprocessing.spawn.prepare(dict(script))  # type: ignore[arg-type]
+            multiprocessing.spawn.prepare(dict(script))
         labeller: Labeller = ForkingPickler.loads(content)
     # Whatever stands in the way, the parent says it.
     except BaseException as error:
