@@ -14,7 +14,6 @@ from sparring.committee import Committee
 from sparring.config import Config, load, sections, template_files
 from sparring.files import write_text
 from sparring.isolated import split_isolated
-from sparring.labelled import has_labels
 from sparring.labels import Bounds, Label, LabelError, label, n_langevin_snapshots
 from sparring.laboratory import labeller
 from sparring.planning import candidates_per_seed, plan
@@ -201,7 +200,7 @@ def _n_start(config: Config, structures: list[Atoms]) -> int:
         return system.n_structures + 6 * 4
     if isinstance(system, sections.AlanineDipeptide):
         return _n_snapshots(system.sampling)
-    n_unlabelled = sum(not has_labels(atoms) for atoms in structures)
+    n_unlabelled = sum(not own.is_labelled(atoms) for atoms in structures)
     enlarge = system.enlarge if isinstance(system, sections.Own) else None
     if isinstance(enlarge, sections.NormalModes):
         return n_unlabelled + enlarge.n_structures + sum(6 * len(atoms) for atoms in structures)
