@@ -60,6 +60,14 @@ def test_an_absurd_energy_is_a_failure_whatever_the_bounds_and_spoils_no_other(f
     assert (frame, reason) == (0, "energy")
 
 
+@pytest.mark.parametrize(("factor", "unit"), [(1 / 27.2114, "Hartree"), (23.0605, "kcal/mol"), (1000, "meV")])
+def test_one_energy_in_another_unit_is_a_failure_that_names_the_unit(frames, factor, unit):
+    frames[2].info[ENERGY] *= factor
+    ((frame, reason, message),) = refused(frames, Bounds())
+    assert (frame, reason) == (2, "energy")
+    assert f"eV from the median of its composition, which is absurd (in {unit} it would fit)" in message
+
+
 def test_an_absurd_energy_does_not_become_the_zero_of_the_window(frames):
     frames[5].info[ENERGY] = -1e9
     assert [one[0] for one in refused(frames, Bounds(energy_window=1.0))] == [5]

@@ -7,16 +7,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
 from sparring import loop, running
 from sparring.config import load
-from sparring.dataset import ENERGY, FORCES
+from sparring.dataset import ENERGY, FORCES, Dataset
 from sparring.extxyz import read_structures
 from sparring.labels import Label, LabelError
 from sparring.laboratory import Laboratory
-from sparring.planning import plan
+from sparring.planning import plan, train
 from sparring.runfolder import RunFolder, read_metrics
 from sparring.starting import StartFailure, Starting, described, in_words
 from sparring.systems import ammonia as ammonia_system
@@ -97,6 +98,18 @@ def test_two_charges_of_one_molecule_are_refused_before_anything_is_computed(
     )
     with pytest.raises(ValueError, match=message):
         verb(load(molecules_file(structures=frames)))
+
+
+def test_a_committee_that_is_fitted_to_a_file_leaves_out_what_a_run_would(labelled, molecules_file, caplog):
+    frames = labelled("N2", n=8)
+    for one in frames:
+        one.info[ENERGY], one.arrays[FORCES] = one.info["dft_energy"], one.arrays["dft_forces"]
+    frames[6].arrays[FORCES][1] = 1e3
+    atom = Atoms("N", info={ENERGY: -3.0, "multiplicity": 4})
+    fitted = train(load(molecules_file(structures=frames)), Dataset.from_atoms([*frames, atom]))
+    assert "the data, frame 6 (counting from 0), N2: the force of 1732 eV/Å on atom 1 (N)" in caplog.text
+    assert "isolated atoms give the elements their energies, and are not trained on: N -3.0000 eV" in caplog.text
+    assert fitted.committee.n_members == 2
 
 
 @pytest.fixture
@@ -202,8 +215,8 @@ def test_duplicates_of_a_file_are_on_one_side_of_the_split(labelled, molecules_f
         one.arrays["dft_forces"] = turn[1] @ np.array([[1, 0, 0], [0, 0.75**0.5, 0.5], [0, -0.5, 0.75**0.5]])
     state = loop.start(plan(load(molecules_file(structures=[*frames, *again])), tmp_path / "run"))
     assert {i % 10 for i in state.splits.test} == {i % 10 for i in state.splits.test if i < 10}
-    for train, validation in zip(state.splits.train, state.splits.validation, strict=True):
-        assert not {i % 10 for i in train} & {i % 10 for i in validation}
+    for learnt, validation in zip(state.splits.train, state.splits.validation, strict=True):
+        assert not {i % 10 for i in learnt} & {i % 10 for i in validation}
 
 
 @pytest.mark.parametrize(

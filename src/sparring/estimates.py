@@ -7,11 +7,11 @@ from ase import Atoms
 
 from sparring.config import Config, sections
 from sparring.cores import Cores, cores
-from sparring.labelled import has_labels
 from sparring.labels import Label, n_langevin_snapshots
 from sparring.planning import candidates_per_seed
 from sparring.plausibility import Finding
 from sparring.sampling import n_hessian_labels
+from sparring.systems.own import is_labelled
 
 __all__ = ["Counts", "Estimate", "count_labels", "shown_duration"]
 
@@ -111,7 +111,7 @@ def count_labels(config: Config, structures: list[Atoms]) -> Counts:
         n_start = _n_snapshots(system.sampling)
     else:
         enlarge = system.enlarge if isinstance(system, sections.Own) else None
-        n_unlabelled = sum(not has_labels(atoms) for atoms in structures)
+        n_unlabelled = sum(not is_labelled(atoms) for atoms in structures)
         n_start = n_unlabelled + n_hessian + _n_added(enlarge, structures)
     return Counts(n_start, n_hessian, n_relaxations, _n_attacks(config, structures))
 

@@ -7,10 +7,9 @@ from ase import Atoms
 
 from sparring.config import sections
 from sparring.dataset import ENERGY, FORCES
-from sparring.labelled import has_labels
 from sparring.labels import Bounds, Label, LabelError
 from sparring.plausibility import Comparison, compare, require
-from sparring.systems.own import read_own
+from sparring.systems.own import is_labelled, read_own
 from sparring.units import quantity
 
 __all__ = ["are_mixed", "compare_own", "in_internal_units", "read_structures_of", "require_comparable"]
@@ -65,7 +64,7 @@ def compare_own(
 
 def are_mixed(structures: Sequence[Atoms], system: sections.Own, generations: int) -> bool:
     """Whether labels of the file and of the labeller come into one data set."""
-    return generations > 1 or system.enlarge is not None or not all(map(has_labels, structures))
+    return generations > 1 or system.enlarge is not None or not all(map(is_labelled, structures))
 
 
 def require_comparable(

@@ -20,7 +20,7 @@ from sparring.config import Config, sections, weight_counts_per
 from sparring.dataset import Dataset
 from sparring.duplicates import duplicate_groups
 from sparring.isolated import split_isolated
-from sparring.labels import Label, LabelError, Labeller, OpenMM, langevin_snapshots
+from sparring.labels import Bounds, Label, LabelError, Labeller, OpenMM, langevin_snapshots
 from sparring.labels.base import composition, depends_on
 from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
@@ -30,7 +30,7 @@ from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.progress import Watch, unwatched
 from sparring.randomness import derive
 from sparring.sampling import LabelMany, RelaxationError
-from sparring.screening import tell_states
+from sparring.screening import screen, tell_states
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.snapshots import n_snapshots
 from sparring.splits import Splits
@@ -99,10 +99,18 @@ def _naming_labels(committee: Committee, labeller: Labeller) -> Committee:
 def train(config: Config, dataset: Dataset, watch: Watch = unwatched) -> Fitted:
     """The sections ``committee`` and ``training`` on data of one's own: one committee, without the loop.
 
-    Isolated atoms are not trained on; they give elements their energies.
+    Isolated atoms are not trained on; they give elements their energies. Labels beyond the bounds are left out.
+
+    Raises:
+        ValueError: If no label is left, or one geometry has several.
     """
-    structures, isolated = split_isolated(dataset.to_atoms())
-    if isolated and structures:
+    bounds = Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
+    frames = own.numbered(dataset.to_atoms())
+    kept = screen(frames, bounds, lambda _, error: logger.warning("%s", error), file="the data")
+    structures, isolated = split_isolated(kept)
+    if not structures:
+        raise ValueError(f"none of {len(dataset)} structures can be trained on: look at labels.bounds and the labels")
+    if len(structures) < len(dataset):
         dataset = Dataset.from_atoms(structures)
         dataset = replace(dataset, atomic_energies=references(isolated, dataset))
     note_forces(dataset)

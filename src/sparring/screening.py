@@ -17,6 +17,7 @@ from sparring.isolated import is_isolated_atom
 from sparring.labels.base import Bounds, Label, LabelError, check, composition, electronic_state
 from sparring.starting import Failed
 from sparring.structures import Structures
+from sparring.units import HARTREE, KCAL_PER_MOL
 
 __all__ = ["believable", "screen", "tell_states"]
 
@@ -28,6 +29,9 @@ LARGEST_ENERGY = 1e7
 """No atom has such an energy, in eV; that of element 118 with all its electrons is a sixth of it."""
 FARTHEST_ENERGY = 1e3
 """No structure is so far from others of its composition, in eV an atom."""
+FAR_ENERGY = 25.0
+"""None is so far from them without a force beyond any bound: atoms that are pulled apart cost a third of it, in eV."""
+UNITS = {"Hartree": HARTREE, "Rydberg": HARTREE / 2, "kcal/mol": KCAL_PER_MOL, "meV": 1e-3}
 SAME_ENERGY, SAME_FORCE = 2e-3, 2e-2
 """Labels of one geometry differ by less where one method gave both, in eV and eV/Å."""
 SHOWN = 3
@@ -104,10 +108,13 @@ def _problem(atoms: Atoms, bounds: Bounds, middle: dict[str, float], lowest: flo
         return LabelError("not_finite", "its energy or a force is not finite; label it again")
     if abs(energy) > LARGEST_ENERGY * len(atoms):
         return LabelError("energy", f"an energy of {energy:.6g} eV is absurd for {len(atoms)} atoms; look at its unit")
-    away = abs(energy - middle.get(composition(atoms), energy))
-    if away > FARTHEST_ENERGY * len(atoms):
+    usual = middle.get(composition(atoms), energy)
+    if abs(energy - usual) > len(atoms) * (FARTHEST_ENERGY if bounds.max_force is None else FAR_ENERGY):
+        near = [name for name, size in UNITS.items() if abs(energy * size - usual) < 0.02 * abs(energy - usual)]
         return LabelError(
-            "energy", f"its energy of {energy:.6g} eV is {away:.4g} eV from others of its composition; label it again"
+            "energy",
+            f"its energy of {energy:.6g} eV is {abs(energy - usual):.4g} eV from the median of its composition, which "
+            f"is absurd{f' (in {near[0]} it would fit)' if near else ''}; correct it, or label it again",
         )
     if longest > LARGEST_FORCE:
         return LabelError("force", f"a force of {longest:.4g} eV/Å is absurd; look at its unit, or label it again")

@@ -18,7 +18,16 @@ from sparring.sampling import LabelMany, RelaxationError, normal_mode_sample, un
 from sparring.screening import screen
 from sparring.starting import Failed
 
-__all__ = ["Displacements", "NormalModes", "Snapshots", "assume_state", "numbered", "read_own", "starting_data"]
+__all__ = [
+    "Displacements",
+    "NormalModes",
+    "Snapshots",
+    "assume_state",
+    "is_labelled",
+    "numbered",
+    "read_own",
+    "starting_data",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -165,14 +174,14 @@ def numbered(structures: Sequence[Atoms]) -> list[Atoms]:
     return result
 
 
-def _has_label(atoms: Atoms) -> bool:
+def is_labelled(atoms: Atoms) -> bool:
     """Whether there is an energy to learn, with forces or without."""
     return ENERGY in atoms.info or has_labels(atoms)
 
 
 def _labelled(structures: Sequence[Atoms], label_many: LabelMany) -> list[Atoms]:
-    known = [atoms for atoms in structures if _has_label(atoms)]
-    unknown = [atoms for atoms in structures if not _has_label(atoms)]
+    known = [atoms for atoms in structures if is_labelled(atoms)]
+    unknown = [atoms for atoms in structures if not is_labelled(atoms)]
     return [*known, *(label_many(unknown) if unknown else [])]
 
 
