@@ -234,7 +234,8 @@ def frame_text(atoms: Atoms, where: str) -> str:
     arrays |= {"forces": known["forces"]} if "forces" in known else {}
     fixed = fixed_coordinates(atoms, where)
     if fixed is not None:  # one column where atoms are fixed as a whole, as ASE has it
-        arrays["move_mask"] = ~fixed.any(axis=1) if (fixed.all(axis=1) == fixed.any(axis=1)).all() else ~fixed
+        whole = bool((fixed == fixed[:, :1]).all())
+        arrays["move_mask"] = np.logical_not(fixed[:, 0] if whole else fixed)
     for name in (*info, *arrays):
         if name in _RESERVED:
             raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
