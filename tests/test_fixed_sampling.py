@@ -158,6 +158,12 @@ def test_a_hessian_of_all_coordinates_does_not_fit_a_molecule_with_fixed_atoms(m
         normal_modes(methanol, np.eye(18))
 
 
+def test_a_structure_all_of_which_is_fixed_has_no_hessian(water):
+    water.set_constraint(FixAtoms([0, 1, 2]))
+    with pytest.raises(ValueError, match="all atoms of H2O are fixed, so that it has no Hessian; free some"):
+        normal_mode_sample(water, EMT(), label_many, n_structures=3, seed=0)
+
+
 def test_displacements_leave_fixed_coordinates_and_draw_the_same_for_others(methanol):
     methanol.set_constraint([FixAtoms([0]), FixCartesian([3], (True, False, False))])
     free = methanol.copy()

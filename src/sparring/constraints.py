@@ -42,10 +42,10 @@ def constraints_of(fixed: Bool[np.ndarray, "n_atoms 3"]) -> list[FixConstraint]:
     """The constraints that hold these coordinates: `FixAtoms` for whole atoms, `FixCartesian` for the rest."""
     whole = np.flatnonzero(fixed.all(axis=1))
     partly = fixed.any(axis=1) & ~fixed.all(axis=1)
-    constraints: list[FixConstraint] = [FixAtoms(indices=whole)] if len(whole) else []  # type: ignore[no-untyped-call]
+    constraints: list[FixConstraint] = [FixAtoms(indices=whole)] if len(whole) else []
     for mask in np.unique(fixed[partly], axis=0):
         same = np.flatnonzero((fixed == mask).all(axis=1))
-        constraints.append(FixCartesian(same, mask=tuple(mask.tolist())))  # type: ignore[no-untyped-call]
+        constraints.append(FixCartesian(same, mask=tuple(mask.tolist())))
     return constraints
 
 

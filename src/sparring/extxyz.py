@@ -241,7 +241,8 @@ def frame_text(atoms: Atoms, where: str) -> str:
             raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
     fixed = fixed_coordinates(atoms, where)
     if fixed is not None:  # one column where atoms are fixed as a whole, as ASE has it
-        arrays["move_mask"] = ~fixed.any(axis=1) if (fixed.all(axis=1) == fixed.any(axis=1)).all() else ~fixed
+        whole = bool((fixed == fixed[:, :1]).all())
+        arrays["move_mask"] = np.logical_not(fixed[:, 0] if whole else fixed)
     groups = [("species", np.array(atoms.get_chemical_symbols())), ("pos", atoms.positions), *arrays.items()]
     properties, columns = zip(*(_column_group(name, array, len(atoms), where) for name, array in groups), strict=True)
     lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))

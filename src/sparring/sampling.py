@@ -120,9 +120,12 @@ def hessian(
     Fixed coordinates have no rows and columns.
 
     Raises:
-        ValueError: If `label_many` does not label every structure: a Hessian cannot do without one.
+        ValueError: If `label_many` does not label every structure: a Hessian cannot do without one. Or if all
+            coordinates are fixed.
     """
     free = _free(atoms)
+    if not free.any():
+        raise ValueError(f"all atoms of {atoms.get_chemical_formula()} are fixed, so that it has no Hessian; free some")
     steps = step * np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)[free.ravel()]
     displaced = [_displaced(atoms, sign * one) for one in steps for sign in (1, -1)]
     labelled = label_many(displaced)
@@ -294,13 +297,13 @@ def _that_leave(
 ) -> Float[np.ndarray, "n_left n_coordinates"]:
     """The rigid motions, translations first, that leave all fixed coordinates as they are."""
     conditions = rigid[:, fixed.ravel()].T
-    partly = fixed[fixed.any(axis=1) & ~fixed.all(axis=1)].any(axis=0)
+    partly = np.asarray(fixed[fixed.any(axis=1) & ~fixed.all(axis=1)].any(axis=0))
     if partly.any() and len(rigid) == 6:
         # A turn about an axis keeps coordinates along this axis only; others it changes in second order.
         turns = [3 + axis for axis in range(3) if partly[np.arange(3) != axis].any()]
         conditions = np.concatenate([conditions, np.linalg.norm(rigid[0]) * np.eye(6)[turns]])
     _, values, directions = np.linalg.svd(conditions)
-    return directions[int((values > 1e-6 * values[0]).sum()) :] @ rigid
+    return np.asarray(directions[int((values > 1e-6 * values[0]).sum()) :] @ rigid)
 
 
 def _wavenumber_unit() -> float:

@@ -284,8 +284,8 @@ def _sides(
     molecule: Molecule, torsion: Torsion, fixed: Bool[np.ndarray, "n_seeds n_atoms"]
 ) -> Iterator[tuple[Torsion, Bool[np.ndarray, " n_seeds"]]]:
     """The torsion for the seeds none of whose moving atoms are fixed, and its other side for the rest."""
-    blocked = fixed[:, torsion.moving].any(axis=1)
-    yield torsion, ~blocked
+    blocked = np.asarray(fixed[:, torsion.moving].any(axis=1))
+    yield torsion, np.logical_not(blocked)
     if not blocked.any():
         return
     _, j, k, _ = torsion.atoms
