@@ -23,6 +23,7 @@ from sparring.atoms.header import check_spelling
 from sparring.atoms.outputs import is_cp2k, read_cp2k, state_of_output
 from sparring.atoms.reference import drop_labels, take_label
 from sparring.atoms.state import take_state
+from sparring.atoms.texts import content_of
 from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import read_frames
 
@@ -197,7 +198,7 @@ def _format(path: Path) -> str:
         raise ValueError(f"{path}: this is not read; convert it to extended XYZ: {_CONVERT.format(name=path.name)}")
     if ending in _BY_ENDING:
         return _BY_ENDING[ending]
-    head = path.read_bytes()[:20_000]
+    head = content_of(path)[:20_000]
     if is_cp2k(head.decode("utf-8", errors="replace")):
         return "cp2k"
     for magic, kind in _MAGIC.items():
@@ -223,9 +224,8 @@ def _through_ase(path: Path, kind: str, said: Counter[str]) -> list[Atoms]:
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            text = (
-                path.read_text(encoding="utf-8", errors="replace") if kind.endswith(("out", "output", "cp2k")) else ""
-            )
+            is_output = kind.endswith(("out", "output", "cp2k"))
+            text = content_of(path).decode("utf-8", errors="replace") if is_output else ""
             frames = read_cp2k(text) if kind == "cp2k" else _ase_frames(path, kind)
             state = state_of_output(text, kind)
             for atoms in frames:
