@@ -53,7 +53,7 @@ def take_label(
         atoms: The structure, whose `info` and `arrays` are changed and whose calculator is taken off.
         where: File and frame, for messages.
         energy_key: The file's name of the energy; left as it is, known names are looked for.
-        forces_key: The file's name of the forces; likewise left as it is.
+        forces_key: The file's name of the forces; left as it is, known names are looked for.
         required: Whether a structure without a label is an error.
 
     Raises:
