@@ -104,9 +104,17 @@ def read_atoms(
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
     allow_dummy: bool = False,
+    foreign_units: bool = False,
 ) -> list[Atoms]:
     """Read structures of any format; what was decided or ignored is logged. See :func:`read_file`."""
-    reading = read_file(path, labels=labels, energy_key=energy_key, forces_key=forces_key, allow_dummy=allow_dummy)
+    reading = read_file(
+        path,
+        labels=labels,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        allow_dummy=allow_dummy,
+        foreign_units=foreign_units,
+    )
     for note in reading.notes:
         _logger.warning("%s", note)
     return reading.structures
@@ -119,6 +127,7 @@ def read_file(
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
     allow_dummy: bool = False,
+    foreign_units: bool = False,
 ) -> Reading:
     """Read structures of any format, with `charge`, `multiplicity`, `REF_energy` (eV) and `REF_forces` (eV/Å).
 
@@ -129,6 +138,7 @@ def read_file(
         energy_key: What the file calls total energies; left as it is, the known names are looked for.
         forces_key: What the file calls forces.
         allow_dummy: Whether the dummy atom X of the toy wells is admitted.
+        foreign_units: Whether the caller converts units, so that names which say another one are not refused.
 
     Raises:
         ValueError: If the format is not known, or a frame cannot be a structure, or it is not clear what its label,
@@ -146,8 +156,14 @@ def read_file(
             dropped = drop_labels(atoms)
             notes += dropped if labels == "relabel" else []
         else:
-            required = labels == "required"
-            notes += take_label(atoms, where, energy_key=energy_key, forces_key=forces_key, required=required)
+            notes += take_label(
+                atoms,
+                where,
+                energy_key=energy_key,
+                forces_key=forces_key,
+                required=labels == "required",
+                foreign_units=foreign_units,
+            )
         said.update(dict.fromkeys(notes, 1))
         structures.append(atoms)
     n = len(structures)
