@@ -9,7 +9,6 @@ Files of a run are read here. Files of users, whose names for energies, forces a
 :func:`sparring.atoms.reading.read_atoms`.
 """
 
-import gzip
 import io
 import json
 import logging
@@ -24,6 +23,7 @@ from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
 from sparring.atoms.checks import check_cell, check_rows, columns_of, require_finite_geometry
 from sparring.atoms.header import Header, parse_header
+from sparring.atoms.texts import text_of
 from sparring.constraints import constraints_of, fixed_coordinates
 from sparring.dataset import ENERGY, FORCES
 from sparring.files import write_text
@@ -111,7 +111,7 @@ def _where(path: Path, index: int) -> str:
 
 
 def _frames(path: Path) -> list[_Frame]:
-    text = _text(path)
+    text = text_of(path)
     lines = text.split("\n")  # not splitlines(), which also parts lines at characters that a comment may hold
     finished = not lines[-1]
     if finished:
@@ -142,38 +142,6 @@ def _frames(path: Path) -> list[_Frame]:
         frames.append(_Frame(where, n_atoms, lines[start + 1], rows, cut_off))
         start = end
     return frames
-
-
-def _text(path: Path) -> str:
-    """The text of a file, which must be UTF-8 (a byte-order mark is left out), or compressed UTF-8."""
-    content = path.read_bytes()
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{path}: the file is compressed and damaged ({error}); copy it again") from error
-    if (
-        content.startswith((b"\xff\xfe", b"\xfe\xff"))
-        and len(content) % 2 == 0
-        and b"\n" in content[::2] + content[1::2]
-    ):
-        raise ValueError(f"{path}: this is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8 {path.name} > new.xyz")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if b"\0" in content:
-            raise ValueError(
-                f"{path}: this is no text file (byte {error.start} is not UTF-8), so no XYZ file"
-            ) from error
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path}: byte 0x{content[error.start]:02x} in line {line} is not UTF-8 but perhaps Latin-1 "
-            f"({content[error.start : error.start + 1].decode('latin-1')!r}); convert the file: "
-            f"iconv -f ISO-8859-1 -t UTF-8 {path.name} > new.xyz"
-        ) from error
-    if "\0" in text:
-        raise ValueError(f"{path}: this is no text file (byte {text.index(chr(0))} is zero), so no XYZ file")
-    return text
 
 
 def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:

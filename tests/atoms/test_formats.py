@@ -1,6 +1,8 @@
 """Files of every format come in with the same names; what cannot be read says how to convert it."""
 
+import bz2
 import gzip
+import lzma
 
 import ase.io
 import numpy as np
@@ -142,10 +144,25 @@ def test_what_ase_writes_comes_back_with_its_label_constraints_moments_and_tags(
         assert_is_the_same(read, water)
 
 
-def test_a_compressed_file_is_read(tmp_path, water):
+@pytest.mark.parametrize(("ending", "module"), [("gz", gzip), ("bz2", bz2), ("xz", lzma)])
+def test_compressed_files_are_read(tmp_path, water, ending, module):
+    ase.io.write(tmp_path / "set.xyz", water)
+    (tmp_path / f"set.xyz.{ending}").write_bytes(module.compress((tmp_path / "set.xyz").read_bytes()))
+    assert_is_the_same(read_atoms(tmp_path / f"set.xyz.{ending}")[0], water)
+    (tmp_path / f"job.out.{ending}").write_bytes(module.compress(CP2K.encode()))
+    assert read_atoms(tmp_path / f"job.out.{ending}")[0].info["charge"] == -1
+
+
+def test_a_compressed_outcar_is_read(tmp_path):
+    (tmp_path / "OUTCAR.gz").write_bytes(gzip.compress(OUTCAR.encode()))
+    reading = read_file(tmp_path / "OUTCAR.gz")
+    assert reading.structures[0].info["REF_energy"] == -3.75
+    assert not any("EDIFF" in note for note in reading.notes)
+
+
+def test_a_damaged_compressed_file_says_so(tmp_path, water):
     ase.io.write(tmp_path / "set.xyz", water)
     (tmp_path / "set.xyz.gz").write_bytes(gzip.compress((tmp_path / "set.xyz").read_bytes()))
-    assert_is_the_same(read_atoms(tmp_path / "set.xyz.gz")[0], water)
     (tmp_path / "torn.xyz.gz").write_bytes((tmp_path / "set.xyz.gz").read_bytes()[:-30])
     with pytest.raises(ValueError, match=r"torn\.xyz\.gz: the file is compressed and damaged"):
         read_atoms(tmp_path / "torn.xyz.gz")

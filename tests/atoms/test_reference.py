@@ -229,6 +229,8 @@ def test_units_that_are_ours_may_be_said(file, more):
 def test_a_key_that_names_another_unit_is_refused_when_it_is_asked_for(file, key):
     with pytest.raises(ValueError, match=f"energy_key '{key}' says that its unit is .*convert them"):
         read_atoms(file(with_names(key)), energy_key=key, forces_key="forces")
+    (atoms,) = read_atoms(file(with_names(key)), energy_key=key, forces_key="forces", foreign_units=True)
+    assert atoms.info["REF_energy"] == -156.9  # for whoever converts it
 
 
 @pytest.mark.parametrize("value", ["1_000.5", "٣", "12,5 eV", "1.0d3", "low"])

@@ -90,7 +90,7 @@ def test_what_is_no_charge_or_multiplicity_is_an_error(file, comment, message):
         ("tot_charge=1", "tot_charge", "charge"),
         ("multi=3", "multi", "multiplicity"),
         ("Multiplicity=3", "Multiplicity", "multiplicity"),
-        ("magmom=2.0", "magmom", None),
+        ("magmom=2.0", "magmom", "multiplicity"),
         ("nelect=16", "nelect", "multiplicity"),
         ("uhf=2", "uhf", "multiplicity"),
     ],
@@ -98,9 +98,12 @@ def test_what_is_no_charge_or_multiplicity_is_an_error(file, comment, message):
 def test_what_looks_like_a_charge_or_multiplicity_is_ignored_and_said(file, comment, name, proper):
     reading = read_file(file(OXYGEN, comment))
     assert electronic_state(reading.structures[0]) == ElectronicState(0, 1)
-    if proper:  # magmom is a result of ASE's own
-        assert reading.notes[0].split(": ", 1)[1].startswith(f"{name} looks like a")
-        assert f"write {proper}=... if it is one (1 of 1 frames)" in reading.notes[0]
+    assert reading.notes[0].split(": ", 1)[1].startswith(f"{name} looks like a")
+    assert f"write {proper}=... if it is one (1 of 1 frames)" in reading.notes[0]
+
+
+def test_a_magnetic_moment_beside_a_multiplicity_needs_no_word(file):
+    assert read_file(file(OXYGEN, "multiplicity=3 magmom=2.0")).notes == ()
 
 
 @pytest.mark.parametrize("comment", ["1 1", "1 2", "-1 2", "0 3"])

@@ -22,6 +22,7 @@ from sparring.atoms.header import check_spelling
 from sparring.atoms.outputs import is_cp2k, read_cp2k, state_of_output
 from sparring.atoms.reference import drop_labels, take_label
 from sparring.atoms.state import take_state
+from sparring.atoms.texts import content_of
 from sparring.constraints import drop_other_constraints
 from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import read_frames
@@ -103,9 +104,17 @@ def read_atoms(
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
     allow_dummy: bool = False,
+    foreign_units: bool = False,
 ) -> list[Atoms]:
     """Read structures of any format; what was decided or ignored is logged. See :func:`read_file`."""
-    reading = read_file(path, labels=labels, energy_key=energy_key, forces_key=forces_key, allow_dummy=allow_dummy)
+    reading = read_file(
+        path,
+        labels=labels,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        allow_dummy=allow_dummy,
+        foreign_units=foreign_units,
+    )
     for note in reading.notes:
         _logger.warning("%s", note)
     return reading.structures
@@ -118,6 +127,7 @@ def read_file(
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
     allow_dummy: bool = False,
+    foreign_units: bool = False,
 ) -> Reading:
     """Read structures of any format, with `charge`, `multiplicity`, `REF_energy` (eV) and `REF_forces` (eV/Å).
 
@@ -128,6 +138,7 @@ def read_file(
         energy_key: What the file calls total energies; left as it is, the known names are looked for.
         forces_key: What the file calls forces.
         allow_dummy: Whether the dummy atom X of the toy wells is admitted.
+        foreign_units: Whether the caller converts units, so that names which say another one are not refused.
 
     Raises:
         ValueError: If the format is not known, or a frame cannot be a structure, or it is not clear what its label,
@@ -145,8 +156,14 @@ def read_file(
             dropped = drop_labels(atoms)
             notes += dropped if labels == "relabel" else []
         else:
-            required = labels == "required"
-            notes += take_label(atoms, where, energy_key=energy_key, forces_key=forces_key, required=required)
+            notes += take_label(
+                atoms,
+                where,
+                energy_key=energy_key,
+                forces_key=forces_key,
+                required=labels == "required",
+                foreign_units=foreign_units,
+            )
         said.update(dict.fromkeys(notes, 1))
         structures.append(atoms)
     n = len(structures)
@@ -197,7 +214,7 @@ def _format(path: Path) -> str:
         raise ValueError(f"{path}: this is not read; convert it to extended XYZ: {_CONVERT.format(name=path.name)}")
     if ending in _BY_ENDING:
         return _BY_ENDING[ending]
-    head = path.read_bytes()[:20_000]
+    head = content_of(path)[:20_000]
     if is_cp2k(head.decode("utf-8", errors="replace")):
         return "cp2k"
     for magic, kind in _MAGIC.items():
@@ -223,9 +240,8 @@ def _through_ase(path: Path, kind: str, said: Counter[str]) -> list[Atoms]:
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            text = (
-                path.read_text(encoding="utf-8", errors="replace") if kind.endswith(("out", "output", "cp2k")) else ""
-            )
+            is_output = kind.endswith(("out", "output", "cp2k"))
+            text = content_of(path).decode("utf-8", errors="replace") if is_output else ""
             frames = read_cp2k(text) if kind == "cp2k" else _ase_frames(path, kind)
             state = state_of_output(text, kind)
             for atoms in frames:

@@ -42,7 +42,13 @@ class _Found(NamedTuple):
 
 
 def take_label(
-    atoms: Atoms, where: str, *, energy_key: str = ENERGY, forces_key: str = FORCES, required: bool = False
+    atoms: Atoms,
+    where: str,
+    *,
+    energy_key: str = ENERGY,
+    forces_key: str = FORCES,
+    required: bool = False,
+    foreign_units: bool = False,
 ) -> list[str]:
     """Put the label of a structure under `REF_energy` (eV) and `REF_forces` (eV/Å), and tell what was decided.
 
@@ -53,17 +59,19 @@ def take_label(
         atoms: The structure, whose `info` and `arrays` are changed and whose calculator is taken off.
         where: File and frame, for messages.
         energy_key: The file's name of the energy; left as it is, known names are looked for.
-        forces_key: The file's name of the forces; likewise left as it is.
+        forces_key: The file's name of the forces; left as it is, known names are looked for.
         required: Whether a structure without a label is an error.
+        foreign_units: Whether the caller converts units, so that names which say another one are not refused.
 
     Raises:
         ValueError: If it is not clear what the label is, or it is not finite, of wrong shape or in another unit.
     """
     found = _look(atoms)
-    _check_units(atoms, found, where)
+    if not foreign_units:
+        _check_units(atoms, found, where)
     named = (energy_key, forces_key) != (ENERGY, FORCES)
     if named:
-        _check_names(energy_key, forces_key, where)
+        _check_names(energy_key, forces_key, where, foreign_units=foreign_units)
         energy_name = energy_key if energy_key in found.scalars else None
         forces_name = forces_key if forces_key in found.columns else None
         notes = _free_energy_left(found, energy_name)
@@ -195,7 +203,7 @@ def _not_seen(
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def _check_names(energy_key: str, forces_key: str, where: str) -> None:
+def _check_names(energy_key: str, forces_key: str, where: str, *, foreign_units: bool) -> None:
     if is_gradient(forces_key):
         raise ValueError(
             f"{where}: forces_key {forces_key!r} says that it is a gradient; forces are -dE/dx, in eV/Å: change the "
@@ -203,7 +211,7 @@ def _check_names(energy_key: str, forces_key: str, where: str) -> None:
         )
     for option, key in (("energy_key", energy_key), ("forces_key", forces_key)):
         unit = foreign_unit(key)
-        if unit:
+        if unit and not foreign_units:
             raise ValueError(
                 f"{where}: {option} {key!r} says that its unit is {unit}; energies are in eV and forces in eV/Å: "
                 "convert them, and call them otherwise"

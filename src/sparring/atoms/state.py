@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from sparring.atoms.names import CHARGES, MULTIPLICITIES, like_charge, like_multiplicity
+from sparring.labelled import known_results
 from sparring.labels.base import electronic_state
 
 __all__ = ["take_state"]
@@ -32,7 +33,7 @@ def take_state(atoms: Atoms, where: str, words: Sequence[str] = ()) -> list[str]
         atoms.info.pop(word, None)
     charge = _one_of(atoms, CHARGES, where)
     multiplicity = _one_of(atoms, MULTIPLICITIES, where)
-    notes += _ignored(atoms)
+    notes += _ignored(atoms, moment=multiplicity is None)
     if charge is None and multiplicity is None:
         return notes
     for name, found in (("charge", charge), ("multiplicity", multiplicity)):
@@ -99,9 +100,11 @@ def _in_words(words: Sequence[str]) -> list[str]:
     return [f"{name}: {value} in the comment line is not read; write it as key=value" for name, value in said]
 
 
-def _ignored(atoms: Atoms) -> list[str]:
+def _ignored(atoms: Atoms, *, moment: bool) -> list[str]:
     notes = []
-    for name, value in atoms.info.items():
+    magmom = known_results(atoms).get("magmom", 0.0)  # ASE takes it out of the header
+    moments = {"magmom": magmom} if moment and np.ndim(magmom) == 0 and abs(float(magmom)) >= 0.5 else {}
+    for name, value in (atoms.info | moments).items():
         if isinstance(value, bool | str) or np.ndim(value) != 0:
             continue
         for looks, meaning, proper in (
