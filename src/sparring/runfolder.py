@@ -212,7 +212,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         """
         for folder in sorted(self.path.glob("generation-*"), reverse=True):
             manifest = _manifest(folder)
-            failures = stages.read_failures(folder / "failures.csv") if "label" in manifest else []
+            failures = [error for _, error in stages.label_failures(folder)] if "label" in manifest else []
             labelled = folder / "labelled.extxyz"
             at_fault = [error for error in failures if not error.is_geometry]
             if failures and (at_fault or not labelled.stat().st_size):

@@ -26,6 +26,7 @@ from sparring.reporting import report
 from sparring.reporting.data import unit_of_kind
 from sparring.runfolder import RunFolder, read_metrics, stages_done
 from sparring.screening import screen, tell_states
+from sparring.stages import label_failures
 from sparring.structures import Structures
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
@@ -246,7 +247,7 @@ def status(folder: Path | str) -> list[GenerationStatus]:
             generation=int(one.name.removeprefix("generation-")),
             stages=stages_done(one),
             metrics=read_metrics(one),
-            failed=by_reason(read_failures(one / "failures.csv")),
+            failed=by_reason([error for _, error in label_failures(one)]),
             open_failures=by_reason(read_failures(one / OPEN_FAILURES)),
         )
         for one in sorted(folder.glob("generation-*"))

@@ -22,13 +22,14 @@ from sparring.data_stage import STARTING, data_metrics, read_data, write_data
 from sparring.extxyz import read_labelled, read_structures, write_structures
 from sparring.failures import failure_of, rows_of, write_failures
 from sparring.files import write_bytes, write_text
+from sparring.labels import LabelError
 from sparring.loop import Attacked, Chosen, Examined, Fitted, Labelled
 from sparring.selection import SelectionStep
 from sparring.structures import Structures
 from sparring.training import FitReport
 from sparring.validation.errors import Errors
 
-__all__ = ["CODECS", "TITLES", "Codec", "read_committee", "write_committee"]
+__all__ = ["CODECS", "TITLES", "Codec", "label_failures", "read_committee", "write_committee"]
 
 logger = logging.getLogger(__name__)
 
@@ -284,10 +285,15 @@ def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
 def read_labelled_stage(folder: Path) -> Labelled:
     """The newly labelled, and the failures with their reasons."""
     atoms = read_labelled(folder / "labelled.extxyz", allow_dummy=True, allow_empty=True)
+    failures = label_failures(folder)
+    return Labelled(atoms, failures, **json.loads((folder / "labels.json").read_text(encoding="utf-8")))
+
+
+def label_failures(folder: Path) -> tuple[tuple[int, LabelError], ...]:
+    """The failed labels of a generation by the number of their candidate."""
     # In the first generation, those of starting structures come before.
     rows = rows_of(folder / "failures.csv")[len(rows_of(folder / STARTING)) :]
-    failures = tuple((int(row["candidate"]), failure_of(row)) for row in rows)
-    return Labelled(atoms, failures, **json.loads((folder / "labels.json").read_text(encoding="utf-8")))
+    return tuple((int(row["candidate"]), failure_of(row)) for row in rows)
 
 
 def label_metrics(labelled: Labelled) -> dict[str, object]:
