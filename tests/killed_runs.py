@@ -21,20 +21,24 @@ from sparring import cli, progress, reporting, running
 
 
 def kill_at_file(file, count=1, moment="before"):
-    replace, seen = Path.replace, []
+    seen = []
 
-    def replace_or_die(self, target):
-        if str(target).endswith(file):
-            seen.append(target)
-        deadly = len(seen) >= count and str(target).endswith(file)
-        if deadly and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = replace(self, target)
-        if deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+    def deadly(appear):
+        def appear_or_die(source, target):
+            if str(target).endswith(file):
+                seen.append(target)
+            dies = len(seen) >= count and str(target).endswith(file)
+            if dies and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = appear(source, target)
+            if dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
 
-    Path.replace = replace_or_die
+        return appear_or_die
+
+    # Labels, of which the first one stays, appear by a second name.
+    Path.replace, os.link = deadly(Path.replace), deadly(os.link)
 
 
 def kill_at_tick(work, tick, count=1):
