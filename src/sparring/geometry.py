@@ -121,9 +121,17 @@ def rmsd_matrix(
         ValueError: If `permute` is asked for without atomic numbers.
     """
     first, second = np.triu_indices(len(positions), k=1)
-    exchanged = {"permute": permute, "reflect": reflect, "max_permutations": max_permutations}
     matrix = np.zeros((len(positions), len(positions)))
-    matrix[first, second] = rmsd_of_pairs(positions, first, second, atomic_numbers, align=align, **exchanged)
+    matrix[first, second] = rmsd_of_pairs(
+        positions,
+        first,
+        second,
+        atomic_numbers,
+        align=align,
+        permute=permute,
+        reflect=reflect,
+        max_permutations=max_permutations,
+    )
     return matrix + matrix.T
 
 
