@@ -131,8 +131,8 @@ def _groups(structures: Structures, *, rmsd: float, align: bool, permute: bool) 
             numbers, positions[index] = numbers[order], positions[index][order]
         found.setdefault((tuple(numbers.tolist()), tuple(pbc[index].tolist())), []).append(index)
     groups = []
-    for (ordered, repeats), members in found.items():
-        atoms, same = np.array(ordered), [positions[index] for index in members]
+    for (species, repeats), members in found.items():
+        atoms, same = np.array(species), [positions[index] for index in members]
         if any(repeats):
             crystals = [Crystal.of(positions[i], cells[i], pbc[i]) for i in members]
             groups.append(_of_crystals(np.array(members), crystals, atoms, align=align, permute=permute))

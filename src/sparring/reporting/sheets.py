@@ -230,8 +230,8 @@ def _fell(generation: Generation) -> str:
     if not fell or not total or fell < 0.8 * total:
         return ""
     return (
-        f" In generation {generation.number} the energy fell in {fell} of {total} attacks: kT is small for so large a "
-        "molecule (attack.objective.per)."
+        f" In generation {generation.number} the energy fell in {fell} of {total} attacks: if they are weighted by "
+        "Boltzmann's factor, kT is small for so large a molecule (attack.objective.per)."
     )
 
 
