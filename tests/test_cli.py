@@ -226,7 +226,7 @@ H 0 0.76 -0.48 0 0 0
 H 0 -0.76 -0.48 0 0 -0.1
 """
 BAD_FILES = {
-    "missing forces": (GOOD.replace("REF_forces:R:3", "other:R:3"), "frame 2.*there is no 'REF_forces'"),
+    "missing forces": (GOOD.replace("REF_forces:R:3", "DFT_force:R:3"), "frame 2.*there is no 'REF_forces'"),
     "forces of wrong length": (
         "1\nProperties=species:S:1:pos:R:3:REF_forces:R:2 REF_energy=-1.5\nO 0 0 0.12 0 0\n",
         r"frame 2.*REF_forces must have three numbers for each of 1 atoms, got the shape \(1, 2\)",
@@ -256,7 +256,9 @@ def own_file(tmp_path):
         start = "system: {kind: own, file: own.xyz}\nlabels: {labeller: {kind: ase, name: emt}, n_workers: 1}\n"
         rest = "committee: {n_members: 2, potential: {kind: schnet, n_features: 4, n_filters: 4, n_interactions: 1}}\n"
         (tmp_path / "own.yaml").write_text(start + rest + "training: {n_epochs: 1}\ngenerations: 1\n")
-        (tmp_path / "own.xyz").write_text(GOOD + GOOD + last_frame)
+        (tmp_path / "own.xyz").write_text(
+            GOOD.replace("0 0.76", "0 0.75") + GOOD.replace("0 0.76", "0 0.77") + last_frame
+        )
         return tmp_path / "own.yaml"
 
     return make
