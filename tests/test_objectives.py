@@ -4,6 +4,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.constraints import FixAtoms
 
 from sparring.committee import Committee, Prediction
 from sparring.dataset import ENERGY, FORCES, Dataset
@@ -160,6 +161,14 @@ def test_degrees_of_freedom_are_those_that_change_the_energy(ammonia, water):
     reference = labelled(atoms, [0.0, 0.0, 0.0, 0.0])
     found = weights(reference.structures, [KT] * 4, reference, "degree_of_freedom")
     torch.testing.assert_close(-6 / found, torch.tensor([3.0, 1.0, 1.0, 21.0], dtype=torch.float64))
+
+
+def test_fixed_coordinates_are_no_degrees_of_freedom_and_what_is_held_does_not_turn(water):
+    held = water.copy()
+    held.set_constraint(FixAtoms([0]))
+    reference = labelled([held], [0.0])
+    found = weights(reference.structures, [KT], reference, "degree_of_freedom")
+    assert (-6 / found).item() == pytest.approx(6.0)  # two free atoms; without the fixed one, water has three
 
 
 def test_probabilities_add_up_to_one_also_per_degree_of_freedom(reference):

@@ -264,11 +264,12 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
 
 def choose(state: State, plan: Plan, examined: Examined, attacked: Attacked) -> Chosen:
     """What is worth a label of what the attacks found."""
-    candidates = attacked.result.candidates()
     parents = state.dataset.to_atoms()
+    charges = np.array([int(parents[parent].info.get("charge", 0)) for parent in attacked.seeds])
+    candidates = attacked.result.candidates()._replace(charge=charges)
     selectors = plan.selectors(
         examined.force_variance[list(state.splits.fit)],
-        lowest_energies(parents, name=Atoms.get_chemical_formula),
+        lowest_energies(parents),
         plan.seed_of(state.generation, "select"),
     )
     selection = select(candidates, *selectors)
@@ -313,12 +314,12 @@ def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen)
     return Labelled(labelled, tuple(failures), report.n_computed, report.n_reused)
 
 
-def lowest_energies(atoms: Sequence[Atoms], name: Callable[[Atoms], str] = composition) -> dict[str, float]:
-    """The lowest known energy in eV of all structures that share a name."""
+def lowest_energies(atoms: Sequence[Atoms]) -> dict[str, float]:
+    """The lowest known energy in eV of each composition, charge included."""
     lowest: dict[str, float] = {}
     for one in atoms:
-        energy = float(one.info["REF_energy"])
-        lowest[name(one)] = min(lowest.get(name(one), energy), energy)
+        name, energy = composition(one), float(one.info["REF_energy"])
+        lowest[name] = min(lowest.get(name, energy), energy)
     return lowest
 
 

@@ -211,7 +211,11 @@ def relative_size(structures: Structures, per: Per) -> Float[Tensor, " n_structu
         return counts / AMMONIA_ATOMS
     # A crystal as a whole does not turn: three translations are all that leaves its energy as it is.
     rigid = torch.where(structures.pbc.any(1), 3.0, 6.0)
-    return (3 * counts - rigid).clamp(min=1.0) / AMMONIA_DEGREES_OF_FREEDOM
+    held = torch.zeros_like(counts)
+    if structures.fixed is not None:
+        held = held.index_add(0, structures.structure_index, structures.fixed.double().sum(1))
+        rigid = torch.where(held > 0, 0.0, rigid)  # a structure that is held somewhere is not free to move as a whole
+    return (3 * counts - held - rigid).clamp(min=1.0) / AMMONIA_DEGREES_OF_FREEDOM
 
 
 def composition(structures: Structures, n_elements: int) -> Int[Tensor, "n_structures n_elements"]:
