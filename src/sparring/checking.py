@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-import torch
 from ase import Atoms
 
 from sparring.config import Config, sections
@@ -133,12 +132,11 @@ def _machine(config: Config, available: Cores, processes: int) -> Iterator[Findi
             f"labels.n_workers: {processes} processes on {available.n} cores (limited by {available.limited_by}) wait "
             "for one another; take no more than there are cores, or null",
         )
-    threads = torch.get_num_threads()
-    if threads > available.n:
+    if config.threads is not None and config.threads > available.n:
         yield Finding(
             "warn",
-            f"PyTorch would train with {threads} threads on {available.n} cores (limited by {available.limited_by}), "
-            f"which is slower than one thread for each; set OMP_NUM_THREADS={available.n}",
+            f"threads: {config.threads} threads of PyTorch on {available.n} cores (limited by {available.limited_by}) "
+            "wait for one another, which can take many times as long; take no more than there are cores, or null",
         )
     for folder in dict.fromkeys([Path.cwd(), *([Path(config.labels.store)] if config.labels.store else [])]):
         there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())

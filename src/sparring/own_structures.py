@@ -27,7 +27,8 @@ def read_structures_of(system: sections.Own) -> list[Atoms]:
         ValueError: If the file cannot be read.
         OSError: If it cannot be opened.
     """
-    structures = read_own(**system.arguments(*LEAVE_OUT))  # type: ignore[arg-type]
+    foreign = (system.energy_unit, system.forces_unit) != ("eV", "eV/Å")
+    structures = read_own(**system.arguments(*LEAVE_OUT), foreign_units=foreign)  # type: ignore[arg-type]
     return in_internal_units(structures, energy_unit=system.energy_unit, forces_unit=system.forces_unit)
 
 

@@ -218,7 +218,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             if failures and (at_fault or not labelled.stat().st_size):
                 break
         else:
-            self.announce("no failed label to ask for again")
+            self._reopen_starting_labels()
             return
         number = int(folder.name.removeprefix("generation-"))
         following = self.path / f"generation-{number + 1:02d}"
@@ -234,6 +234,23 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         del manifest["label"]
         write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
         self.announce(f"generation {number}: failed labels are asked for again ({len(at_fault) or len(failures)})")
+
+    def _reopen_starting_labels(self) -> None:
+        folder = self.path / "generation-01"
+        manifest = _manifest(folder)
+        failures = stages.starting_failures(folder) if "data" in manifest else []
+        at_fault = [error for error in failures if not error.is_geometry]
+        if not at_fault:
+            self.announce("no failed label to ask for again")
+            return
+        if "fit" in manifest:
+            raise RunFolderError(
+                f"generation 1 has {len(at_fault)} failed starting labels, but has been trained without them; delete "
+                f"{folder} and what follows it, then give the same command again (labels that there are stay)"
+            )
+        del manifest["data"]
+        write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+        self.announce(f"generation 1: failed starting labels are asked for again ({len(at_fault)})")
 
 
 def stages_done(folder: Path) -> tuple[str, ...]:

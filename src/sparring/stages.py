@@ -20,7 +20,7 @@ from sparring.attacks import AttackResult, Status
 from sparring.committee import Committee
 from sparring.data_stage import STARTING, data_metrics, read_data, write_data
 from sparring.extxyz import read_labelled, read_structures, write_structures
-from sparring.failures import failure_of, rows_of, write_failures
+from sparring.failures import failure_of, read_failures, rows_of, write_failures
 from sparring.files import write_bytes, write_text
 from sparring.labels import LabelError
 from sparring.loop import Attacked, Chosen, Examined, Fitted, Labelled
@@ -29,7 +29,7 @@ from sparring.structures import Structures
 from sparring.training import FitReport
 from sparring.validation.errors import Errors
 
-__all__ = ["CODECS", "TITLES", "Codec", "label_failures", "read_committee", "write_committee"]
+__all__ = ["CODECS", "TITLES", "Codec", "label_failures", "read_committee", "starting_failures", "write_committee"]
 
 logger = logging.getLogger(__name__)
 
@@ -294,6 +294,11 @@ def label_failures(folder: Path) -> tuple[tuple[int, LabelError], ...]:
     # In the first generation, those of starting structures come before.
     rows = rows_of(folder / "failures.csv")[len(rows_of(folder / STARTING)) :]
     return tuple((int(row["candidate"]), failure_of(row)) for row in rows)
+
+
+def starting_failures(folder: Path) -> list[LabelError]:
+    """The failed labels of structures that a run was to begin with; none in later generations."""
+    return read_failures(folder / STARTING)
 
 
 def label_metrics(labelled: Labelled) -> dict[str, object]:

@@ -60,6 +60,7 @@ def read_own(
     relabel: bool = False,
     charge: int = 0,
     multiplicity: int | None = None,
+    foreign_units: bool = False,
 ) -> list[Atoms]:
     """The structures of a file, labelled where the file has labels.
 
@@ -73,6 +74,7 @@ def read_own(
         relabel: Whether labels of the file are left aside, to be computed anew.
         charge: Charge of structures that do not say theirs.
         multiplicity: Multiplicity of these; None for the lowest one that the number of electrons allows.
+        foreign_units: Whether the caller converts units, so that names which say another one are not refused.
 
     Raises:
         ValueError: As :func:`sparring.atoms.reading.read_file`, above all if something looks like a label whose name is
@@ -80,7 +82,9 @@ def read_own(
         OSError: If the file cannot be opened.
     """
     labels: Literal["relabel", "optional"] = "relabel" if relabel else "optional"
-    structures = read_atoms(file, labels=labels, energy_key=energy_key, forces_key=forces_key)
+    structures = read_atoms(
+        file, labels=labels, energy_key=energy_key, forces_key=forces_key, foreign_units=foreign_units
+    )
     for atoms in structures:
         atoms.info.update(source="file", parent=-1)
     for name, assumed in (("charge", charge), ("multiplicity", multiplicity)):

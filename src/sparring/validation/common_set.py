@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from sparring.atoms.reading import read_atoms
 from sparring.config import load
 from sparring.config.sections import Evaluation
 from sparring.dataset import Dataset
-from sparring.extxyz import read_labelled
 from sparring.labels.base import composition
 from sparring.stages import read_committee
 from sparring.validation.errors import Differences, Errors, survey
@@ -134,7 +134,13 @@ def read_evaluation_file(section: Evaluation) -> Dataset | None:
         return None
     if not section.file.is_file():
         raise ValueError(f"evaluation.file: {section.file} does not exist; correct the path, or leave it out")
-    frames = read_labelled(section.file, energy_key=section.energy_key, forces_key=section.forces_key, allow_dummy=True)
+    frames = read_atoms(
+        section.file,
+        labels="required",
+        energy_key=section.energy_key,
+        forces_key=section.forces_key,
+        allow_dummy=True,
+    )
     return Dataset.from_atoms(frames)
 
 
