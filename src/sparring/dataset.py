@@ -27,14 +27,15 @@ class Dataset:
         info: What else is known of each structure: charge, multiplicity, where it came from.
         has_forces: Whether each structure has forces; None where all have.
         atomic_energies: Energies in eV of isolated atoms, by atomic number; they are no structures of the data set.
-        arrays: What else is known of the atoms of each structure: initial moments, tags, columns of a user's own.
+        arrays: What else is known of the atoms of each structure: initial moments, tags, columns of a user's own; empty
+            where there is nothing.
     """
 
     structures: Structures
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_atoms 3"]
     info: tuple[Mapping[str, object], ...]
-    arrays: tuple[Mapping[str, np.ndarray], ...]
+    arrays: tuple[Mapping[str, np.ndarray], ...] = ()
     has_forces: Bool[Tensor, " n_structures"] | None = None
     atomic_energies: Mapping[int, float] = field(default_factory=dict)
 
@@ -82,7 +83,8 @@ class Dataset:
         atoms = self.structures.to_atoms()
         forces = self.forces.split(self.structures.counts.tolist())
         known = [True] * len(self) if self.has_forces is None else self.has_forces.tolist()
-        rows = zip(atoms, self.energy.tolist(), forces, self.info, self.arrays, known, strict=True)
+        arrays_of_each = self.arrays or ({},) * len(self)
+        rows = zip(atoms, self.energy.tolist(), forces, self.info, arrays_of_each, known, strict=True)
         for one, energy, force, info, arrays, has in rows:
             one.info.update({ENERGY: energy, **info})
             if has:
@@ -107,7 +109,7 @@ class Dataset:
             forces=torch.cat([self.forces[:0], *(self.forces[rows[i]] for i in indices)]),
             info=tuple(self.info[i] for i in indices),
             has_forces=None if has_forces is None or bool(has_forces.all()) else has_forces,
-            arrays=tuple(self.arrays[i] for i in indices),
+            arrays=tuple(self.arrays[i] for i in indices) if self.arrays else (),
         )
 
 
