@@ -27,6 +27,7 @@ def say(text):
 
 class Odd:
     method, version = "odd", "odd 1"
+    depends_on = ("do",)
 
     def __call__(self, atoms):
         return getattr(self, atoms.info.get("do", "good"))(atoms)

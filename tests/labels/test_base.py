@@ -135,7 +135,7 @@ def test_a_plain_function_with_two_attributes_is_a_labeller():
     assert isinstance(flat, Labeller)
     with pytest.raises(LabelError, match=r"flat gave forces of shape \(1, 3\), wanted \(2, 3\) in eV/Å") as error:
         compute(flat, H2)
-    assert error.value.reason == "crashed"
+    assert error.value.reason == "bad_result"
 
 
 def test_importing_the_labels_loads_no_quantum_chemistry_and_no_torch():

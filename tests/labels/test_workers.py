@@ -179,7 +179,7 @@ def test_the_label_that_is_used_is_the_one_that_the_store_keeps(odd, tmp_path, m
 
     def overtaken(labeller, atoms):
         label = compute(labeller, atoms)
-        other.put(other.key(atoms, labeller), atoms, compute(labeller, atoms))
+        other.put(other.key(atoms, labeller), atoms, compute(labeller, atoms), labeller.depends_on)
         return label
 
     monkeypatch.setattr("sparring.labels.store.compute", overtaken)
@@ -191,9 +191,9 @@ def test_the_record_that_came_first_stays_when_two_write_at_the_same_time(odd, t
     structure, labeller, store = asked("good")[0], odd.Noisy(), LabelStore(tmp_path)
     key = store.key(structure, labeller)
     first, second = labeller(structure), labeller(structure)
-    store.put(key, structure, first)
+    store.put(key, structure, first, labeller.depends_on)
     monkeypatch.setattr(Path, "exists", lambda path: False)
-    store.put(key, structure, second)
+    store.put(key, structure, second, labeller.depends_on)
     assert store.get(key).energy == first.energy
 
 
