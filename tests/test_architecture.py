@@ -14,8 +14,8 @@ FLOORS = {
     "torsions uncertainty duplicates constraints inheritance permutations crystals similarity cores "
     "columns",
     "first": "potentials domain committee chunks dataset splits batching loss adam training objectives spaces "
-    "attacks dynamics sampling snapshots selection labels labelled calculator isolated starting screening "
-    "outliers",
+    "attack_results attacks dynamics sampling snapshots selection labels labelled calculator isolated starting "
+    "screening outliers",
     "top": "systems validation loop laboratory attacking planning stages runfolder running reporting tables "
     "config cli extxyz trajectories progress testing failures data_stage atoms lock plausibility "
     "own_structures estimates checking",
