@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 from ammonia_plan import Study, name_of
 from ammonia_results import CAPS, NOT_COMPUTED, CommitteeRow, Results, collect
 from cells import of_labels, summary
@@ -55,6 +56,7 @@ def page(results: Results, drawn: Mapping[str, str]) -> str:
                 "are refused, because their energy or a force is out of bounds, and count all the same.",
                 f"Barrier of the label method: {height}.",
                 table("Barrier and errors (kcal/mol)", results, _barrier_cells(results)),
+                table("Error of the barrier from relaxed ends, seed by seed (kcal/mol)", results, _seed_cells(results)),
                 table(
                     "RMSE of the energy on the (R, Z) grid below a true energy (kcal/mol)", results, _landscape_cells()
                 ),
@@ -101,6 +103,27 @@ def _barrier_cells(results: Results) -> Cells:
         "no barrier": lambda rows: str(sum(bool(row.barrier_why) and row.barrier_why != NOT_COMPUTED for row in rows)),
         "energy MAE, own test": lambda rows: summary((row.energy_mae for row in rows), unit=KCAL_PER_MOL),
         "force MAE, own test (per Å)": lambda rows: summary((row.force_mae for row in rows), unit=KCAL_PER_MOL),
+    }
+
+
+def _seed_cells(results: Results) -> Cells:
+    def errors(rows: list[CommitteeRow]) -> list[float]:
+        truth, known = results.truth_relaxed, [row.barrier_relaxed for row in rows]
+        return [] if truth is None else [(height - truth) / KCAL_PER_MOL for height in known if height is not None]
+
+    def median(rows: list[CommitteeRow]) -> str:
+        missed = list(map(abs, errors(rows)))
+        return f"{np.median(missed):.2f} ({min(missed):.2f} to {max(missed):.2f})" if missed else "–"
+
+    def within(bound: float) -> Callable[[list[CommitteeRow]], str]:
+        return lambda rows: f"{sum(abs(error) <= bound for error in errors(rows))} of {len(rows)}"
+
+    return {
+        "seeds": lambda rows: ", ".join(str(row.seed) for row in rows),
+        "errors": lambda rows: ", ".join(f"{error:+.2f}" for error in errors(rows)) or "–",
+        "median of the absolute error (range)": median,
+        "within 0.25": within(0.25),
+        "within 0.1": within(0.1),
     }
 
 

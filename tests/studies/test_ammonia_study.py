@@ -221,6 +221,16 @@ def test_a_report_says_how_many_seeds_there_are_and_what_is_missing(tiny, copied
     assert json.loads((tmp_path / "out" / "ammonia.json").read_text(encoding="utf-8"))["missing"]
 
 
+def test_a_page_tells_the_error_of_the_barrier_seed_by_seed_and_how_many_are_close(tiny, finished):
+    results = tiny.ammonia_results.collect(finished)
+    (row,) = results.of("adversarial", 2)
+    errors = {0: 0.2, 1: -0.04, 2: 0.6}
+    heights = {seed: results.truth_relaxed + error * KCAL_PER_MOL for seed, error in errors.items()}
+    rows = [dataclasses.replace(row, seed=seed, barrier_relaxed=height) for seed, height in heights.items()]
+    page = tiny.ammonia_report.page(dataclasses.replace(results, committees=tuple(rows)), {})
+    assert "| 0, 1, 2 | +0.20, -0.04, +0.60 | 0.20 (0.04 to 0.60) | 2 of 3 | 1 of 3 |" in page
+
+
 def test_a_report_keeps_what_another_machine_has_computed_if_it_is_told_to(tiny, copied, tmp_path, monkeypatch):
     monkeypatch.setattr(importable("ammonia_figures"), "figures", lambda study, results, output: {})
     record = tmp_path / "out" / "ammonia.json"
