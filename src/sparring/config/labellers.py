@@ -44,7 +44,7 @@ def _duration(value: object) -> object:
 
 Duration = Annotated[
     float,
-    Field(gt=0, allow_inf_nan=False),
+    Field(gt=0, le=1e8, allow_inf_nan=False),
     BeforeValidator(_duration),
     PlainSerializer(lambda seconds: f"{seconds!r} s", when_used="json"),
 ]
