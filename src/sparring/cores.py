@@ -27,7 +27,7 @@ class Cores(NamedTuple):
 
     Attributes:
         n: Number of cores, at least 1.
-        limited_by: What allows no more, in words.
+        limited_by: The limit in words.
     """
 
     n: int

@@ -51,7 +51,7 @@ class Estimate:
         n_workers: Processes that label.
         cores: Cores that this process may use; None for those that there are when it is asked.
         seconds_per_label: Time that a label took here, in seconds.
-        findings: What is wrong or doubtful about the input.
+        findings: Faults and doubts about the input.
     """
 
     method: str

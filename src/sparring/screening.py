@@ -42,7 +42,7 @@ def screen(structures: Sequence[Atoms], bounds: Bounds, failed: Failed, *, file:
 
     Args:
         structures: Structures of a file with or without labels, and the number of their frame in ``info["frame"]``.
-        bounds: What is believable.
+        bounds: Limits outside which a label is not trained on.
         failed: Called with each structure that is left out, and the reason.
         file: Name of the file, for messages.
 

@@ -41,11 +41,11 @@ class Meaning(NamedTuple):
     """A row of the table.
 
     Attributes:
-        meaning: What it is.
+        meaning: Quantity in words.
         names: Header keys or columns that are read as this.
-        becomes: What it is called inside, and in the files of a run.
+        becomes: Name inside, and in the files of a run.
         unit: Its unit.
-        convention: What has to be known to write it rightly.
+        convention: Sign, zero or order that a file must keep to.
     """
 
     meaning: str

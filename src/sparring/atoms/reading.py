@@ -90,7 +90,7 @@ class Reading(NamedTuple):
 
     Attributes:
         structures: The frames, in order.
-        notes: What was decided or ignored, a line for each kind, with the file's name.
+        notes: Decisions, and whatever was ignored, a line for each kind, with the file's name.
     """
 
     structures: list[Atoms]
@@ -135,8 +135,8 @@ def read_file(
         path: The file.
         labels: Labels of the file: `required` in every frame, `optional` (frames without any hint of one come without),
             `relabel` (left aside on purpose) or `ignored` (the geometries alone are wanted, and nothing is said).
-        energy_key: What the file calls total energies; left as it is, the known names are looked for.
-        forces_key: What the file calls forces.
+        energy_key: The file's name of total energies; left as it is, the known names are looked for.
+        forces_key: The file's name of forces.
         allow_dummy: Whether the dummy atom X of the toy wells is admitted.
         foreign_units: Whether the caller converts units, so that names which say another one are not refused.
 

@@ -192,7 +192,7 @@ def label_input(atoms: Atoms, names: Sequence[str] = ()) -> Atoms:
 
     Args:
         atoms: The structure.
-        names: What a labeller depends on besides, in info or arrays.
+        names: Further names in info or arrays that the labeller reads.
     """
     bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     bare.info = electronic_state(atoms)._asdict()

@@ -131,7 +131,7 @@ class Worker:
         key: The label that it was given last, if it has not answered yet.
         ready: Whether it has started and has the labeller.
         folder: Its scratch folder.
-        marker: What its environment and that of its descendants is known by.
+        marker: Variable by which its environment and that of its descendants is known.
         pid: Its process.
     """
 

@@ -64,7 +64,7 @@ class LabelStore:
             key: The name of the label.
             atoms: The structure.
             label: The label.
-            names: What the labeller ``depends_on``.
+            names: The labeller's ``depends_on``.
 
         Raises:
             ValueError: If ``key`` is not the name of this structure, method and version.

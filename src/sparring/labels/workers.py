@@ -44,7 +44,7 @@ class Workers:
     Args:
         labeller: Computes the labels.
         n_workers: Number of processes.
-        limits: What a label may take; `Limits()` if left out.
+        limits: Time and memory of a label; `Limits()` if left out.
         failed: Folder in which the scratch folders of failed labels are kept, under the key of the label; None keeps
             none.
 

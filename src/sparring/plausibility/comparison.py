@@ -24,7 +24,7 @@ class Comparison(NamedTuple):
     """What comparing labels has found, and the labels that it took.
 
     Attributes:
-        findings: What is wrong or doubtful, worst first; empty if all agrees.
+        findings: Faults and doubts, worst first; empty if all agrees.
         frames: Frames that were labelled once more.
         labels: The labeller's labels of them.
     """
@@ -54,7 +54,7 @@ def compare(
         structures: Frames of the file, with their labels in eV and eV/Å.
         label_all: The labeller, for several structures.
         file: Name of the file.
-        bounds: What a label must satisfy to be believed.
+        bounds: Limits outside which a label is not compared.
         energy_unit: Unit that the energies of the file were read in.
         forces_unit: Unit that its forces were read in.
     """

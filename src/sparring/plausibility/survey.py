@@ -18,7 +18,7 @@ def survey(structures: Sequence[Atoms], bounds: Bounds, file: str) -> list[Findi
 
     Args:
         structures: Frames of the file.
-        bounds: What a label must satisfy to be believed.
+        bounds: Limits outside which a label is not trained on.
         file: Name of the file.
     """
     return [*_states(structures, file), *_duplicates(structures, file), *_out_of_bounds(structures, bounds, file)]

@@ -132,7 +132,7 @@ def starting_data(
         label_many: Labeller of many structures at once.
         enlarge: Structures to add; their number, if there is one, is shared out over those of the file.
         seed: Seed of the displacements and of the dynamics.
-        bounds: What is believable of the labels of the file; `Bounds()` if left out.
+        bounds: Limits of the file's labels; `Bounds()` if left out.
         failed: Called with each structure of the file that is left out, and the reason.
         file: Name of the file, for messages.
 
