@@ -87,7 +87,9 @@ def test_ammonia_follows_the_paper():
 def test_ammonia_differs_from_the_paper_in_its_training_and_in_which_attacks_it_labels():
     ours, papers = load(EXAMPLES / "ammonia.yaml"), load(EXAMPLES / "ammonia.yaml", "paper")
     sections = {line.partition(":")[0].partition(".")[0] for line in difference(ours, papers)}
-    assert sections == {"training", "attack", "selection"}
+    assert sections == {"committee", "training", "attack", "selection"}
+    assert difference(ours, papers)[0] == "committee.potential.n_gaussians: 8 -> 32"
+    assert (papers.training.energy_scale, ours.training.energy_scale) == (None, quantity("10 kcal/mol"))
     assert ours.attack.objective == papers.attack.objective
     assert (papers.attack.space.bound, papers.selection) == (None, ())
     assert [step.kind for step in ours.selection] == ["distinct", "budget"]
@@ -116,7 +118,7 @@ def test_alanine_dipeptide_follows_the_paper():
     assert config.labels.bounds.energy_window == quantity("10000 kcal/mol")
     assert (training.n_epochs, training.batch_size, training.learning_rate) == (500, 50, 5e-4)
     assert (training.energy_weight, training.force_weight) == (1.0, 1.0)
-    assert config.committee == load(EXAMPLES / "ammonia.yaml").committee
+    assert config.committee == load(EXAMPLES / "ammonia.yaml", "paper").committee
     assert (attack.n_seeds, attack.n_steps, attack.learning_rate, attack.seeds) == (50, 1000, 5e-3, "random")
     assert (attack.objective.kT, attack.objective.uncertainty) == (None, "force_variance")
     assert config.selection == ()

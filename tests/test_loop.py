@@ -258,12 +258,20 @@ def test_the_random_baseline_displaces_at_random_and_says_so(well_plan):
 
 def test_what_an_attack_finds_inherits_charge_and_multiplicity_from_its_parent(remembered):
     state, examined, attacked = (remembered.results[1, stage] for stage in ("data", "evaluate", "attack"))
-    charged = tuple({**info, "charge": 1, "multiplicity": 2} for info in state.dataset.info)
+    # The dummy atom of a well has no electron to lose.
+    charged = tuple({**info, "charge": -1, "multiplicity": 2} for info in state.dataset.info)
     state = State(1, dataclasses.replace(state.dataset, info=charged), state.splits)
-    everything = dataclasses.replace(empty_plan(), selectors=lambda *_: [])
-    chosen = loop.choose(state, everything, examined, attacked)
+    seen = []
+
+    def selectors(variances, lowest, seed):
+        return [lambda candidates: (seen.append((lowest, candidates.charge)), np.arange(len(candidates.score)))[1]]
+
+    chosen = loop.choose(state, dataclasses.replace(empty_plan(), selectors=selectors), examined, attacked)
     assert chosen.atoms
-    assert all((atoms.info["charge"], atoms.info["multiplicity"]) == (1, 2) for atoms in chosen.atoms)
+    assert all((atoms.info["charge"], atoms.info["multiplicity"]) == (-1, 2) for atoms in chosen.atoms)
+    ((lowest, charges),) = seen
+    assert list(lowest) == ["X-1"]
+    assert set(charges.tolist()) == {-1}
 
 
 def empty_plan():

@@ -15,7 +15,7 @@ from sparring.dataset import ENERGY, FORCES
 from sparring.extxyz import read_labelled, write_structures
 from sparring.labels import Bounds, FromCalculator, LabelError, label
 from sparring.own_structures import read_structures_of
-from sparring.plausibility import compare, disagreements, frames_to_compare, inconsistencies, require, survey
+from sparring.plausibility import compare, disagreements, frames_to_compare, inconsistencies, require
 from sparring.running import check, run
 from sparring.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
 
@@ -312,32 +312,6 @@ def test_a_trajectory_through_the_wall_of_its_cell_is_a_trajectory(rattled):
         one.wrap()
     assert inconsistencies(structures, FILE) == []
     assert inconsistencies(changed(structures, forces=np.negative), FILE) != []
-
-
-# --- what needs no second label ---------------------------------------------------------------------------------------
-
-
-def test_a_charge_that_fits_no_electrons_is_named_with_file_and_frame(waters):
-    waters[2].info.update(charge=1, multiplicity=1)
-    (finding,) = survey(waters, Bounds(), FILE)
-    assert finding.severity == "stop"
-    assert finding.text.startswith("train.xyz, frame 2 (H2O): H2O with charge 1 has 9 electrons, which cannot have")
-
-
-def test_frames_that_are_there_twice_are_counted(waters):
-    (finding,) = survey([*waters, *(one.copy() for one in waters)], Bounds(), FILE)
-    assert finding == (
-        "warn",
-        "train.xyz: 6 of 12 frames are there twice (frame 6 is frame 0): they count twice in training",
-    )
-
-
-def test_labels_out_of_bounds_are_counted_with_the_first_frame(waters):
-    waters[4].arrays[FORCES][1] = [1e6, 0, 0]
-    (finding,) = survey(waters, Bounds(), FILE)
-    assert finding.text.startswith(
-        "train.xyz: 1 of 6 frames have labels outside of labels.bounds; the first is frame 4: "
-    )
 
 
 # --- in check and in a run --------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from sparring.labelled import has_labels
 from sparring.labels import Bounds, Label, LabelError, LabelStore, label
 from sparring.laboratory import labeller, limits_of, n_workers
 from sparring.own_structures import are_mixed, compare_own
-from sparring.plausibility import Comparison, Finding, survey
+from sparring.plausibility import Comparison, Finding
 from sparring.plausibility.choice import name_of
 from sparring.sampling import bare_copy
 
@@ -35,7 +35,6 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     without a label is labelled, and one for each element that is in none of these.
 
     Raises:
-        ValueError: If a charge or a multiplicity does not fit; the message names file and frame.
         LabelError: If no label can be computed.
     """
     worker, bounds = labeller(config), Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
@@ -45,10 +44,6 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
         return label(some, worker, store=store, bounds=bounds, limits=limits_of(config)).labels
 
     own = config.system if isinstance(config.system, sections.Own) else None
-    findings = survey(structures, bounds, str(own.file)) if own else []
-    impossible = [finding.text for finding in findings if finding.severity == "stop"]
-    if impossible:
-        raise ValueError("\n".join(impossible[:10]))
     comparison = Comparison(())
     if own and own.check_labels:
         comparison = compare_own(structures, own, label_all, bounds)
@@ -72,7 +67,6 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
         cores=available,
         seconds_per_label=median(one.wall_time for one in good),
         findings=(
-            *findings,
             *_compared(comparison, config, structures),
             *_failures(structures, tried, labels[len(comparison.labels) :], own),
             *_sizes(structures, [*comparison.frames, *tried]),

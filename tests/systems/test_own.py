@@ -78,6 +78,14 @@ def test_charge_and_multiplicity_are_assumed_only_where_a_structure_does_not_say
     assert (other.info["charge"], other.info["multiplicity"]) == (1, 4)
 
 
+def test_a_charge_that_fits_no_electrons_is_an_error_that_names_file_and_frame(file, water, ammonia):
+    path = file([water, ammonia])
+    with pytest.raises(
+        ValueError, match=r"frame 0 \(counting from 0\): H2O with charge 1 has 9 electrons, which cannot"
+    ):
+        read_own(path, charge=1, multiplicity=1)
+
+
 def test_the_lowest_multiplicity_is_left_to_the_labeller(water):
     (assumed,) = assume_state([water], charge=0, multiplicity=None)
     assert "multiplicity" not in assumed.info

@@ -1,8 +1,7 @@
-"""Plausibility before computing: what a file's labels, charges and frames give away before they become data.
+"""Plausibility before computing: what a file's labels give away before they become data.
 
 :func:`disagreements` compares labels of a file with a labeller's, :func:`inconsistencies` energies of a file with its
-own forces, and :func:`survey` looks for what needs no second label: charges that fit no electrons, frames that stand
-there twice, labels out of bounds. Each gives findings, which are data; :func:`require` stops a run because of them.
+own forces. Both give findings, which are data; :func:`require` stops a run because of them.
 """
 
 from sparring.plausibility.agreement import Compared, disagreements
@@ -10,7 +9,6 @@ from sparring.plausibility.choice import frames_to_compare
 from sparring.plausibility.comparison import Comparison, compare, require
 from sparring.plausibility.consistency import inconsistencies
 from sparring.plausibility.findings import ENERGY_UNITS, FORCE_UNITS, Finding
-from sparring.plausibility.survey import survey
 
 __all__ = [
     "ENERGY_UNITS",
@@ -23,5 +21,4 @@ __all__ = [
     "frames_to_compare",
     "inconsistencies",
     "require",
-    "survey",
 ]

@@ -12,7 +12,7 @@ from sparring.atoms.reading import read_atoms
 from sparring.dataset import ENERGY, FORCES
 from sparring.isolated import hund_multiplicity, is_isolated_atom, split_isolated
 from sparring.labelled import has_labels
-from sparring.labels.base import Bounds, LabelError
+from sparring.labels.base import Bounds, LabelError, electronic_state
 from sparring.randomness import derive
 from sparring.sampling import LabelMany, RelaxationError, normal_mode_sample, uniform_displacements
 from sparring.screening import screen
@@ -78,7 +78,7 @@ def read_own(
 
     Raises:
         ValueError: As :func:`sparring.atoms.reading.read_file`, above all if something looks like a label whose name is
-            not known.
+            not known, and if a charge or a multiplicity does not fit the electrons of a frame.
         OSError: If the file cannot be opened.
     """
     labels: Literal["relabel", "optional"] = "relabel" if relabel else "optional"
@@ -94,7 +94,13 @@ def read_own(
                 "%s: %d of %d frames say another %s (%s) than the configuration (%d); each frame's own is used",
                 *(file, len(others), len(structures), name, ", ".join(map(str, sorted(set(others)))), assumed),
             )
-    return assume_state(structures, charge=charge, multiplicity=multiplicity)
+    structures = assume_state(structures, charge=charge, multiplicity=multiplicity)
+    for index, atoms in enumerate(structures):
+        try:
+            electronic_state(atoms)
+        except ValueError as error:
+            raise ValueError(f"{file}, frame {index} (counting from 0): {error}") from error
+    return structures
 
 
 def assume_state(structures: list[Atoms], *, charge: int, multiplicity: int | None) -> list[Atoms]:
