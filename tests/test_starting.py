@@ -11,11 +11,11 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
-from sparring import loop, running
+from sparring import checking, loop, running
 from sparring.config import load
 from sparring.dataset import ENERGY, FORCES, Dataset
 from sparring.extxyz import read_structures
-from sparring.labels import Label, LabelError
+from sparring.labels import Label, LabelError, LabellingError
 from sparring.laboratory import Laboratory
 from sparring.planning import plan, train
 from sparring.runfolder import RunFolder, read_metrics
@@ -92,7 +92,7 @@ def test_two_charges_of_one_molecule_are_refused_before_anything_is_computed(
     frames = labelled("NH3")
     frames[1].info["charge"] = frames[4].info["charge"] = 1
     monkeypatch.setattr(EMT, "calculate", lambda *_: pytest.fail("nothing is to be computed"))
-    monkeypatch.setattr(running, "labeller", lambda config: None)
+    monkeypatch.setattr(checking, "labeller", lambda config: pytest.fail("nothing is to be computed"))
     message = (
         r"H3N is there with charge \+0, multiplicity 1 \(frames 0, 2, 3\) and with charge \+1, multiplicity 2 \(fra"
     )
@@ -146,7 +146,7 @@ def test_failed_starting_labels_of_a_built_in_molecule_are_counted(failing_now_a
 def test_where_nothing_has_a_label_the_error_counts_the_reasons(molecules_file, tmp_path):
     file = molecules_file(structures=[molecule("CH3Cl"), molecule("HCl")])
     with pytest.raises(
-        ValueError, match=r"nothing to begin with: 0 structures are labelled, 2 failed \(crashed 2\); the first: .*Cl"
+        LabellingError, match=r"2 of 2 labels failed for reasons that are not the .*\n +2  crashed .*Cl"
     ):
         running.run(file, tmp_path / "run")
     assert not (tmp_path / "run" / "generation-01" / "manifest.json").exists()

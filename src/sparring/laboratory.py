@@ -91,12 +91,13 @@ class Laboratory:
         """The structures with their labels; those that have none are left out, logged, and given to `failed`.
 
         Raises:
-            LabellingError: If too many fail for reasons that are not the geometry's.
+            LabellingError: If too many fail for reasons that are not the geometry's, unless `failed` keeps count.
         """
         if not structures:
             return []
         report = self.label(structures)
-        report.require_labeller(self.max_failed)
+        if failed is None:
+            report.require_labeller(self.max_failed)
         labelled = []
         for atoms, result, key in zip(structures, report.labels, report.keys, strict=True):
             if isinstance(result, Label):

@@ -20,7 +20,7 @@ from sparring.config import Config, sections, weight_counts_per
 from sparring.dataset import Dataset
 from sparring.duplicates import duplicate_groups
 from sparring.isolated import split_isolated
-from sparring.labels import Bounds, Label, LabelError, Labeller, OpenMM, langevin_snapshots
+from sparring.labels import Bounds, Label, LabelError, Labeller, OpenMM, langevin_snapshots, require_labeller
 from sparring.labels.base import composition, depends_on
 from sparring.laboratory import Laboratory, laboratory_of
 from sparring.loop import Fitted, Plan
@@ -265,7 +265,10 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
 
 
 def _counted(laboratory: Laboratory, begin: Callable[[LabelMany, Failed], Sequence[Atoms]]) -> Start:
-    """Starting data with an account of structures that have no usable label, wherever they failed."""
+    """Starting data with an account of structures that have no usable label, wherever they failed.
+
+    They raise a `LabellingError` where the labeller is to blame for too many.
+    """
 
     def start() -> Starting:
         failures: list[StartFailure] = []
@@ -273,7 +276,15 @@ def _counted(laboratory: Laboratory, begin: Callable[[LabelMany, Failed], Sequen
         def failed(atoms: Atoms, error: LabelError) -> None:
             failures.append(StartFailure(described(atoms.info), error))
 
-        atoms = begin(partial(laboratory.label_many, failed=failed), failed)
+        def require(n_structures: int) -> None:
+            require_labeller([failure.error for failure in failures], n_structures, laboratory.max_failed)
+
+        try:
+            atoms = begin(partial(laboratory.label_many, failed=failed), failed)
+        except (ValueError, RelaxationError):
+            require(len(failures))  # a Hessian that lacks labels does not know why
+            raise
+        require(len(atoms) + len(failures))
         return Starting(atoms, tuple(failures))
 
     return start
