@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sparring.atoms.reading import read_atoms
+from sparring.committee import Committee
 from sparring.config import load
 from sparring.config.sections import Evaluation
 from sparring.dataset import Dataset
@@ -144,6 +145,13 @@ def read_evaluation_file(section: Evaluation) -> Dataset | None:
     return Dataset.from_atoms(frames)
 
 
+def _require_known(committee: Committee, dataset: Dataset, file: Path) -> None:
+    try:
+        committee.require_known(dataset)
+    except ValueError as error:
+        raise ValueError(f"evaluation.file: {file}: {error}") from error
+
+
 # --- what was kept --------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +224,11 @@ def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonError
     for number in key.committees:
         if number not in errors:
             committee = read_committee(folder / f"generation-{int(number):02d}")
-            found = Differences.of(survey(committee, chosen.dataset.structures), chosen.dataset)
+            if key.section.file is not None:
+                _require_known(committee, chosen.dataset, key.section.file)
+            # What the run itself holds in its test set is judged also where no member was trained on an element of it.
+            surveyed = survey(committee.without_domain(), chosen.dataset.structures)
+            found = Differences.of(surveyed, chosen.dataset)
             errors[number] = {part: found.take(mask).errors() for part, mask in rows.items() if mask.any()}
             bias[number] = float(found.energy.mean())
     return CommonErrors(
