@@ -163,7 +163,7 @@ def _n_attacks(config: Config, structures: list[Atoms]) -> int:
 def shown_duration(seconds: float) -> str:
     """About how long, as people say it.
 
-    >>> shown_duration(0.4), shown_duration(480), shown_duration(1e5)
+    >>> shown_duration(0.4), shown_duration(480.0), shown_duration(1e5)
     ('less than a second', 'about 8 min', 'about 28 h')
     """
     for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s")):
