@@ -10,7 +10,7 @@ from ase.constraints import FixAtoms, FixBondLengths, FixCartesian
 from ase.vibrations import Vibrations
 
 from sparring.labels import Label, LabelStore, StoredCalculator, label, label_key
-from sparring.labels.base import compute
+from sparring.labels.results import compute
 from sparring.sampling import (
     hessian,
     n_hessian_labels,
