@@ -2,10 +2,12 @@
 
 import csv
 import importlib
+import json
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
+import yaml
 from ase.build import molecule
 
 from sparring import plugins, running
@@ -113,3 +115,35 @@ def test_a_run_that_ends_because_nothing_could_be_labelled_says_why_and_does_not
         assert code == 3
         assert "the run ends before its last generation: none of the 4 structures that were chosen" in told
         assert "4  force " in told
+
+
+PROGRAMS = (
+    ("nwchem", "command", "touch {mark}"),
+    ("mopac", "command", "touch {mark} #"),
+    ("cp2k", "command", "sh -c 'touch {mark}'"),
+    ("orca", "profile", {"command": "touch {mark}"}),
+    ("lammpslib", "lmpcmds", ["shell touch {mark}"]),
+)
+
+
+@pytest.mark.parametrize(("name", "parameter", "value"), PROGRAMS, ids=[name for name, *_ in PROGRAMS])
+def test_no_verb_runs_a_program_that_a_configuration_names(molecules_file, sparring, tmp_path, name, parameter, value):
+    mark = tmp_path / "a_program_ran"
+    file = molecules_file()
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    spelled = json.loads(json.dumps(value).replace("{mark}", str(mark)))
+    content["labels"]["labeller"] = {"kind": "ase", "name": name, "parameters": {parameter: spelled}}
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    data, out = tmp_path / "molecules.xyz", tmp_path / "out"
+    for verb in (
+        ("check", file),
+        ("run", file, "--folder", out),
+        ("label", data, "--config", file, "--output", out / "labelled.xyz"),
+        ("fit", data, "--config", file, "--output", out),
+        ("attack", out, data, "--config", file, "--output", out / "attacks.xyz"),
+    ):
+        answer = sparring(*verb)
+        assert answer.exit_code == 2
+        assert parameter in answer.err
+        assert not mark.exists()
+        assert not out.exists()
