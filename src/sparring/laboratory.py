@@ -1,8 +1,9 @@
 """Where the labels of a configuration come from: the section ``labels`` as functions."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sparring.labels import (
     Bounds,
     FromCalculator,
     Label,
+    LabelError,
     Labeller,
     LabelReport,
     LabelStore,
@@ -26,15 +28,17 @@ from sparring.labels import (
     label,
     labelled_atoms,
     plugin,
+    require_labeller,
 )
 from sparring.labels.ase import calculator_depends_on
 from sparring.labels.base import depends_on
 from sparring.progress import Watch, unwatched
-from sparring.starting import Failed
+from sparring.sampling import LabelMany, RelaxationError
+from sparring.starting import Failed, StartFailure, Starting, described
 from sparring.systems import alanine_dipeptide
 from sparring.systems.wells import WELLS
 
-__all__ = ["Laboratory", "inherited", "labeller", "laboratory_of", "limits_of", "n_workers"]
+__all__ = ["Laboratory", "counted", "inherited", "labeller", "laboratory_of", "limits_of", "n_workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +111,32 @@ class Laboratory:
                 if failed is not None:
                     failed(atoms, result)
         return labelled
+
+
+def counted(laboratory: Laboratory, begin: Callable[[LabelMany, Failed], Sequence[Atoms]]) -> Callable[[], Starting]:
+    """Starting data with an account of structures that have no usable label, wherever they failed.
+
+    They raise a `LabellingError` where the labeller is to blame for too many.
+    """
+
+    def start() -> Starting:
+        failures: list[StartFailure] = []
+
+        def failed(atoms: Atoms, error: LabelError) -> None:
+            failures.append(StartFailure(described(atoms.info), error))
+
+        def require(n_structures: int) -> None:
+            require_labeller([failure.error for failure in failures], n_structures, laboratory.max_failed)
+
+        try:
+            atoms = begin(partial(laboratory.label_many, failed=failed), failed)
+        except (ValueError, RelaxationError):
+            require(len(failures))  # a Hessian that lacks labels does not know why
+            raise
+        require(len(atoms) + len(failures))
+        return Starting(atoms, tuple(failures))
+
+    return start
 
 
 def laboratory_of(config: Config, folder: Path, watch: Watch = unwatched) -> Laboratory:

@@ -20,9 +20,9 @@ from sparring.config import Config, sections, weight_counts_per
 from sparring.dataset import Dataset
 from sparring.duplicates import duplicate_groups
 from sparring.isolated import split_isolated
-from sparring.labels import Bounds, Label, LabelError, Labeller, OpenMM, langevin_snapshots, require_labeller
+from sparring.labels import Bounds, Label, LabelError, Labeller, OpenMM, langevin_snapshots
 from sparring.labels.base import composition, depends_on
-from sparring.laboratory import Laboratory, laboratory_of
+from sparring.laboratory import Laboratory, counted, laboratory_of
 from sparring.loop import Fitted, Plan
 from sparring.objectives import Objective
 from sparring.own_structures import read_structures_of, require_comparable
@@ -34,7 +34,7 @@ from sparring.screening import screen, tell_states
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.snapshots import n_snapshots
 from sparring.splits import Splits
-from sparring.starting import Failed, StartFailure, Starting, described, note_forces, references
+from sparring.starting import Failed, Starting, note_forces, references
 from sparring.structures import Structures
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.training import FitReport, fit
@@ -246,15 +246,15 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
             )
             return [sample.minimum, *sample.structures]
 
-        return _counted(laboratory, begin), lambda committee, _: inversion(committee, laboratory)
+        return counted(laboratory, begin), lambda committee, _: inversion(committee, laboratory)
     if isinstance(system, sections.AlanineDipeptide):
         take = _sampling(system.sampling, laboratory)
         geometry = partial(take, alanine_dipeptide.geometry(), seed)
-        start = _counted(laboratory, lambda label_many, failed: label_many(geometry()))
+        start = counted(laboratory, lambda label_many, failed: label_many(geometry()))
         return start, examination(dipeptide(), laboratory)
     if isinstance(system, sections.Own):
         begin_own = partial(_own_start, config, system, laboratory, seed)
-        return _counted(laboratory, begin_own), lambda *_: {}
+        return counted(laboratory, begin_own), lambda *_: {}
     well = wells.WELLS[system.kind]()
     if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
         return lambda: Starting(
@@ -262,32 +262,6 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
         ), lambda committee, _: grid_error(committee, well)
     assert isinstance(well, wells.DoubleWell1D)
     return lambda: Starting(well.starting_data()), lambda committee, _: grid_error(committee, well)
-
-
-def _counted(laboratory: Laboratory, begin: Callable[[LabelMany, Failed], Sequence[Atoms]]) -> Start:
-    """Starting data with an account of structures that have no usable label, wherever they failed.
-
-    They raise a `LabellingError` where the labeller is to blame for too many.
-    """
-
-    def start() -> Starting:
-        failures: list[StartFailure] = []
-
-        def failed(atoms: Atoms, error: LabelError) -> None:
-            failures.append(StartFailure(described(atoms.info), error))
-
-        def require(n_structures: int) -> None:
-            require_labeller([failure.error for failure in failures], n_structures, laboratory.max_failed)
-
-        try:
-            atoms = begin(partial(laboratory.label_many, failed=failed), failed)
-        except (ValueError, RelaxationError):
-            require(len(failures))  # a Hessian that lacks labels does not know why
-            raise
-        require(len(atoms) + len(failures))
-        return Starting(atoms, tuple(failures))
-
-    return start
 
 
 def _own_start(
