@@ -8,7 +8,7 @@ from ase import Atoms
 
 from sparring.dataset import ENERGY, FORCES
 
-__all__ = ["has_labels", "known_results", "with_label"]
+__all__ = ["checked_forces", "has_labels", "known_results", "with_label"]
 
 
 def has_labels(atoms: Atoms) -> bool:
@@ -50,20 +50,28 @@ def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> At
     if alone:
         atoms.calc = None
         return atoms
-    forces = np.asarray(forces)
-    if forces.shape != (len(atoms), 3) or forces.dtype.kind not in "fiu":
+    atoms.calc = None
+    atoms.arrays[FORCES] = checked_forces(forces_key, np.asarray(forces), len(atoms), where)
+    return atoms
+
+
+def checked_forces(name: str, forces: np.ndarray, n_atoms: int, where: str) -> np.ndarray:
+    """Forces in double precision.
+
+    Raises:
+        ValueError: If they are not finite or of wrong shape; the message begins with `where`.
+    """
+    if forces.shape != (n_atoms, 3) or forces.dtype.kind not in "fiu":
         raise ValueError(
-            f"{where}: {forces_key} must have three numbers for each of {len(atoms)} atoms, got the shape "
+            f"{where}: {name} must have three numbers for each of {n_atoms} atoms, got the shape "
             f"{forces.shape} of {forces.dtype}; label it again"
         )
     bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
     if len(bad):
         raise ValueError(
-            f"{where}: {forces_key} of atom {bad[0]} is {forces[bad[0]].tolist()}, which is not finite; label it again"
+            f"{where}: {name} of atom {bad[0]} is {forces[bad[0]].tolist()}, which is not finite; label it again"
         )
-    atoms.calc = None
-    atoms.arrays[FORCES] = forces.astype(np.float64)
-    return atoms
+    return forces.astype(np.float64)
 
 
 def known_results(atoms: Atoms) -> dict[str, Any]:

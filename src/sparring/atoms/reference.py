@@ -22,7 +22,7 @@ from sparring.atoms.names import (
     unknown_vectors,
 )
 from sparring.dataset import ENERGY, FORCES
-from sparring.labelled import known_results
+from sparring.labelled import checked_forces, known_results
 from sparring.units import quantity
 
 __all__ = ["drop_labels", "take_label"]
@@ -89,7 +89,7 @@ def take_label(
         atoms.info.pop("label", None)
         return notes
     energy = _energy(energy_name, found.scalars[energy_name], where)
-    forces = None if forces_name is None else _forces(forces_name, found.columns[forces_name], len(atoms), where)
+    forces = None if forces_name is None else checked_forces(forces_name, found.columns[forces_name], len(atoms), where)
     if forces is None and len(atoms) == 1:
         forces = np.zeros((1, 3))
     check_labels(energy, forces, where)
@@ -245,17 +245,3 @@ def _energy(name: str, value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
         raise ValueError(f"{where}: {name} must be one finite number in eV, got {value!r}; label it again")
     return float(value)
-
-
-def _forces(name: str, forces: np.ndarray, n_atoms: int, where: str) -> np.ndarray:
-    if forces.shape != (n_atoms, 3) or forces.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{where}: {name} must have three numbers for each of {n_atoms} atoms, got the shape "
-            f"{forces.shape} of {forces.dtype}; label it again"
-        )
-    bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
-    if len(bad):
-        raise ValueError(
-            f"{where}: {name} of atom {bad[0]} is {forces[bad[0]].tolist()}, which is not finite; label it again"
-        )
-    return forces.astype(np.float64)
