@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = {
     "ground": "units devices files memory randomness philox plugins structures geometry neighbors bonds peptides "
-    "torsions uncertainty duplicates constraints inheritance permutations crystals similarity cores "
+    "torsions uncertainty duplicates constraints inheritance permutations crystals similarity cores curvilinear "
     "columns",
     "first": "potentials domain committee chunks dataset splits batching loss adam training objectives spaces "
     "attack_results attacks dynamics sampling snapshots selection labels labelled calculator isolated starting "

@@ -12,13 +12,16 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 
-__all__ = ["ARRAYS", "INFO", "inherit", "own_columns"]
+__all__ = ["ARRAYS", "INFO", "RESULTS", "inherit", "own_columns"]
 
 INFO = ("charge", "multiplicity", "config_type")
 ARRAYS = ("initial_magmoms", "initial_charges", "tags")
 # Words of the file format itself, which a file cannot have as columns of their own.
 _FORMAT = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers")
-_NOT_OWN = {*all_properties, *_FORMAT, "REF_energy", "REF_forces", "REF_stress", "label"}
+_LABELS = ("REF_energy", "REF_forces", "REF_stress", "label")
+RESULTS = (*all_properties, *_LABELS, "virial", "virials", "REF_virials")
+"""Names in `info` and `arrays` of what was computed for one geometry, and is wrong for every other."""
+_NOT_OWN = {*all_properties, *_FORMAT, *_LABELS}
 
 
 def inherit(child: Atoms, parent: Atoms, extra: Sequence[str] = ()) -> Atoms:

@@ -12,13 +12,15 @@ from typing import NamedTuple, TypeAlias
 import ase.units
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, all_properties
+from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS
 from jaxtyping import Bool, Float
 
 from sparring.constraints import fixed_coordinates
+from sparring.curvilinear import along_curves
 from sparring.dataset import ENERGY, FORCES
+from sparring.inheritance import RESULTS
 from sparring.units import kT
 
 __all__ = [
@@ -75,7 +77,7 @@ def bare_copy(atoms: Atoms) -> Atoms:
     A label belongs to one geometry: whatever moves atoms must begin here.
     """
     copy: Atoms = atoms.copy()
-    for key in (ENERGY, FORCES, "label", *all_properties):
+    for key in RESULTS:
         copy.info.pop(key, None)
         copy.arrays.pop(key, None)
     return copy
@@ -193,7 +195,8 @@ def normal_mode_displacements(
     """Draw geometries from the classical harmonic ensemble around a minimum.
 
     Each structure has its own temperature, uniform between the two of `temperatures` in K, and every mode an amplitude
-    from N(0, kT/k), k its force constant. Modes that are imaginary or softer than 50 cm⁻¹ are left alone.
+    from N(0, kT/k), k its force constant. Modes that are imaginary or softer than 50 cm⁻¹ are left alone. Where
+    straight lines would lengthen bonds, atoms go along curves (`curvilinear.along_curves`).
     The first structures are the same however many are drawn.
 
     Raises:
@@ -209,12 +212,15 @@ def normal_mode_displacements(
             f"(frequencies: {np.round(modes.frequencies, 1).tolist()}); relax it first or use uniform displacements"
         )
     generator = np.random.default_rng(seed)
-    drawn = []
+    at, straight = [], []
     for _ in range(n_structures):
-        temperature = generator.uniform(coldest, hottest)
-        amplitudes = generator.normal(size=stiff.sum()) * np.sqrt(kT(temperature) / modes.force_constants[stiff])
-        drawn.append(_displaced(atoms, np.tensordot(amplitudes, modes.modes[stiff], axes=1)))
-        drawn[-1].info.update(source="normal_mode", parent=-1, temperature=temperature)
+        at.append(generator.uniform(coldest, hottest))
+        amplitudes = generator.normal(size=stiff.sum()) * np.sqrt(kT(at[-1]) / modes.force_constants[stiff])
+        straight.append(np.tensordot(amplitudes, modes.modes[stiff], axes=1))
+    curved = along_curves(atoms, np.array(straight).reshape(-1, len(atoms), 3), _free(atoms))
+    drawn = [_displaced(atoms, displacement) for displacement in curved]
+    for one, temperature in zip(drawn, at, strict=True):
+        one.info.update(source="normal_mode", parent=-1, temperature=temperature)
     return drawn
 
 
