@@ -16,7 +16,7 @@ from cases import N_MEMBERS, PAPER, TINY, TORSIONS, Case
 from tasks import AUTOGRAD, LOOP, SPARRING, ways
 from timing import about, in_turn
 
-from sparring.memory import keep_freed_memory
+from sparring.support.malloc import keep_freed_memory
 
 WAYS = (SPARRING, AUTOGRAD, LOOP)
 N_DIPEPTIDES = 50

@@ -14,11 +14,11 @@ from ase.build import bulk, molecule
 from ase.io import read
 from torch import Generator
 
-from sparring.dataset import ENERGY, FORCES, Dataset
-from sparring.objectives import force_variance, log, mean_energy
+from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.structures import Structures
 from sparring.potentials import SchNet
-from sparring.spaces import Cartesian, Dihedrals, Space
-from sparring.structures import Structures
+from sparring.proposers.objectives import force_variance, log, mean_energy
+from sparring.proposers.spaces import Cartesian, Dihedrals, Space
 from sparring.systems import alanine_dipeptide as dipeptide
 from sparring.units import quantity
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cases import PAPER, TINY, Case
 from tasks import ways
 
-from sparring.memory import keep_freed_memory
+from sparring.support.malloc import keep_freed_memory
 
 STATUS = Path("/proc/self/status")
 

@@ -37,12 +37,12 @@ from cases import KT, TEMPERATURE, TIMESTEP, Size
 from timing import Tick
 from torch import Tensor, nn
 
-from sparring.calculator import CommitteeCalculator
+from sparring.atoms.dataset import Dataset
+from sparring.atoms.neighbors import with_edges
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.dataset import Dataset
-from sparring.neighbors import with_edges
+from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.potentials import SchNet
-from sparring.structures import Structures
 
 
 class Path(NamedTuple):

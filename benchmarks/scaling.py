@@ -16,7 +16,7 @@ from cases import N_MEMBERS, PAPER, TINY, Case, Size
 from tasks import FLOOR, LOOP, SPARRING, ways
 from timing import about, exponent, in_turn
 
-from sparring.memory import keep_freed_memory
+from sparring.support.malloc import keep_freed_memory
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "performance" / "scaling.json"
 AT_MOST = 1.05

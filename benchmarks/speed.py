@@ -22,7 +22,7 @@ from references import flop, products
 from tasks import AUTOGRAD, FLOOR, LOOP, SPARRING, atoms_and_edges, ways
 from timing import about, in_turn
 
-from sparring.memory import keep_freed_memory
+from sparring.support.malloc import keep_freed_memory
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "performance" / "speed.json"
 TASKS = ("attack", "training", "dynamics", "forces")

@@ -21,15 +21,15 @@ from references import Floor, plain_attack, plain_dynamics, plain_forces, plain_
 from timing import Tick, Way
 from torch import Generator, Tensor
 
-from sparring.attacks import attack
+from sparring.atoms.neighbors import with_edges
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import NVE, simulate
-from sparring.neighbors import with_edges
 from sparring.potentials import SchNet
-from sparring.spaces import Cartesian
-from sparring.splits import Splits
-from sparring.structures import Structures
-from sparring.training import fit
+from sparring.proposers.ascent import attack
+from sparring.proposers.spaces import Cartesian
+from sparring.training.fitting import fit
+from sparring.training.splits import Splits
 
 SPARRING, AUTOGRAD, LOOP, FLOOR = "sparring", "autograd", "loop", "floor"
 """What users get; the same with vmap and automatic derivatives; and the two references (:mod:`references`)."""

@@ -9,9 +9,9 @@ import numpy as np
 from alanine_dipeptide_plan import Study
 from keeping import rows_of_both, seeds_ended
 
-from sparring.dataset import ENERGY
-from sparring.extxyz import read_labelled
-from sparring.runfolder import read_metrics, stages_done
+from sparring.atoms.dataset import ENERGY
+from sparring.inputs.extxyz import read_labelled
+from sparring.runs.folder import read_metrics, stages_done
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.free_energy import FreeEnergies
 from sparring.validation.landscape import Landscape, Landscapes

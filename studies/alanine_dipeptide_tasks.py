@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from sparring.assembly.labels import labeller
 from sparring.config import Config
 from sparring.labels.openmm import OpenMM
-from sparring.laboratory import labeller
-from sparring.stages import read_committee
+from sparring.runs.stages import read_committee
 from sparring.validation.free_energy import compare
 from sparring.validation.free_energy_runs import committee_visits, dynamics_visits
 from sparring.validation.landscape_runs import survey

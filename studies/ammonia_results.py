@@ -9,7 +9,7 @@ from ammonia_plan import TASKS, Study
 from ammonia_tasks import BarrierResult
 from keeping import rows_of_both, seeds_ended
 
-from sparring.runfolder import read_metrics, stages_done
+from sparring.runs.folder import read_metrics, stages_done
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.landscape import Landscape
 from sparring.validation.records import read_record

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from sparring.calculator import CommitteeCalculator
+from sparring.assembly.labels import Laboratory, laboratory_of
+from sparring.atoms.dataset import ENERGY
 from sparring.config import Config
-from sparring.dataset import ENERGY
-from sparring.extxyz import read_labelled, write_structures
-from sparring.laboratory import Laboratory, laboratory_of
-from sparring.sampling import RelaxationError
-from sparring.stages import read_committee
+from sparring.dynamics.calculator import CommitteeCalculator
+from sparring.inputs.extxyz import read_labelled, write_structures
+from sparring.runs.stages import read_committee
+from sparring.starting_data.sampling import RelaxationError
 from sparring.systems import ammonia
 from sparring.validation import grids
 from sparring.validation.barrier import MinimumEnergyPath, neb

@@ -25,9 +25,9 @@ from double_well_protocol import Course, Protocol
 from double_well_search import STRATEGIES
 
 import sparring
-from sparring.files import write_bytes, write_text
-from sparring.memory import keep_freed_memory
-from sparring.splits import Splits
+from sparring.support.files import write_bytes, write_text
+from sparring.support.malloc import keep_freed_memory
+from sparring.training.splits import Splits
 
 FOLDER = Path("runs/studies/double_well")
 RESULTS = Path(__file__).parents[1] / "docs" / "results"

@@ -15,11 +15,11 @@ from double_well_protocol import WELLS, Course, Protocol
 from double_well_search import STRATEGIES, Found, crew, structures_of, survey
 from torch import Tensor
 
-from sparring.randomness import derive
+from sparring.atoms.structures import Structures
 from sparring.selection import Budget, Candidates, Distinct, UncertaintyAbove, select, threshold_from
-from sparring.splits import Splits
-from sparring.structures import Structures
+from sparring.support.seeds import derive
 from sparring.systems.wells import DoubleWell2D, grid_rmse, grid_structures
+from sparring.training.splits import Splits
 from sparring.uncertainty import energy_variance
 
 __all__ = ["Panel", "begin", "extend", "learn", "run_loops"]

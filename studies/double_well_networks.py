@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sparring.adam import update
 from sparring.potentials import CoordinateMLP
-from sparring.randomness import derive
+from sparring.support.seeds import derive
+from sparring.training.adam import update
 
 __all__ = ["Layers", "Lesson", "energies", "layers_of", "train"]
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparring.potentials import CoordinateMLP
-from sparring.randomness import derive
-from sparring.splits import Splits
+from sparring.support.seeds import derive
 from sparring.systems.wells import DoubleWell1D, DoubleWell2D
+from sparring.training.splits import Splits
 
 __all__ = ["WELLS", "Course", "Protocol"]
 

@@ -12,14 +12,14 @@ from double_well_networks import Layers, energies, layers_of
 from double_well_protocol import WELLS, Course, Protocol
 from torch import Tensor
 
-from sparring.attacks import attack
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import Langevin, Observation, Status, init, step
-from sparring.objectives import exp, force_variance, mean_energy
 from sparring.potentials import Potential
-from sparring.randomness import derive
-from sparring.spaces import Cartesian
-from sparring.structures import Structures
+from sparring.proposers.ascent import attack
+from sparring.proposers.objectives import exp, force_variance, mean_energy
+from sparring.proposers.spaces import Cartesian
+from sparring.support.seeds import derive
 from sparring.uncertainty import force_variance as variance_of_forces
 from sparring.units import kT
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparring.config import Config
-from sparring.runfolder import read_metrics, stages_done
+from sparring.runs.folder import read_metrics, stages_done
 
 __all__ = ["ADVERSARIAL", "Layout", "Strategy"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from layout import Layout
 from schedule import Busy, Piece
 
-from sparring import running
+from sparring.commands import running
 from sparring.config import Config, difference, load
-from sparring.runfolder import RunFolderError
+from sparring.runs.folder import RunFolderError
 
 __all__ = ["SHARED", "graft", "run", "run_piece"]
 

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from layout import Layout
 
-from sparring.files import write_text
+from sparring.support.files import write_text
 from sparring.validation.records import read_record, write_record
 
 __all__ = ["Found", "recorded", "write_report"]

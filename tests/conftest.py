@@ -14,11 +14,12 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparring import cli, running
+from sparring import cli
+from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.commands import running
 from sparring.committee import Committee, cast
 from sparring.config import dump, load
-from sparring.dataset import ENERGY, FORCES, Dataset
-from sparring.extxyz import write_structures
+from sparring.inputs.extxyz import write_structures
 from sparring.potentials import CoordinateMLP, SchNet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -17,7 +17,9 @@ import sys
 import traceback
 from pathlib import Path
 
-from sparring import cli, progress, reporting, running
+from sparring import cli, reporting
+from sparring.commands import running
+from sparring.support import progress
 
 
 def kill_at_file(file, count=1, moment="before"):

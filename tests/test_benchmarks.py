@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sparring.attacks import attack
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee, cast
-from sparring.spaces import Cartesian
-from sparring.structures import Structures
+from sparring.proposers.ascent import attack
+from sparring.proposers.spaces import Cartesian
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

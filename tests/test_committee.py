@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from sparring.calculator import CommitteeCalculator
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.domain import TrainingDomain
+from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.potentials import SchNet
 from sparring.potentials.base import potentials_of
-from sparring.structures import Structures
 from sparring.uncertainty import energy_variance, force_variance
 
 

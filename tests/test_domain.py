@@ -7,19 +7,19 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from sparring.attacks import attack
-from sparring.calculator import CommitteeCalculator
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.domain import TrainingDomain
 from sparring.dynamics import NVE, Langevin, init, simulate, step
-from sparring.objectives import force_variance
+from sparring.dynamics.calculator import CommitteeCalculator
+from sparring.dynamics.trajectories import md
 from sparring.potentials import CoordinateMLP, SchNet
-from sparring.snapshots import take_snapshots
-from sparring.splits import Splits
-from sparring.stages import read_committee, write_committee
-from sparring.structures import Structures
-from sparring.training import fit
-from sparring.trajectories import md
+from sparring.proposers.ascent import attack
+from sparring.proposers.dynamics import take_snapshots
+from sparring.proposers.objectives import force_variance
+from sparring.runs.stages import read_committee, write_committee
+from sparring.training.fitting import fit
+from sparring.training.splits import Splits
 from sparring.validation.errors import evaluate, survey
 from sparring.validation.grids import grid
 from sparring.validation.landscape import landscape

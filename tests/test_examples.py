@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sparring import laboratory, running
+from sparring.assembly import labels
+from sparring.assembly.planning import plan
+from sparring.commands import running
+from sparring.commands.running import check
 from sparring.config import load
 from sparring.labels import ASECalculator
-from sparring.planning import plan
-from sparring.running import check
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -33,8 +34,8 @@ def cheap_labels(monkeypatch):
         asked.append(arguments)
         return ASECalculator("emt")
 
-    monkeypatch.setattr(laboratory, "PySCF", emt)
-    monkeypatch.setattr(laboratory, "ASECalculator", emt)
+    monkeypatch.setattr(labels, "PySCF", emt)
+    monkeypatch.setattr(labels, "ASECalculator", emt)
     return asked
 
 

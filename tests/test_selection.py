@@ -3,6 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from sparring.atoms.structures import Structures
 from sparring.selection import (
     Budget,
     Candidates,
@@ -13,7 +14,6 @@ from sparring.selection import (
     select,
     threshold_from,
 )
-from sparring.structures import Structures
 
 
 def points(x, *, score=None, energy=None, force_variance=None):

@@ -9,11 +9,11 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "sparring.attacks": ("AttackResult", "attack"),
-    "sparring.calculator": ("CommitteeCalculator",),
+    "sparring.proposers.ascent": ("AttackResult", "attack"),
+    "sparring.dynamics.calculator": ("CommitteeCalculator",),
     "sparring.committee": ("Committee", "Prediction"),
     "sparring.config": ("Config", "ConfigError"),
-    "sparring.dataset": ("Dataset",),
+    "sparring.atoms.dataset": ("Dataset",),
     "sparring.domain": ("TrainingDomain",),
     "sparring.dynamics": (
         "BondsKept",
@@ -29,8 +29,8 @@ _HOMES = {
         "side_by_side",
         "simulate",
     ),
-    "sparring.atoms.reading": ("read_atoms",),
-    "sparring.extxyz": ("read_labelled", "read_structures", "write_structures"),
+    "sparring.inputs.reading": ("read_atoms",),
+    "sparring.inputs.extxyz": ("read_labelled", "read_structures", "write_structures"),
     "sparring.labels": (
         "ASECalculator",
         "Bounds",
@@ -46,9 +46,9 @@ _HOMES = {
         "labelled_atoms",
         "langevin_snapshots",
     ),
-    "sparring.loop": ("Plan", "State", "step"),
-    "sparring.neighbors": ("with_edges",),
-    "sparring.objectives": (
+    "sparring.runs.loop": ("Plan", "State", "step"),
+    "sparring.atoms.neighbors": ("with_edges",),
+    "sparring.proposers.objectives": (
         "Objective",
         "Term",
         "boltzmann",
@@ -61,7 +61,7 @@ _HOMES = {
     ),
     "sparring.potentials": ("Architecture", "CoordinateMLP", "Potential", "SchNet"),
     "sparring.reporting": ("report",),
-    "sparring.running": ("check", "init", "run", "status"),
+    "sparring.commands.running": ("check", "init", "run", "status"),
     "sparring.selection": (
         "Budget",
         "Candidates",
@@ -73,7 +73,7 @@ _HOMES = {
         "select",
         "threshold_from",
     ),
-    "sparring.snapshots": ("take_snapshots",),
+    "sparring.proposers.dynamics": ("take_snapshots",),
     "sparring.spaces": (
         "Cartesian",
         "CollectiveVariables",
@@ -84,11 +84,11 @@ _HOMES = {
         "Space",
         "Uniform",
     ),
-    "sparring.splits": ("Splits",),
-    "sparring.stages": ("read_committee", "write_committee"),
-    "sparring.structures": ("Structures",),
-    "sparring.training": ("FitReport", "fit"),
-    "sparring.trajectories": ("md", "trajectory"),
+    "sparring.training.splits": ("Splits",),
+    "sparring.runs.stages": ("read_committee", "write_committee"),
+    "sparring.atoms.structures": ("Structures",),
+    "sparring.training.fitting": ("FitReport", "fit"),
+    "sparring.dynamics.trajectories": ("md", "trajectory"),
     "sparring.units": ("kT", "quantity"),
     "sparring.validation.errors": ("Errors", "evaluate"),
     "sparring.validation.stability": ("Stability", "own_minimum", "stability"),

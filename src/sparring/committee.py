@@ -13,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from sparring.dataset import Dataset
+from sparring.atoms.dataset import Dataset
+from sparring.atoms.neighbors import with_edges
+from sparring.atoms.structures import Structures
 from sparring.domain import TrainingDomain
-from sparring.neighbors import with_edges
 from sparring.potentials import ARCHITECTURES, Architecture, Potential
 from sparring.potentials.base import potentials_of
-from sparring.structures import Structures
 
 __all__ = ["Committee", "Prediction", "stacked_energies"]
 

@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Int
 
-from sparring.dataset import Dataset
-from sparring.structures import Structures
+from sparring.atoms.dataset import Dataset
+from sparring.atoms.structures import Structures
 
 __all__ = ["TrainingDomain"]
 

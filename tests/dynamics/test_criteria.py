@@ -8,6 +8,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from sparring.atoms.neighbors import with_edges
+from sparring.atoms.structures import Structures
 from sparring.dynamics import (
     NVE,
     BondsKept,
@@ -19,8 +21,6 @@ from sparring.dynamics import (
     init,
     step,
 )
-from sparring.neighbors import with_edges
-from sparring.structures import Structures
 
 
 def seen(n_copies, energy=0.0):

@@ -8,13 +8,13 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.md.verlet import VelocityVerlet
 from ase.units import fs
 
-from sparring.calculator import CommitteeCalculator
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import NVE, Langevin, NoseHooverChain, init, simulate, step
-from sparring.snapshots import take_snapshots
-from sparring.structures import Structures
+from sparring.dynamics.calculator import CommitteeCalculator
+from sparring.dynamics.trajectories import md
+from sparring.proposers.dynamics import take_snapshots
 from sparring.systems.own import read_own
-from sparring.trajectories import md
 from sparring.units import kT
 
 ALL = pytest.mark.parametrize(

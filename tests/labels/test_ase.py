@@ -11,7 +11,6 @@ from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 
-from sparring import plugins
 from sparring.labels import (
     ASECalculator,
     Bounds,
@@ -25,6 +24,7 @@ from sparring.labels import (
     label_key,
     plugin,
 )
+from sparring.support import plugins
 
 
 class Pull(Calculator):

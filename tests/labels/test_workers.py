@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from sparring import plugins
 from sparring.labels import Label, LabelError, LabelStore, Limits, StoredCalculator, Workers, label, plugin
 from sparring.labels.guard import descendants
 from sparring.labels.identity import absolute
+from sparring.support import plugins
 
 BAD = {
     "none": "gave None, wanted a Label",

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from sparring.atoms.structures import Structures
 from sparring.potentials import ARCHITECTURES, CoordinateMLP, Potential
-from sparring.structures import Structures
 
 
 def test_at_the_papers_size_it_has_four_layers_of_1024_units_that_share_no_weights():

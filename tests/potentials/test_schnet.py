@@ -7,10 +7,10 @@ from ase import Atoms
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
-from sparring.neighbors import with_edges
+from sparring.atoms.neighbors import with_edges
+from sparring.atoms.structures import Structures
 from sparring.potentials import ARCHITECTURES, Potential, SchNet
 from sparring.potentials.schnet import polynomial_envelope
-from sparring.structures import Structures
 
 
 def energy_of(network, atoms):

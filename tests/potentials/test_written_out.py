@@ -4,11 +4,11 @@ import pytest
 import torch
 from ase import Atoms
 
+from sparring.atoms.neighbors import distances, with_edges
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.neighbors import distances, with_edges
 from sparring.potentials import tiled
 from sparring.potentials.filters import narrow_features
-from sparring.structures import Structures
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from matplotlib.figure import Figure
 
-from sparring.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.reporting import figures
 from sparring.reporting.data import EV, KCAL
 from sparring.reporting.style import panels

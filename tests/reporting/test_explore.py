@@ -8,7 +8,7 @@ from ase.io import read, write
 from scipy.spatial.distance import pdist
 from scipy.spatial.transform import Rotation
 
-from sparring.extxyz import write_structures
+from sparring.inputs.extxyz import write_structures
 from sparring.reporting import explore
 from sparring.reporting.data import EV, Origin, Run
 from sparring.reporting.explore import Mapped, explorer

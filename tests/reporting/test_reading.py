@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sparring.extxyz import read_structures
+from sparring.inputs.extxyz import read_structures
 from sparring.reporting.data import EV, KCAL
 from sparring.reporting.reading import read_run
 

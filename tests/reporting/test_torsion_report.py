@@ -6,14 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from sparring import running
+from sparring.commands import running
 from sparring.config import load, template_files
 from sparring.reporting import page
 from sparring.reporting.reading import read_run
 from sparring.reporting.tables import generation_table
+from sparring.reporting.terminal import GenerationTable
 from sparring.reporting.validations import validations
 from sparring.systems import alanine_dipeptide
-from sparring.tables import GenerationTable
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.free_energy import Visits, compare
 from sparring.validation.landscape import Landscapes

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.cli.validate import app
-from sparring.dataset import ENERGY, FORCES, Dataset
-from sparring.extxyz import write_structures
+from sparring.inputs.extxyz import write_structures
 from sparring.reporting import page as pages
 from sparring.reporting.reading import read_run
 from sparring.reporting.validations import validations

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from sparring.config import load
-from sparring.extxyz import read_labelled
-from sparring.runfolder import read_metrics
+from sparring.inputs.extxyz import read_labelled
+from sparring.runs.folder import read_metrics
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.free_energy import FreeEnergies
 from sparring.validation.landscape import Landscapes

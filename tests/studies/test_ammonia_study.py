@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparring import running
+from sparring.commands import running
 from sparring.config import load
-from sparring.extxyz import read_labelled
-from sparring.stages import read_committee
+from sparring.inputs.extxyz import read_labelled
+from sparring.runs.stages import read_committee
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.landscape import Landscape
 from sparring.validation.records import read_record
@@ -173,7 +173,7 @@ def test_both_ways_to_the_barrier_of_the_labels_agree(tiny, finished):
 def test_a_landscape_is_that_of_its_committee_with_the_labels_that_it_knew(tiny, finished):
     found = read_record(finished.result("dynamics", 0, 3, "landscape"), Landscape)
     committee = read_committee(finished.generation("dynamics", 0, 3))
-    from sparring.structures import Structures
+    from sparring.atoms.structures import Structures
 
     grid = finished.truth.grid
     energy = committee.predict(Structures.from_atoms(grid.structures), differentiable=False).energy.mean(0).numpy()

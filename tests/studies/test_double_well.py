@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee, unstack
-from sparring.dataset import Dataset
-from sparring.splits import Splits
 from sparring.systems.wells import DoubleWell2D
-from sparring.training import fit
+from sparring.training.fitting import fit
+from sparring.training.splits import Splits
 from sparring.uncertainty import force_variance
 
 STUDIES = Path(__file__).parents[2] / "studies"

@@ -16,7 +16,8 @@ import alanine_dipeptide_report
 import alanine_dipeptide_results
 from schedule import work
 
-from sparring import planning, running
+from sparring.assembly import planning
+from sparring.commands import running
 from sparring.validation.torsion_runs import examination
 
 __all__ = [

@@ -17,7 +17,7 @@ import ammonia_tasks
 import schedule
 from ammonia_plan import Strategy, Study, pieces
 
-from sparring import running
+from sparring.commands import running
 
 CONFIG = """
 system: {kind: ammonia, n_structures: 10}

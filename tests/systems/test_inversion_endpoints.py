@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sparring.geometry import aligned_rmsd
+from sparring.atoms.geometry import aligned_rmsd
 from sparring.systems.ammonia import inversion_endpoints, planar_geometry
 
 

@@ -4,8 +4,8 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
-from sparring.dataset import ENERGY, FORCES
-from sparring.extxyz import write_structures
+from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.inputs.extxyz import write_structures
 from sparring.labels import FromCalculator, Label, label, labelled_atoms
 from sparring.systems.own import Displacements, NormalModes, Snapshots, assume_state, read_own, starting_data
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sparring.structures import Structures
+from sparring.atoms.structures import Structures
 from sparring.systems.wells import DoubleWell1D, DoubleWell2D, coordinates, grid_points, grid_structures
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from sparring.geometry import angle, dihedral
+from sparring.atoms.geometry import angle, dihedral
+from sparring.atoms.structures import Structures
 from sparring.labels import Label
-from sparring.structures import Structures
 from sparring.validation.surfaces import SinglePoint
 from sparring.validation.torsion_plane import TorsionPlane
 

@@ -13,10 +13,10 @@ from ase.mep.neb import NEBTools
 from ase.optimize import FIRE
 from ase.utils.forcecurve import fit_images
 
-from sparring.calculator import CommitteeCalculator
 from sparring.committee import Committee
+from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.labels import FromCalculator, LabelError, LabelStore, label
-from sparring.sampling import RelaxationError, relax
+from sparring.starting_data.sampling import RelaxationError, relax
 from sparring.systems.ammonia import inversion_barrier, inversion_endpoints, planar_geometry
 from sparring.systems.wells import DoubleWell2D
 from sparring.units import KCAL_PER_MOL

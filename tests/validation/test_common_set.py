@@ -8,12 +8,12 @@ import pytest
 import torch
 from ase.build import molecule
 
-from sparring import running
+from sparring.atoms.dataset import Dataset
+from sparring.commands import running
 from sparring.config import difference, dump, load
-from sparring.dataset import Dataset
-from sparring.extxyz import read_labelled, write_structures
-from sparring.runfolder import read_metrics
-from sparring.stages import read_committee, read_data
+from sparring.inputs.extxyz import read_labelled, write_structures
+from sparring.runs.folder import read_metrics
+from sparring.runs.stages import read_committee, read_data
 from sparring.validation import common_set
 from sparring.validation.common_set import compare_committees, known_comparison
 from sparring.validation.errors import evaluate

@@ -9,8 +9,8 @@ from ase.build import bulk, fcc111, molecule
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from sparring.dataset import ENERGY, FORCES
-from sparring.extxyz import write_structures
+from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.inputs.extxyz import write_structures
 from sparring.units import KCAL_PER_MOL
 from sparring.validation import diversity as module
 from sparring.validation.diversity import Diversity, diversity, diversity_table, gather

@@ -5,9 +5,9 @@ import pytest
 from ase.build import molecule
 
 from sparring import uncertainty
+from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.dataset import ENERGY, FORCES, Dataset
-from sparring.structures import Structures
 from sparring.validation.errors import Differences, align, errors, evaluate, survey
 
 

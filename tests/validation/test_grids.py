@@ -5,7 +5,7 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from sparring.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels import ASECalculator, Bounds, label
 from sparring.systems.ammonia import umbrella_grid
 from sparring.systems.wells import DoubleWell2D

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from sparring.dataset import Dataset
-from sparring.extxyz import read_labelled
-from sparring.stages import read_data
+from sparring.atoms.dataset import Dataset
+from sparring.inputs.extxyz import read_labelled
+from sparring.runs.stages import read_data
 from sparring.validation.held_out import held_out, held_out_of, unseen
 
 

@@ -5,12 +5,12 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
+from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.structures import Structures
 from sparring.config import dump, load
 from sparring.config.templates import template_files
-from sparring.dataset import ENERGY, FORCES
-from sparring.extxyz import read_structures, write_structures
-from sparring.stages import read_committee, write_committee
-from sparring.structures import Structures
+from sparring.inputs.extxyz import read_structures, write_structures
+from sparring.runs.stages import read_committee, write_committee
 from sparring.systems.ammonia import umbrella_coordinates, umbrella_grid
 from sparring.systems.wells import DoubleWell1D, grid_points
 from sparring.validation.grids import grid

@@ -8,11 +8,11 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.data import atomic_masses
 
+from sparring.atoms.neighbors import distances
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, DistanceWindow, EnergyBelow
-from sparring.extxyz import read_structures, write_structures
-from sparring.neighbors import distances
-from sparring.structures import Structures
+from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.systems.ammonia import unphysical
 from sparring.units import AMU
 from sparring.validation import pieces as pieces_module

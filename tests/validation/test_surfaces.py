@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase.calculators.emt import EMT
 
-from sparring.calculator import CommitteeCalculator
+from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.labels import Bounds, LabelError, LabelReport, label
 from sparring.validation.surfaces import Labelling, SurfaceCalculator, committee_surface, label_surface
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sparring.assembly.labels import laboratory_of
+from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.config import dump, load, template_files
-from sparring.dataset import ENERGY, FORCES, Dataset
-from sparring.extxyz import write_structures
+from sparring.inputs.extxyz import write_structures
 from sparring.labels import LabelStore
-from sparring.laboratory import laboratory_of
-from sparring.stages import read_committee, write_committee
+from sparring.runs.stages import read_committee, write_committee
 from sparring.systems import alanine_dipeptide
 from sparring.units import KCAL_PER_MOL
 from sparring.validation import torsion_runs

@@ -1,1 +1,1 @@
-"""How structures come in from files: what columns and header keys mean, which formats there are, what is refused."""
+"""Structures and labelled data, and the geometry of atoms: neighbours, bonds, torsions, similarity, duplicates."""

@@ -8,7 +8,7 @@ import typer
 
 from sparring.cli import validate
 from sparring.cli.verbs import app
-from sparring.memory import keep_freed_memory
+from sparring.support.malloc import keep_freed_memory
 
 __all__ = ["app", "main"]
 
@@ -57,9 +57,9 @@ def _exit_code(error: Exception) -> int:
 def _is_users(error: Exception) -> bool:
     """Errors that say by themselves what to do. Others are ours."""
     from sparring.labels import LabelError, LabellingError
-    from sparring.runfolder import RunFolderError
-    from sparring.sampling import RelaxationError
-    from sparring.training import TrainingError
+    from sparring.runs.folder import RunFolderError
+    from sparring.starting_data.sampling import RelaxationError
+    from sparring.training.fitting import TrainingError
 
     own = LabelError | LabellingError | RunFolderError | RelaxationError | TrainingError
     return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)

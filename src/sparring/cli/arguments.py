@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from sparring.config import Config
-    from sparring.progress import Watch
+    from sparring.support.progress import Watch
 
 __all__ = ["CommitteeFolder", "ConfigFile", "ConfigOption", "Preset", "load_config", "use_threads", "watch"]
 
@@ -26,13 +26,13 @@ def load_config(config: Path, preset: str | None) -> "Config":
 
 def use_threads(n: int | None = None) -> None:
     """Let PyTorch compute with so many threads; None for its own choice within the cores that there are."""
-    from sparring.devices import use_threads
+    from sparring.support.devices import use_threads
 
     use_threads(n)
 
 
 def watch() -> "Watch":
     """Progress bars on a terminal, a line now and then in a log."""
-    from sparring.progress import watch_on
+    from sparring.support.progress import watch_on
 
     return watch_on()

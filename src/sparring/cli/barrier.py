@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sparring.columns import aligned
 from sparring.reporting.data import EnergyUnit
+from sparring.support.columns import aligned
 from sparring.validation.barrier import MinimumEnergyPath
 from sparring.validation.barrier_runs import LABELS, Barriers
 

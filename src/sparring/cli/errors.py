@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sparring.atoms.reading import read_atoms
-from sparring.columns import aligned
-from sparring.dataset import Dataset
+from sparring.atoms.dataset import Dataset
+from sparring.inputs.reading import read_atoms
 from sparring.reporting.data import EnergyUnit
+from sparring.support.columns import aligned
 from sparring.units import quantity
 from sparring.validation.calibration import independent_ratio
 from sparring.validation.detection import Detection

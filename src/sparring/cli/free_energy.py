@@ -46,12 +46,12 @@ def free_energy(
 
     Copies start from structures of the reference. The same command goes on where it was interrupted.
     """
-    from sparring.atoms.reading import read_atoms
+    from sparring.dynamics.trajectories import committee_on
+    from sparring.inputs.reading import read_atoms
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import free_energy_figure
     from sparring.reporting.saving import save_figure
-    from sparring.stages import read_committee
-    from sparring.trajectories import committee_on
+    from sparring.runs.stages import read_committee
     from sparring.units import quantity
     from sparring.validation.free_energy import compare
     from sparring.validation.free_energy_runs import committee_visits, dynamics_visits, reference_visits
@@ -119,8 +119,8 @@ def _config(committee: Path, file: Path | None, preset: str | None) -> "Config":
 
 def _labeller(config: "Config", folder: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """OpenMM, which can do dynamics itself."""
+    from sparring.assembly.labels import labeller
     from sparring.labels.openmm import OpenMM
-    from sparring.laboratory import labeller
 
     found = labeller(config)
     if not isinstance(found, OpenMM):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sparring import columns
-from sparring.atoms.reading import read_atoms
+from sparring.inputs.reading import read_atoms
 from sparring.reporting.data import EnergyUnit
 from sparring.reporting.validation_tables import usual_caps
+from sparring.support import columns
 from sparring.validation.grids import Grid, grid
 from sparring.validation.landscape import Landscapes
 from sparring.validation.landscape_runs import Survey

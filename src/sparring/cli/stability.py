@@ -7,13 +7,13 @@ from pathlib import Path
 import yaml
 from ase import Atoms
 
-from sparring.atoms.reading import read_atoms
-from sparring.columns import Columns
+from sparring.atoms.dataset import ENERGY
 from sparring.committee import Committee
-from sparring.dataset import ENERGY
 from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, EnergyBelow
-from sparring.extxyz import read_labelled
-from sparring.sampling import bare_copy
+from sparring.inputs.extxyz import read_labelled
+from sparring.inputs.reading import read_atoms
+from sparring.starting_data.sampling import bare_copy
+from sparring.support.columns import Columns
 from sparring.systems import ammonia
 from sparring.units import quantity
 from sparring.validation.stability import own_minimum

@@ -61,11 +61,11 @@ def stability(
     from ase import Atoms
 
     from sparring.cli.stability import StabilityTable, criteria_of, start_of, temperatures_of
-    from sparring.extxyz import write_structures
+    from sparring.dynamics.trajectories import committee_on
+    from sparring.inputs.extxyz import write_structures
     from sparring.reporting.figures import stability_figure
     from sparring.reporting.saving import save_figure
-    from sparring.stages import read_committee
-    from sparring.trajectories import committee_on
+    from sparring.runs.stages import read_committee
     from sparring.units import quantity
     from sparring.validation.records import write_record
     from sparring.validation.stability import stability
@@ -142,11 +142,11 @@ def errors(
 ) -> None:
     """Errors on labels that the committee has not seen, by energy and by kind; and whether its uncertainty knew."""
     from sparring.cli.errors import chosen_data, error_tables, positive_of, windows_of
-    from sparring.extxyz import write_structures
+    from sparring.inputs.extxyz import write_structures
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import errors_figure
     from sparring.reporting.saving import save_figure
-    from sparring.stages import read_committee
+    from sparring.runs.stages import read_committee
     from sparring.validation.error_report import error_report
     from sparring.validation.errors import survey
     from sparring.validation.records import write_record
@@ -205,7 +205,7 @@ def barrier(
     Ends are relaxed on each surface by itself. Labels of the true path are kept like any others.
     """
     from sparring.cli.barrier import barrier_tables, ends_of
-    from sparring.extxyz import write_structures
+    from sparring.inputs.extxyz import write_structures
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import barrier_figure
     from sparring.reporting.saving import save_figure
@@ -258,8 +258,8 @@ def diversity(
 
     Several runs or files share one map, which takes some seconds to begin.
     """
-    from sparring.atoms.reading import read_atoms
-    from sparring.extxyz import write_structures
+    from sparring.inputs.extxyz import write_structures
+    from sparring.inputs.reading import read_atoms
     from sparring.reporting.figures import diversity_figure
     from sparring.reporting.saving import save_figure
     from sparring.validation.diversity import diversity, diversity_table, gather
@@ -313,7 +313,7 @@ def landscape(
     Labels are kept like any others, so the same command goes on where it was interrupted.
     """
     from sparring.cli.landscape import grid_kind, grid_of, landscape_table, points_of, truth_lines
-    from sparring.extxyz import write_structures
+    from sparring.inputs.extxyz import write_structures
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import landscape_sheet
     from sparring.reporting.saving import save_figure

@@ -34,7 +34,7 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
 ) -> None:
     """Write a commented example configuration to start from."""
-    from sparring.running import init
+    from sparring.commands.running import init
 
     for file in init(kind, folder):
         typer.echo(f"wrote {file}")
@@ -43,8 +43,8 @@ def init(
 @app.command()
 def check(config: ConfigFile, preset: Preset = None) -> None:
     """Validate a configuration, print what would happen and what one label costs. Writes nothing."""
+    from sparring.commands.running import check
     from sparring.config import dump, load, settled
-    from sparring.running import check
 
     resolved = settled(load(config, preset))
     typer.echo(dump(resolved))
@@ -89,9 +89,9 @@ def run(
     from rich.console import Console
     from rich.logging import RichHandler
 
-    from sparring.progress import watch_on
-    from sparring.running import comparison, run
-    from sparring.tables import GenerationTable
+    from sparring.commands.running import comparison, run
+    from sparring.reporting.terminal import GenerationTable
+    from sparring.support.progress import watch_on
 
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_path=False, show_level=True, show_time=False)
@@ -116,8 +116,8 @@ def run(
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """How far a run has come."""
-    from sparring.running import comparison, status
-    from sparring.tables import GenerationTable, starting_line
+    from sparring.commands.running import comparison, status
+    from sparring.reporting.terminal import GenerationTable, starting_line
 
     table = GenerationTable()
     known = status(folder)
@@ -147,11 +147,11 @@ def fit(
 ) -> None:
     """Train a committee on labelled structures."""
     from sparring import Dataset
-    from sparring.atoms.reading import read_atoms
-    from sparring.dataset import ENERGY, FORCES
-    from sparring.own_structures import in_internal_units
-    from sparring.planning import train
-    from sparring.stages import write_fit
+    from sparring.assembly.own_structures import in_internal_units
+    from sparring.assembly.planning import train
+    from sparring.atoms.dataset import ENERGY, FORCES
+    from sparring.inputs.reading import read_atoms
+    from sparring.runs.stages import write_fit
 
     resolved = load_config(config, preset)
     use_threads(resolved.threads)
@@ -182,12 +182,12 @@ def attack(
 ) -> None:
     """Attack a committee from given structures."""
     from sparring import Structures
-    from sparring.attacking import attacker, one_of_each
-    from sparring.attacks import Status
-    from sparring.extxyz import write_structures
-    from sparring.laboratory import inherited
-    from sparring.planning import objective
-    from sparring.stages import attack_frames, read_committee
+    from sparring.assembly.labels import inherited
+    from sparring.assembly.planning import objective
+    from sparring.assembly.proposing import attacker, one_of_each
+    from sparring.inputs.extxyz import write_structures
+    from sparring.proposers.ascent import Status
+    from sparring.runs.stages import attack_frames, read_committee
 
     resolved = load_config(config, preset)
     use_threads(resolved.threads)
@@ -216,10 +216,10 @@ def label(
     preset: Preset = None,
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
+    from sparring.assembly.labels import laboratory_of
     from sparring.config import sections
-    from sparring.extxyz import write_structures
+    from sparring.inputs.extxyz import write_structures
     from sparring.labels import Label, labelled_atoms
-    from sparring.laboratory import laboratory_of
     from sparring.systems import own
 
     resolved = load_config(config, preset)
@@ -254,9 +254,9 @@ def evaluate(
 ) -> None:
     """Errors of a committee on any labelled structures."""
     from sparring import Dataset
-    from sparring.atoms.reading import read_atoms
-    from sparring.stages import read_committee
-    from sparring.tables import errors_table
+    from sparring.inputs.reading import read_atoms
+    from sparring.reporting.terminal import errors_table
+    from sparring.runs.stages import read_committee
     from sparring.validation.errors import evaluate
 
     use_threads()
@@ -285,9 +285,9 @@ def md(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")] = "cpu",
 ) -> None:
     """Molecular dynamics under the mean forces of a committee, many copies and temperatures at once."""
-    from sparring.stages import read_committee
-    from sparring.tables import dynamics_table
-    from sparring.trajectories import committee_on, md
+    from sparring.dynamics.trajectories import committee_on, md
+    from sparring.reporting.terminal import dynamics_table
+    from sparring.runs.stages import read_committee
     from sparring.units import quantity
 
     use_threads()
@@ -322,7 +322,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 
 def _geometries(file: Path) -> "list[Atoms]":
     """The structures of a user's file, whatever labels it has."""
-    from sparring.atoms.reading import read_atoms
+    from sparring.inputs.reading import read_atoms
 
     return read_atoms(file, labels="ignored", allow_dummy=True)
 
@@ -330,6 +330,6 @@ def _geometries(file: Path) -> "list[Atoms]":
 def _labelled(file: Path) -> "Dataset":
     """The labelled structures of a user's file."""
     from sparring import Dataset
-    from sparring.atoms.reading import read_atoms
+    from sparring.inputs.reading import read_atoms
 
     return Dataset.from_atoms(read_atoms(file, labels="required", allow_dummy=True))

@@ -8,10 +8,10 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.bonds import Bond, find_bonds
+from sparring.atoms.bonds import Bond, find_bonds
+from sparring.atoms.structures import Structures
 from sparring.dynamics.criteria import first_atoms
 from sparring.dynamics.system import Observation
-from sparring.structures import Structures
 
 __all__ = ["BondsKept"]
 

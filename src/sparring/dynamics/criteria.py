@@ -10,9 +10,9 @@ from ase.data import atomic_numbers
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from sparring.atoms.neighbors import distances, shortest_distance
+from sparring.atoms.structures import Structures
 from sparring.dynamics.system import Observation
-from sparring.neighbors import distances, shortest_distance
-from sparring.structures import Structures
 
 __all__ = ["CloserThan", "DistanceWindow", "EnergyBelow", "first_atoms"]
 

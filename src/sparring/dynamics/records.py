@@ -9,8 +9,8 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sparring.atoms.structures import Structures
 from sparring.dynamics.system import Bath, Observation, Phase, Status, System
-from sparring.structures import Structures
 from sparring.units import kT
 
 __all__ = ["DynamicsResult", "Log", "State", "Write", "join"]

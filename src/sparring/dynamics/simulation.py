@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparring.chunks import held_bytes, how_many_fit
+from sparring.atoms.memory import held_bytes, how_many_fit
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics.ensembles import VELOCITIES, Ensemble, Temperature, per_copy
 from sparring.dynamics.records import DynamicsResult, Log, State, Write, join
 from sparring.dynamics.system import Criterion, Phase, Status, System, observe, pick
-from sparring.randomness import derive
-from sparring.structures import Structures
+from sparring.support.seeds import derive
 
 __all__ = ["init", "side_by_side", "simulate", "step"]
 

@@ -10,10 +10,11 @@ from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring import philox, uncertainty
+from sparring import uncertainty
+from sparring.atoms.neighbors import with_edges
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.neighbors import with_edges
-from sparring.structures import Structures
+from sparring.support import philox
 from sparring.uncertainty import sum_over_atoms
 from sparring.units import AMU, kT
 

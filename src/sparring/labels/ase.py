@@ -26,7 +26,7 @@ from sparring.labels.base import Label, Labeller, depends_on, electronic_state, 
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
-from sparring.plugins import nearest, registered
+from sparring.support.plugins import nearest, registered
 
 PLUGIN_GROUP = "sparring.labellers"
 

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from sparring.labels.base import Label, electronic_state
-from sparring.plugins import nearest
+from sparring.support.plugins import nearest
 from sparring.units import BOHR, HARTREE
 
 # ORCA's BP86 has another local correlation than libxc's "bp86", and D3 has to be told its name: 0.011 kcal/mol from

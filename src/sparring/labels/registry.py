@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ase.calculators.calculator import get_calculator_class
 from ase.calculators.names import names as ase_names
 
-from sparring.plugins import nearest
+from sparring.support.plugins import nearest
 
 
 class Package(NamedTuple):

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from sparring.files import write_text
 from sparring.labels.base import Label, Labeller, depends_on, electronic_state
 from sparring.labels.results import compute
+from sparring.support.files import write_text
 
 _RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
 _LARGEST = 1e8  # Å; beyond it the resolution does not fit into 64 bits

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from ase import Atoms
 
-from sparring.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels import Bounds, Label, LabelError, electronic_state
 from sparring.labels import check as check_label
 

@@ -6,14 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from sparring.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels import Bounds, Label, LabelError
 from sparring.labels.base import composition
 from sparring.plausibility.agreement import Compared, disagreements
 from sparring.plausibility.choice import frames_to_compare, name_of
 from sparring.plausibility.consistency import inconsistencies
 from sparring.plausibility.findings import Finding
-from sparring.sampling import bare_copy
+from sparring.starting_data.sampling import bare_copy
 
 __all__ = ["Comparison", "compare", "require"]
 

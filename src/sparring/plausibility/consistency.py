@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.geometry import find_mic
 from jaxtyping import Float
 
-from sparring.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.plausibility.findings import ENERGY_UNITS, FORCE_UNITS, Finding
 
 __all__ = ["inconsistencies", "neighbouring_pairs"]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparring.structures import Structures
+from sparring.atoms.structures import Structures
 
 __all__ = ["Architecture", "Potential", "Score", "Together", "potentials_of"]
 

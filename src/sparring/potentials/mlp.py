@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sparring.atoms.structures import Structures
 from sparring.potentials.base import Architecture
-from sparring.structures import Structures
 
 __all__ = ["CoordinateMLP"]
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.structures import Edges
+from sparring.atoms.structures import Edges
 
 __all__ = ["Slots", "listen", "tell"]
 

@@ -15,13 +15,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import vmap
 
-from sparring.neighbors import distances
+from sparring.atoms.neighbors import distances
+from sparring.atoms.structures import Edges, Structures
 from sparring.potentials.base import Score
 from sparring.potentials.filters import Narrow
 from sparring.potentials.lessons import Lesson
 from sparring.potentials.slots import Slots
 from sparring.potentials.written_out import Back, Forward, WrittenOut
-from sparring.structures import Edges, Structures
 
 __all__ = ["Tiled"]
 

@@ -25,10 +25,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sparring.atoms.structures import Structures
 from sparring.potentials.filters import Narrow, Radial, curvature, narrow_features, radial_bars, shifted_softplus
 from sparring.potentials.lessons import Lesson
 from sparring.potentials.slots import Slots, listen, tell
-from sparring.structures import Structures
 from sparring.units import KCAL_PER_MOL
 
 __all__ = ["Back", "Forward", "WrittenOut"]

@@ -12,16 +12,16 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined
 from matplotlib import rc_context
 
-from sparring.files import write_bytes, write_text
 from sparring.reporting import explore
 from sparring.reporting.data import Run
 from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import Sheet, comparison, overview, sheets
 from sparring.reporting.style import STYLE
 from sparring.reporting.tables import common_notes, common_table, funnel, generation_table, reference_barrier, stopped
+from sparring.reporting.terminal import starting_line
 from sparring.reporting.validations import Section, Validations, validations
 from sparring.reporting.verdict import failure_counts, verdict, warnings
-from sparring.tables import starting_line
+from sparring.support.files import write_bytes, write_text
 from sparring.validation.common_set import compare_committees
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import yaml
 from ase import Atoms
 from jaxtyping import Float
 
-from sparring.extxyz import read_structures
+from sparring.inputs.extxyz import read_structures
 from sparring.reporting.data import (
     Failure,
     Generation,

@@ -6,8 +6,8 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from sparring.files import write_bytes
 from sparring.reporting.style import STYLE
+from sparring.support.files import write_bytes
 
 __all__ = ["save_figure"]
 

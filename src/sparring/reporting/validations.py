@@ -7,7 +7,7 @@ used, it says why, and all the rest of the page is there all the same.
 import shlex
 from dataclasses import dataclass
 
-from sparring.extxyz import read_structures
+from sparring.inputs.extxyz import read_structures
 from sparring.reporting import validation_tables
 from sparring.reporting.data import Run
 from sparring.reporting.explore import Mapped

@@ -10,9 +10,16 @@ from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.optimize import brentq
 
+from sparring.atoms.inheritance import inherit
 from sparring.dynamics import DistanceWindow, EnergyBelow
-from sparring.inheritance import inherit
-from sparring.sampling import LabelMany, NormalModeSample, RelaxationError, bare_copy, normal_mode_sample, relax
+from sparring.starting_data.sampling import (
+    LabelMany,
+    NormalModeSample,
+    RelaxationError,
+    bare_copy,
+    normal_mode_sample,
+    relax,
+)
 
 __all__ = [
     "UMBRELLA",

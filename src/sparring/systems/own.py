@@ -8,15 +8,15 @@ from typing import Literal, NamedTuple
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from sparring.atoms.reading import read_atoms
-from sparring.dataset import ENERGY, FORCES
-from sparring.isolated import hund_multiplicity, is_isolated_atom, split_isolated
-from sparring.labelled import has_labels
+from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.reference import has_labels
+from sparring.inputs.reading import read_atoms
 from sparring.labels.base import Bounds, LabelError, electronic_state
-from sparring.randomness import derive
-from sparring.sampling import LabelMany, RelaxationError, normal_mode_sample, uniform_displacements
-from sparring.screening import screen
-from sparring.starting import Failed
+from sparring.starting_data.base import Failed
+from sparring.starting_data.isolated import hund_multiplicity, is_isolated_atom, split_isolated
+from sparring.starting_data.sampling import LabelMany, RelaxationError, normal_mode_sample, uniform_displacements
+from sparring.starting_data.screening import screen
+from sparring.support.seeds import derive
 
 __all__ = [
     "Displacements",
@@ -68,7 +68,7 @@ def read_own(
     comes without a label.
 
     Args:
-        file: Extended XYZ, or whatever :func:`sparring.atoms.reading.read_atoms` reads.
+        file: Extended XYZ, or whatever :func:`sparring.inputs.reading.read_atoms` reads.
         energy_key: The file's name of total energies, in eV; left as it is, known names are looked for.
         forces_key: The file's name of forces, in eV/Å.
         relabel: Whether labels of the file are left aside, to be computed anew.
@@ -77,7 +77,7 @@ def read_own(
         foreign_units: Whether the caller converts units, so that names which say another one are not refused.
 
     Raises:
-        ValueError: As :func:`sparring.atoms.reading.read_file`, above all if something looks like a label whose name is
+        ValueError: As :func:`sparring.inputs.reading.read_file`, above all if something looks like a label whose name is
             not known, and if a charge or a multiplicity does not fit the electrons of a frame.
         OSError: If the file cannot be opened.
     """

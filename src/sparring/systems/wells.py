@@ -14,8 +14,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from sparring.dataset import ENERGY, FORCES
-from sparring.structures import Structures
+from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.structures import Structures
 
 __all__ = ["WELLS", "DoubleWell1D", "DoubleWell2D", "coordinates", "grid_points", "grid_rmse", "grid_structures"]
 

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from scipy.interpolate import CubicHermiteSpline
 
 from sparring.labels import LabelError
-from sparring.sampling import RelaxationError
+from sparring.starting_data.sampling import RelaxationError
 from sparring.validation.ends import relaxed_ends
 from sparring.validation.surfaces import Evaluate, SinglePoint, SurfaceCalculator
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from ase import Atoms
 
-from sparring.atoms.reading import read_atoms
+from sparring.assembly.labels import laboratory_of
+from sparring.atoms.dataset import ENERGY
 from sparring.config import Config, load, sections
-from sparring.dataset import ENERGY
-from sparring.extxyz import read_labelled
+from sparring.inputs.extxyz import read_labelled
+from sparring.inputs.reading import read_atoms
 from sparring.labels import LabelError
 from sparring.labels.base import depends_on
-from sparring.laboratory import laboratory_of
-from sparring.progress import Watch, unwatched
-from sparring.sampling import RelaxationError
-from sparring.stages import read_committee
+from sparring.runs.stages import read_committee
+from sparring.starting_data.sampling import RelaxationError
+from sparring.support.progress import Watch, unwatched
 from sparring.systems import ammonia, own
 from sparring.validation.barrier import MinimumEnergyPath, neb
 from sparring.validation.landscape_runs import committees

@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from sparring.atoms.reading import read_atoms
+from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.config import load
 from sparring.config.sections import Evaluation
-from sparring.dataset import Dataset
+from sparring.inputs.reading import read_atoms
 from sparring.labels.base import composition
-from sparring.stages import read_committee
+from sparring.runs.stages import read_committee
 from sparring.validation.errors import Differences, Errors, survey
 from sparring.validation.held_out import HeldOut, held_out, held_out_of
 from sparring.validation.records import read_record, write_record

@@ -13,11 +13,11 @@ from ase import Atoms
 from ase.geometry import find_mic
 from jaxtyping import Float, Int
 
-from sparring.atoms.reading import read_atoms
-from sparring.columns import aligned
-from sparring.dataset import ENERGY, FORCES
-from sparring.extxyz import read_labelled
-from sparring.geometry import rmsd_matrix
+from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.geometry import rmsd_matrix
+from sparring.inputs.extxyz import read_labelled
+from sparring.inputs.reading import read_atoms
+from sparring.support.columns import aligned
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.likeness import distance_to_nearest, nearest, places, soap
 

@@ -10,11 +10,11 @@ from ase.calculators.calculator import BaseCalculator
 from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import find_mic
 
-from sparring.constraints import fixed_coordinates
-from sparring.inheritance import inherit
+from sparring.atoms.constraints import fixed_coordinates
+from sparring.atoms.inheritance import inherit
 from sparring.labels import LabelError
 from sparring.labels.base import electronic_state
-from sparring.sampling import RelaxationError, relax
+from sparring.starting_data.sampling import RelaxationError, relax
 
 __all__ = ["Ends", "relaxed_ends"]
 

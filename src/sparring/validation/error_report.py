@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float, Int
 
-from sparring.dataset import Dataset
+from sparring.atoms.dataset import Dataset
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.errors import Differences, Errors, Survey
 from sparring.validation.reliability import Positive, Reference, Reliability, assess, root_mean_square

@@ -9,10 +9,10 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
 from sparring import uncertainty
+from sparring.atoms.dataset import Dataset
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.dataset import Dataset
-from sparring.isolated import without_isolated
-from sparring.structures import Structures
+from sparring.starting_data.isolated import without_isolated
 
 __all__ = ["Differences", "Errors", "Survey", "align", "errors", "evaluate", "survey"]
 

@@ -11,13 +11,13 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Int
 
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, Langevin, Status, simulate
-from sparring.extxyz import read_structures, write_structures
-from sparring.progress import Watch, unwatched
-from sparring.randomness import derive
-from sparring.sampling import bare_copy
-from sparring.structures import Structures
+from sparring.inputs.extxyz import read_structures, write_structures
+from sparring.starting_data.sampling import bare_copy
+from sparring.support.progress import Watch, unwatched
+from sparring.support.seeds import derive
 from sparring.validation.free_energy import Visits, in_blocks, visits
 from sparring.validation.pieces import identity
 from sparring.validation.records import read_record, write_record

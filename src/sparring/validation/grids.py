@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from sparring.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels import Label, LabelReport
 from sparring.labels.base import composition
 
@@ -175,7 +175,7 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
 
     Args:
         grid: Where.
-        label: Labels many structures, as :meth:`sparring.laboratory.Laboratory.label` does. A failure is nan, and
+        label: Labels many structures, as :meth:`sparring.assembly.labels.Laboratory.label` does. A failure is nan, and
             counted. None leaves structures that carry no energy without.
         mirrored: Whether points at y and -y are mirror images of equal energy, so that only those at y >= 0 need a
             label. A point whose image is not on the grid is labelled itself.

@@ -14,8 +14,8 @@ import torch
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring.atoms.structures import Structures
 from sparring.labels import LabelError
-from sparring.structures import Structures
 from sparring.validation.surfaces import Evaluate
 from sparring.validation.torsion_plane import TorsionPlane
 

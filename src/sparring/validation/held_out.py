@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import KDTree
 
-from sparring.dataset import Dataset
-from sparring.extxyz import read_labelled
-from sparring.isolated import without_isolated
+from sparring.atoms.dataset import Dataset
+from sparring.inputs.extxyz import read_labelled
+from sparring.starting_data.isolated import without_isolated
 
 __all__ = ["HeldOut", "held_out", "held_out_of", "unseen"]
 

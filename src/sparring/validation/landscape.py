@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.structures import Structures
 from sparring.validation.errors import survey
 from sparring.validation.grids import Grid, Truth, Variable
 

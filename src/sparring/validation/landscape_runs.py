@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
+from sparring.assembly.labels import Laboratory, laboratory_of
+from sparring.atoms.dataset import ENERGY
 from sparring.config import Config, load, sections
-from sparring.dataset import ENERGY
-from sparring.extxyz import read_labelled
-from sparring.laboratory import Laboratory, laboratory_of
-from sparring.progress import Watch, unwatched
-from sparring.stages import read_committee
+from sparring.inputs.extxyz import read_labelled
+from sparring.runs.stages import read_committee
+from sparring.support.progress import Watch, unwatched
 from sparring.systems import ammonia, own, wells
 from sparring.systems.wells import WELLS
 from sparring.validation.grids import Grid, Truth, grid, true_energies

@@ -16,8 +16,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from sparring.atoms.constraints import fixed_coordinates
 from sparring.committee import Committee
-from sparring.constraints import fixed_coordinates
 from sparring.dynamics import Criterion
 from sparring.validation.records import read_record, write_record
 from sparring.validation.trials import Failure

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 import numpy as np
 
-from sparring.files import write_text
+from sparring.support.files import write_text
 
 __all__ = ["read_record", "write_record"]
 

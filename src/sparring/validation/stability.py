@@ -14,16 +14,16 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from sparring.calculator import CommitteeCalculator
+from sparring.atoms.inheritance import inherit
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import Criterion, DynamicsResult, Ensemble, Status, simulate
+from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.dynamics.records import Write
-from sparring.inheritance import inherit
-from sparring.progress import Watch, unwatched
-from sparring.randomness import derive
-from sparring.sampling import RelaxationError, bare_copy, relax
-from sparring.structures import Structures
-from sparring.trajectories import ensemble_of
+from sparring.dynamics.trajectories import ensemble_of
+from sparring.starting_data.sampling import RelaxationError, bare_copy, relax
+from sparring.support.progress import Watch, unwatched
+from sparring.support.seeds import derive
 from sparring.validation.errors import survey
 from sparring.validation.pieces import Piece, identity, once
 from sparring.validation.trials import Failure, Settings, Stability, Trial

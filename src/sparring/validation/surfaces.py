@@ -8,10 +8,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from jaxtyping import Float
 
+from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.labels import LabelError, Labeller, LabelReport
 from sparring.labels.results import compute
-from sparring.structures import Structures
 
 __all__ = [
     "Evaluate",

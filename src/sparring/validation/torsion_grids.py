@@ -12,9 +12,9 @@ import torch
 from ase import Atoms
 from jaxtyping import Float, Int
 
-from sparring.inheritance import inherit
+from sparring.atoms.inheritance import inherit
+from sparring.atoms.structures import Structures
 from sparring.labels import LabelError
-from sparring.structures import Structures
 from sparring.validation.grids import Grid
 from sparring.validation.held import relax_held
 from sparring.validation.surfaces import Evaluate

@@ -13,9 +13,9 @@ from ase import Atoms
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.geometry import dihedral
-from sparring.spaces import Dihedrals
-from sparring.structures import Structures
+from sparring.atoms.geometry import dihedral
+from sparring.atoms.structures import Structures
+from sparring.proposers.spaces import Dihedrals
 from sparring.validation.grids import Variable
 
 __all__ = ["PERIOD", "Torsion", "TorsionPlane", "bins", "coverage", "wrapped"]

@@ -19,13 +19,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from ase import Atoms
 
+from sparring.assembly.labels import Laboratory
+from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.config import Config
-from sparring.dataset import Dataset
-from sparring.extxyz import read_structures, write_structures
+from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.labels import Bounds
-from sparring.laboratory import Laboratory
-from sparring.progress import Watch, unwatched
+from sparring.support.progress import Watch, unwatched
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.grids import Grid, Truth, true_energies
 from sparring.validation.landscape import Landscape, landscape

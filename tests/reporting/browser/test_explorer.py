@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.io import read, write
 
-from sparring.extxyz import write_structures
+from sparring.inputs.extxyz import write_structures
 from sparring.reporting import page as pages
 from sparring.reporting.explore import explorer
 from sparring.reporting.reading import read_run

@@ -7,8 +7,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Int
 
-from sparring.constraints import fixed_coordinates
-from sparring.inheritance import inherit
+from sparring.atoms.constraints import fixed_coordinates
+from sparring.atoms.inheritance import inherit
 from sparring.labels.openmm.labeller import NM, OpenMM
 from sparring.labels.openmm.reading import imported
 from sparring.units import quantity

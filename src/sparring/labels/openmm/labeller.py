@@ -21,7 +21,7 @@ from sparring.labels.openmm.reading import (
     read_system,
     read_topology,
 )
-from sparring.plugins import nearest
+from sparring.support.plugins import nearest
 from sparring.units import KJ_PER_MOL, quantity
 
 if TYPE_CHECKING:

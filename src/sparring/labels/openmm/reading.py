@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sparring.plugins import nearest
+from sparring.support.plugins import nearest
 
 if TYPE_CHECKING:
     from openmm import System
@@ -28,7 +28,7 @@ Combination = Literal["geometric", "lorentz_berthelot"]
 """How sigma of a pair follows from those of its atoms: geometric mean (OPLS), or arithmetic mean (Amber, CHARMM)."""
 PathOrName = str | os.PathLike[str]
 
-FORCEFIELDS = {"opls-aa": Path(__file__).parents[2] / "forcefields" / "opls-aa.xml"}
+FORCEFIELDS = {"opls-aa": Path(__file__).with_name("opls-aa.xml")}
 """The project's own force fields; opls-aa knows ACE, ALA and NME."""
 
 

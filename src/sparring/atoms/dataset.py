@@ -1,0 +1,127 @@
+"""Labelled structures: what a committee learns from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sparring.atoms.structures import Structures
+
+__all__ = ["ENERGY", "FORCES", "Dataset"]
+
+ENERGY, FORCES = "REF_energy", "REF_forces"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Structures with the energies and forces that a labeller gave them, in the order in which they arrived.
+
+    Attributes:
+        structures: The geometries, in double precision.
+        energy: Total energies in eV.
+        forces: Forces in eV/Å; zero where a structure has an energy only.
+        info: What else is known of each structure: charge, multiplicity, where it came from.
+        has_forces: Whether each structure has forces; None where all have.
+        atomic_energies: Energies in eV of isolated atoms, by atomic number; they are no structures of the data set.
+        arrays: What else is known of the atoms of each structure: initial moments, tags, columns of a user's own; empty
+            where there is nothing.
+    """
+
+    structures: Structures
+    energy: Float[Tensor, " n_structures"]
+    forces: Float[Tensor, "n_atoms 3"]
+    info: tuple[Mapping[str, object], ...]
+    arrays: tuple[Mapping[str, np.ndarray], ...] = ()
+    has_forces: Bool[Tensor, " n_structures"] | None = None
+    atomic_energies: Mapping[int, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of structures."""
+        return self.structures.n_structures
+
+    @property
+    def n_with_forces(self) -> int:
+        """Number of structures that have forces."""
+        return len(self) if self.has_forces is None else int(self.has_forces.sum())
+
+    @property
+    def atoms_with_forces(self) -> Bool[Tensor, " n_atoms"]:
+        """Whether each atom has a force."""
+        if self.has_forces is None:
+            return torch.ones(self.structures.n_atoms, dtype=torch.bool)
+        return self.has_forces[self.structures.structure_index.to(self.has_forces.device)]
+
+    @classmethod
+    def from_atoms(cls, atoms: Sequence[Atoms]) -> "Dataset":
+        """Collect labelled structures: ``info["REF_energy"]`` in eV and ``arrays["REF_forces"]`` in eV/Å, if any.
+
+        A structure without forces is learnt by its energy alone.
+
+        Raises:
+            ValueError: If a label is missing, has the wrong shape or is not finite.
+        """
+        structures = Structures.from_atoms(atoms)
+        for index, one in enumerate(atoms):
+            _require_label(one, f"structure {index} ({one.get_chemical_formula()})")
+        forces = [one.arrays.get(FORCES, np.zeros((len(one), 3))) for one in atoms]
+        has_forces = torch.tensor([FORCES in one.arrays for one in atoms], dtype=torch.bool)
+        return cls(
+            structures=structures,
+            energy=torch.tensor([float(one.info[ENERGY]) for one in atoms], dtype=torch.float64),
+            forces=torch.as_tensor(np.concatenate(forces), dtype=torch.float64),
+            info=tuple({key: value for key, value in one.info.items() if key != ENERGY} for one in atoms),
+            has_forces=None if bool(has_forces.all()) else has_forces,
+            arrays=tuple(_further_arrays(one) for one in atoms),
+        )
+
+    def to_atoms(self) -> list[Atoms]:
+        """The labelled structures as ASE's."""
+        atoms = self.structures.to_atoms()
+        forces = self.forces.split(self.structures.counts.tolist())
+        known = [True] * len(self) if self.has_forces is None else self.has_forces.tolist()
+        arrays_of_each = self.arrays or ({},) * len(self)
+        rows = zip(atoms, self.energy.tolist(), forces, self.info, arrays_of_each, known, strict=True)
+        for one, energy, force, info, arrays, has in rows:
+            one.info.update({ENERGY: energy, **info})
+            if has:
+                one.arrays[FORCES] = force.numpy().copy()
+            one.arrays.update({name: array.copy() for name, array in arrays.items()})
+        return atoms
+
+    def __add__(self, other: "Dataset") -> "Dataset":
+        """Both, the other's structures behind these."""
+        both = Dataset.from_atoms([*self.to_atoms(), *other.to_atoms()])
+        return replace(both, atomic_energies={**other.atomic_energies, **self.atomic_energies})
+
+    def take(self, indices: Sequence[int]) -> "Dataset":
+        """Some of the structures, in the order named."""
+        counts = self.structures.counts
+        rows = torch.split(torch.arange(self.structures.n_atoms), counts.tolist())
+        has_forces = None if self.has_forces is None else self.has_forces[list(indices)]
+        return replace(
+            self,
+            structures=self.structures.take(indices),
+            energy=self.energy[list(indices)],
+            forces=torch.cat([self.forces[:0], *(self.forces[rows[i]] for i in indices)]),
+            info=tuple(self.info[i] for i in indices),
+            has_forces=None if has_forces is None or bool(has_forces.all()) else has_forces,
+            arrays=tuple(self.arrays[i] for i in indices) if self.arrays else (),
+        )
+
+
+def _further_arrays(atoms: Atoms) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in atoms.arrays.items() if name not in ("numbers", "positions", FORCES)}
+
+
+def _require_label(atoms: Atoms, name: str) -> None:
+    if ENERGY not in atoms.info:
+        raise ValueError(f"{name} has no energy: info[{ENERGY!r}] is missing; label it first (sparring label)")
+    forces = np.asarray(atoms.arrays.get(FORCES, np.zeros((len(atoms), 3))))
+    if forces.shape != (len(atoms), 3):
+        raise ValueError(f"{name}: {FORCES} must be ({len(atoms)}, 3), got {forces.shape}")
+    if not (np.isfinite(float(atoms.info[ENERGY])) and np.isfinite(forces).all()):
+        raise ValueError(f"{name} has an energy or forces that are not finite; leave it out or label it again")

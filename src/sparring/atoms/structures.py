@@ -1,0 +1,193 @@
+"""A batch of atomic structures as flat tensors, and its way from and to ASE."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sparring.atoms.constraints import constraints_of, fixed_coordinates
+
+__all__ = ["Edges", "Structures"]
+
+
+class Edges(NamedTuple):
+    """Directed pairs of atoms that see each other, sorted by the atom that looks.
+
+    Attributes:
+        source: The neighbour of each edge.
+        target: The atom that sees it.
+        shifts: Lattice vectors, in units of the cell, that carry the neighbour to its image.
+    """
+
+    source: Int[Tensor, " n_edges"]
+    target: Int[Tensor, " n_edges"]
+    shifts: Float[Tensor, "n_edges 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structures:
+    """Many structures in one flat batch; the atoms of a structure stand together.
+
+    Attributes:
+        positions: Cartesian coordinates in Å.
+        atomic_numbers: Atomic numbers; 0 is ASE's dummy atom ``X``, the particle of a toy well.
+        structure_index: To which structure an atom belongs, in non-decreasing order.
+        cells: Lattice vectors as rows, in Å; zeros where there is no lattice.
+        pbc: Along which lattice vectors a structure repeats.
+        periodic: Whether any structure repeats at all. A host value, so that no loop has to ask the device.
+        edges: Neighbours, once someone has looked for them (see :func:`sparring.atoms.neighbors.with_edges`).
+        fixed: Coordinates that nothing may move, as ASE's constraints have it; None where all atoms are free.
+    """
+
+    positions: Float[Tensor, "n_atoms 3"]
+    atomic_numbers: Int[Tensor, " n_atoms"]
+    structure_index: Int[Tensor, " n_atoms"]
+    cells: Float[Tensor, "n_structures 3 3"]
+    pbc: Bool[Tensor, "n_structures 3"]
+    periodic: bool
+    edges: Edges | None = None
+    fixed: Bool[Tensor, "n_atoms 3"] | None = None
+
+    @property
+    def n_structures(self) -> int:
+        """Number of structures."""
+        return self.cells.shape[0]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in all structures together."""
+        return self.atomic_numbers.shape[0]
+
+    @property
+    def counts(self) -> Int[Tensor, " n_structures"]:
+        """Number of atoms of each structure."""
+        zeros = self.structure_index.new_zeros(self.n_structures)
+        return zeros.index_add(0, self.structure_index, torch.ones_like(self.structure_index))
+
+    @classmethod
+    def from_atoms(
+        cls,
+        atoms: Sequence[Atoms],
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        ignore_constraints: bool = False,
+    ) -> "Structures":
+        """Pack ASE's structures into one batch.
+
+        Args:
+            atoms: The structures.
+            dtype: Precision of positions and cells.
+            device: Place of the tensors.
+            ignore_constraints: Whether all atoms count as free, where only energies and forces are asked for.
+
+        Raises:
+            ValueError: If there is no structure, or one of them has no atoms, coordinates that are not finite, pbc
+                along a lattice vector that is zero, or a constraint that cannot be kept.
+        """
+        if not atoms:
+            raise ValueError("got no structures; a batch needs at least one")
+        for index, one in enumerate(atoms):
+            if len(one) == 0:
+                raise ValueError(f"structure {index} has no atoms; leave it out")
+            if not np.isfinite(one.positions).all():
+                raise ValueError(f"structure {index} ({one.symbols}) has coordinates that are not finite")
+            if (one.pbc & (one.cell.lengths() == 0)).any():
+                raise ValueError(f"structure {index} ({one.symbols}) repeats along a vector of no length")
+        sizes = [len(one) for one in atoms]
+        pbc = np.stack([one.pbc for one in atoms])
+        return cls(
+            positions=torch.as_tensor(np.concatenate([one.positions for one in atoms]), dtype=dtype, device=device),
+            atomic_numbers=torch.as_tensor(np.concatenate([one.numbers for one in atoms]), device=device).long(),
+            structure_index=torch.as_tensor(np.repeat(np.arange(len(atoms)), sizes), device=device),
+            cells=torch.as_tensor(np.stack([one.cell.array for one in atoms]), dtype=dtype, device=device),
+            pbc=torch.as_tensor(pbc, device=device),
+            periodic=bool(pbc.any()),
+            fixed=None if ignore_constraints else _fixed(atoms, device),
+        )
+
+    def to_atoms(self) -> list[Atoms]:
+        """Unpack the batch into ASE's structures (geometry and fixed atoms only)."""
+        counts = self.counts.cpu()
+        first = counts.cumsum(0) - counts
+        positions, cells = (values.detach().cpu().double().numpy() for values in (self.positions, self.cells))
+        numbers, pbc = self.atomic_numbers.cpu().numpy(), self.pbc.cpu().numpy()
+        structures = [
+            Atoms(numbers=numbers[start : start + n], positions=positions[start : start + n], cell=cells[i], pbc=pbc[i])
+            for i, (start, n) in enumerate(zip(first.tolist(), counts.tolist(), strict=True))
+        ]
+        if self.fixed is not None:
+            for atoms, fixed in zip(structures, self.fixed.cpu().split(counts.tolist()), strict=True):
+                atoms.set_constraint(constraints_of(fixed.numpy()))
+        return structures
+
+    def with_positions(self, positions: Float[Tensor, "n_atoms 3"]) -> "Structures":
+        """The same atoms elsewhere.
+
+        All pairs of a molecule stay all its pairs wherever the atoms go, so its edges are kept. The neighbours of a
+        periodic structure change as atoms move, so those edges are dropped, for whoever needs them to find them anew:
+        a stale list cannot be built.
+        """
+        return replace(self, positions=positions, edges=None if self.periodic else self.edges)
+
+    def with_free_positions(self, positions: Float[Tensor, "n_atoms 3"]) -> "Structures":
+        """The same atoms elsewhere, but for fixed coordinates, which stay exactly where they are."""
+        return self.with_positions(
+            positions if self.fixed is None else torch.where(self.fixed, self.positions, positions)
+        )
+
+    def on_free(self, values: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_atoms 3"]:
+        """The values, with zeros at fixed coordinates."""
+        return values if self.fixed is None else torch.where(self.fixed, 0.0, values)
+
+    def take(self, indices: Int[Tensor, " n_taken"] | Int[np.ndarray, " n_taken"] | Sequence[int]) -> "Structures":
+        """Some of the structures, in the order named, repeats allowed; edges are left behind."""
+        chosen = torch.as_tensor(indices, dtype=torch.long, device=self.structure_index.device)
+        counts = self.counts
+        taken = counts[chosen]
+        first_old, first_new = counts.cumsum(0) - counts, taken.cumsum(0) - taken
+        structure_index = torch.repeat_interleave(torch.arange(len(chosen), device=chosen.device), taken)
+        atoms = torch.arange(len(structure_index), device=chosen.device)
+        atoms = atoms + (first_old[chosen] - first_new)[structure_index]
+        return replace(
+            self,
+            positions=self.positions[atoms],
+            atomic_numbers=self.atomic_numbers[atoms],
+            structure_index=structure_index,
+            cells=self.cells[chosen],
+            pbc=self.pbc[chosen],
+            edges=None,
+            fixed=None if self.fixed is None else self.fixed[atoms],
+        )
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Structures":
+        """The same batch in another precision or on another device."""
+        edges = self.edges and Edges(
+            self.edges.source.to(device=device),
+            self.edges.target.to(device=device),
+            self.edges.shifts.to(dtype=dtype, device=device),
+        )
+        return replace(
+            self,
+            positions=self.positions.to(dtype=dtype, device=device),
+            atomic_numbers=self.atomic_numbers.to(device=device),
+            structure_index=self.structure_index.to(device=device),
+            cells=self.cells.to(dtype=dtype, device=device),
+            pbc=self.pbc.to(device=device),
+            edges=edges,
+            fixed=None if self.fixed is None else self.fixed.to(device=device),
+        )
+
+
+def _fixed(atoms: Sequence[Atoms], device: torch.device | str) -> Bool[Tensor, "n_atoms 3"] | None:
+    masks = [fixed_coordinates(one, f"structure {index} ({one.symbols})") for index, one in enumerate(atoms)]
+    if all(mask is None for mask in masks):
+        return None
+    pairs = zip(atoms, masks, strict=True)
+    whole = [np.zeros((len(one), 3), dtype=bool) if mask is None else mask for one, mask in pairs]
+    return torch.as_tensor(np.concatenate(whole), device=device)

@@ -1,0 +1,193 @@
+"""Torsions of a molecule: which four atoms are meant, and which atoms turn with them.
+
+A torsion i-j-k-l is that of the bond j-k. To change it, everything on the side of k is turned about the bond, and
+nothing else: bond lengths, angles and all torsions of other bonds stay as they are. So torsions may move each other's
+axes: in whatever order they are turned, the molecule ends in the same shape, though not in the same place.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from sparring.atoms.bonds import BondGraph, find_bonds
+from sparring.atoms.geometry import angle
+from sparring.atoms.peptides import NAMES, backbone_torsions
+
+__all__ = ["Torsion", "bond_graph", "find"]
+
+STRAIGHT = math.radians(178)
+"""Three atoms with a wider angle are on a line: what turns about it has no torsion."""
+
+Four = tuple[int, int, int, int]
+
+
+class Torsion(NamedTuple):
+    """A torsion of a molecule.
+
+    Attributes:
+        atoms: The four atoms i, j, k and l.
+        moving: The atoms that turn about the bond from j to k, in rising order; l is one of them.
+        name: As it was asked for, and where that stood for several, which of them.
+    """
+
+    atoms: Four
+    moving: tuple[int, ...]
+    name: str
+
+
+def find(
+    atoms: Atoms, torsions: Sequence[str | Sequence[int]], bonds: Sequence[Sequence[int]] | None = None
+) -> tuple[Torsion, ...]:
+    """The torsions that are meant, in the order in which they are named.
+
+    A torsion that is named twice is found once.
+
+    Args:
+        atoms: The molecule.
+        torsions: Each is four atoms, counted from 0; or "phi", "psi" or "omega" for all of a peptide's chain, with a
+            number for that of one residue ("phi2"); or a SMARTS of four atoms, which stands for one torsion about each
+            bond that it matches, the one of the lowest atoms (this takes RDKit).
+        bonds: Pairs of atoms; None to find them from the distances.
+
+    Raises:
+        ValueError: If the molecule is periodic; a name or a SMARTS is not known or matches nothing; four atoms are not
+            bonded in a chain, or on a line; a bond is in a ring; two different torsions are about the same bond.
+        ModuleNotFoundError: If a SMARTS is given and RDKit is not installed.
+    """
+    if isinstance(torsions, str) or not len(torsions):
+        raise ValueError(f"wanted a list of torsions, such as ['phi', (4, 6, 8, 14)], got {torsions!r}")
+    if atoms.pbc.any():
+        raise ValueError(
+            f"{_named(atoms)} is periodic, and what turns with a torsion would have no end; torsions are those of "
+            "molecules (set pbc to False if this is one in a box)"
+        )
+    graph = bond_graph(atoms, bonds)
+    found: dict[frozenset[int], Torsion] = {}
+    for asked in torsions:
+        for name, four in _resolve(atoms, graph, asked):
+            torsion = _checked(atoms, graph, four, name)
+            _, j, k, _ = four
+            known = found.setdefault(frozenset((j, k)), torsion)
+            if known.atoms not in (four, four[::-1]):
+                raise ValueError(
+                    f"torsions {known.name} and {name} of {_named(atoms)} are about the same bond "
+                    f"{_said(atoms, j, k)}, so that each turns the other; leave one of them out"
+                )
+    return tuple(found.values())
+
+
+def bond_graph(atoms: Atoms, bonds: Sequence[Sequence[int]] | None = None) -> BondGraph:
+    """The bonds of a molecule: those given, or else those that its distances tell."""
+    if bonds is None:
+        bonds = [(bond.first, bond.second) for bond in find_bonds(atoms)]
+    return BondGraph.of(len(atoms), bonds)
+
+
+def _resolve(atoms: Atoms, graph: BondGraph, asked: str | Sequence[int]) -> list[tuple[str, Four]]:
+    """What is meant, with a name for each: four atoms are their own."""
+    if not isinstance(asked, str):
+        four = tuple(int(atom) for atom in asked)
+        if len(four) != 4 or len(set(four)) != 4:
+            raise ValueError(f"a torsion is four different atoms, got {four}")
+        if not all(0 <= atom < len(atoms) for atom in four):
+            raise ValueError(f"torsion {four}: the atoms of {_named(atoms)} are numbered from 0 to {len(atoms) - 1}")
+        return [("-".join(map(str, four)), four)]
+    match = re.fullmatch(rf"({'|'.join(NAMES)})(\d*)", asked)
+    if match is None:
+        return [(f"{asked} at {'-'.join(map(str, four))}", four) for four in _matches(atoms, graph, asked)]
+    name, number = match[1], match[2]
+    of_residues = backbone_torsions(atoms.numbers.tolist(), graph)[name]
+    if not of_residues:
+        raise ValueError(
+            f"{_named(atoms)} has no {name}: there is no peptide's backbone with it; name four atoms instead"
+        )
+    if number and int(number) not in of_residues:
+        raise ValueError(f"{_named(atoms)} has no {asked}, only {', '.join(f'{name}{n}' for n in of_residues)}")
+    return [(f"{name}{n}", four) for n, four in of_residues.items() if not number or n == int(number)]
+
+
+def _checked(atoms: Atoms, graph: BondGraph, four: Four, name: str) -> Torsion:
+    of = f"torsion {name} of {_named(atoms)}"
+    for first, second in pairwise(four):
+        if not graph.bonded(first, second):
+            apart = f"{atoms.get_distance(first, second):.2f} Å apart"
+            raise ValueError(
+                f"{of}: {_said(atoms, first, second)} are not bonded ({apart}); name four atoms in a chain of bonds, "
+                "or say what is bonded where distances do not tell"
+            )
+    i, j, k, l = four  # noqa: E741
+    if graph.in_ring(j, k):
+        raise ValueError(
+            f"{of}: the bond {_said(atoms, j, k)} is in a ring, which cannot turn without breaking; leave it out"
+            + (" (-!@ in a SMARTS matches bonds outside of rings)" if " at " in name else "")
+        )
+    positions = torch.as_tensor(atoms.positions)
+    for three in ((i, j, k), (j, k, l)):
+        if float(angle(positions, *three)) > STRAIGHT:
+            raise ValueError(f"{of}: {_said(atoms, *three)} are on a line, so that there is no torsion")
+    return Torsion(four, tuple(sorted(graph.beyond(j, k) - {k})), name)
+
+
+def _matches(atoms: Atoms, graph: BondGraph, smarts: str) -> list[Four]:
+    """One match for each bond in the middle: that of the lowest atoms, whatever RDKit's order is."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        pattern = Chem.MolFromSmarts(smarts)
+    if pattern is None:
+        near = get_close_matches(smarts.casefold(), NAMES, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{smarts!r} is neither one of {', '.join(NAMES)} nor a SMARTS{hint}")
+    if pattern.GetNumAtoms() != 4:
+        raise ValueError(f"SMARTS {smarts!r} has {pattern.GetNumAtoms()} atoms; a torsion has four")
+    molecule = _with_bond_orders(atoms, graph)
+    found: dict[frozenset[int], Four] = {}
+    for match in sorted(molecule.GetSubstructMatches(pattern, uniquify=False, maxMatches=10**6)):
+        found.setdefault(frozenset(match[1:3]), match)
+    if not found:
+        raise ValueError(f"SMARTS {smarts!r} matches nothing in {_named(atoms)}")
+    return list(found.values())
+
+
+def _with_bond_orders(atoms: Atoms, graph: BondGraph) -> Any:  # noqa: ANN401 - RDKit has no types
+    """The molecule as RDKit has it; the bonds are ours, only their orders are RDKit's."""
+    from rdkit import Chem, rdBase
+    from rdkit.Chem.rdDetermineBonds import DetermineBondOrders
+
+    molecule = Chem.RWMol()
+    for number in atoms.numbers.tolist():
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+    for first, second in graph.bonds:
+        molecule.AddBond(first, second, Chem.BondType.SINGLE)
+    conformer = Chem.Conformer(len(atoms))
+    conformer.SetPositions(np.asarray(atoms.positions, dtype=float))
+    molecule.AddConformer(conformer)
+    charge = int(atoms.info.get("charge", 0))
+    try:
+        with rdBase.BlockLogs():
+            DetermineBondOrders(molecule, charge=charge, embedChiral=False)
+            Chem.SanitizeMol(molecule)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the bonds of {_named(atoms)} have no orders that fit a charge of {charge}, which a SMARTS needs: set "
+            f"atoms.info['charge'], or name torsions by four atoms ({str(error).strip().splitlines()[0]})"
+        ) from error
+    return molecule
+
+
+def _named(atoms: Atoms) -> str:
+    return str(atoms.get_chemical_formula())
+
+
+def _said(atoms: Atoms, *indices: int) -> str:
+    """Atoms as people read them: 6-8 (N-C)."""
+    return f"{'-'.join(map(str, indices))} ({'-'.join(atoms.symbols[index] for index in indices)})"

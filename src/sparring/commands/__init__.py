@@ -1,0 +1,1 @@
+"""``sparring init``, ``check``, ``run`` and ``status``, as functions."""

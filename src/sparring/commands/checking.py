@@ -1,0 +1,141 @@
+"""``sparring check``: what can be found out before anything is computed, and what little must be computed for it."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from ase import Atoms
+
+from sparring.assembly.labels import labeller, limits_of, n_workers
+from sparring.assembly.own_structures import are_mixed, compare_own
+from sparring.atoms.dataset import ENERGY
+from sparring.atoms.reference import has_labels
+from sparring.commands.estimates import Estimate, count_labels
+from sparring.config import Config, sections
+from sparring.labels import Bounds, Label, LabelError, LabelStore, label
+from sparring.plausibility import Comparison, Finding
+from sparring.plausibility.choice import name_of
+from sparring.starting_data.sampling import bare_copy
+from sparring.support.cores import Cores, cores
+
+__all__ = ["estimate"]
+
+LEAST_FREE = 1e9
+"""Bytes on a disk below which a warning is worth its line."""
+MOST_TRIED = 5
+"""Structures that are labelled beside those that are compared."""
+
+
+def estimate(config: Config, structures: list[Atoms]) -> Estimate:
+    """What a run on these structures would take, and what is wrong or doubtful about them.
+
+    Labels that the file brings are compared with the labeller's, unless ``system.check_labels`` says no; one structure
+    without a label is labelled, and one for each element that is in none of these.
+
+    Raises:
+        LabelError: If no label can be computed.
+    """
+    worker, bounds = labeller(config), Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
+    store = LabelStore(config.labels.store) if config.labels.store is not None else None
+
+    def label_all(some: Sequence[Atoms]) -> tuple[Label | LabelError, ...]:
+        return label(some, worker, store=store, bounds=bounds, limits=limits_of(config)).labels
+
+    own = config.system if isinstance(config.system, sections.Own) else None
+    comparison = Comparison(())
+    if own and own.check_labels:
+        comparison = compare_own(structures, own, label_all, bounds)
+    tried = _to_try(structures, comparison.frames)
+    labels = [*comparison.labels, *label_all([bare_copy(structures[index]) for index in tried])]
+    good = [one for one in labels if isinstance(one, Label)]
+    if not good:
+        raise next(one for one in labels if isinstance(one, LabelError))
+    available, processes = cores(), n_workers(config)
+    counts = count_labels(config, structures)
+    return Estimate(
+        method=worker.method,
+        label=good[0],
+        n_start=counts.n_start,
+        n_labels=counts.n_attacks,
+        n_generations=config.generations,
+        n_hessian=counts.n_hessian,
+        n_relaxations=counts.n_relaxations,
+        n_compared=len(comparison.frames),
+        n_workers=processes,
+        cores=available,
+        seconds_per_label=median(one.wall_time for one in good),
+        findings=(
+            *_compared(comparison, config, structures),
+            *_failures(structures, tried, labels[len(comparison.labels) :], own),
+            *_sizes(structures, [*comparison.frames, *tried]),
+            *_machine(config, available, processes),
+        ),
+    )
+
+
+def _compared(comparison: Comparison, config: Config, structures: list[Atoms]) -> Iterator[Finding]:
+    """What the comparison has found; nothing stops a run that needs no label but those of its file."""
+    own = config.system
+    for finding in comparison.findings:
+        if isinstance(own, sections.Own) and not are_mixed(structures, own, config.generations):
+            yield Finding("warn", finding.text)
+        else:
+            yield finding
+
+
+def _to_try(structures: list[Atoms], compared: Sequence[int]) -> list[int]:
+    """Structures to label beside those that are compared: one without a label, one for each element left."""
+    chosen: list[int] = []
+    unknown = [index for index, atoms in enumerate(structures) if not has_labels(atoms) and ENERGY not in atoms.info]
+    if unknown or not compared:
+        chosen.append((unknown or [0])[0])
+    known = {number for index in (*compared, *chosen) for number in structures[index].numbers.tolist()}
+    # An isolated atom says less of an element than a molecule does, and has a spin of its own.
+    order = sorted(range(len(structures)), key=lambda index: (len(structures[index]) == 1, len(structures[index])))
+    for index in order:
+        if len(chosen) < MOST_TRIED and not set(structures[index].numbers.tolist()) <= known:
+            chosen.append(index)
+            known |= set(structures[index].numbers.tolist())
+    return chosen
+
+
+def _failures(
+    structures: list[Atoms], tried: list[int], labels: Sequence[Label | LabelError], own: sections.Own | None
+) -> Iterator[Finding]:
+    where = f"{own.file}, " if own else ""
+    for index, one in zip(tried, labels, strict=True):
+        if isinstance(one, LabelError):
+            yield Finding("warn", f"{where}{name_of(structures[index], index)} cannot be labelled: {one}")
+
+
+def _sizes(structures: list[Atoms], labelled: list[int]) -> Iterator[Finding]:
+    measured = max(len(structures[index]) for index in labelled)
+    largest = max(map(len, structures))
+    if largest > 1.5 * measured:
+        text = f"labels were timed on up to {measured} atoms; the largest structure has {largest}, and takes longer"
+        yield Finding("warn", text)
+
+
+def _machine(config: Config, available: Cores, processes: int) -> Iterator[Finding]:
+    """Cores, threads and disks."""
+    if processes > available.n:
+        yield Finding(
+            "warn",
+            f"labels.n_workers: {processes} processes on {available.n} cores (limited by {available.limited_by}) wait "
+            "for one another; take no more than there are cores, or null",
+        )
+    if config.threads is not None and config.threads > available.n:
+        yield Finding(
+            "warn",
+            f"threads: {config.threads} threads of PyTorch on {available.n} cores (limited by {available.limited_by}) "
+            "wait for one another, which can take many times as long; take no more than there are cores, or null",
+        )
+    for folder in dict.fromkeys([Path.cwd(), *([Path(config.labels.store)] if config.labels.store else [])]):
+        there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+        free = shutil.disk_usage(there).free
+        if free < LEAST_FREE:
+            yield Finding("warn", f"{there}: only {free / 1e6:.0f} MB are free on this disk; a run may not fit")
+        if not os.access(there, os.W_OK):
+            yield Finding("warn", f"{there}: this folder cannot be written to; start the run elsewhere")

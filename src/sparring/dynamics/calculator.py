@@ -1,0 +1,76 @@
+"""A committee as an ASE calculator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from sparring.atoms.structures import Structures
+from sparring.committee import Committee
+from sparring.uncertainty import energy_variance, force_variance
+
+__all__ = ["CommitteeCalculator"]
+
+
+class CommitteeCalculator(Calculator):
+    """Mean energy and forces of a committee, and how far its members disagree, for everything that ASE can do.
+
+    Results, in eV and Å:
+
+    ======================  =====================================================================
+    ``energy``, ``forces``  mean over members (Eq. 4 and 6), shapes () and (n_atoms, 3)
+    ``energy_comm``         each member's energy, (n_members,)
+    ``forces_comm``         each member's forces, (n_members, n_atoms, 3)
+    ``energy_var``          variance of the energy (Eq. 5), ()
+    ``forces_var``          variance of the forces (Eq. 7), ()
+    ``energy_uncertainty``  its root, the standard deviation, ()
+    ``forces_uncertainty``  likewise, ()
+    ======================  =====================================================================
+    """
+
+    implemented_properties = [  # noqa: RUF012  (ASE declares it so)
+        "energy",
+        "free_energy",
+        "forces",
+        "energy_comm",
+        "forces_comm",
+        "energy_var",
+        "forces_var",
+        "energy_uncertainty",
+        "forces_uncertainty",
+    ]
+
+    def __init__(self, committee: Committee) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.committee = committee
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill ``results``; called by ASE.
+
+        Raises:
+            ValueError: If the committee was not trained on the elements, the charge or the multiplicity of the atoms.
+        """
+        super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
+        assert self.atoms is not None  # ASE's own calculate has just put them there
+        self.committee.require_known([self.atoms])
+        structures = self.committee.prepare(Structures.from_atoms([self.atoms], ignore_constraints=True))
+        energy, forces = self.committee.without_domain().predict(structures, differentiable=False)
+        mean = float(energy.mean())
+        self.results: dict[str, Any] = {
+            "energy": mean,
+            "free_energy": mean,
+            "forces": forces.mean(0).double().cpu().numpy(),
+            "energy_comm": energy[:, 0].cpu().numpy(),
+            "forces_comm": forces.double().cpu().numpy(),
+        }
+        if self.committee.n_members > 1:
+            self.results["energy_var"] = float(energy_variance(energy))
+            self.results["forces_var"] = float(force_variance(forces, structures.structure_index, 1))
+            self.results["energy_uncertainty"] = self.results["energy_var"] ** 0.5
+            self.results["forces_uncertainty"] = self.results["forces_var"] ** 0.5

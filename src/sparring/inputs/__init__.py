@@ -1,0 +1,1 @@
+"""How structures come in from files: what columns and header keys mean, which formats there are, what is refused."""

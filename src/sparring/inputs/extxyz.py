@@ -1,0 +1,284 @@
+"""Structures in extended XYZ files: checked when read, exact and atomic when written.
+
+ASE reads this format with much good will: a file cut off in its last frame is refused whole, yet an atomic number of
+-1, infinite coordinates, an energy that is NaN, surplus columns and everything behind a blank line pass without a word.
+So frames are cut out and checked here, one by one, and ASE only parses them. ASE also writes eight decimals; a run that
+resumes must find the very numbers that it left, so the writer here gives every float all its digits.
+
+Files of a run are read here. Files of users, whose names for energies, forces and charges differ, come in through
+:func:`sparring.inputs.reading.read_atoms`.
+"""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
+
+from sparring.atoms.constraints import constraints_of, fixed_coordinates
+from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.reference import known_results, with_label
+from sparring.inputs.checks import check_cell, check_rows, columns_of, require_finite_geometry
+from sparring.inputs.header import Header, parse_header
+from sparring.inputs.texts import text_of
+from sparring.support.files import write_text
+
+__all__ = ["frame_text", "read_frames", "read_labelled", "read_structures", "write_structures"]
+
+_logger = logging.getLogger(__name__)
+
+_PARSE_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, OSError)
+_COLUMN_TYPES = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S"}
+_RESERVED_KEYS = ("Lattice", "Properties", "pbc")
+_RESERVED_COLUMNS = ("species", "symbols", "pos", "positions", "Z", "numbers", "move_mask")
+_PLAIN = "species:S:1:pos:R:3"
+
+
+class _Frame(NamedTuple):
+    """The lines of one frame, and for messages: where it stands, and what to do if its last line is incomplete."""
+
+    where: str
+    n_atoms: int
+    header: str
+    rows: list[str]
+    cut_off: str | None
+
+    def refuse(self, problem: str) -> NoReturn:
+        raise ValueError(f"{self.where}: {problem}")
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_structures(path: str | Path, *, allow_dummy: bool = False, allow_empty: bool = False) -> list[Atoms]:
+    """Read all structures of an (extended) XYZ file.
+
+    Energies and forces under ASE's own names (`energy`, `forces`) come as a `SinglePointCalculator`, as ASE has it;
+    all others stay in `info` and `arrays`, single values as plain Python numbers. A column `move_mask` comes as
+    constraints. `allow_dummy` admits the dummy atom X (atomic number 0) of the toy wells, `allow_empty` a file without
+    any structure.
+
+    Raises:
+        ValueError: If the file is empty or cut off, or a frame has a header or a row that cannot be parsed, an unknown
+            element, an atomic number that is not positive, or coordinates or a cell that are not finite or not
+            believable. The message names file and frame, counting from 0.
+        OSError: If the file cannot be opened.
+    """
+    return [atoms for atoms, _ in read_frames(path, allow_dummy=allow_dummy, allow_empty=allow_empty)]
+
+
+def read_frames(
+    path: str | Path, *, allow_dummy: bool = False, allow_empty: bool = False
+) -> list[tuple[Atoms, Header]]:
+    """Read all structures of an (extended) XYZ file, each with its comment line; see :func:`read_structures`."""
+    frames = _frames(Path(path))
+    if not frames and not allow_empty:
+        raise ValueError(f"{path}: the file has no structures; it must be an extended XYZ file with at least one")
+    return [_parsed(frame, allow_dummy=allow_dummy) for frame in frames]
+
+
+def read_labelled(
+    path: str | Path,
+    *,
+    energy_key: str = ENERGY,
+    forces_key: str = FORCES,
+    allow_dummy: bool = False,
+    allow_empty: bool = False,
+) -> list[Atoms]:
+    """Read labelled structures; whatever names the file uses, they come as `REF_energy` in eV and `REF_forces` in eV/Å.
+
+    With the names left as they are, labels under ASE's own (`energy`, `forces`) are found too.
+
+    Raises:
+        ValueError: As `read_structures`, and if a frame has no energy or forces under these names, or ones that are not
+            finite or of wrong shape.
+        OSError: If the file cannot be opened.
+    """
+    structures = read_structures(path, allow_dummy=allow_dummy, allow_empty=allow_empty)
+    return [
+        with_label(atoms, energy_key, forces_key, _where(Path(path), index)) for index, atoms in enumerate(structures)
+    ]
+
+
+def _where(path: Path, index: int) -> str:
+    return f"{path}, frame {index} (counting from 0)"
+
+
+def _frames(path: Path) -> list[_Frame]:
+    text = text_of(path)
+    lines = text.split("\n")  # not splitlines(), which also parts lines at characters that a comment may hold
+    finished = not lines[-1]
+    if finished:
+        lines.pop()
+    else:
+        _logger.warning("%s does not end with a line break: if it was cut off, its last number may be incomplete", path)
+    frames: list[_Frame] = []
+    start = 0
+    while start < len(lines):
+        if not lines[start].strip():
+            start += 1
+            continue
+        where = _where(path, len(frames))
+        n_atoms = int(lines[start]) if re.fullmatch(r"\s*[0-9]{1,12}\s*", lines[start]) else 0
+        if n_atoms < 1:
+            raise ValueError(
+                f"{where}: line {start + 1} must hold the number of atoms of the next frame, got "
+                f"{lines[start][:80]!r}; count the rows of the frame before it"
+            )
+        end = start + 2 + n_atoms
+        salvage = f"complete frames before it: {len(frames)}; to use those, delete the lines from {start + 1} on"
+        rows = lines[start + 2 : end]
+        if len(rows) < n_atoms:
+            raise ValueError(
+                f"{where}: the file is cut off here: {n_atoms} atoms announced, {len(rows)} rows found; {salvage}"
+            )
+        cut_off = salvage if end == len(lines) and not finished else None
+        frames.append(_Frame(where, n_atoms, lines[start + 1], rows, cut_off))
+        start = end
+    return frames
+
+
+def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
+    try:
+        header = parse_header(frame.header)
+        properties = header.info.get("Properties", _PLAIN)
+        columns = columns_of(properties if isinstance(properties, str) else "")
+    except ValueError as error:
+        frame.refuse(f"the header cannot be parsed: {error}")
+    try:
+        check_rows(frame.rows, columns, announced="Properties" in header.info, cut_off=frame.cut_off)
+    except ValueError as error:
+        frame.refuse(str(error))
+    text = "\n".join([str(frame.n_atoms), frame.header, *frame.rows, ""])
+    atoms: Atoms
+    try:
+        (atoms,) = read_xyz(io.StringIO(text), index=slice(None), properties_parser=lambda _: dict(header.info))
+    except _PARSE_ERRORS as error:
+        frame.refuse(f"cannot be read: {error}; see that its rows are what the header's Properties announce")
+    require_finite_geometry(atoms, frame.where, allow_dummy=allow_dummy)
+    check_cell(atoms, frame.where)
+    if "move_mask" in columns:
+        fixed = fixed_coordinates(atoms, frame.where)
+        atoms.set_constraint([] if fixed is None else constraints_of(fixed))
+    for key, value in atoms.info.items():
+        if isinstance(value, np.generic):
+            atoms.info[key] = value.item()
+    in_order = ("numbers", "positions", *(name for name in columns if name in atoms.arrays), *atoms.arrays)
+    wider = {np.dtype(object): str, np.dtype(np.int32): np.int64}
+    atoms.arrays = {
+        name: atoms.arrays[name].astype(wider.get(atoms.arrays[name].dtype, atoms.arrays[name].dtype), copy=False)
+        for name in in_order
+    }
+    return atoms, header
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
+    """Write structures to an extended XYZ file that reads back to the very same numbers.
+
+    Cell, pbc, `info` and `arrays` are kept, the constraints FixAtoms and FixCartesian (as the column `move_mask`), and
+    what an attached calculator already knows of energy and forces. The file appears at once and complete, or not at
+    all.
+
+    Raises:
+        ValueError: If a structure could not be read back, or something that it carries cannot be written.
+    """
+    path = Path(path)
+    write_text(path, "".join(frame_text(atoms, _where(path, index)) for index, atoms in enumerate(structures)))
+
+
+def frame_text(atoms: Atoms, where: str) -> str:
+    """The lines of one frame; messages begin with `where`."""
+    if not len(atoms):
+        raise ValueError(f"{where}: a structure without atoms cannot be written; leave it out")
+    require_finite_geometry(atoms, where, allow_dummy=True)
+    known = known_results(atoms)
+    info = atoms.info | {name: float(known[name]) for name in _energies(known)}
+    arrays = {key: value for key, value in atoms.arrays.items() if key not in ("numbers", "positions")}
+    arrays |= {"forces": known["forces"]} if "forces" in known else {}
+    for name in (*info, *arrays):
+        if (name in _RESERVED_KEYS and name in info) or (name in _RESERVED_COLUMNS and name in arrays):
+            raise ValueError(f"{where}: {name!r} would hide what the format itself means by it; rename it")
+    fixed = fixed_coordinates(atoms, where)
+    if fixed is not None:  # one column where atoms are fixed as a whole, as ASE has it
+        whole = bool((fixed == fixed[:, :1]).all())
+        arrays["move_mask"] = np.logical_not(fixed[:, 0] if whole else fixed)
+    groups = [("species", np.array(atoms.get_chemical_symbols())), ("pos", atoms.positions), *arrays.items()]
+    properties, columns = zip(*(_column_group(name, array, len(atoms), where) for name, array in groups), strict=True)
+    lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))
+    header = [
+        *([f'Lattice="{lattice}"'] if atoms.cell.array.any() else []),
+        f"Properties={':'.join(properties)}",
+        *(_pair(key, value, where) for key, value in info.items()),
+        f'pbc="{" ".join(map(_word, atoms.pbc.tolist()))}"',
+    ]
+    rows = [" ".join(word for words in row for word in words) for row in zip(*columns, strict=True)]
+    return "\n".join([str(len(atoms)), " ".join(header), *rows, ""])
+
+
+def _energies(known: Mapping[str, object]) -> list[str]:
+    """The energy that a calculator knows, and the free energy if it is another."""
+    names = [name for name in ("energy", "free_energy") if name in known]
+    return names[:1] if len({known[name] for name in names}) < 2 else names
+
+
+def _column_group(name: str, values: np.ndarray, n_atoms: int, where: str) -> tuple[str, list[list[str]]]:
+    """What the header says of a per-atom array, and its words for every atom."""
+    array = np.asarray(values)
+    if array.ndim not in (1, 2) or len(array) != n_atoms or not array.size or array.dtype.kind not in _COLUMN_TYPES:
+        raise ValueError(
+            f"{where}: arrays[{name!r}] of shape {array.shape} and type {array.dtype} cannot be columns of a file; it "
+            f"must be one or more numbers, truth values or words for each of {n_atoms} atoms"
+        )
+    words = [[_word(value) for value in row] for row in array.reshape(n_atoms, -1).tolist()]
+    if any(word.split() != [word] for word in (name.replace(":", " "), *(word for row in words for word in row))):
+        raise ValueError(
+            f"{where}: arrays[{name!r}] has a name or a word with blanks or colons, or an empty one, which "
+            "would tear the columns apart"
+        )
+    return f"{name}:{_COLUMN_TYPES[array.dtype.kind]}:{len(words[0])}", words
+
+
+def _word(value: object) -> str:
+    return ("T" if value else "F") if isinstance(value, bool) else str(value)
+
+
+def _pair(key: str, value: object, where: str) -> str:
+    """One `key=value` of the header, as ASE's parser reads it back; what has no plain form goes as JSON."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if key in ("virial", "stress") and isinstance(value, np.ndarray) and value.shape == (3, 3):
+        value = value.ravel(order="F")
+    if isinstance(value, np.ndarray) and value.ndim == 1 and len(value) > 1 and value.dtype.kind in "fiu":
+        return f'{_quoted(key)}="{" ".join(map(repr, value.tolist()))}"'
+    if isinstance(value, (bool, int, float)):
+        return f"{_quoted(key)}={_word(value)}"
+    if isinstance(value, str) and value.isprintable():
+        pair = f"{_quoted(key)}={_quoted(value)}"
+        if all(_is_text(read.get(key), value) for read in (key_val_str_to_dict(pair), parse_header(pair).info)):
+            return pair
+    try:
+        encoded = json.dumps(value, default=lambda inner: inner.tolist())  # also arrays and numbers of numpy in a dict
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{where}: info[{key!r}] of type {type(value).__name__} cannot be written; remove it"
+        ) from error
+    return f"{_quoted(key)}={_quoted('_JSON ' + encoded)}"
+
+
+def _is_text(read_back: object, value: str) -> bool:
+    return isinstance(read_back, str) and read_back == value
+
+
+def _quoted(text: str) -> str:
+    if re.fullmatch(r"[^\s\"'{}\[\]=\\,]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,1 @@
+"""Proposers of new structures: attacks by gradient ascent, random displacements, dynamics; objectives and spaces."""

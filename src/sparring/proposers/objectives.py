@@ -1,0 +1,253 @@
+"""What an attack climbs: functions of a prediction that add, scale and multiply.
+
+An objective is any callable ``(Prediction, Structures) -> score (n_structures,)``; higher is more worth a label.
+
+>>> objective = log(force_variance) + 0.5 * log(energy_variance)
+>>> objective
+log(force_variance) + 0.5 * log(energy_variance)
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sparring import uncertainty
+from sparring.atoms.dataset import Dataset
+from sparring.atoms.structures import Structures
+from sparring.committee import Prediction
+
+Per = Literal["structure", "atom", "degree_of_freedom"]
+"""Of what the energy counts in the Boltzmann weight."""
+AMMONIA_ATOMS, AMMONIA_DEGREES_OF_FREEDOM = 4, 6
+"""The size of the molecule for which the paper chose kT = 20 kcal/mol."""
+
+__all__ = [
+    "Boltzmann",
+    "Objective",
+    "Per",
+    "Term",
+    "boltzmann",
+    "boltzmann_weighted",
+    "energy_variance",
+    "exp",
+    "force_variance",
+    "log",
+    "mean_energy",
+]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Score of every structure, differentiable in its positions."""
+
+    def __call__(self, prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
+        """Higher is more worth a label."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Term:
+    """An objective that adds, scales and multiplies with others and with numbers.
+
+    Attributes:
+        name: How it is written.
+        score: What it computes.
+    """
+
+    name: str
+    score: Callable[[Prediction, Structures], Tensor]
+
+    def __call__(self, prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
+        """Score of every structure."""
+        return self.score(prediction, structures)
+
+    def __repr__(self) -> str:
+        """The formula."""
+        return self.name
+
+    def __add__(self, other: "Objective | float | int") -> "Term":
+        """Sum of both."""
+        right = _as_term(other)
+        return Term(name=f"{self} + {right}", score=lambda p, s: self(p, s) + right(p, s))
+
+    def __sub__(self, other: "Objective | float | int") -> "Term":
+        """Difference of both."""
+        right = _as_term(other)
+        return Term(name=f"{self} - {_factor(right)}", score=lambda p, s: self(p, s) - right(p, s))
+
+    def __mul__(self, other: "Objective | float | int") -> "Term":
+        """Product of both."""
+        right = _as_term(other)
+        return Term(name=f"{_factor(self)} * {_factor(right)}", score=lambda p, s: self(p, s) * right(p, s))
+
+    def __radd__(self, other: float | int) -> "Term":
+        """Sum of both."""
+        return _as_term(other) + self
+
+    def __rmul__(self, other: float | int) -> "Term":
+        """Product of both."""
+        return _as_term(other) * self
+
+
+def _as_term(value: Objective | float | int) -> Term:
+    if isinstance(value, Term):
+        return value
+    if isinstance(value, int | float):
+        number = float(value)
+        return Term(name=f"{number:g}", score=lambda p, s: p.energy.new_full((s.n_structures,), number))
+    return Term(name=getattr(value, "__name__", repr(value)), score=value)
+
+
+def _factor(term: Term) -> str:
+    return f"({term})" if " + " in term.name or " - " in term.name else term.name
+
+
+def log(objective: Objective) -> Term:
+    """Natural logarithm of an objective that is positive.
+
+    It is greatest where the objective is, and its gradient does not fade where the objective is small.
+    """
+    term = _as_term(objective)
+    # The smallest double instead of zero: where members agree exactly, the gradient is zero rather than NaN.
+    return Term(name=f"log({term})", score=lambda p, s: term(p, s).double().clamp(min=1e-300).log())
+
+
+def exp(objective: Objective) -> Term:
+    """Exponential of an objective."""
+    term = _as_term(objective)
+    return Term(name=f"exp({term})", score=lambda p, s: term(p, s).double().exp())
+
+
+force_variance = Term(
+    name="force_variance", score=lambda p, s: uncertainty.force_variance(p.forces, s.structure_index, s.n_structures)
+)
+"""Disagreement about the forces, (eV/Å)²: Eq. 7, the adversarial loss of Eq. 10."""
+
+energy_variance = Term(name="energy_variance", score=lambda p, s: uncertainty.energy_variance(p.energy))
+"""Disagreement about the energy, eV²: Eq. 5."""
+
+mean_energy = Term(name="mean_energy", score=lambda p, s: p.energy.mean(0))
+"""What the committee takes for the energy, eV: Eq. 4."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boltzmann:
+    r"""Logarithm of the probability that a structure is met at a temperature, :math:`\ln p`.
+
+    .. math:: \ln p(X) = -\bar E(X) / kT - \ln Q, \qquad Q = \sum_{\mathcal D} \exp(-E / kT)
+
+    Eq. 11 and 12 of Schwalbe-Koda et al. (2021), with total energies. These grow with the number of atoms n, while
+    :math:`\sigma_F^2` is a mean over atoms: in a large molecule the weight decides alone, and attacks become
+    relaxations. With ``per`` other than "structure" E is counted per atom or per degree of freedom, in units of
+    ammonia's, so that kT means in every structure what it means for the paper's ammonia:
+
+    .. math:: E / kT \;\to\; E / (s\,kT), \qquad s = n / 4 \quad\text{or}\quad s = f / 6, \quad
+        f = \max(3n - 6, 1), \text{ or } \max(3n - 3, 1) \text{ of what is periodic}
+
+    f degrees of freedom hold a thermal energy of f kT/2, so that a structure as hot as ammonia in every one of them has
+    the same weight. Energies of molecules that differ in composition
+    share no zero, so each composition has a Q of its own, from the structures of the data set that have it. Everything
+    is measured from the lowest energy of the composition, so that thousands of eV neither overflow nor drown the rest.
+
+    A structure whose composition the data set does not have gets NaN.
+
+    Attributes:
+        kT: Thermal energy in eV.
+        per: Whether a total energy counts, or its share of an atom or a degree of freedom.
+        compositions: How many atoms of each element, one row a composition.
+        lowest: Lowest energy of each composition, in eV.
+        log_partition: :math:`\ln Q` of each composition, measured from its lowest energy.
+    """
+
+    kT: float
+    per: Per = "structure"
+    compositions: Int[Tensor, "n_compositions n_elements"]
+    lowest: Float[Tensor, " n_compositions"]
+    log_partition: Float[Tensor, " n_compositions"]
+
+    @classmethod
+    def from_dataset(cls, kT: float, reference: Dataset, per: Per = "structure") -> "Boltzmann":
+        """Construct Q from labelled structures.
+
+        Raises:
+            ValueError: If kT is not positive, or `per` is none of the three.
+        """
+        if not (kT > 0 and math.isfinite(kT)):
+            raise ValueError(f"kT must be a positive energy in eV, got {kT}")
+        if per not in get_args(Per):
+            raise ValueError(f"energies count per {', '.join(get_args(Per))}, got per={per!r}")
+        rows = composition(reference.structures, n_elements=int(reference.structures.atomic_numbers.max()) + 1)
+        compositions, which = torch.unique(rows, dim=0, return_inverse=True)
+        groups = [reference.energy[which == k] for k in range(len(compositions))]
+        lowest = torch.stack([energies.min() for energies in groups])
+        thermal = kT * relative_size(reference.structures, per)
+        above = [(reference.energy[which == k] - lowest[k]) / thermal[which == k] for k in range(len(compositions))]
+        log_partition = torch.stack([torch.logsumexp(-energies, 0) for energies in above])
+        return cls(kT=kT, per=per, compositions=compositions, lowest=lowest, log_partition=log_partition)
+
+    def __call__(self, prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
+        """Logarithm of p for every structure under the committee's mean energy."""
+        device = prediction.energy.device
+        rows = composition(structures, n_elements=self.compositions.shape[1])
+        same = (rows.unsqueeze(1) == self.compositions.to(device)).all(-1)
+        # Rows of zeros where nothing matches would pass for an energy of zero; NaN says that nothing is known.
+        unknown = torch.where(same.any(1), 0.0, torch.nan)
+        lowest = (same * self.lowest.to(device)).sum(1)
+        log_partition = (same * self.log_partition.to(device)).sum(1) + unknown
+        thermal = self.kT * relative_size(structures, self.per).to(device)
+        return -(prediction.energy.double().mean(0) - lowest) / thermal - log_partition
+
+
+def relative_size(structures: Structures, per: Per) -> Float[Tensor, " n_structures"]:
+    """How many times as large as ammonia a structure is: by its atoms, by its degrees of freedom, or 1 for all."""
+    counts = structures.counts.double()
+    if per == "structure":
+        return torch.ones_like(counts)
+    if per == "atom":
+        return counts / AMMONIA_ATOMS
+    # A crystal as a whole does not turn: three translations are all that leaves its energy as it is.
+    rigid = torch.where(structures.pbc.any(1), 3.0, 6.0)
+    held = torch.zeros_like(counts)
+    if structures.fixed is not None:
+        held = held.index_add(0, structures.structure_index, structures.fixed.double().sum(1))
+        rigid = torch.where(held > 0, 0.0, rigid)  # a structure that is held somewhere is not free to move as a whole
+    return (3 * counts - held - rigid).clamp(min=1.0) / AMMONIA_DEGREES_OF_FREEDOM
+
+
+def composition(structures: Structures, n_elements: int) -> Int[Tensor, "n_structures n_elements"]:
+    """How many atoms of each element a structure has; elements beyond the last are counted with atomic number 0.
+
+    Dummy atoms (``X``, atomic number 0) are told apart from elements that are not in the table by a count that no
+    molecule has, so that a molecule with an unknown element matches nothing.
+    """
+    known = structures.atomic_numbers < n_elements
+    amount = torch.where(known, 1, 1_000_000)
+    element = torch.where(known, structures.atomic_numbers, 0)
+    flat = amount.new_zeros(structures.n_structures * n_elements)
+    flat = flat.index_add(0, structures.structure_index * n_elements + element, amount)
+    return flat.reshape(structures.n_structures, n_elements)
+
+
+def boltzmann(kT: float, reference: Dataset, *, per: Per = "structure") -> Term:
+    r"""The thermodynamic likelihood of a structure as a term: :math:`\ln p(X)` of Eq. 12 (see :class:`Boltzmann`).
+
+    Args:
+        kT: Thermal energy in eV; with `per` other than "structure", of a molecule as large as ammonia.
+        reference: Labelled structures for Q.
+        per: Whether the total energy counts, as in the paper, or its share of an "atom" or a "degree_of_freedom", so
+            that kT means the same for structures of every size.
+    """
+    size = "" if per == "structure" else f" per {per.replace('_', ' ')}"
+    return Term(name=f"boltzmann(kT={kT:.4g} eV{size})", score=Boltzmann.from_dataset(kT, reference, per))
+
+
+def boltzmann_weighted(objective: Objective, *, kT: float, reference: Dataset, per: Per = "structure") -> Term:
+    r"""An uncertainty weighted by how likely the structure is: :math:`p(X)\,\sigma^2(X)`, Eq. 13.
+
+    Its logarithm, ``log(objective) + boltzmann(kT, reference)``, has its maxima in the same places.
+    """
+    return exp(boltzmann(kT, reference, per=per)) * objective

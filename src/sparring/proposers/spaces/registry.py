@@ -1,0 +1,26 @@
+"""Spaces that other packages bring."""
+
+from collections.abc import Mapping
+
+from sparring.proposers.spaces.base import Space
+from sparring.support.plugins import registered
+
+__all__ = ["PLUGIN_GROUP", "plugin"]
+
+PLUGIN_GROUP = "sparring.spaces"
+
+
+def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Space:
+    """A space that an installed package registers under "sparring.spaces".
+
+    Args:
+        name: The name of the entry point, which is a callable.
+        parameters: What it takes.
+
+    Raises:
+        ValueError: If no package registers the name, or what it gives is no space.
+    """
+    made = registered(PLUGIN_GROUP, name, "space").load()(**dict(parameters or {}))
+    if not isinstance(made, Space):
+        raise ValueError(f"plugin {name!r} gives no space (owner, initial, displace, project) but {made!r}")
+    return made

@@ -1,0 +1,327 @@
+"""How the result of each stage of a generation is written, read, and summed up in numbers."""
+
+import csv
+import io
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from ase import Atoms
+
+from sparring.atoms.structures import Structures
+from sparring.committee import Committee
+from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
+from sparring.labels import LabelError
+from sparring.proposers.ascent import AttackResult, Status
+from sparring.runs.data_stage import STARTING, data_metrics, read_data, write_data
+from sparring.runs.failures import failure_of, read_failures, rows_of, write_failures
+from sparring.runs.loop import Attacked, Chosen, Examined, Fitted, Labelled
+from sparring.selection import SelectionStep
+from sparring.support.files import write_bytes, write_text
+from sparring.training.fitting import FitReport
+from sparring.validation.errors import Errors
+
+__all__ = ["CODECS", "TITLES", "Codec", "label_failures", "read_committee", "starting_failures", "write_committee"]
+
+logger = logging.getLogger(__name__)
+
+TITLES = {
+    "data": "data",
+    "fit": "training",
+    "evaluate": "evaluation",
+    "attack": "attack",
+    "select": "selection",
+    "label": "labelling",
+}
+"""The stages of a generation in their order, and what people call them."""
+
+OUTCOME, SEEN = ("best_step", "status"), ("objective", "committee_energy", "energy_variance", "force_variance")
+PATHS = ("objective", "energy", "energy_variance", "force_variance", "positions")
+
+
+class Codec(NamedTuple):
+    """One stage on disk.
+
+    Attributes:
+        write: Writes the result into the generation's folder and names the files.
+        read: Reads it back.
+        metrics: What of it goes into ``metrics.json``.
+    """
+
+    write: Callable[[Path, Any], tuple[str, ...]]
+    read: Callable[[Path], Any]
+    metrics: Callable[[Any], Mapping[str, object]]
+
+
+# --- fit ------------------------------------------------------------------------------------------------------------
+
+CURVES = ("epoch", "member", "train_loss", "validation_loss", "learning_rate")
+
+
+def write_fit(folder: Path, fitted: Fitted) -> tuple[str, ...]:
+    """The committee, and how it learnt."""
+    report = fitted.report
+    names = write_committee(folder, fitted.committee, fit=_fit_facts(report))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(CURVES)
+    for epoch, rows in enumerate(zip(report.train_loss, report.validation_loss, report.learning_rate, strict=True)):
+        for member, values in enumerate(zip(*rows, strict=True)):
+            table.writerow([epoch + 1, member, *(repr(float(value)) for value in values)])
+    write_text(folder / "training.csv", text.getvalue())
+    return (*names, "training.csv")
+
+
+def read_fit(folder: Path) -> Fitted:
+    """The committee, and how it learnt."""
+    committee = read_committee(folder)
+    facts = json.loads((folder / "committee.json").read_text(encoding="utf-8"))["fit"]
+    with (folder / "training.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    n_members = 1 + max(int(row["member"]) for row in rows)
+    curves = {name: np.array([float(row[name]) for row in rows]).reshape(-1, n_members) for name in CURVES[2:]}
+    report = FitReport(
+        **curves,
+        best_epoch=np.array(facts["best_epoch"]) - 1,
+        rolled_back=tuple(facts["rolled_back"]),
+        dropped=tuple(facts["dropped"]),
+    )
+    return Fitted(committee, report)
+
+
+def _fit_facts(report: FitReport) -> dict[str, object]:
+    return {
+        "best_epoch": (report.best_epoch + 1).tolist(),  # as training.csv counts
+        "rolled_back": list(report.rolled_back),
+        "dropped": list(report.dropped),
+    }
+
+
+def write_committee(folder: Path | str, committee: Committee, **more: object) -> tuple[str, ...]:
+    """Weights as safetensors, everything else as JSON.
+
+    Args:
+        folder: Where to; made if it is not there.
+        committee: A committee of an architecture that ships with Sparring.
+        more: Further entries of the JSON file.
+
+    Raises:
+        ValueError: If the committee could not be read again.
+    """
+    folder = Path(folder)
+    weights, about = committee.state()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / "committee.safetensors", safetensors.torch.save(weights))
+    write_text(folder / "committee.json", json.dumps({**about, **more}, indent=1, ensure_ascii=False) + "\n")
+    return "committee.safetensors", "committee.json"
+
+
+def read_committee(folder: Path | str) -> Committee:
+    """The committee of a folder.
+
+    One that an older version wrote does not say what it was trained on. It is not checked then what it is asked about.
+
+    Raises:
+        ValueError: If there is none, or its weights are damaged.
+    """
+    folder = Path(folder)
+    weights, about = folder / "committee.safetensors", folder / "committee.json"
+    for file in (weights, about):
+        if not file.exists():
+            raise ValueError(f"{folder} holds no committee: there is no {file.name}; give a generation's folder")
+    try:
+        loaded = safetensors.torch.load(weights.read_bytes())
+        committee = Committee.from_state(loaded, json.loads(about.read_text(encoding="utf-8")))
+    except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{weights} and {about.name} cannot be read: {error}") from error
+    if committee.domain is None:
+        logger.warning(
+            "%s does not say on which elements and charges the committee was trained, as an older version wrote it; "
+            "structures are not checked",
+            about,
+        )
+    return committee
+
+
+# --- evaluate -------------------------------------------------------------------------------------------------------
+
+
+def write_examined(folder: Path, examined: Examined) -> tuple[str, ...]:
+    """The committee's predictions of its own data, and the numbers made of them."""
+    write_structures(folder / "predictions.extxyz", examined.predictions)
+    numbers = {
+        "errors": {name: _plain(part) for name, part in examined.errors.items()},
+        "system": dict(examined.system),
+    }
+    write_text(folder / "evaluation.json", json.dumps(numbers, indent=1) + "\n")
+    return "predictions.extxyz", "evaluation.json"
+
+
+def examined_metrics(examined: Examined) -> dict[str, object]:
+    """Errors, and what is special to the system."""
+    errors = {name: _plain(part) for name, part in examined.errors.items()}
+    return {"errors": errors, "system": dict(examined.system)}
+
+
+def _plain(errors: Errors) -> dict[str, float | None]:
+    """Errors as JSON has them: None for those of forces where there are none to compare with."""
+    return {name: None if math.isnan(value) else value for name, value in asdict(errors).items()}
+
+
+def _errors(part: Mapping[str, Any]) -> Errors:
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in part.items()}
+    return Errors(**known)
+
+
+def read_examined(folder: Path) -> Examined:
+    """The committee's predictions of its own data, and the numbers made of them."""
+    predictions = read_labelled(folder / "predictions.extxyz", allow_dummy=True)
+    numbers = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    return Examined(
+        predictions=predictions,
+        force_variance=np.array([float(atoms.info["force_variance"]) for atoms in predictions]),
+        errors={name: _errors(part) for name, part in numbers["errors"].items()},
+        system=numbers["system"],
+    )
+
+
+# --- attack ---------------------------------------------------------------------------------------------------------
+
+
+def attack_frames(result: AttackResult, seeds: Sequence[int], heirs: Sequence[Atoms] = ()) -> list[Atoms]:
+    """The best geometry of every path, with what the committee makes of it; nothing of one that never was finite.
+
+    Args:
+        result: The paths.
+        seeds: The number of the seed of each.
+        heirs: The same geometries with what they have from their seeds; without it, they have the geometry only.
+    """
+    best = result.best()
+    frames = [atoms.copy() for atoms in heirs] or result.structures.to_atoms()
+    for index, atoms in enumerate(frames):
+        atoms.info.update(seed=seeds[index], best_step=int(result.best_step[index]), status=int(result.status[index]))
+        seen = zip(SEEN, best, strict=True)
+        atoms.info.update({name: float(values[index]) for name, values in seen if torch.isfinite(values[index])})
+    return frames
+
+
+def write_attacked(folder: Path, attacked: Attacked) -> tuple[str, ...]:
+    """The best geometry of every path, and the paths."""
+    result = attacked.result
+    write_structures(folder / "attacks.extxyz", attack_frames(result, attacked.seeds, attacked.heirs))
+    arrays = {name: getattr(result, name).cpu().numpy() for name in (*PATHS, "best_step", "status")}
+    if result.cells is not None:
+        arrays["cells"] = result.cells.cpu().numpy()
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_bytes(folder / "paths.npz", content.getvalue())
+    return "attacks.extxyz", "paths.npz"
+
+
+def read_attacked(folder: Path) -> Attacked:
+    """The best geometry of every path, and the paths."""
+    frames = read_structures(folder / "attacks.extxyz", allow_dummy=True)
+    with np.load(folder / "paths.npz", allow_pickle=False) as arrays:
+        strained = ("cells",) if "cells" in arrays else ()  # only where the space of the attack changes them
+        tensors = {name: torch.as_tensor(arrays[name]) for name in (*PATHS, "best_step", "status", *strained)}
+    result = AttackResult(structures=Structures.from_atoms(frames), **tensors)
+    seeds = tuple(int(atoms.info["seed"]) for atoms in frames)
+    for atoms in frames:
+        atoms.info = {name: value for name, value in atoms.info.items() if name not in ("seed", *OUTCOME, *SEEN)}
+    return Attacked(result, seeds, tuple(frames))
+
+
+def attack_metrics(attacked: Attacked) -> dict[str, object]:
+    """How many attacks there were, and how many were stopped."""
+    result = attacked.result
+    return {
+        "attack": {
+            "n_seeds": len(attacked.seeds),
+            "n_not_finite": result.count(Status.NOT_FINITE),
+            "n_overlap": result.count(Status.OVERLAP),
+            "n_energy_fell": int(result.energy_fell().sum()),
+        }
+    }
+
+
+# --- select ---------------------------------------------------------------------------------------------------------
+
+
+def write_chosen(folder: Path, chosen: Chosen) -> tuple[str, ...]:
+    """The chosen candidates, and how many each step let through."""
+    write_structures(folder / "selected.extxyz", chosen.atoms)
+    write_text(folder / "selection.json", json.dumps([step._asdict() for step in chosen.steps], indent=1) + "\n")
+    return "selected.extxyz", "selection.json"
+
+
+def read_chosen(folder: Path) -> Chosen:
+    """The chosen candidates, and how many each step let through."""
+    atoms = read_structures(folder / "selected.extxyz", allow_dummy=True, allow_empty=True)
+    steps = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
+    return Chosen(atoms, tuple(SelectionStep(**step) for step in steps))
+
+
+# --- label ----------------------------------------------------------------------------------------------------------
+
+
+def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
+    """The newly labelled, and the failures with their reasons."""
+    write_structures(folder / "labelled.extxyz", labelled.atoms)
+    starting = [(row["structure"], failure_of(row)) for row in rows_of(folder / STARTING)]
+    write_failures(folder / "failures.csv", [*starting, *labelled.failures])
+    counts = {"n_computed": labelled.n_computed, "n_reused": labelled.n_reused}
+    write_text(folder / "labels.json", json.dumps(counts) + "\n")
+    return "labelled.extxyz", "failures.csv", "labels.json"
+
+
+def read_labelled_stage(folder: Path) -> Labelled:
+    """The newly labelled, and the failures with their reasons."""
+    atoms = read_labelled(folder / "labelled.extxyz", allow_dummy=True, allow_empty=True)
+    failures = label_failures(folder)
+    return Labelled(atoms, failures, **json.loads((folder / "labels.json").read_text(encoding="utf-8")))
+
+
+def label_failures(folder: Path) -> tuple[tuple[int, LabelError], ...]:
+    """The failed labels of a generation by the number of their candidate."""
+    # In the first generation, those of starting structures come before.
+    rows = rows_of(folder / "failures.csv")[len(rows_of(folder / STARTING)) :]
+    return tuple((int(row["candidate"]), failure_of(row)) for row in rows)
+
+
+def starting_failures(folder: Path) -> list[LabelError]:
+    """The failed labels of structures that a run was to begin with; none in later generations."""
+    return read_failures(folder / STARTING)
+
+
+def label_metrics(labelled: Labelled) -> dict[str, object]:
+    """How many labels were asked for, computed, found and refused."""
+    return {
+        "labels": {
+            "n_chosen": len(labelled.atoms) + len(labelled.failures),
+            "n_computed": labelled.n_computed,
+            "n_reused": labelled.n_reused,
+            "n_failed": len(labelled.failures),
+        }
+    }
+
+
+CODECS: dict[str, Codec] = {
+    "data": Codec(write_data, read_data, data_metrics),
+    "fit": Codec(
+        write_fit,
+        read_fit,
+        lambda fitted: {"n_members": fitted.committee.n_members, "fit": _fit_facts(fitted.report)},
+    ),
+    "evaluate": Codec(write_examined, read_examined, examined_metrics),
+    "attack": Codec(write_attacked, read_attacked, attack_metrics),
+    "select": Codec(write_chosen, read_chosen, lambda chosen: {"selection": [step._asdict() for step in chosen.steps]}),
+    "label": Codec(write_labelled, read_labelled_stage, label_metrics),
+}

@@ -1,0 +1,1 @@
+"""Plumbing without chemistry: random seeds, files, progress, plugins, cores, devices, columns of text."""

@@ -1,0 +1,1 @@
+"""Training of a committee: losses, minibatches, the optimiser, and the split of the data."""

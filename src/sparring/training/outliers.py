@@ -1,0 +1,76 @@
+"""Structures that rule the loss: where training diverges or learns nothing else, look at their labels first."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparring.atoms.dataset import Dataset
+from sparring.starting_data.base import described
+from sparring.training.loss import Loss
+from sparring.training.splits import Splits
+
+__all__ = ["largest_losses", "losses_before_training", "warn_of_few"]
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 3
+MOST = 0.9
+"""A share of the whole loss that a few structures should not have."""
+FEWEST = 20
+"""Of fewer structures, each may have much of the loss."""
+FEW = 0.02
+"""A share of the structures that is few."""
+
+
+def losses_before_training(
+    loss: Loss, weights: Tensor, splits: Splits, batch_size: int
+) -> Float[np.ndarray, " n_structures"]:
+    """The loss of each structure that is learnt (Eq. 3, in eV²), averaged over members; zero for those of the test set.
+
+    Args:
+        loss: Loss with reference energies that fit the weights.
+        weights: Weights of all members, one row a member.
+        splits: Training and validation sets of the members.
+        batch_size: Number of structures in a minibatch.
+    """
+    # A copy of its own: nothing that it remembers may change how training goes on.
+    loss = replace(loss)
+    rows = [[*train, *validation] for train, validation in zip(splits.train, splits.validation, strict=True)]
+    indices = torch.tensor(rows, device=loss.shelf.energy.device)
+    found = np.zeros(splits.n_structures)
+    for chosen in indices.split(4 * batch_size, dim=1):
+        losses = loss.losses(weights, loss.shelf.gather(chosen), create_graph=False).detach().double().cpu().numpy()
+        np.add.at(found, chosen.cpu().numpy(), losses / len(rows))
+    return np.where(np.isnan(found), np.inf, found)
+
+
+def warn_of_few(losses: Float[np.ndarray, " n_structures"], dataset: Dataset) -> None:
+    """Log which structures have nearly all of the loss, if a few have."""
+    n_few = max(1, int(FEW * len(losses)))
+    share = _shares(losses)[np.argsort(-losses, kind="stable")[:n_few]].sum()
+    if len(losses) >= FEWEST and share > MOST:
+        logger.warning(
+            "%.0f %% of the loss before training is that of %d of %d structures: %s; look at their labels",
+            *(100 * share, n_few, len(losses), largest_losses(losses, dataset, n_few)),
+        )
+
+
+def largest_losses(losses: Float[np.ndarray, " n_structures"], dataset: Dataset, n_shown: int = SHOWN) -> str:
+    """The structures of largest loss in words: index, formula, origin, generation and share of the whole loss."""
+    structures, shares, parts = dataset.structures, _shares(losses), []
+    for index in np.argsort(-losses, kind="stable")[: min(n_shown, SHOWN)].tolist():
+        info = dataset.info[index]
+        formula = structures.take([index]).to_atoms()[0].get_chemical_formula()
+        generation = f", generation {info['generation']}" if "generation" in info else ""
+        parts.append(f"structure {index} ({formula}, {described(info)}{generation}: {100 * shares[index]:.0f} %)")
+    return ", ".join(parts)
+
+
+def _shares(losses: Float[np.ndarray, " n_structures"]) -> Float[np.ndarray, " n_structures"]:
+    infinite = np.isinf(losses)
+    weights = np.where(infinite, 1.0, 0.0) if infinite.any() else losses
+    return np.asarray(weights / max(float(weights.sum()), 1e-300))

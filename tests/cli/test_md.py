@@ -1,0 +1,46 @@
+import ase.io
+import pytest
+
+from sparring.inputs.extxyz import write_structures
+from sparring.runs.stages import write_committee
+
+
+@pytest.fixture
+def arguments(committee, ammonia, water, tmp_path):
+    (tmp_path / "committee").mkdir()
+    write_committee(tmp_path / "committee", committee(2))
+    write_structures(tmp_path / "start.xyz", [ammonia, water])
+    return ["md", tmp_path / "committee", tmp_path / "start.xyz", "--output", tmp_path / "out" / "traj.extxyz"]
+
+
+def test_md_writes_trajectories_and_prints_a_row_for_each_temperature(sparring, arguments, tmp_path):
+    times = ["--time", "0.002 ps", "--timestep", "0.5 fs", "--every", 2, "--copies", 2, "--min-distance", "0.3 Å"]
+    answer = sparring(*arguments, "--temperature", "300K, 500 K", "--temperature", "50", *times)
+    assert answer.exit_code == 0
+    rows = answer.out.rstrip().split("\n")
+    assert [row.split()[:4] for row in rows[2:5]] == [[t, "K", "4", "4"] for t in ("300", "500", "50")]
+    assert rows[5] == f"trajectories: {tmp_path / 'out' / 'traj.extxyz'}"
+    frames = ase.io.read(tmp_path / "out" / "traj.extxyz", index=":")
+    assert len(frames) == 12 * 3
+    assert {atoms.info["temperature"] for atoms in frames} == {50.0, 300.0, 500.0}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--temperature", "-5 K"], "a temperature is finite and not negative, got -5.0 K"),
+        (["--temperature", "300 fs"], "measures time, wanted temperature"),
+        (["--temperature", "300", "--timestep", "0 fs"], "need a timestep > 0"),
+        (["--temperature", "300", "--friction", "3 fs"], "measures time, wanted rate; units of rate: 1/fs"),
+        (["--temperature", "300", "--ensemble", "npt"], "unknown ensemble 'npt'; wanted one of nose_hoover"),
+        (["--temperature", "300", "--copies", "0"], "at least one copy and one temperature, got 0"),
+        (["--temperature", "300", "--every", "0"], "every >= 1, got"),
+        (["--temperature", "300", "--device", "abacus"], "cannot use the device 'abacus'"),
+    ],
+)
+def test_what_md_cannot_do_is_said_in_one_line(sparring, arguments, wrong, message):
+    answer = sparring(*arguments, *wrong)
+    assert answer.exit_code == 2
+    assert answer.err.startswith("sparring: ")
+    assert message in answer.err
+    assert answer.err.count("\n") == 1

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces
+from ase.optimize import BFGS
+
+from sparring.atoms.structures import Structures
+from sparring.dynamics.calculator import CommitteeCalculator
+from sparring.uncertainty import energy_variance, force_variance
+
+
+@pytest.mark.parametrize("name", ["ammonia", "salt"])
+def test_properties_are_what_the_committee_predicts(committee, request, name):
+    atoms, members = request.getfixturevalue(name), committee(4)
+    structures = Structures.from_atoms([atoms])
+    energy, forces = members.predict(structures, differentiable=False)
+    calculator = CommitteeCalculator(members)
+    expected = {
+        "energy": energy.mean(),
+        "forces": forces.mean(0),
+        "energy_comm": energy[:, 0],
+        "forces_comm": forces,
+        "energy_var": energy_variance(energy)[0],
+        "forces_var": force_variance(forces, structures.structure_index, 1)[0],
+        "energy_uncertainty": energy_variance(energy)[0].sqrt(),
+        "forces_uncertainty": force_variance(forces, structures.structure_index, 1)[0].sqrt(),
+    }
+    for key, value in expected.items():
+        found = calculator.get_property(key, atoms)
+        assert np.shape(found) == tuple(value.shape), key
+        np.testing.assert_allclose(found, value.numpy(), rtol=1e-12, err_msg=key)
+        assert key in calculator.implemented_properties
+
+
+@pytest.mark.parametrize("name", ["ammonia", "salt"])
+def test_forces_are_those_that_ase_finds_by_finite_differences(committee, request, name):
+    atoms = request.getfixturevalue(name)
+    atoms.calc = CommitteeCalculator(committee())
+    np.testing.assert_allclose(atoms.get_forces(), calculate_numerical_forces(atoms, eps=1e-4), atol=1e-6)
+
+
+def test_a_molecule_that_moves_is_looked_at_again(committee, ammonia):
+    ammonia.calc = CommitteeCalculator(committee())
+    before = ammonia.get_potential_energy()
+    ammonia.positions[0, 2] += 0.3
+    assert ammonia.get_potential_energy() != before
+
+
+def test_ase_can_relax_a_molecule_with_it(committee, water):
+    water.calc = CommitteeCalculator(committee())
+    before = water.get_potential_energy()
+    BFGS(water, logfile=None).run(fmax=0.5 * np.abs(water.get_forces()).max(), steps=20)
+    assert water.get_potential_energy() < before
+
+
+def test_one_member_gives_energies_but_no_uncertainty(committee, ammonia):
+    ammonia.calc = CommitteeCalculator(committee(1))
+    assert np.isfinite(ammonia.get_potential_energy())
+    with pytest.raises(PropertyNotImplementedError, match="forces_var"):
+        ammonia.calc.get_property("forces_var", ammonia)
+
+
+def test_single_precision_inside_is_double_outside(committee, ammonia):
+    ammonia.calc = CommitteeCalculator(committee(dtype=torch.float32))
+    assert ammonia.get_forces().dtype == np.float64
+    assert ammonia.calc.results["forces_comm"].dtype == np.float64

@@ -1,0 +1,38 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from sparring.support.files import write_bytes, write_text
+
+
+def test_a_file_is_written_in_utf_8_and_over_what_was_there(tmp_path):
+    file = tmp_path / "a.txt"
+    write_text(file, "old")
+    write_text(file, "0.5 Å\n")
+    assert file.read_bytes() == "0.5 Å\n".encode()
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("stage", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(stage, tmp_path, monkeypatch):
+    file = tmp_path / "a.bin"
+    write_bytes(file, b"old")
+
+    def disk_full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[stage], disk_full)
+    with pytest.raises(OSError, match="no space left"):
+        write_bytes(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_the_new_content_is_on_disk_before_it_gets_the_name(tmp_path, monkeypatch):
+    told = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: told.append("flushed") or fsync(file))
+    monkeypatch.setattr(Path, "replace", lambda self, target: told.append("renamed") or replace(self, target))
+    write_bytes(tmp_path / "a.bin", b"new")
+    assert told == ["flushed", "renamed"]
