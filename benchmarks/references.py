@@ -34,7 +34,7 @@ import torch
 from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
 from cases import KT, TEMPERATURE, TIMESTEP, Size
-from timing import Tick
+from timing import ProgressCallback
 from torch import Tensor, nn
 
 from sparring.atoms.dataset import Dataset
@@ -63,7 +63,7 @@ def plain_attack(
     delta: Tensor,
     *,
     n_steps: int,
-    tick: Tick,
+    tick: ProgressCallback,
     learning_rate: float = 0.01,
 ) -> Path:
     """An attack on one seed, as one writes it down: look at the last point of n steps, go on from it, look again."""
@@ -98,7 +98,7 @@ def plain_training(
     dataset: Dataset,
     *,
     n_steps: int,
-    tick: Tick,
+    tick: ProgressCallback,
     learning_rate: float = 3e-4,
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
@@ -132,7 +132,7 @@ def plain_training(
     return losses
 
 
-def plain_dynamics(members: Iterable[nn.Module], atoms: Atoms, *, n_steps: int, tick: Tick) -> None:
+def plain_dynamics(members: Iterable[nn.Module], atoms: Atoms, *, n_steps: int, tick: ProgressCallback) -> None:
     """Velocity Verlet of one copy in ASE, with a committee whose members are evaluated one after another."""
     atoms = atoms.copy()
     atoms.calc = CommitteeCalculator(Committee(list(members), stacked=False))
@@ -144,7 +144,7 @@ def plain_dynamics(members: Iterable[nn.Module], atoms: Atoms, *, n_steps: int, 
         tick()
 
 
-def plain_forces(members: Iterable[nn.Module], structure: Structures, *, n_steps: int, tick: Tick) -> None:
+def plain_forces(members: Iterable[nn.Module], structure: Structures, *, n_steps: int, tick: ProgressCallback) -> None:
     """Energies and forces of one structure, from members one after another."""
     committee = Committee(list(members), stacked=False)
     for _ in range(n_steps):
@@ -248,7 +248,7 @@ class Floor:
             going = [calls[number] for calls in calls_of_layers if number < len(calls)]
             self.calls += going if number % 2 == 0 else reversed(going)
 
-    def run(self, n_steps: int, tick: Tick) -> None:
+    def run(self, n_steps: int, tick: ProgressCallback) -> None:
         """Do them all, several times."""
         for _ in range(n_steps):
             for left, right, result in self.calls:

@@ -18,7 +18,7 @@ from cases import (
     space,
 )
 from references import Floor, plain_attack, plain_dynamics, plain_forces, plain_training, products
-from timing import Tick, Way
+from timing import ProgressCallback, Way
 from torch import Generator, Tensor
 
 from sparring.atoms.neighbors import with_edges
@@ -64,7 +64,7 @@ def attacks(case: Case, n_members: int, size: Size) -> dict[str, Build]:
         committee, seeds = Committee(members, written_out=written_out), batch(case.system, case.n_structures)
         moves = space(case.system)
 
-        def run(n_steps: int, tick: Tick) -> None:
+        def run(n_steps: int, tick: ProgressCallback) -> None:
             # An attack of n steps looks at n + 1 points.
             attack(committee, seeds, OBJECTIVE, seed=0, space=moves, n_steps=n_steps - 1, progress=tick)
 
@@ -97,7 +97,7 @@ def trainings(case: Case, n_members: int, size: Size) -> dict[str, Build]:
         *train, last = range(len(dataset))
         splits = Splits(test=(), train=(tuple(train),) * n_members, validation=((last,),) * n_members)
 
-        def run(n_epochs: int, tick: Tick) -> None:
+        def run(n_epochs: int, tick: ProgressCallback) -> None:
             network = SchNet(**size._asdict())
             fit(network, dataset, seed=0, splits=splits, n_epochs=n_epochs, batch_size=n_batch, progress=tick)
 
@@ -117,7 +117,7 @@ def simulations(case: Case, n_members: int, size: Size) -> dict[str, Build]:
     def ours() -> Way:
         committee, begin = Committee(members), batch(case.system, case.n_structures)
 
-        def run(n_steps: int, tick: Tick) -> None:
+        def run(n_steps: int, tick: ProgressCallback) -> None:
             simulate(
                 committee,
                 begin,
@@ -144,7 +144,7 @@ def evaluations(case: Case, n_members: int, size: Size) -> dict[str, Build]:
     def ours(*, written_out: bool) -> Way:
         committee, structures = Committee(members, written_out=written_out), batch(case.system, case.n_structures)
 
-        def run(n_steps: int, tick: Tick) -> None:
+        def run(n_steps: int, tick: ProgressCallback) -> None:
             for _ in range(n_steps):
                 committee.predict(committee.prepare(structures), differentiable=False)
                 tick()

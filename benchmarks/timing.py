@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-Tick = Callable[..., None]
+ProgressCallback = Callable[..., None]
 """Called after every step, with any arguments."""
 
 RUN_SECONDS = 0.3
@@ -30,7 +30,7 @@ class Way(NamedTuple):
         scale: What the time between ticks has to be multiplied with to be that of one step of all structures.
     """
 
-    run: Callable[[int, Tick], object]
+    run: Callable[[int, ProgressCallback], object]
     scale: float = 1.0
 
 

@@ -16,9 +16,9 @@ from sparring.reporting.figures import attack_torsions, energy_distributions, fr
 from sparring.reporting.figures.landscape import logarithmic
 from sparring.reporting.reading import read_run
 from sparring.reporting.style import INK, STYLE, generation_colours, panels
+from sparring.surfaces.landscape import Landscapes
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.free_energy import FreeEnergies
-from sparring.validation.landscape import Landscapes
+from sparring.validation.free_energy.histograms import FreeEnergies
 from sparring.validation.records import read_record
 
 __all__ = ["errors", "figures"]

@@ -12,7 +12,7 @@ from schedule import Piece
 
 from sparring.config import Config, load
 from sparring.config.sections import AlanineDipeptide, Langevin
-from sparring.validation.torsion_runs import GRIDS
+from sparring.surfaces.torsion_maps import GRIDS
 
 __all__ = ["ADVERSARIAL", "ATOMS", "STRATEGIES", "TASKS", "Study", "pieces"]
 

@@ -9,8 +9,8 @@ from alanine_dipeptide_results import CommitteeRow, Results, collect
 from cells import of_labels, summary
 from reports import recorded, write_report
 
+from sparring.surfaces.torsion_maps import CAPS, GRIDS, LOW
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.torsion_runs import CAPS, GRIDS, LOW
 
 __all__ = ["page", "report"]
 

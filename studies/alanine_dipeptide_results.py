@@ -12,11 +12,11 @@ from keeping import rows_of_both, seeds_ended
 from sparring.atoms.dataset import ENERGY
 from sparring.inputs.extxyz import read_labelled
 from sparring.runs.folder import read_metrics, stages_done
+from sparring.surfaces.landscape import Landscape, Landscapes
+from sparring.surfaces.torsion_maps import CAPS, GRIDS, LOW
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.free_energy import FreeEnergies
-from sparring.validation.landscape import Landscape, Landscapes
+from sparring.validation.free_energy.histograms import FreeEnergies
 from sparring.validation.records import read_record
-from sparring.validation.torsion_runs import CAPS, GRIDS, LOW
 
 __all__ = ["CommitteeRow", "FreeEnergyRow", "Results", "collect", "landscapes"]
 

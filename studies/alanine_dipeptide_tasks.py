@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from sparring.assembly.labels import labeller
+from sparring.committee_files import read_committee
 from sparring.config import Config
 from sparring.labels.openmm import OpenMM
-from sparring.runs.stages import read_committee
-from sparring.validation.free_energy import compare
-from sparring.validation.free_energy_runs import committee_visits, dynamics_visits
-from sparring.validation.landscape_runs import survey
+from sparring.surfaces.torsion_maps import GridKind
+from sparring.systems import alanine_dipeptide
+from sparring.validation.free_energy.compute import committee_visits, dynamics_visits
+from sparring.validation.free_energy.histograms import compare
+from sparring.validation.landscape.compute import survey
 from sparring.validation.records import write_record
-from sparring.validation.torsion_runs import GridKind, dipeptide
 
 __all__ = ["free_energy", "maps"]
 
@@ -50,7 +51,7 @@ def free_energy(
         n_bins: Along each torsion.
         seed: Of velocities and noise.
     """
-    worker, plane = labeller(config), dipeptide()
+    worker, plane = labeller(config), alanine_dipeptide.torsion_plane()
     assert isinstance(worker, OpenMM)
     truth, starts = dynamics_visits(
         worker, plane, duration=reference_duration, n_bins=n_bins, n_starts=n_copies, folder=reference

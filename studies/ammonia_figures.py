@@ -20,9 +20,9 @@ from sparring.reporting.figures.diversity import diversity_figure
 from sparring.reporting.figures.landscape import landscape_energy
 from sparring.reporting.figures.scales import energy_scale
 from sparring.reporting.style import INK, STYLE, panels
+from sparring.surfaces.landscape import Landscape
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.diversity import diversity, gather
-from sparring.validation.landscape import Landscape
+from sparring.validation.diversity.compute import diversity, gather
 from sparring.validation.records import read_record
 
 __all__ = ["barriers", "errors_below", "figures", "stable"]

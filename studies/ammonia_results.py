@@ -10,10 +10,10 @@ from ammonia_tasks import BarrierResult
 from keeping import rows_of_both, seeds_ended
 
 from sparring.runs.folder import read_metrics, stages_done
+from sparring.surfaces.landscape import Landscape
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.landscape import Landscape
 from sparring.validation.records import read_record
-from sparring.validation.trials import Stability
+from sparring.validation.stability.trials import Stability
 
 __all__ = ["CAPS", "NOT_COMPUTED", "CommitteeRow", "Results", "Survivors", "collect"]
 

@@ -8,21 +8,22 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from sparring.assembly.labels import Laboratory, laboratory_of
+from sparring.assembly.labels import label_service_of
 from sparring.atoms.dataset import ENERGY
+from sparring.committee_files import read_committee
 from sparring.config import Config
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.inputs.extxyz import read_labelled, write_structures
-from sparring.runs.stages import read_committee
+from sparring.labels.service import LabelService
 from sparring.starting_data.sampling import RelaxationError
+from sparring.surfaces import grids
+from sparring.surfaces.evaluators import committee_surface, label_surface
+from sparring.surfaces.landscape import Marks
+from sparring.surfaces.landscape import landscape as map_landscape
 from sparring.systems import ammonia
-from sparring.validation import grids
-from sparring.validation.barrier import MinimumEnergyPath, neb
-from sparring.validation.landscape import Marks
-from sparring.validation.landscape import landscape as map_landscape
+from sparring.validation.barrier.path import MinimumEnergyPath, neb
 from sparring.validation.records import write_record
-from sparring.validation.stability import own_minimum, stability
-from sparring.validation.surfaces import committee_surface, label_surface
+from sparring.validation.stability.compute import own_minimum, stability
 
 __all__ = ["BarrierResult", "Truth", "barrier", "landscape", "stable", "true_barrier", "true_landscape"]
 
@@ -60,15 +61,15 @@ class Truth:
     points: tuple[int, int]
 
     @cached_property
-    def laboratory(self) -> Laboratory:
+    def label_service(self) -> LabelService:
         """The labeller. A landscape is meant to have high places, so there is no window of energy."""
-        found = laboratory_of(self.config, self.folder)
+        found = label_service_of(self.config, self.folder)
         return replace(found, bounds=replace(found.bounds, energy_window=None))
 
     @cached_property
     def inversion(self) -> ammonia.Barrier:
         """Pyramid and planar molecule."""
-        return ammonia.inversion_barrier(self.laboratory.calculator)
+        return ammonia.inversion_barrier(self.label_service.calculator)
 
     @property
     def minimum(self) -> Atoms:
@@ -87,7 +88,7 @@ class Truth:
     @cached_property
     def energies(self) -> grids.Truth:
         """True energies on the grid; those below the hydrogens' plane are those of the mirror images."""
-        return grids.true_energies(self.grid, self.laboratory.label, mirrored=True)
+        return grids.true_energies(self.grid, self.label_service.label, mirrored=True)
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -107,8 +108,8 @@ def true_barrier(truth: GiveTruth, file: Path) -> None:
     found = truth()
     path, images = neb(
         *ammonia.inversion_endpoints(found.minimum),
-        label_surface(found.laboratory),
-        method=found.laboratory.labeller.method,
+        label_surface(found.label_service),
+        method=found.label_service.labeller.method,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     write_structures(file.with_suffix(".extxyz"), images)

@@ -65,7 +65,7 @@ def run_loops(
     courses = list(begun) or [begin(protocol, number, strategy) for strategy in strategies for number in numbers]
     for generation in range(courses[0].generation, protocol.n_generations + 1):
         weights = learn(protocol, courses)
-        errors = [examine(protocol, courses[i], weights[i]) for i in range(len(courses))]
+        errors = [evaluate(protocol, courses[i], weights[i]) for i in range(len(courses))]
         for strategy in strategies:
             mine = [e for c, e in zip(courses, errors, strict=True) if c.strategy == strategy]
             n_labels, rmse = (np.median([e[name] for e in mine]) for name in ("n_labels", "rmse"))
@@ -136,7 +136,7 @@ def _labelled(protocol: Protocol, points: np.ndarray) -> tuple[Tensor, Tensor, T
     return x, e, f
 
 
-def examine(protocol: Protocol, course: Course, weights: Tensor) -> dict[str, Any]:
+def evaluate(protocol: Protocol, course: Course, weights: Tensor) -> dict[str, Any]:
     """The error of the mean energy over the grid, all of it and where the energy is low."""
     well, team = WELLS[protocol.well], crew(protocol, weights.unsqueeze(0))
     said: list[Tensor] = []

@@ -1,5 +1,6 @@
 """Molecules, crystals and small networks that tests share."""
 
+import importlib
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -264,13 +265,13 @@ def never_asks(monkeypatch):
         raise AssertionError("a copy to the host")
 
     @contextmanager
-    def watch():
+    def progress_bars():
         with monkeypatch.context() as patch, NeverAsks():
             for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__"):
                 patch.setattr(torch.Tensor, name, refused)
             yield
 
-    return watch
+    return progress_bars
 
 
 class Strain:
@@ -297,3 +298,11 @@ class Strain:
 @pytest.fixture
 def strain():
     return Strain()
+
+
+@pytest.fixture(scope="session")
+def chains():
+    """The toy molecule with two torsions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        yield importlib.import_module("chains")

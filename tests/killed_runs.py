@@ -47,7 +47,7 @@ def kill_at_tick(work, tick, count=1):
     seen = []
 
     def watch_or_die(console=None):
-        def watch(title):
+        def progress_bars(title):
             seen.extend([title] if title == work else [])
             deadly = title == work and len(seen) == count
 
@@ -57,9 +57,9 @@ def kill_at_tick(work, tick, count=1):
 
             return tick_or_die
 
-        return watch
+        return progress_bars
 
-    progress.watch_on = watch_or_die
+    progress.progress_bars_on = watch_or_die
 
 
 def run(arguments, told, death=None):

@@ -9,22 +9,22 @@ from ase.build import bulk, molecule
 
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.committee_files import read_committee, write_committee
 from sparring.domain import TrainingDomain
 from sparring.dynamics import NVE, Langevin, init, simulate, step
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.dynamics.trajectories import md
+from sparring.evaluation import evaluate, survey
 from sparring.potentials import CoordinateMLP, SchNet
 from sparring.proposers.ascent import attack
 from sparring.proposers.dynamics import take_snapshots
 from sparring.proposers.objectives import force_variance
-from sparring.runs.stages import read_committee, write_committee
+from sparring.surfaces.evaluators import committee_surface
+from sparring.surfaces.grids import grid
+from sparring.surfaces.landscape import landscape
 from sparring.training.fitting import fit
 from sparring.training.splits import Splits
-from sparring.validation.errors import evaluate, survey
-from sparring.validation.grids import grid
-from sparring.validation.landscape import landscape
-from sparring.validation.stability import own_minimum, stability
-from sparring.validation.surfaces import committee_surface
+from sparring.validation.stability.compute import own_minimum, stability
 
 SMALL = {"n_features": 4, "n_filters": 4, "n_interactions": 1, "n_gaussians": 4, "cutoff": 3.0}
 NO_CARBON = (

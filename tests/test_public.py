@@ -27,7 +27,9 @@ def test_a_name_that_is_not_public_is_an_error_like_any_other():
 
 
 def test_everything_can_be_imported_at_once_and_in_any_order():
-    program = "from sparring import *; import sparring.proposers.ascent, sparring.commands.running; attack.__call__, report.__call__"
+    program = (
+        "from sparring import *; import sparring.proposers.ascent, sparring.commands; attack.__call__, report.__call__"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

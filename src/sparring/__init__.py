@@ -74,7 +74,7 @@ _HOMES = {
         "threshold_from",
     ),
     "sparring.proposers.dynamics": ("take_snapshots",),
-    "sparring.spaces": (
+    "sparring.proposers.spaces": (
         "Cartesian",
         "CollectiveVariables",
         "Combined",
@@ -85,13 +85,13 @@ _HOMES = {
         "Uniform",
     ),
     "sparring.training.splits": ("Splits",),
-    "sparring.runs.stages": ("read_committee", "write_committee"),
+    "sparring.committee_files": ("read_committee", "write_committee"),
     "sparring.atoms.structures": ("Structures",),
     "sparring.training.fitting": ("FitReport", "fit"),
     "sparring.dynamics.trajectories": ("md", "trajectory"),
     "sparring.units": ("kT", "quantity"),
-    "sparring.validation.errors": ("Errors", "evaluate"),
-    "sparring.validation.stability": ("Stability", "own_minimum", "stability"),
+    "sparring.evaluation": ("Errors", "evaluate"),
+    "sparring.validation.stability.compute": ("Stability", "own_minimum", "stability"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

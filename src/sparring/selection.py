@@ -189,8 +189,8 @@ class Distinct:
     that are periodic along different lattice vectors, and those whose atoms are listed in different order, unless like
     atoms may be exchanged.
 
-    The distance of crystals, slabs and chains also knows their cells (:mod:`sparring.atoms.crystals`): images of an atom are
-    the same, and so are lattice vectors by other names, while a strain counts by what it does to the distance of
+    The distance of crystals, slabs and chains knows their cells, too (:mod:`sparring.atoms.crystals`): images of an
+    atom are the same, and so are lattice vectors by other names. A strain counts by what it does to the distance of
     nearest neighbours. Aligned single atoms of one element are alike; crystals of one atom differ by their cells. The
     particle of a toy well (``X``) is compared where it is.
 

@@ -7,7 +7,7 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from sparring.assembly import planning, proposing
-from sparring.assembly.labels import labeller, laboratory_of
+from sparring.assembly.labels import label_service_of, labeller
 from sparring.assembly.planning import (
     choose_seeds,
     fit_arguments,
@@ -134,28 +134,28 @@ labels:
 
 
 def test_labels_are_kept_in_the_run_folder_unless_the_configuration_names_another(config, tmp_path):
-    inside = laboratory_of(config(WELL), tmp_path / "run")
+    inside = label_service_of(config(WELL), tmp_path / "run")
     assert inside.store.folder == tmp_path / "run" / "labels"
     store = tmp_path / "store"
-    assert laboratory_of(config(WELL + f"labels: {{store: {store}}}\n"), tmp_path / "run").store.folder == store
+    assert label_service_of(config(WELL + f"labels: {{store: {store}}}\n"), tmp_path / "run").store.folder == store
 
 
 def test_a_formula_is_not_worth_a_process_and_a_calculation_is_worth_all_cores(config, tmp_path):
     emt = "labels: {labeller: {kind: ase, name: emt}}\n"
-    assert laboratory_of(config(WELL), tmp_path).n_workers == 1
-    assert laboratory_of(config(AMMONIA + emt), tmp_path).n_workers == os.cpu_count()
-    assert laboratory_of(config(DIPEPTIDE), tmp_path).n_workers == 1
-    assert laboratory_of(config(DIPEPTIDE + "labels: {n_workers: 2}\n"), tmp_path).n_workers == 2
+    assert label_service_of(config(WELL), tmp_path).n_workers == 1
+    assert label_service_of(config(AMMONIA + emt), tmp_path).n_workers == os.cpu_count()
+    assert label_service_of(config(DIPEPTIDE), tmp_path).n_workers == 1
+    assert label_service_of(config(DIPEPTIDE + "labels: {n_workers: 2}\n"), tmp_path).n_workers == 2
     some = "labels: {labeller: {kind: ase, name: emt}, n_workers: 3}\n"
-    assert laboratory_of(config(AMMONIA + some), tmp_path).n_workers == 3
+    assert label_service_of(config(AMMONIA + some), tmp_path).n_workers == 3
 
 
 def test_structures_without_a_label_are_left_out_of_the_start_with_a_word(config, tmp_path, caplog):
     emt = config(AMMONIA + "labels: {labeller: {kind: ase, name: emt}, n_workers: 1}\n")
-    found = laboratory_of(emt, tmp_path).label_many([molecule("N2"), molecule("CH3Cl"), molecule("H2O")])
+    found = label_service_of(emt, tmp_path).label_many([molecule("N2"), molecule("CH3Cl"), molecule("H2O")])
     assert [one.get_chemical_formula() for one in found] == ["N2", "H2O"]
     assert "left out: structure 1 (CH3Cl)" in caplog.text
-    assert laboratory_of(emt, tmp_path).label_many([]) == []
+    assert label_service_of(emt, tmp_path).label_many([]) == []
 
 
 # --- networks, training, attacks ------------------------------------------------------------------------------------
@@ -345,6 +345,6 @@ def test_a_committee_that_has_no_barrier_is_reported_and_is_no_error(committee, 
         raise RelaxationError("no way up")
 
     monkeypatch.setattr(planning.ammonia, "inversion_barrier", relaxed)
-    laboratory = laboratory_of(config(AMMONIA + "labels: {labeller: {kind: ase, name: emt}}\n"), tmp_path)
-    assert inversion(committee(), laboratory) == {"barrier": None, "barrier_reference": 0.25, "barrier_error": None}
+    label_service = label_service_of(config(AMMONIA + "labels: {labeller: {kind: ase, name: emt}}\n"), tmp_path)
+    assert inversion(committee(), label_service) == {"barrier": None, "barrier_reference": 0.25, "barrier_error": None}
     assert "no way up" in caplog.text

@@ -84,7 +84,7 @@ def test_a_section_becomes_the_space_that_it_describes(kind, section, space, con
 
 
 def test_a_space_may_come_from_a_package(config, monkeypatch):
-    points = EntryPoints([EntryPoint("own", "sparring.spaces:Cartesian", PLUGIN_GROUP)])
+    points = EntryPoints([EntryPoint("own", "sparring.proposers.spaces:Cartesian", PLUGIN_GROUP)])
     monkeypatch.setattr(plugins, "entry_points", lambda group: points.select(group=group))
     text = "space: {kind: plugin, name: own, parameters: {spread: 0.3}"
     assert space_of(config(f"{{{text}}}}}").attack.space) == Cartesian(spread=0.3)

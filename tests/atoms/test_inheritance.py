@@ -17,9 +17,9 @@ from sparring.labels import FromCalculator, LabelStore, StoredCalculator, label,
 from sparring.labels import ase as labels_ase
 from sparring.labels.base import depends_on, label_input
 from sparring.starting_data.sampling import bare_copy, relax, uniform_displacements
-from sparring.validation.barrier import neb
-from sparring.validation.ends import relaxed_ends
-from sparring.validation.surfaces import label_surface
+from sparring.surfaces.evaluators import label_surface
+from sparring.validation.barrier.endpoints import relaxed_ends
+from sparring.validation.barrier.path import neb
 
 MOMENTS = [2.0, -2.0, 0.0]
 
@@ -183,7 +183,7 @@ def test_tags_do_not_belong_to_the_key_of_others(name):
 # --- everywhere -----------------------------------------------------------------------------------------------------
 
 
-class Laboratory:
+class LabelService:
     def __init__(self, labeller):
         self.labeller = labeller
 
@@ -197,7 +197,7 @@ def test_images_of_a_path_are_labelled_as_their_ends_are(ammonia, fielded):
     ammonia.set_tags([1, 2, 3, 0])
     end = ammonia.copy()
     end.positions[:, 2] *= -1
-    surface = label_surface(Laboratory(fielded))
+    surface = label_surface(LabelService(fielded))
     _, images = neb(ammonia, end, surface, n_images=3, fmax=5.0, max_steps=30, depends_on=fielded.depends_on)
     for image in images:
         free = image.copy()

@@ -9,9 +9,9 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 
 from sparring.commands import running
+from sparring.committee_files import read_committee
 from sparring.config import load
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
-from sparring.runs.stages import read_committee
 from sparring.support.files import write_text
 
 VERBS = ("init", "check", "run", "status", "fit", "attack", "label", "evaluate", "md", "report")

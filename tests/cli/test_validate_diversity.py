@@ -8,7 +8,7 @@ import pytest
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.inputs.extxyz import write_structures
 from sparring.reporting import saving
-from sparring.validation import diversity as module
+from sparring.validation.diversity import compute as module
 
 pytest.importorskip("dscribe", reason="needs the extra `maps`: DScribe and umap-learn")
 

@@ -9,7 +9,7 @@ from sparring.inputs.extxyz import read_labelled, read_structures, write_structu
 from sparring.reporting import saving
 from sparring.runs.stages import write_committee
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.error_report import ErrorReport
+from sparring.validation.errors.compute import ErrorReport
 from sparring.validation.records import read_record
 
 

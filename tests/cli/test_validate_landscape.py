@@ -5,7 +5,7 @@ from ase.calculators.emt import EMT
 
 from sparring.inputs.extxyz import write_structures
 from sparring.runs.stages import write_committee
-from sparring.validation.landscape import Landscapes
+from sparring.surfaces.landscape import Landscapes
 from sparring.validation.records import read_record
 
 

@@ -6,7 +6,7 @@ from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.runs.stages import write_committee
 from sparring.validation.records import read_record
-from sparring.validation.stability import Stability
+from sparring.validation.stability.compute import Stability
 
 
 @pytest.fixture

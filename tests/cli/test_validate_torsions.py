@@ -7,9 +7,9 @@ from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.config import dump, load, template_files
 from sparring.inputs.extxyz import write_structures
 from sparring.runs.stages import write_committee
+from sparring.surfaces.landscape import Landscapes
 from sparring.systems import alanine_dipeptide
-from sparring.validation.free_energy import FreeEnergies
-from sparring.validation.landscape import Landscapes
+from sparring.validation.free_energy.histograms import FreeEnergies
 from sparring.validation.records import read_record
 
 pytest.importorskip("openmm")

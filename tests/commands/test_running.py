@@ -9,11 +9,11 @@ from ase.build import molecule
 from sparring.atoms.dataset import ENERGY
 from sparring.commands import running
 from sparring.commands.running import check, init, run, status
+from sparring.committee_files import read_committee
 from sparring.config import ConfigError, load, template_files
 from sparring.inputs.extxyz import read_labelled
 from sparring.labels import LabelError
 from sparring.runs.folder import RunFolderError, read_metrics
-from sparring.runs.stages import read_committee
 
 KINDS = ("alanine_dipeptide", "ammonia", "double_well_1d", "double_well_2d", "own")
 

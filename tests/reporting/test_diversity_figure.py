@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from sparring.reporting import figures
 from sparring.reporting.data import EV, KCAL
 from sparring.reporting.style import generation_colours
-from sparring.validation.diversity import Diversity
+from sparring.validation.diversity.compute import Diversity
 
 GROUPS = {
     ("minimum", 1, ("a",)): 1,

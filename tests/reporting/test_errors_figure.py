@@ -6,12 +6,12 @@ from ase import Atoms
 from matplotlib.figure import Figure
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.evaluation import Survey
 from sparring.reporting import figures
 from sparring.reporting.data import EV, KCAL
 from sparring.reporting.style import panels
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.error_report import error_report
-from sparring.validation.errors import Survey
+from sparring.validation.errors.compute import error_report
 
 
 @pytest.fixture

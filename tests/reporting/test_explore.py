@@ -14,7 +14,7 @@ from sparring.reporting.data import EV, Origin, Run
 from sparring.reporting.explore import Mapped, explorer
 from sparring.reporting.reading import read_run
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.diversity import Diversity
+from sparring.validation.diversity.compute import Diversity
 
 
 def values(found, name):

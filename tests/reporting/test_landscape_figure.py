@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from sparring.reporting import figures
 from sparring.reporting.data import EV, KCAL
 from sparring.reporting.figures.scales import BELOW_ZERO, energy_scale, uncertainty_scale
+from sparring.surfaces.grids import Variable
+from sparring.surfaces.landscape import Landscape, Landscapes, Marks
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.grids import Variable
-from sparring.validation.landscape import Landscape, Landscapes, Marks
 
 
 def hills(*, shift=0.0, n_x=9, n_y=7, y=True, truth=True, sigma=0.05, marks=None):

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sparring.reporting import figures
-from sparring.validation.trials import Failure, Settings, Stability, Trial
+from sparring.validation.stability.trials import Failure, Settings, Stability, Trial
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
 
+from sparring.evaluation import Errors
 from sparring.reporting.terminal import GenerationTable, errors_table
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.errors import Errors
 
 
 def metrics(**more):

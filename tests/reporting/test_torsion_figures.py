@@ -15,10 +15,10 @@ from sparring.reporting.figures import (
 )
 from sparring.reporting.figures.scales import energy_scale
 from sparring.reporting.figures.torsions import pieces
+from sparring.surfaces.grids import Variable
+from sparring.surfaces.landscape import Landscape, Landscapes, Marks
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.free_energy import Visits, compare
-from sparring.validation.grids import Variable
-from sparring.validation.landscape import Landscape, Landscapes, Marks
+from sparring.validation.free_energy.histograms import Visits, compare
 
 PI = np.pi
 

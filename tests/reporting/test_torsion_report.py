@@ -13,10 +13,10 @@ from sparring.reporting.reading import read_run
 from sparring.reporting.tables import generation_table
 from sparring.reporting.terminal import GenerationTable
 from sparring.reporting.validations import validations
+from sparring.surfaces.landscape import Landscapes
 from sparring.systems import alanine_dipeptide
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.free_energy import Visits, compare
-from sparring.validation.landscape import Landscapes
+from sparring.validation.free_energy.histograms import Visits, compare
 from sparring.validation.records import read_record, write_record
 
 pytest.importorskip("openmm")

@@ -12,20 +12,20 @@ from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.cli.validate import app
+from sparring.evaluation import Survey
 from sparring.inputs.extxyz import write_structures
 from sparring.reporting import page as pages
 from sparring.reporting.reading import read_run
 from sparring.reporting.validations import validations
+from sparring.surfaces.grids import Variable
+from sparring.surfaces.landscape import Landscape, Landscapes
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.barrier import MinimumEnergyPath
-from sparring.validation.barrier_runs import Barriers
-from sparring.validation.diversity import Diversity, gather
-from sparring.validation.error_report import error_report
-from sparring.validation.errors import Survey
-from sparring.validation.grids import Variable
-from sparring.validation.landscape import Landscape, Landscapes
+from sparring.validation.barrier.compute import Barriers
+from sparring.validation.barrier.path import MinimumEnergyPath
+from sparring.validation.diversity.compute import Diversity, gather
+from sparring.validation.errors.compute import error_report
 from sparring.validation.records import write_record
-from sparring.validation.trials import Failure, Settings, Stability, Trial
+from sparring.validation.stability.trials import Failure, Settings, Stability, Trial
 
 KCAL = KCAL_PER_MOL
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sparring.config import dump, load
+from sparring.evaluation import Errors
 from sparring.reporting import page
 from sparring.reporting.data import KCAL
 from sparring.reporting.page import report
@@ -17,8 +18,7 @@ from sparring.reporting.sheets import comparison, overview
 from sparring.reporting.tables import common_notes, common_table, generation_table
 from sparring.reporting.verdict import verdict, warnings
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.common_set import CommonErrors
-from sparring.validation.errors import Errors
+from sparring.validation.errors.common_set import CommonErrors
 
 
 def errors(energy, force, n=8):

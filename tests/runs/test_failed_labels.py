@@ -21,7 +21,7 @@ from sparring.support import plugins
 @pytest.fixture
 def moody(molecules_file, rattled, tmp_path, monkeypatch):
     """A run on 8 structures by a labeller that does what its file says; and the file."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "labels"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "labels"))
     importlib.import_module("odd_labellers")
     points = EntryPoints([EntryPoint("moody", "odd_labellers:Moody", "sparring.labellers")])
     monkeypatch.setattr(plugins, "entry_points", lambda group: points.select(group=group))

@@ -18,7 +18,7 @@ from sparring.inputs.extxyz import write_structures
 from sparring.runs.folder import RunFolder, RunFolderError, read_metrics, stages_done
 from sparring.support.files import write_text
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 LAST = (
     "dataset.extxyz",
     "splits.json",

@@ -8,14 +8,14 @@ from ase import Atoms
 from ase.build import molecule
 
 from sparring.assembly.planning import plan
+from sparring.committee_files import read_committee
 from sparring.config import load
+from sparring.evaluation import evaluate
 from sparring.labels import LabelError
 from sparring.runs import loop
 from sparring.runs.folder import RunFolder, read_metrics
 from sparring.runs.loop import Fitted, State, lowest_energies
-from sparring.runs.stages import read_committee
 from sparring.training.splits import Splits
-from sparring.validation.errors import evaluate
 
 
 class Memory:
@@ -88,9 +88,9 @@ def test_no_test_point_of_any_generation_is_ever_learnt_or_decided_by(remembered
         seen = [*state.splits.train, *state.splits.validation]
         assert sorted({*state.splits.test, *seen[0], *state.splits.validation[0]}) == list(range(len(state.dataset)))
         for earlier in states[: state.generation]:
-            examined = coordinates(earlier.dataset, earlier.splits.test)
+            evaluated = coordinates(earlier.dataset, earlier.splits.test)
             for part in seen:
-                assert not examined & coordinates(state.dataset, part)
+                assert not evaluated & coordinates(state.dataset, part)
 
 
 def test_all_data_say_where_they_come_from(remembered):
@@ -117,7 +117,7 @@ def test_an_element_of_the_test_split_alone_is_not_known_and_does_not_end_the_ru
     committee, _ = loop.train(state, planned)
     assert "2 of 2 members train on no structure with Cl, which occurs in 1 of 5" in caplog.text
     assert str(committee.domain).startswith("N; charge 0; emt")
-    assert loop.examine(state, planned, committee).errors["test"].n_structures == 1
+    assert loop.evaluate(state, planned, committee).errors["test"].n_structures == 1
     assert 4 in loop.attack_seeds(state, planned, committee).seeds
     with pytest.raises(ValueError, match=r"structure 0 \(HCl\) has Cl, H, on which the committee was not trained"):
         evaluate(committee, dataset.take([4]))
@@ -149,14 +149,14 @@ def test_labels_are_those_of_the_well(remembered):
 
 
 def test_errors_are_those_of_the_test_set_and_of_the_rest(remembered):
-    state, examined = remembered.of("data")[1], remembered.of("evaluate")[1]
+    state, evaluated = remembered.of("data")[1], remembered.of("evaluate")[1]
     for name, ids in (("test", state.splits.test), ("fit", state.splits.fit)):
         missed = [
-            examined.predictions[i].info["committee_energy"] - examined.predictions[i].info["REF_energy"] for i in ids
+            evaluated.predictions[i].info["committee_energy"] - evaluated.predictions[i].info["REF_energy"] for i in ids
         ]
-        assert examined.errors[name].energy_mae == pytest.approx(np.abs(missed).mean())
-        assert examined.errors[name].n_structures == len(ids)
-        assert all((examined.predictions[i].info["split"] == "test") == (name == "test") for i in ids)
+        assert evaluated.errors[name].energy_mae == pytest.approx(np.abs(missed).mean())
+        assert evaluated.errors[name].n_structures == len(ids)
+        assert all((evaluated.predictions[i].info["split"] == "test") == (name == "test") for i in ids)
 
 
 # --- the same again -------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_the_random_baseline_displaces_at_random_and_says_so(well_plan):
 
 
 def test_what_an_attack_finds_inherits_charge_and_multiplicity_from_its_parent(remembered):
-    state, examined, attacked = (remembered.results[1, stage] for stage in ("data", "evaluate", "attack"))
+    state, evaluated, attacked = (remembered.results[1, stage] for stage in ("data", "evaluate", "attack"))
     # The dummy atom of a well has no electron to lose.
     charged = tuple({**info, "charge": -1, "multiplicity": 2} for info in state.dataset.info)
     state = State(1, dataclasses.replace(state.dataset, info=charged), state.splits)
@@ -266,7 +266,7 @@ def test_what_an_attack_finds_inherits_charge_and_multiplicity_from_its_parent(r
     def selectors(variances, lowest, seed):
         return [lambda candidates: (seen.append((lowest, candidates.charge)), np.arange(len(candidates.score)))[1]]
 
-    chosen = loop.choose(state, dataclasses.replace(empty_plan(), selectors=selectors), examined, attacked)
+    chosen = loop.choose(state, dataclasses.replace(empty_plan(), selectors=selectors), evaluated, attacked)
     assert chosen.atoms
     assert all((atoms.info["charge"], atoms.info["multiplicity"]) == (-1, 2) for atoms in chosen.atoms)
     ((lowest, charges),) = seen
@@ -276,7 +276,7 @@ def test_what_an_attack_finds_inherits_charge_and_multiplicity_from_its_parent(r
 
 def empty_plan():
     """A plan with nothing behind it."""
-    nothing = dict.fromkeys(("start", "fit", "examine", "seeds", "objective", "attack", "selectors", "label"), print)
+    nothing = dict.fromkeys(("start", "fit", "evaluate", "seeds", "objective", "attack", "selectors", "label"), print)
     return loop.Plan(seed=0, n_generations=2, n_members=2, **nothing)
 
 

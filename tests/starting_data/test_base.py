@@ -11,13 +11,13 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
-from sparring.assembly.labels import Laboratory
 from sparring.assembly.planning import plan, train
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.commands import checking, running
 from sparring.config import load
 from sparring.inputs.extxyz import read_structures
 from sparring.labels import Label, LabelError, LabellingError
+from sparring.labels.service import LabelService
 from sparring.runs import loop
 from sparring.runs.folder import RunFolder, read_metrics
 from sparring.starting_data.base import StartFailure, Starting, described, in_words
@@ -116,7 +116,7 @@ def test_a_committee_that_is_fitted_to_a_file_leaves_out_what_a_run_would(labell
 @pytest.fixture
 def failing_now_and_then(monkeypatch):
     """A labeller that refuses every third structure, but not those of a Hessian."""
-    label, counts = Laboratory.label, Counter()
+    label, counts = LabelService.label, Counter()
 
     def some(self, structures, lowest_energies=None):
         report = label(self, structures, lowest_energies)
@@ -128,7 +128,7 @@ def failing_now_and_then(monkeypatch):
                     results[index] = LabelError("not_converged", f"structure {index}: the SCF did not converge")
         return dataclasses.replace(report, labels=tuple(results))
 
-    monkeypatch.setattr(Laboratory, "label", some)
+    monkeypatch.setattr(LabelService, "label", some)
 
 
 def test_failed_starting_labels_of_a_built_in_molecule_are_counted(failing_now_and_then, tmp_path, monkeypatch):

@@ -16,9 +16,9 @@ import pytest
 from sparring.config import load
 from sparring.inputs.extxyz import read_labelled
 from sparring.runs.folder import read_metrics
+from sparring.surfaces.landscape import Landscapes
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.free_energy import FreeEnergies
-from sparring.validation.landscape import Landscapes
+from sparring.validation.free_energy.histograms import FreeEnergies
 from sparring.validation.records import read_record
 
 HERE = Path(__file__).parent

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from sparring.commands import running
+from sparring.committee_files import read_committee
 from sparring.config import load
 from sparring.inputs.extxyz import read_labelled
-from sparring.runs.stages import read_committee
+from sparring.surfaces.landscape import Landscape
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.landscape import Landscape
 from sparring.validation.records import read_record
 
 HERE = Path(__file__).parent

@@ -18,7 +18,7 @@ from schedule import work
 
 from sparring.assembly import planning
 from sparring.commands import running
-from sparring.validation.torsion_runs import examination
+from sparring.surfaces.torsion_maps import evaluation
 
 __all__ = [
     "alanine_dipeptide_figures",
@@ -76,8 +76,8 @@ def compute(whole):
 def small_things(patch):
     """Runs without pages, and with the grid of 4 × 4 for each generation, too."""
     patch.setattr(running, "report", lambda folder: None)
-    patch.setattr(running, "keep_landscapes", lambda folder, watch: None)
-    patch.setattr(planning, "examination", partial(examination, points=(4, 4)))
+    patch.setattr(running, "keep_landscapes", lambda folder, progress_bars: None)
+    patch.setattr(planning, "evaluation", partial(evaluation, points=(4, 4)))
 
 
 class _Forever:

@@ -6,10 +6,10 @@ import torch
 
 from sparring.atoms.structures import Structures
 from sparring.dynamics import DynamicsResult
+from sparring.evaluation import Errors
 from sparring.reporting.terminal import GenerationTable, common_table, dynamics_table
 from sparring.support.columns import Columns, aligned
-from sparring.validation.common_set import CommonErrors
-from sparring.validation.errors import Errors
+from sparring.validation.errors.common_set import CommonErrors
 
 
 @pytest.mark.parametrize("seed", range(3))

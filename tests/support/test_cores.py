@@ -89,4 +89,4 @@ def test_a_run_takes_as_many_workers_as_it_has_cores(molecules_file, monkeypatch
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     assert available_cores() == 1
-    assert labels.laboratory_of(config, tmp_path).n_workers == 1
+    assert labels.label_service_of(config, tmp_path).n_workers == 1

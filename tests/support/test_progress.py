@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from sparring.support import progress
-from sparring.support.progress import Watch, unwatched, watch_on
+from sparring.support.progress import ProgressBars, no_progress_bars, progress_bars_on
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
@@ -32,12 +32,12 @@ def clock(monkeypatch):
 
 
 def test_whoever_does_not_look_on_is_not_told():
-    assert unwatched("labelling") is None
-    assert isinstance(unwatched, Watch)
+    assert no_progress_bars("labelling") is None
+    assert isinstance(no_progress_bars, ProgressBars)
 
 
 def test_a_log_file_gets_a_plain_line_now_and_then(log, clock):
-    tick = watch_on(log)("labelling")
+    tick = progress_bars_on(log)("labelling")
     for done in range(101):
         clock[0] += 1.0
         tick(done, 100)
@@ -45,14 +45,14 @@ def test_a_log_file_gets_a_plain_line_now_and_then(log, clock):
 
 
 def test_short_work_leaves_no_line_in_a_log_file(log, clock):
-    tick = watch_on(log)("labelling")
+    tick = progress_bars_on(log)("labelling")
     for done in range(11):
         tick(done, 10)
     assert log.file.getvalue() == ""
 
 
 def test_a_terminal_gets_a_bar_that_is_gone_when_the_work_is_done(terminal):
-    tick = watch_on(terminal)("training")
+    tick = progress_bars_on(terminal)("training")
     for done in range(3):
         tick(done, 2)
     shown = terminal.file.getvalue()
@@ -62,23 +62,23 @@ def test_a_terminal_gets_a_bar_that_is_gone_when_the_work_is_done(terminal):
 
 
 def test_one_piece_of_work_follows_another(terminal):
-    watch = watch_on(terminal)
+    progress_bars = progress_bars_on(terminal)
     for title in ("training", "attack"):
-        tick = watch(title)
+        tick = progress_bars(title)
         tick(0, 1)
         tick(1, 1)
     assert "attack" in terminal.file.getvalue()
 
 
 def test_nothing_is_shown_of_work_that_never_began(terminal):
-    watch_on(terminal)("labelling")
+    progress_bars_on(terminal)("labelling")
     assert terminal.file.getvalue() == ""
 
 
 def test_interrupted_work_gives_the_terminal_its_cursor_back(terminal, monkeypatch):
     at_exit = []
     monkeypatch.setattr(atexit, "register", at_exit.append)
-    watch_on(terminal)("training")(1, 10)
+    progress_bars_on(terminal)("training")(1, 10)
     assert HIDE_CURSOR in terminal.file.getvalue()
     (tidy_up,) = at_exit
     tidy_up()

@@ -13,7 +13,7 @@ KEYS = {"energy_key": "dft_energy", "forces_key": "dft_forces"}
 
 
 @pytest.fixture
-def laboratory():
+def label_service():
     """Labels by EMT, and the formulas of all that was labelled."""
     seen = []
 
@@ -92,10 +92,10 @@ def test_the_lowest_multiplicity_is_left_to_the_labeller(water):
     assert "charge" not in water.info
 
 
-def test_only_what_has_no_label_is_labelled(file, molecules, laboratory):
-    data = starting_data(read_own(file(molecules), **KEYS), EMT(), laboratory)
+def test_only_what_has_no_label_is_labelled(file, molecules, label_service):
+    data = starting_data(read_own(file(molecules), **KEYS), EMT(), label_service)
     assert len(data) == 12
-    assert sorted(laboratory.seen) == ["H2O"] * 2 + ["H3N"] * 2 + ["N2"] * 2
+    assert sorted(label_service.seen) == ["H2O"] * 2 + ["H3N"] * 2 + ["N2"] * 2
     for one in data:
         truth = Atoms(one.numbers, one.positions)
         truth.calc = EMT()
@@ -103,9 +103,9 @@ def test_only_what_has_no_label_is_labelled(file, molecules, laboratory):
         np.testing.assert_allclose(one.arrays[FORCES], truth.get_forces(), atol=1e-10)
 
 
-def test_displacements_are_shared_out_over_the_structures_and_stay_near_them(file, laboratory):
+def test_displacements_are_shared_out_over_the_structures_and_stay_near_them(file, label_service):
     own = read_own(file([molecule("N2"), molecule("H2O"), molecule("NH3")]))
-    data = starting_data(own, EMT(), laboratory, enlarge=Displacements(7, 0.05), seed=3)
+    data = starting_data(own, EMT(), label_service, enlarge=Displacements(7, 0.05), seed=3)
     added = data[3:]
     assert [one.get_chemical_formula() for one in added] == ["N2"] * 3 + ["H2O"] * 2 + ["H3N"] * 2
     start = {one.get_chemical_formula(): one.positions for one in own}
@@ -114,19 +114,19 @@ def test_displacements_are_shared_out_over_the_structures_and_stay_near_them(fil
     assert {one.info["source"] for one in added} == {"displacement"}
 
 
-def test_normal_modes_add_the_relaxed_structure_and_what_shakes_around_it(file, laboratory):
+def test_normal_modes_add_the_relaxed_structure_and_what_shakes_around_it(file, label_service):
     own = read_own(file([molecule("N2"), molecule("H2O")]))
     enlarge = NormalModes(6, (250.0, 500.0))
-    data = starting_data(own, EMT(), laboratory, enlarge=enlarge, seed=3)
+    data = starting_data(own, EMT(), label_service, enlarge=enlarge, seed=3)
     assert [one.info["source"] for one in data] == 2 * ["file"] + 2 * ["minimum", *3 * ["normal_mode"]]
     for minimum, shaken in ((data[2], data[3:6]), (data[6], data[7:])):
         assert np.linalg.norm(minimum.arrays[FORCES], axis=1).max() < 0.005
         assert all(one.info[ENERGY] > minimum.info[ENERGY] for one in shaken)
-    again = starting_data(own, EMT(), laboratory, enlarge=enlarge, seed=3)
+    again = starting_data(own, EMT(), label_service, enlarge=enlarge, seed=3)
     assert [one.positions.tolist() for one in again] == [one.positions.tolist() for one in data]
 
 
-def test_every_structure_has_a_trajectory_of_its_own(file, laboratory):
+def test_every_structure_has_a_trajectory_of_its_own(file, label_service):
     seeds = []
 
     def take(atoms, seed):
@@ -134,18 +134,18 @@ def test_every_structure_has_a_trajectory_of_its_own(file, laboratory):
         return [atoms.copy(), atoms.copy()]
 
     own = read_own(file([molecule("N2"), molecule("H2O")]))
-    data = starting_data(own, EMT(), laboratory, enlarge=Snapshots(take), seed=3)
+    data = starting_data(own, EMT(), label_service, enlarge=Snapshots(take), seed=3)
     assert [one.get_chemical_formula() for one in data] == ["N2", "H2O", "N2", "N2", "H2O", "H2O"]
     assert len(set(seeds)) == 2
 
 
-def test_equal_structures_are_displaced_differently(file, laboratory, water):
+def test_equal_structures_are_displaced_differently(file, label_service, water):
     own = read_own(file([water, water]))
-    *_, one, other = starting_data(own, EMT(), laboratory, enlarge=Displacements(2, 0.1))
+    *_, one, other = starting_data(own, EMT(), label_service, enlarge=Displacements(2, 0.1))
     assert np.abs(one.positions - other.positions).max() > 1e-3
 
 
-def test_what_cannot_be_labelled_is_left_out(file, laboratory):
+def test_what_cannot_be_labelled_is_left_out(file, label_service):
     own = read_own(file([molecule("N2"), molecule("CH3Cl")]))  # EMT knows no chlorine
-    data = starting_data(own, EMT(), laboratory)
+    data = starting_data(own, EMT(), label_service)
     assert [one.get_chemical_formula() for one in data] == ["N2"]

@@ -12,6 +12,7 @@ from sparring.assembly.planning import plan
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.committee import stack
 from sparring.config import load
+from sparring.evaluation import Differences, errors, survey
 from sparring.potentials import SchNet
 from sparring.reporting import report
 from sparring.reporting.terminal import GenerationTable
@@ -21,8 +22,7 @@ from sparring.starting_data.base import Starting
 from sparring.training.fitting import fit
 from sparring.training.loss import Loss
 from sparring.training.minibatches import Shelf
-from sparring.validation.error_report import error_report
-from sparring.validation.errors import Differences, errors, survey
+from sparring.validation.errors.compute import error_report
 
 ALPHA_E, ALPHA_F = 0.3, 0.7
 
@@ -132,11 +132,11 @@ def test_a_run_learns_from_energies_only_and_says_so(energies, molecules_file, t
     with RunFolder(folder, config) as opened:
         loop.run(choices, opened.once)
         first, second = (opened.once(g, "data", lambda: pytest.fail("computed before")) for g in (1, 2))
-        examined = opened.once(1, "evaluate", lambda: pytest.fail("computed before"))
+        evaluated = opened.once(1, "evaluate", lambda: pytest.fail("computed before"))
     assert "no structure has forces: forces are learnt from 12 energies only" in caplog.text
     assert first.dataset.n_with_forces == 0
     assert second.dataset.n_with_forces == len(second.dataset) - 12 > 0
-    assert math.isnan(examined.errors["test"].force_mae)
+    assert math.isnan(evaluated.errors["test"].force_mae)
     metrics = read_metrics(folder / "generation-01")
     assert metrics["errors"]["test"]["force_mae"] is None
     assert "NaN" not in json.dumps(metrics)

@@ -9,12 +9,12 @@ import torch
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.committee import Committee, cast, digest, stack
+from sparring.evaluation import evaluate
 from sparring.potentials import CoordinateMLP, SchNet, tiled
 from sparring.support.seeds import derive
 from sparring.training.fitting import fit, fitting, reference_energies
 from sparring.training.loss import low_energy_weights
 from sparring.training.splits import Splits
-from sparring.validation.errors import evaluate
 
 
 @pytest.fixture

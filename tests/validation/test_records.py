@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Float, Int
 
-from sparring.validation.grids import Variable
+from sparring.surfaces.grids import Variable
 from sparring.validation.records import read_record, write_record
 
 

@@ -12,7 +12,7 @@ import torch
 from ase import Atoms
 from jaxtyping import Bool, Float
 
-from sparring.assembly.labels import Laboratory, counted, laboratory_of
+from sparring.assembly.labels import counted, label_service_of
 from sparring.assembly.own_structures import read_structures_of, require_comparable
 from sparring.assembly.proposing import attackable, attacker, one_of_each
 from sparring.atoms.dataset import Dataset
@@ -23,37 +23,39 @@ from sparring.config import Config, sections, weight_counts_per
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.labels import Bounds, Label, LabelError, Labeller, OpenMM, langevin_snapshots
 from sparring.labels.base import composition, depends_on
+from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.proposers import objectives
 from sparring.proposers.dynamics import n_snapshots
 from sparring.proposers.objectives import Objective
 from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
-from sparring.starting_data.base import Failed, Starting, note_forces, references
+from sparring.starting_data.base import Starting, note_forces, references
 from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.sampling import LabelMany, RelaxationError
 from sparring.starting_data.screening import screen, tell_states
-from sparring.support.progress import Watch, unwatched
+from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
+from sparring.surfaces.torsion_maps import evaluation
+from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.training.fitting import FitReport, fit
 from sparring.training.splits import Splits
-from sparring.validation.torsion_runs import dipeptide, examination
 
-__all__ = ["architecture", "fit_arguments", "plan", "train"]
+__all__ = ["architecture", "fit_arguments", "plan", "plane_of", "train"]
 
 logger = logging.getLogger(__name__)
 
 
-def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
+def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> Plan:
     """Everything that a configuration says of a run in a folder, as functions.
 
     Raises:
         ValueError: If a labeller, a method or a calculator is not known.
         ModuleNotFoundError: If the package that a labeller needs is not installed.
     """
-    laboratory = laboratory_of(config, folder, watch)
-    start, examine = _system(config, laboratory)
+    label_service = label_service_of(config, folder, progress_bars)
+    start, evaluate = _system(config, label_service)
     network, training = architecture(config.committee.potential), fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
@@ -62,30 +64,30 @@ def plan(config: Config, folder: Path, watch: Watch = unwatched) -> Plan:
             dataset,
             splits=splits,
             seed=seed,
-            progress=watch("training"),
+            progress=progress_bars("training"),
             **training,  # type: ignore[arg-type]
         )
-        return _naming_labels(committee, laboratory.labeller), report
+        return _naming_labels(committee, label_service.labeller), report
 
     return Plan(
         seed=config.seed,
         n_generations=config.generations,
         start=start,
         fit=fit_members,
-        examine=examine,
+        evaluate=evaluate,
         seeds=lambda dataset, seed: choose_seeds(
             dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
         ),
         objective=lambda dataset: objective(config, dataset),
-        attack=lambda dataset: attacker(config, watch, molecules=one_of_each(dataset.to_atoms())),
-        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, watch),
-        label=laboratory.label,
+        attack=lambda dataset: attacker(config, progress_bars, molecules=one_of_each(dataset.to_atoms())),
+        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, progress_bars),
+        label=label_service.label,
         max_failed=config.labels.max_failed,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",
         source={"adversarial": "attack"}.get(config.attack.kind, config.attack.kind),
-        inherited=depends_on(laboratory.labeller),
+        inherited=depends_on(label_service.labeller),
     )
 
 
@@ -96,7 +98,13 @@ def _naming_labels(committee: Committee, labeller: Labeller) -> Committee:
     return committee.with_domain(replace(committee.domain, method=labeller.method, method_version=labeller.version))
 
 
-def train(config: Config, dataset: Dataset, watch: Watch = unwatched) -> Fitted:
+def plane_of(config: Config | None) -> TorsionPlane | None:
+    """The torsions over which a system has maps; None if it has none."""
+    known = config is not None and isinstance(config.system, sections.AlanineDipeptide)
+    return alanine_dipeptide.torsion_plane() if known else None
+
+
+def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_progress_bars) -> Fitted:
     """The sections ``committee`` and ``training`` on data of one's own: one committee, without the loop.
 
     Isolated atoms are not trained on; they give elements their energies. Labels beyond the bounds are left out.
@@ -123,7 +131,8 @@ def train(config: Config, dataset: Dataset, watch: Watch = unwatched) -> Fitted:
         groups=duplicate_groups(dataset.structures),
     )
     network, arguments = architecture(config.committee.potential), fit_arguments(config)
-    return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=watch("training"), **arguments))  # type: ignore[arg-type]
+    progress = progress_bars("training")
+    return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=progress, **arguments))  # type: ignore[arg-type]
 
 
 def architecture(section: sections.SchNet | sections.CoordinateMLP) -> Architecture:
@@ -210,7 +219,7 @@ def selectors(
     variances: Float[np.ndarray, " n_train"],
     lowest: Mapping[str, float],
     seed: int,
-    watch: Watch = unwatched,
+    progress_bars: ProgressBars = no_progress_bars,
 ) -> list[Selector]:
     """The section ``selection``."""
     steps: list[Selector] = []
@@ -220,17 +229,17 @@ def selectors(
         elif isinstance(section, sections.EnergyWindow):
             steps.append(EnergyWindow(above=lowest, window=section.window))
         elif isinstance(section, sections.Distinct):
-            steps.append(Distinct(**section.arguments(), progress=watch("comparison")))  # type: ignore[arg-type]
+            steps.append(Distinct(**section.arguments(), progress=progress_bars("comparison")))  # type: ignore[arg-type]
         else:
             steps.append(Budget(n=section.n, order=section.order, seed=seed))
     return steps
 
 
 Start = Callable[[], Starting]
-Examine = Callable[[Committee, Dataset], Mapping[str, object]]
+Evaluate = Callable[[Committee, Dataset], Mapping[str, object]]
 
 
-def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
+def _system(config: Config, label_service: LabelService) -> tuple[Start, Evaluate]:
     """The section ``system``: labelled structures to begin with, and what a committee is asked in the end."""
     system, seed = config.system, derive(config.seed, 1, "start") % 2**31
     if isinstance(system, sections.Ammonia):
@@ -238,7 +247,7 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
         def begin(label_many: LabelMany, failed: Failed) -> Sequence[Atoms]:
             # The ground state itself is one of the structures: the one that is attacked.
             sample = ammonia.starting_data(
-                laboratory.calculator,
+                label_service.calculator,
                 label_many,
                 n_structures=system.n_structures - 1,
                 temperatures=system.temperatures,
@@ -246,15 +255,15 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
             )
             return [sample.minimum, *sample.structures]
 
-        return counted(laboratory, begin), lambda committee, _: inversion(committee, laboratory)
+        return counted(label_service, begin), lambda committee, _: inversion(committee, label_service)
     if isinstance(system, sections.AlanineDipeptide):
-        take = _sampling(system.sampling, laboratory)
+        take = _sampling(system.sampling, label_service)
         geometry = partial(take, alanine_dipeptide.geometry(), seed)
-        start = counted(laboratory, lambda label_many, failed: label_many(geometry()))
-        return start, examination(dipeptide(), laboratory)
+        start = counted(label_service, lambda label_many, failed: label_many(geometry()))
+        return start, evaluation(alanine_dipeptide.torsion_plane(), alanine_dipeptide.geometry(), label_service)
     if isinstance(system, sections.Own):
-        begin_own = partial(_own_start, config, system, laboratory, seed)
-        return counted(laboratory, begin_own), lambda *_: {}
+        begin_own = partial(_own_start, config, system, label_service, seed)
+        return counted(label_service, begin_own), lambda *_: {}
     well = wells.WELLS[system.kind]()
     if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
         return lambda: Starting(
@@ -265,7 +274,7 @@ def _system(config: Config, laboratory: Laboratory) -> tuple[Start, Examine]:
 
 
 def _own_start(
-    config: Config, system: sections.Own, laboratory: Laboratory, seed: int, label_many: LabelMany, failed: Failed
+    config: Config, system: sections.Own, label_service: LabelService, seed: int, label_many: LabelMany, failed: Failed
 ) -> list[Atoms]:
     section = system.enlarge
     enlarge: own.NormalModes | own.Displacements | own.Snapshots | None = None
@@ -274,35 +283,35 @@ def _own_start(
     elif isinstance(section, sections.Displacements):
         enlarge = own.Displacements(**section.arguments())  # type: ignore[arg-type]
     elif isinstance(section, sections.Langevin):
-        enlarge = own.Snapshots(_sampling(section, laboratory))
+        enlarge = own.Snapshots(_sampling(section, label_service))
     structures = read_structures_of(system)
     tell_states(structures, potential=config.committee.potential.kind, file=str(system.file))
-    label_all = partial(_labels_of, laboratory)
-    require_comparable(structures, system, label_all, laboratory.bounds, generations=config.generations)
+    label_all = partial(_labels_of, label_service)
+    require_comparable(structures, system, label_all, label_service.bounds, generations=config.generations)
     return own.starting_data(
         structures,
-        laboratory.calculator,
+        label_service.calculator,
         label_many,
         enlarge=enlarge,
         seed=seed,
-        bounds=laboratory.bounds,
+        bounds=label_service.bounds,
         failed=failed,
         file=str(system.file),
     )
 
 
-def _labels_of(laboratory: Laboratory, structures: Sequence[Atoms]) -> Sequence[Label | LabelError]:
-    return laboratory.label(structures).labels
+def _labels_of(label_service: LabelService, structures: Sequence[Atoms]) -> Sequence[Label | LabelError]:
+    return label_service.label(structures).labels
 
 
-def _sampling(section: sections.Langevin, laboratory: Laboratory) -> Callable[[Atoms, int], list[Atoms]]:
+def _sampling(section: sections.Langevin, label_service: LabelService) -> Callable[[Atoms, int], list[Atoms]]:
     """Snapshots of dynamics under the force field that labels."""
-    worker = laboratory.labeller
+    worker = label_service.labeller
     assert isinstance(worker, OpenMM)  # a configuration with another labeller is refused
     moving: dict[str, Any] = section.arguments()
 
     def take(atoms: Atoms, seed: int) -> list[Atoms]:
-        return langevin_snapshots(worker, atoms, seed=seed, progress=laboratory.watch("dynamics"), **moving)
+        return langevin_snapshots(worker, atoms, seed=seed, progress=label_service.progress_bars("dynamics"), **moving)
 
     return take
 
@@ -316,9 +325,9 @@ def grid_error(committee: Committee, well: wells.DoubleWell1D | wells.DoubleWell
     return {"grid_rmse": wells.grid_rmse(well, predict)}
 
 
-def inversion(committee: Committee, laboratory: Laboratory) -> dict[str, object]:
+def inversion(committee: Committee, label_service: LabelService) -> dict[str, object]:
     """The barrier of ammonia's inversion on the committee's surface and on the label's own, both relaxed, in eV."""
-    reference = ammonia.inversion_barrier(laboratory.calculator)
+    reference = ammonia.inversion_barrier(label_service.calculator)
     try:
         height = ammonia.inversion_barrier(CommitteeCalculator(committee), start=reference.minimum).height
     except RelaxationError as error:

@@ -19,7 +19,7 @@ from sparring.proposers.dynamics import take_snapshots
 from sparring.proposers.objectives import Objective
 from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Space, Uniform, plugin
 from sparring.starting_data.isolated import is_isolated_atom
-from sparring.support.progress import Watch, unwatched
+from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.systems import alanine_dipeptide
 
 __all__ = ["Attack", "attack_arguments", "attackable", "attacker", "bonds_of", "one_of_each", "space_of"]
@@ -33,24 +33,28 @@ Attack: TypeAlias = Callable[[Committee, Structures, Objective, int], AttackResu
 Bonds: TypeAlias = Sequence[tuple[int, int]]
 
 
-def attacker(config: Config, watch: Watch = unwatched, *, molecules: Sequence[Atoms] = ()) -> Attack:
+def attacker(
+    config: Config, progress_bars: ProgressBars = no_progress_bars, *, molecules: Sequence[Atoms] = ()
+) -> Attack:
     """What finds candidates, one for each seed or several.
 
     Args:
         config: Of which the section ``attack`` counts.
-        watch: Gives it something to tick.
+        progress_bars: Gives it something to tick.
         molecules: A sound geometry of every molecule that seeds may be. What turns with a torsion is read off them.
     """
     section = config.attack
     if isinstance(section, sections.Dynamics):
-        return _sampler(section, watch)
+        return _sampler(section, progress_bars)
 
     def attack_all(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
         # What no seed is, need not have the torsions.
         attacked = {tuple(one.numbers) for one in one_of_each(seeds.to_atoms())}
         known = [one for one in molecules if tuple(one.numbers) in attacked]
         space, climbing = attack_arguments(section, known, bonds_of(config))
-        result = attack(committee, seeds, objective, space=space, seed=seed, progress=watch("attack"), **climbing)
+        result = attack(
+            committee, seeds, objective, space=space, seed=seed, progress=progress_bars("attack"), **climbing
+        )
         if isinstance(section, sections.Adversarial) and section.objective.kT is not None:
             _warn_of_relaxations(result, section.objective.kT)
         return result
@@ -75,7 +79,7 @@ def _warn_of_relaxations(result: AttackResult, kT: float) -> None:
     )
 
 
-def _sampler(section: sections.Dynamics, watch: Watch) -> Attack:
+def _sampler(section: sections.Dynamics, progress_bars: ProgressBars) -> Attack:
     ensemble = ensemble_of(
         section.ensemble, section.temperature, friction=section.friction, time_constant=section.time_constant
     )
@@ -84,7 +88,9 @@ def _sampler(section: sections.Dynamics, watch: Watch) -> Attack:
 
     def sample(committee: Committee, seeds: Structures, objective: Objective, seed: int) -> AttackResult:
         # Dynamics climbs nothing.
-        return take_snapshots(committee, seeds, ensemble=ensemble, seed=seed, progress=watch("dynamics"), **moving)
+        return take_snapshots(
+            committee, seeds, ensemble=ensemble, seed=seed, progress=progress_bars("dynamics"), **moving
+        )
 
     return sample
 

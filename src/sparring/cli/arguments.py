@@ -7,9 +7,9 @@ import typer
 
 if TYPE_CHECKING:
     from sparring.config import Config
-    from sparring.support.progress import Watch
+    from sparring.support.progress import ProgressBars
 
-__all__ = ["CommitteeFolder", "ConfigFile", "ConfigOption", "Preset", "load_config", "use_threads", "watch"]
+__all__ = ["CommitteeFolder", "ConfigFile", "ConfigOption", "Preset", "load_config", "progress_bars", "use_threads"]
 
 Preset = Annotated[str | None, typer.Option(help="A preset of the configuration file.")]
 ConfigFile = Annotated[Path, typer.Argument(help="The configuration, a YAML file.")]
@@ -31,8 +31,8 @@ def use_threads(n: int | None = None) -> None:
     use_threads(n)
 
 
-def watch() -> "Watch":
+def progress_bars() -> "ProgressBars":
     """Progress bars on a terminal, a line now and then in a log."""
-    from sparring.support.progress import watch_on
+    from sparring.support.progress import progress_bars_on
 
-    return watch_on()
+    return progress_bars_on()

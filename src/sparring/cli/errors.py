@@ -9,11 +9,11 @@ from sparring.inputs.reading import read_atoms
 from sparring.reporting.data import EnergyUnit
 from sparring.support.columns import aligned
 from sparring.units import quantity
-from sparring.validation.calibration import independent_ratio
-from sparring.validation.detection import Detection
-from sparring.validation.error_report import ErrorReport, Part, Window
-from sparring.validation.held_out import HeldOut, held_out, held_out_of
-from sparring.validation.reliability import Positive, Reliability
+from sparring.validation.errors.calibration import independent_ratio
+from sparring.validation.errors.compute import ErrorReport, Part, Window
+from sparring.validation.errors.detection import Detection
+from sparring.validation.errors.reliability import Positive, Reliability
+from sparring.validation.errors.test_sets import HeldOut, held_out, held_out_of
 
 __all__ = ["chosen_data", "error_tables", "positive_of", "windows_of"]
 

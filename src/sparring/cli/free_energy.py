@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparring.cli.arguments import CommitteeFolder, Preset, load_config, use_threads, watch
+from sparring.cli.arguments import CommitteeFolder, Preset, load_config, progress_bars, use_threads
 
 if TYPE_CHECKING:
     from sparring.config import Config
     from sparring.reporting.data import EnergyUnit
-    from sparring.validation.free_energy import FreeEnergies
+    from sparring.validation.free_energy.histograms import FreeEnergies
 
 __all__ = ["free_energy", "free_energy_lines"]
 
@@ -46,17 +46,17 @@ def free_energy(
 
     Copies start from structures of the reference. The same command goes on where it was interrupted.
     """
+    from sparring.assembly.planning import plane_of
+    from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on
     from sparring.inputs.reading import read_atoms
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import free_energy_figure
     from sparring.reporting.saving import save_figure
-    from sparring.runs.stages import read_committee
     from sparring.units import quantity
-    from sparring.validation.free_energy import compare
-    from sparring.validation.free_energy_runs import committee_visits, dynamics_visits, reference_visits
+    from sparring.validation.free_energy.compute import committee_visits, dynamics_visits, reference_visits
+    from sparring.validation.free_energy.histograms import compare
     from sparring.validation.records import write_record
-    from sparring.validation.torsion_runs import plane_of
 
     use_threads()
     members = committee_on(read_committee(committee), device)
@@ -80,7 +80,7 @@ def free_energy(
             n_bins=bins,
             seed=seed,
             folder=committee.absolute().parent / "validation",
-            watch=watch(),
+            progress_bars=progress_bars(),
         )
     seen = committee_visits(
         members,
@@ -96,7 +96,7 @@ def free_energy(
         seed=seed,
         n_at_once=at_once,
         pieces=folder / "free_energy",
-        watch=watch(),
+        progress_bars=progress_bars(),
     )
     result = compare(seen, truth, names=plane.names, temperature=warm, seed=seed)
     unit = unit_of(starts[0].numbers)

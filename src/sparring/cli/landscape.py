@@ -9,10 +9,10 @@ from sparring.inputs.reading import read_atoms
 from sparring.reporting.data import EnergyUnit
 from sparring.reporting.validation_tables import usual_caps
 from sparring.support import columns
-from sparring.validation.grids import Grid, grid
-from sparring.validation.landscape import Landscapes
-from sparring.validation.landscape_runs import Survey
-from sparring.validation.torsion_runs import GRIDS, GridKind
+from sparring.surfaces.grids import Grid, grid
+from sparring.surfaces.landscape import Landscapes
+from sparring.surfaces.torsion_maps import GRIDS, GridKind
+from sparring.validation.landscape.compute import Survey
 
 __all__ = ["grid_kind", "grid_of", "landscape_table", "points_of", "truth_lines"]
 

@@ -16,8 +16,8 @@ from sparring.starting_data.sampling import bare_copy
 from sparring.support.columns import Columns
 from sparring.systems import ammonia
 from sparring.units import quantity
-from sparring.validation.stability import own_minimum
-from sparring.validation.trials import Stability, Trial
+from sparring.validation.stability.compute import own_minimum
+from sparring.validation.stability.trials import Stability, Trial
 
 __all__ = ["StabilityTable", "criteria_of", "start_of", "temperatures_of"]
 

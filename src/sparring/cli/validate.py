@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.cli.arguments import CommitteeFolder, Preset, load_config, use_threads, watch
+from sparring.cli.arguments import CommitteeFolder, Preset, load_config, progress_bars, use_threads
 from sparring.cli.free_energy import free_energy
 
 __all__ = ["app"]
@@ -61,14 +61,14 @@ def stability(
     from ase import Atoms
 
     from sparring.cli.stability import StabilityTable, criteria_of, start_of, temperatures_of
+    from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on
     from sparring.inputs.extxyz import write_structures
     from sparring.reporting.figures import stability_figure
     from sparring.reporting.saving import save_figure
-    from sparring.runs.stages import read_committee
     from sparring.units import quantity
     from sparring.validation.records import write_record
-    from sparring.validation.stability import stability
+    from sparring.validation.stability.compute import stability
 
     use_threads()
     members, atoms = committee_on(read_committee(committee), device), start_of(committee, start)
@@ -101,7 +101,7 @@ def stability(
         pieces=folder / "stability",
         write=frames.extend,
         finished=lambda trial: typer.echo(table.row(trial)),
-        watch=watch(),
+        progress_bars=progress_bars(),
     )
     typer.echo(table.total(result))
     write_record(folder / "stability.json", result)
@@ -142,13 +142,13 @@ def errors(
 ) -> None:
     """Errors on labels that the committee has not seen, by energy and by kind; and whether its uncertainty knew."""
     from sparring.cli.errors import chosen_data, error_tables, positive_of, windows_of
+    from sparring.committee_files import read_committee
+    from sparring.evaluation import survey
     from sparring.inputs.extxyz import write_structures
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import errors_figure
     from sparring.reporting.saving import save_figure
-    from sparring.runs.stages import read_committee
-    from sparring.validation.error_report import error_report
-    from sparring.validation.errors import survey
+    from sparring.validation.errors.compute import error_report
     from sparring.validation.records import write_record
 
     use_threads()
@@ -210,7 +210,7 @@ def barrier(
     from sparring.reporting.figures import barrier_figure
     from sparring.reporting.saving import save_figure
     from sparring.units import quantity
-    from sparring.validation.barrier_runs import barriers
+    from sparring.validation.barrier.compute import barriers
     from sparring.validation.records import write_record
 
     use_threads()
@@ -220,7 +220,7 @@ def barrier(
         ends_of(start, end),
         config=None if config is None else load_config(config, preset),
         store=folder,
-        watch=watch(),
+        progress_bars=progress_bars(),
         n_images=images,
         fmax=quantity(fmax, "force"),
         max_steps=steps,
@@ -262,7 +262,7 @@ def diversity(
     from sparring.inputs.reading import read_atoms
     from sparring.reporting.figures import diversity_figure
     from sparring.reporting.saving import save_figure
-    from sparring.validation.diversity import diversity, diversity_table, gather
+    from sparring.validation.diversity.compute import diversity, diversity_table, gather
     from sparring.validation.records import write_record
 
     frames = gather(data, energy_key=energy_key, forces_key=forces_key)
@@ -317,7 +317,7 @@ def landscape(
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import landscape_sheet
     from sparring.reporting.saving import save_figure
-    from sparring.validation.landscape_runs import survey
+    from sparring.validation.landscape.compute import survey
     from sparring.validation.records import write_record
 
     use_threads()
@@ -330,7 +330,7 @@ def landscape(
         config=None if config is None else load_config(config, preset),
         labels=label,
         store=folder,
-        watch=watch(),
+        progress_bars=progress_bars(),
     )
     unit = unit_of(found.grid.structures[0].numbers)
     typer.echo("\n".join(truth_lines(found)))

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparring.cli.arguments import CommitteeFolder, ConfigFile, ConfigOption, Preset, load_config, use_threads, watch
+from sparring.cli.arguments import (
+    CommitteeFolder,
+    ConfigFile,
+    ConfigOption,
+    Preset,
+    load_config,
+    progress_bars,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -91,7 +99,7 @@ def run(
 
     from sparring.commands.running import comparison, run
     from sparring.reporting.terminal import GenerationTable
-    from sparring.support.progress import watch_on
+    from sparring.support.progress import progress_bars_on
 
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_path=False, show_level=True, show_time=False)
@@ -103,7 +111,7 @@ def run(
         folder,
         preset=preset,
         retry_failed=retry_failed,
-        watch=watch_on(console),
+        progress_bars=progress_bars_on(console),
         announce=lambda line: console.print(line, style="dim", highlight=False),
         finished_generation=lambda metrics: typer.echo(table.row(metrics)),
     )
@@ -160,7 +168,7 @@ def fit(
     frames = read_atoms(data, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
     units = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
     frames = in_internal_units(frames, **units)
-    fitted = train(resolved, Dataset.from_atoms(frames), watch())
+    fitted = train(resolved, Dataset.from_atoms(frames), progress_bars())
     output.mkdir(parents=True, exist_ok=True)
     write_fit(output, fitted)
     typer.echo(f"committee of {fitted.committee.n_members}: {output}")
@@ -185,9 +193,10 @@ def attack(
     from sparring.assembly.labels import inherited
     from sparring.assembly.planning import objective
     from sparring.assembly.proposing import attacker, one_of_each
+    from sparring.committee_files import read_committee
     from sparring.inputs.extxyz import write_structures
     from sparring.proposers.ascent import Status
-    from sparring.runs.stages import attack_frames, read_committee
+    from sparring.runs.stages import attack_frames
 
     resolved = load_config(config, preset)
     use_threads(resolved.threads)
@@ -200,7 +209,7 @@ def attack(
     output.parent.mkdir(parents=True, exist_ok=True)
     known = dataset.to_atoms() if dataset else _geometries(reference) if reference else []
     molecules = one_of_each([*known, *frames])
-    result = attacker(resolved, watch(), molecules=molecules)(members, starts, climbed, resolved.seed)
+    result = attacker(resolved, progress_bars(), molecules=molecules)(members, starts, climbed, resolved.seed)
     heirs = result.heirs(frames, inherited(resolved))
     write_structures(output, attack_frames(result, result.origins(range(starts.n_structures)), heirs))
     stopped = ", ".join(f"{result.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
@@ -216,7 +225,7 @@ def label(
     preset: Preset = None,
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
-    from sparring.assembly.labels import laboratory_of
+    from sparring.assembly.labels import label_service_of
     from sparring.config import sections
     from sparring.inputs.extxyz import write_structures
     from sparring.labels import Label, labelled_atoms
@@ -227,8 +236,8 @@ def label(
     if isinstance(resolved.system, sections.Own):
         frames = own.assume_state(frames, charge=resolved.system.charge, multiplicity=resolved.system.multiplicity)
     output.parent.mkdir(parents=True, exist_ok=True)
-    laboratory = laboratory_of(resolved, output.parent, watch())
-    report = laboratory.label(frames)
+    label_service = label_service_of(resolved, output.parent, progress_bars())
+    report = label_service.label(frames)
     rows = list(zip(frames, report.labels, report.keys, strict=True))
     write_structures(output, [labelled_atoms(a, one, key) for a, one, key in rows if isinstance(one, Label)])
     for _, one, _ in rows:
@@ -254,10 +263,10 @@ def evaluate(
 ) -> None:
     """Errors of a committee on any labelled structures."""
     from sparring import Dataset
+    from sparring.committee_files import read_committee
+    from sparring.evaluation import evaluate
     from sparring.inputs.reading import read_atoms
     from sparring.reporting.terminal import errors_table
-    from sparring.runs.stages import read_committee
-    from sparring.validation.errors import evaluate
 
     use_threads()
     frames = read_atoms(data, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
@@ -285,9 +294,9 @@ def md(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")] = "cpu",
 ) -> None:
     """Molecular dynamics under the mean forces of a committee, many copies and temperatures at once."""
+    from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on, md
     from sparring.reporting.terminal import dynamics_table
-    from sparring.runs.stages import read_committee
     from sparring.units import quantity
 
     use_threads()
@@ -306,7 +315,7 @@ def md(
         every=every,
         seed=seed,
         min_distance=quantity(min_distance, "length"),
-        progress=watch()("md"),
+        progress=progress_bars()("md"),
     )
     typer.echo(dynamics_table(result, temperatures))
     typer.echo(f"trajectories: {output}")

@@ -9,7 +9,7 @@ from typing import TypeVar
 from ase import Atoms
 
 from sparring.assembly.own_structures import read_structures_of
-from sparring.assembly.planning import plan
+from sparring.assembly.planning import plan, plane_of
 from sparring.assembly.proposing import bonds_of, one_of_each, space_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
@@ -28,12 +28,11 @@ from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.screening import screen, tell_states
 from sparring.support.devices import require_device, torch_threads
 from sparring.support.files import write_text
-from sparring.support.progress import Watch, unwatched
+from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
-from sparring.validation.common_set import known_comparison, read_evaluation_file
-from sparring.validation.landscape_runs import keep_landscapes
-from sparring.validation.torsion_runs import plane_of
+from sparring.validation.errors.common_set import known_comparison, read_evaluation_file
+from sparring.validation.landscape.compute import keep_landscapes
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ def run(
     *,
     preset: str | None = None,
     retry_failed: bool = False,
-    watch: Watch = unwatched,
+    progress_bars: ProgressBars = no_progress_bars,
     announce: Callable[[str], None] | None = None,
     finished_generation: Callable[[dict[str, object]], None] | None = None,
 ) -> Committee:
@@ -85,7 +84,7 @@ def run(
         folder: The run folder.
         preset: A preset of the file.
         retry_failed: Whether labels that failed in the newest label stage are asked for again.
-        watch: Gives long work something to tick.
+        progress_bars: Gives long work something to tick.
         announce: Called with a line whenever a stage is done.
         finished_generation: Called with the metrics of a generation once it is complete.
 
@@ -108,7 +107,7 @@ def run(
         _try_space(config)
         read_evaluation_file(config.evaluation)
     require_device(config.device)
-    planned = plan(config, folder, watch)
+    planned = plan(config, folder, progress_bars)
     with torch_threads(config.threads), RunFolder(folder, config, announce) as run_folder:
         if retry_failed:
             run_folder.reopen_failed_labels()
@@ -116,7 +115,7 @@ def run(
         committee = loop.run(planned, once)
         if run_folder.computed or not (folder / "report.html").exists():
             if plane_of(config) is not None:
-                keep_landscapes(folder, watch)
+                keep_landscapes(folder, progress_bars)
             report(folder)
         else:
             run_folder.announce("the run is finished: nothing was left to do")

@@ -1,7 +1,7 @@
 """The one place where structures come in from files that users have: any format, checked, with one name for each thing.
 
-Extended XYZ is read strictly by :mod:`sparring.inputs.extxyz`, whatever else by ASE. Then every frame is checked, its charge
-and multiplicity and its label are put under the names that the program uses, and what it does not know stays.
+Extended XYZ is read strictly by :mod:`sparring.inputs.extxyz`, whatever else by ASE. Then every frame is checked, its
+charge, multiplicity and label are put under the names that the program uses, and what it does not know stays.
 """
 
 import logging

@@ -102,11 +102,11 @@ class Guard:
         )
 
     def add(self, worker: "Worker") -> None:
-        """Watch over a worker."""
+        """ProgressBars over a worker."""
         self._tell(f"add {worker.pid} {worker.marker} {worker.folder}")
 
     def remove(self, worker: "Worker") -> None:
-        """Watch no longer over a worker, which has ended."""
+        """ProgressBars no longer over a worker, which has ended."""
         self._tell(f"end {worker.pid}")
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ from torch.nn import functional
 from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Edges, Structures
 from sparring.potentials.base import Architecture
-from sparring.potentials.filters import LOWEST_EXPONENT
-from sparring.potentials.tiled import Tiled
-from sparring.potentials.written_out import WrittenOut
+from sparring.potentials.schnet_fast.derivatives import WrittenOut
+from sparring.potentials.schnet_fast.radial import LOWEST_EXPONENT
+from sparring.potentials.schnet_fast.tiles import Tiled
 from sparring.units import KCAL_PER_MOL
 
 __all__ = ["N_ELEMENTS", "SchNet"]

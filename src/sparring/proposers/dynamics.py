@@ -1,7 +1,7 @@
 """Snapshots of molecular dynamics under a committee's own mean forces: the usual way to find structures to label.
 
 Copies of the seeds move at a temperature, and every so many steps each leaves a snapshot that may be labelled. In the
-words of :mod:`sparring.proposers.ascent` a snapshot is an attack that takes no step, so that all which follows is the same.
+words of :mod:`sparring.proposers.ascent` a snapshot is an attack that takes no step; all that follows is the same.
 
 What people do with a trajectory that goes wrong is done here, too: what it left before two of its atoms ran into each
 other counts, the overlap itself does not. Other snapshots that are unphysical, as of a molecule that fell apart, are

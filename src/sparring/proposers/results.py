@@ -81,7 +81,7 @@ class AttackResult:
         return tuple(seeds) * rounds
 
     def heirs(self, seeds: Sequence[Atoms], extra: Sequence[str] = ()) -> list[Atoms]:
-        """The best geometry of every path with what it has from its seed, see :func:`sparring.atoms.inheritance.inherit`."""
+        """The best geometry of every path with what it inherits from its seed (:mod:`sparring.atoms.inheritance`)."""
         pairs = zip(self.structures.to_atoms(), self.origins(seeds), strict=True)
         return [inherit(atoms, seed, extra) for atoms, seed in pairs]
 

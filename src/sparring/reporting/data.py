@@ -10,7 +10,7 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.common_set import CommonErrors
+from sparring.validation.errors.common_set import CommonErrors
 
 
 @dataclass(frozen=True, kw_only=True)

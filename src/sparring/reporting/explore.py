@@ -19,7 +19,7 @@ from matplotlib.colors import to_hex
 
 from sparring.reporting.data import Origin, Run
 from sparring.reporting.style import INK, SOURCES, generation_colours
-from sparring.validation.diversity import Diversity
+from sparring.validation.diversity.compute import Diversity
 
 __all__ = ["Mapped", "explorer", "scripts", "style"]
 

@@ -10,9 +10,9 @@ from sparring.reporting.figures.landscape import landscape_sheet
 from sparring.reporting.results import Results
 from sparring.reporting.sections import Section, natural, quoted, section_of
 from sparring.reporting.sheets import Sheet
-from sparring.validation.free_energy import FreeEnergies
-from sparring.validation.landscape import Landscape, Landscapes
-from sparring.validation.torsion_runs import GridKind
+from sparring.surfaces.landscape import Landscape, Landscapes
+from sparring.surfaces.torsion_maps import GridKind
+from sparring.validation.free_energy.histograms import FreeEnergies
 
 __all__ = ["free_energies", "landscapes"]
 

@@ -22,7 +22,7 @@ from sparring.reporting.terminal import starting_line
 from sparring.reporting.validations import Section, Validations, validations
 from sparring.reporting.verdict import failure_counts, verdict, warnings
 from sparring.support.files import write_bytes, write_text
-from sparring.validation.common_set import compare_committees
+from sparring.validation.errors.common_set import compare_committees
 
 logger = logging.getLogger(__name__)
 

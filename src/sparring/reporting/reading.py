@@ -26,9 +26,9 @@ from sparring.reporting.data import (
     Training,
     unit_of_kind,
 )
-from sparring.validation.common_set import CommonErrors, known_comparison
-from sparring.validation.torsion_plane import TorsionPlane
-from sparring.validation.torsion_runs import dipeptide
+from sparring.surfaces.torsion_plane import TorsionPlane
+from sparring.systems.alanine_dipeptide import torsion_plane
+from sparring.validation.errors.common_set import CommonErrors, known_comparison
 
 __all__ = ["read_run"]
 
@@ -51,7 +51,7 @@ def read_run(folder: Path) -> Run:
     lowest = _lowest_energies(chain.from_iterable([*datasets.values(), *fresh.values()]))
     start = next(iter(datasets.values()), [])
     newest = next((path for path in reversed(folders) if predicted[path]), None)
-    plane = dipeptide() if kind == "alanine_dipeptide" else None
+    plane = torsion_plane() if kind == "alanine_dipeptide" else None
     return Run(
         folder=folder,
         name=folder.resolve().name,

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sparring.reporting.data import EnergyUnit, Generation, Run
-from sparring.validation.common_set import PARTS
+from sparring.validation.errors.common_set import PARTS
 
 UNKNOWN = "–"
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparring.dynamics import DynamicsResult, Status
+from sparring.evaluation import Errors
 from sparring.support.columns import Columns, aligned
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.common_set import PARTS, CommonErrors
-from sparring.validation.errors import Errors
+from sparring.validation.errors.common_set import PARTS, CommonErrors
 
 __all__ = ["GenerationTable", "common_table", "dynamics_table", "errors_table", "starting_line"]
 

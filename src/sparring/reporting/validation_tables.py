@@ -8,15 +8,15 @@ from jaxtyping import Float
 from sparring.reporting.data import EnergyUnit, Run
 from sparring.reporting.paper import published
 from sparring.reporting.tables import UNKNOWN, Table
+from sparring.surfaces.landscape import Landscape
+from sparring.surfaces.torsion_maps import CAPS
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.barrier import MinimumEnergyPath
-from sparring.validation.diversity import Diversity
-from sparring.validation.error_report import ErrorReport, Part
-from sparring.validation.free_energy import FreeEnergies
-from sparring.validation.landscape import Landscape
-from sparring.validation.reliability import Reliability
-from sparring.validation.torsion_runs import CAPS
-from sparring.validation.trials import Stability, Trial
+from sparring.validation.barrier.path import MinimumEnergyPath
+from sparring.validation.diversity.compute import Diversity
+from sparring.validation.errors.compute import ErrorReport, Part
+from sparring.validation.errors.reliability import Reliability
+from sparring.validation.free_energy.histograms import FreeEnergies
+from sparring.validation.stability.trials import Stability, Trial
 
 __all__ = [
     "NOVELTY",

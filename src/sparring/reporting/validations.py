@@ -19,10 +19,10 @@ from sparring.reporting.maps import free_energies, landscapes
 from sparring.reporting.results import Results
 from sparring.reporting.sections import Section, natural, quoted, section_of
 from sparring.reporting.sheets import Sheet
-from sparring.validation.barrier_runs import Barriers
-from sparring.validation.diversity import Diversity
-from sparring.validation.error_report import ErrorReport
-from sparring.validation.trials import Stability
+from sparring.validation.barrier.compute import Barriers
+from sparring.validation.diversity.compute import Diversity
+from sparring.validation.errors.compute import ErrorReport
+from sparring.validation.stability.trials import Stability
 
 __all__ = ["Section", "Validations", "validations"]
 

@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 
+from sparring.evaluation import Errors
 from sparring.reporting.data import EnergyUnit, Generation, Run
 from sparring.reporting.tables import shown
-from sparring.validation.common_set import CommonErrors
-from sparring.validation.errors import Errors
+from sparring.validation.errors.common_set import CommonErrors
 
 __all__ = ["failure_counts", "verdict", "warnings"]
 

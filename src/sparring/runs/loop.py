@@ -18,6 +18,7 @@ from sparring.atoms.duplicates import duplicate_groups
 from sparring.atoms.inheritance import inherit, own_columns
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.evaluation import Errors, errors, survey
 from sparring.labels import Label, LabelError, LabelReport, labelled_atoms
 from sparring.labels.base import composition
 from sparring.proposers.ascent import AttackResult
@@ -28,9 +29,8 @@ from sparring.starting_data.isolated import split_isolated
 from sparring.support.seeds import derive
 from sparring.training.fitting import FitReport
 from sparring.training.splits import Splits
-from sparring.validation.errors import Errors, errors, survey
 
-__all__ = ["Attacked", "Chosen", "Examined", "Fitted", "Labelled", "Once", "Plan", "State", "run", "step"]
+__all__ = ["Attacked", "Chosen", "Evaluated", "Fitted", "Labelled", "Once", "Plan", "State", "run", "step"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +54,14 @@ class Fitted(NamedTuple):
     report: FitReport
 
 
-class Examined(NamedTuple):
+class Evaluated(NamedTuple):
     """What a committee says of its own data, and what is special to the system.
 
     Attributes:
         predictions: The data set with the committee's energies, forces and variances.
         force_variance: Of each structure of the data set, in (eV/Å)².
         errors: On the structures that it has trained on, and on those that no member has seen.
-        system: Named results of the system's own examination.
+        system: Named results of the system's own evaluation.
     """
 
     predictions: list[Atoms]
@@ -116,7 +116,7 @@ class Plan:
         n_generations: How many committees are trained; the last one is not attacked.
         start: Labelled structures to begin with, and those that have no usable label.
         fit: Data, splits and a seed to a committee.
-        examine: What is special to the system, e.g. a barrier, of a committee and the data that it knows.
+        evaluate: What is special to the system, e.g. a barrier, of a committee and the data that it knows.
         seeds: Which structures of the data are attacked.
         objective: What attacks climb, given the data for Q.
         attack: Given the data, whose molecules it moves: committee, seeds, objective and a seed to paths. Several from
@@ -136,7 +136,7 @@ class Plan:
     n_generations: int
     start: Callable[[], Starting]
     fit: Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
-    examine: Callable[[Committee, Dataset], Mapping[str, object]]
+    evaluate: Callable[[Committee, Dataset], Mapping[str, object]]
     seeds: Callable[[Dataset, int], Sequence[int]]
     objective: Callable[[Dataset], Objective]
     attack: Callable[[Dataset], Callable[[Committee, Structures, Objective, int], AttackResult]]
@@ -170,13 +170,13 @@ def step(state: State, plan: Plan, once: Once = forget) -> tuple[Committee, Stat
 
     # Training, lines 2-4
     committee = once(generation, "fit", lambda: train(state, plan)).committee
-    examined = once(generation, "evaluate", lambda: examine(state, plan, committee))
+    evaluated = once(generation, "evaluate", lambda: evaluate(state, plan, committee))
     if generation == plan.n_generations:
         return committee, None
 
     # Adversarial attack, lines 5-12
     attacked = once(generation, "attack", lambda: attack_seeds(state, plan, committee))
-    chosen = once(generation, "select", lambda: choose(state, plan, examined, attacked))
+    chosen = once(generation, "select", lambda: choose(state, plan, evaluated, attacked))
 
     # Evaluating, lines 13-16
     labelled = once(generation, "label", lambda: label_chosen(state, plan, committee, chosen))
@@ -239,7 +239,7 @@ def train(state: State, plan: Plan) -> Fitted:
     return Fitted(*plan.fit(state.dataset, state.splits, plan.seed_of(state.generation, "fit")))
 
 
-def examine(state: State, plan: Plan, committee: Committee) -> Examined:
+def evaluate(state: State, plan: Plan, committee: Committee) -> Evaluated:
     """How well a committee knows what it has seen, what it has not, and what the system asks of it."""
     test = set(state.splits.test)
     # Whatever of its own data no member was trained on, its errors are to show.
@@ -249,7 +249,7 @@ def examine(state: State, plan: Plan, committee: Committee) -> Examined:
         atoms.info["split"] = "test" if index in test else "fit"
     parts = {"test": state.splits.test, "fit": state.splits.fit}
     by_part = {name: errors(surveyed.take(ids), state.dataset.take(ids)) for name, ids in parts.items()}
-    return Examined(predictions, surveyed.force_variance, by_part, plan.examine(committee, state.dataset))
+    return Evaluated(predictions, surveyed.force_variance, by_part, plan.evaluate(committee, state.dataset))
 
 
 def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
@@ -262,13 +262,13 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     return Attacked(result, result.origins(seeds), tuple(result.heirs(chosen.to_atoms(), plan.inherited)))
 
 
-def choose(state: State, plan: Plan, examined: Examined, attacked: Attacked) -> Chosen:
+def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -> Chosen:
     """What is worth a label of what the attacks found."""
     parents = state.dataset.to_atoms()
     charges = np.array([int(parents[parent].info.get("charge", 0)) for parent in attacked.seeds])
     candidates = attacked.result.candidates()._replace(charge=charges)
     selectors = plan.selectors(
-        examined.force_variance[list(state.splits.fit)],
+        evaluated.force_variance[list(state.splits.fit)],
         lowest_energies(parents),
         plan.seed_of(state.generation, "select"),
     )

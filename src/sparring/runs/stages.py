@@ -11,25 +11,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from ase import Atoms
 
 from sparring.atoms.structures import Structures
-from sparring.committee import Committee
+from sparring.committee_files import read_committee, write_committee
+from sparring.evaluation import Errors
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
 from sparring.labels import LabelError
 from sparring.proposers.ascent import AttackResult, Status
 from sparring.runs.data_stage import STARTING, data_metrics, read_data, write_data
 from sparring.runs.failures import failure_of, read_failures, rows_of, write_failures
-from sparring.runs.loop import Attacked, Chosen, Examined, Fitted, Labelled
+from sparring.runs.loop import Attacked, Chosen, Evaluated, Fitted, Labelled
 from sparring.selection import SelectionStep
 from sparring.support.files import write_bytes, write_text
 from sparring.training.fitting import FitReport
-from sparring.validation.errors import Errors
 
-__all__ = ["CODECS", "TITLES", "Codec", "label_failures", "read_committee", "starting_failures", "write_committee"]
+__all__ = ["CODECS", "TITLES", "Codec", "label_failures", "starting_failures"]
 
 logger = logging.getLogger(__name__)
 
@@ -105,70 +103,24 @@ def _fit_facts(report: FitReport) -> dict[str, object]:
     }
 
 
-def write_committee(folder: Path | str, committee: Committee, **more: object) -> tuple[str, ...]:
-    """Weights as safetensors, everything else as JSON.
-
-    Args:
-        folder: Where to; made if it is not there.
-        committee: A committee of an architecture that ships with Sparring.
-        more: Further entries of the JSON file.
-
-    Raises:
-        ValueError: If the committee could not be read again.
-    """
-    folder = Path(folder)
-    weights, about = committee.state()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "committee.safetensors", safetensors.torch.save(weights))
-    write_text(folder / "committee.json", json.dumps({**about, **more}, indent=1, ensure_ascii=False) + "\n")
-    return "committee.safetensors", "committee.json"
-
-
-def read_committee(folder: Path | str) -> Committee:
-    """The committee of a folder.
-
-    One that an older version wrote does not say what it was trained on. It is not checked then what it is asked about.
-
-    Raises:
-        ValueError: If there is none, or its weights are damaged.
-    """
-    folder = Path(folder)
-    weights, about = folder / "committee.safetensors", folder / "committee.json"
-    for file in (weights, about):
-        if not file.exists():
-            raise ValueError(f"{folder} holds no committee: there is no {file.name}; give a generation's folder")
-    try:
-        loaded = safetensors.torch.load(weights.read_bytes())
-        committee = Committee.from_state(loaded, json.loads(about.read_text(encoding="utf-8")))
-    except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{weights} and {about.name} cannot be read: {error}") from error
-    if committee.domain is None:
-        logger.warning(
-            "%s does not say on which elements and charges the committee was trained, as an older version wrote it; "
-            "structures are not checked",
-            about,
-        )
-    return committee
-
-
 # --- evaluate -------------------------------------------------------------------------------------------------------
 
 
-def write_examined(folder: Path, examined: Examined) -> tuple[str, ...]:
+def write_evaluated(folder: Path, evaluated: Evaluated) -> tuple[str, ...]:
     """The committee's predictions of its own data, and the numbers made of them."""
-    write_structures(folder / "predictions.extxyz", examined.predictions)
+    write_structures(folder / "predictions.extxyz", evaluated.predictions)
     numbers = {
-        "errors": {name: _plain(part) for name, part in examined.errors.items()},
-        "system": dict(examined.system),
+        "errors": {name: _plain(part) for name, part in evaluated.errors.items()},
+        "system": dict(evaluated.system),
     }
     write_text(folder / "evaluation.json", json.dumps(numbers, indent=1) + "\n")
     return "predictions.extxyz", "evaluation.json"
 
 
-def examined_metrics(examined: Examined) -> dict[str, object]:
+def evaluation_metrics(evaluated: Evaluated) -> dict[str, object]:
     """Errors, and what is special to the system."""
-    errors = {name: _plain(part) for name, part in examined.errors.items()}
-    return {"errors": errors, "system": dict(examined.system)}
+    errors = {name: _plain(part) for name, part in evaluated.errors.items()}
+    return {"errors": errors, "system": dict(evaluated.system)}
 
 
 def _plain(errors: Errors) -> dict[str, float | None]:
@@ -181,11 +133,11 @@ def _errors(part: Mapping[str, Any]) -> Errors:
     return Errors(**known)
 
 
-def read_examined(folder: Path) -> Examined:
+def read_evaluated(folder: Path) -> Evaluated:
     """The committee's predictions of its own data, and the numbers made of them."""
     predictions = read_labelled(folder / "predictions.extxyz", allow_dummy=True)
     numbers = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-    return Examined(
+    return Evaluated(
         predictions=predictions,
         force_variance=np.array([float(atoms.info["force_variance"]) for atoms in predictions]),
         errors={name: _errors(part) for name, part in numbers["errors"].items()},
@@ -320,7 +272,7 @@ CODECS: dict[str, Codec] = {
         read_fit,
         lambda fitted: {"n_members": fitted.committee.n_members, "fit": _fit_facts(fitted.report)},
     ),
-    "evaluate": Codec(write_examined, read_examined, examined_metrics),
+    "evaluate": Codec(write_evaluated, read_evaluated, evaluation_metrics),
     "attack": Codec(write_attacked, read_attacked, attack_metrics),
     "select": Codec(write_chosen, read_chosen, lambda chosen: {"selection": [step._asdict() for step in chosen.steps]}),
     "label": Codec(write_labelled, read_labelled_stage, label_metrics),

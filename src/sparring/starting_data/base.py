@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ase import Atoms
@@ -12,12 +12,9 @@ from sparring.atoms.dataset import Dataset
 from sparring.labels.base import LabelError
 from sparring.starting_data.isolated import atomic_energies, missing_elements
 
-__all__ = ["Failed", "StartFailure", "Starting", "count_reasons", "described", "in_words", "note_forces", "references"]
+__all__ = ["StartFailure", "Starting", "count_reasons", "described", "in_words", "note_forces", "references"]
 
 logger = logging.getLogger(__name__)
-
-Failed = Callable[[Atoms, LabelError], None]
-"""Called with each structure that has no usable label, and the reason."""
 
 
 class StartFailure(NamedTuple):

@@ -15,7 +15,7 @@ from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.atoms.structures import Structures
 from sparring.labels.base import Bounds, Label, LabelError, check, composition, electronic_state
-from sparring.starting_data.base import Failed
+from sparring.labels.service import Failed
 from sparring.starting_data.isolated import is_isolated_atom
 from sparring.units import HARTREE, KCAL_PER_MOL
 

@@ -9,35 +9,35 @@ from typing import Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-__all__ = ["Tick", "Watch", "unwatched", "watch_on"]
+__all__ = ["ProgressBars", "ProgressCallback", "no_progress_bars", "progress_bars_on"]
 
-Tick = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called with the amount of work done and to do."""
 
 SECONDS_BETWEEN_LINES = 30.0
 
 
 @runtime_checkable
-class Watch(Protocol):
+class ProgressBars(Protocol):
     """Gives a piece of work, by its title, something to tick."""
 
-    def __call__(self, title: str) -> Tick | None:
+    def __call__(self, title: str) -> ProgressCallback | None:
         """A tick for one piece of work."""
 
 
-def unwatched(title: str) -> Tick | None:
+def no_progress_bars(title: str) -> ProgressCallback | None:
     """Nobody is looking."""
     return None
 
 
-def watch_on(console: Console | None = None) -> Watch:
+def progress_bars_on(console: Console | None = None) -> ProgressBars:
     """Bars on a terminal; plain lines in a log file."""
     console = console or Console(file=sys.stderr)
     return _bars(console) if console.is_terminal else _lines(console)
 
 
-def _bars(console: Console) -> Watch:
-    def watch(title: str) -> Tick:
+def _bars(console: Console) -> ProgressBars:
+    def progress_bars(title: str) -> ProgressCallback:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         bar = Progress(*columns, console=console, transient=True)
         task: list[TaskID] = []
@@ -55,11 +55,11 @@ def _bars(console: Console) -> Watch:
 
         return tick
 
-    return watch
+    return progress_bars
 
 
-def _lines(console: Console) -> Watch:
-    def watch(title: str) -> Tick:
+def _lines(console: Console) -> ProgressBars:
+    def progress_bars(title: str) -> ProgressCallback:
         last = [time.monotonic()]
 
         def tick(done: int, total: int) -> None:
@@ -70,4 +70,4 @@ def _lines(console: Console) -> Watch:
 
         return tick
 
-    return watch
+    return progress_bars

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
+from sparring.surfaces.torsion_plane import TorsionPlane
+
 if TYPE_CHECKING:
     from openmm.app import Topology
 
-__all__ = ["BONDS", "NAMES", "PHI", "PSI", "RESIDUES", "SYMBOLS", "geometry", "topology"]
+__all__ = ["BONDS", "NAMES", "PHI", "PSI", "RESIDUES", "SYMBOLS", "geometry", "topology", "torsion_plane"]
 
 RESIDUES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ACE", ("CH3", "H1", "H2", "H3", "C", "O")),
@@ -81,3 +83,8 @@ def topology() -> "Topology":
     for first, second in BONDS:
         result.addBond(atoms[first], atoms[second])
     return result
+
+
+def torsion_plane() -> TorsionPlane:
+    """(φ, ψ) of the backbone."""
+    return TorsionPlane(names=("phi", "psi"), torsions=(PHI, PSI), bonds=BONDS)

@@ -12,7 +12,7 @@ from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.reference import has_labels
 from sparring.inputs.reading import read_atoms
 from sparring.labels.base import Bounds, LabelError, electronic_state
-from sparring.starting_data.base import Failed
+from sparring.labels.service import Failed
 from sparring.starting_data.isolated import hund_multiplicity, is_isolated_atom, split_isolated
 from sparring.starting_data.sampling import LabelMany, RelaxationError, normal_mode_sample, uniform_displacements
 from sparring.starting_data.screening import screen
@@ -77,8 +77,8 @@ def read_own(
         foreign_units: Whether the caller converts units, so that names which say another one are not refused.
 
     Raises:
-        ValueError: As :func:`sparring.inputs.reading.read_file`, above all if something looks like a label whose name is
-            not known, and if a charge or a multiplicity does not fit the electrons of a frame.
+        ValueError: As :func:`sparring.inputs.reading.read_file`, above all if something looks like a label whose name
+            is not known, and if a charge or a multiplicity does not fit the electrons of a frame.
         OSError: If the file cannot be opened.
     """
     labels: Literal["relabel", "optional"] = "relabel" if relabel else "optional"

@@ -1,4 +1,4 @@
-"""Which structures a member learns from, which stop it, and which nobody sees before the examination."""
+"""Which structures a member learns from, which stop it, and which nobody sees before the evaluation."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -63,8 +63,8 @@ class Splits:
             seed: Of the random numbers.
             fractions: Of training, validation and test.
             shared: Whether all members train on the same structures; otherwise each divides what is not test anew.
-            groups: Number of each structure that duplicates share, as :func:`sparring.atoms.duplicates.duplicate_groups`
-                gives it; None where there are no duplicates.
+            groups: Number of each structure that duplicates share, as
+                :func:`sparring.atoms.duplicates.duplicate_groups` gives it; None where there are no duplicates.
 
         Raises:
             ValueError: If there is no member, or there are fewer than three structures, or the fractions are not three

@@ -10,7 +10,7 @@ from sparring.support import plugins
 @pytest.fixture
 def registered(monkeypatch):
     """Entry points as installed packages would register them."""
-    values = {"own": "sparring.spaces:Cartesian", "broken": "builtins:dict"}
+    values = {"own": "sparring.proposers.spaces:Cartesian", "broken": "builtins:dict"}
     points = EntryPoints([EntryPoint(name, value, PLUGIN_GROUP) for name, value in values.items()])
     monkeypatch.setattr(plugins, "entry_points", lambda group: points.select(group=group))
 

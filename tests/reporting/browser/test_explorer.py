@@ -11,7 +11,7 @@ from sparring.inputs.extxyz import write_structures
 from sparring.reporting import page as pages
 from sparring.reporting.explore import explorer
 from sparring.reporting.reading import read_run
-from sparring.validation.diversity import Diversity, gather
+from sparring.validation.diversity.compute import Diversity, gather
 from sparring.validation.records import write_record
 
 N_STRUCTURES = 40 + 2 * 19  # what the made-up run started with, and labelled

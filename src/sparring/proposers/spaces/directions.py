@@ -21,7 +21,7 @@ class Directions:
     stand, and all seeds have the same atoms.
 
     Attributes:
-        directions: How far each atom moves for a delta of one, in Å; :func:`sparring.starting_data.sampling.normal_modes` gives such.
+        directions: Displacement of each atom for a delta of one, in Å, such as a normal mode.
         spread: Standard deviation of the initial delta of each direction.
         radius: Bound on the norm of a seed's delta; None for none.
         norm: The p of that norm, at least 1.

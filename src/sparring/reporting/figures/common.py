@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
+from sparring.evaluation import Errors
 from sparring.reporting.data import KCAL, EnergyUnit
 from sparring.reporting.figures.ticks import logarithmic
 from sparring.reporting.style import FAINT, INK, panels
-from sparring.validation.common_set import CommonErrors
-from sparring.validation.errors import Errors
+from sparring.validation.errors.common_set import CommonErrors
 
 __all__ = ["errors_on_one_set"]
 

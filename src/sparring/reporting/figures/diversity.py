@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from sparring.reporting.data import KCAL, EnergyUnit
 from sparring.reporting.style import FAINT, INK, SOURCES, STYLE, generation_colours, panels
-from sparring.validation.diversity import Diversity
+from sparring.validation.diversity.compute import Diversity
 
 __all__ = ["diversity_figure", "energies_by_source", "likeness_map", "rmsd_energy"]
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from sparring.reporting.data import KCAL, EnergyUnit
 from sparring.reporting.figures.ticks import logarithmic
 from sparring.reporting.style import FAINT, GENERATIONS, INK, STYLE, panels
-from sparring.validation.calibration import independent_ratio
-from sparring.validation.error_report import ErrorReport, Window
-from sparring.validation.reliability import Reliability
+from sparring.validation.errors.calibration import independent_ratio
+from sparring.validation.errors.compute import ErrorReport, Window
+from sparring.validation.errors.reliability import Reliability
 
 __all__ = ["calibration_curve", "coverage_curve", "error_by_energy", "errors_figure", "roc_curves", "sigma_error"]
 

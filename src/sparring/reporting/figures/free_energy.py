@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sparring.reporting.data import KCAL, EnergyUnit
 from sparring.reporting.figures.landscape import GREEK, radians
 from sparring.reporting.style import FAINT, GENERATIONS, INK, STYLE, panels
-from sparring.validation.free_energy import FreeEnergies
+from sparring.validation.free_energy.histograms import FreeEnergies
 
 __all__ = ["free_energy_difference", "free_energy_figure", "free_energy_map", "free_energy_parity"]
 

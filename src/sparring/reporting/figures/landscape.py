@@ -17,8 +17,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from sparring.reporting.data import KCAL, EnergyUnit
 from sparring.reporting.figures.scales import Scale, colour_bar, energy_scale, uncertainty_scale
 from sparring.reporting.style import INK, STYLE, generation_colours, panels
-from sparring.validation.grids import Variable
-from sparring.validation.landscape import Landscape, Landscapes
+from sparring.surfaces.grids import Variable
+from sparring.surfaces.landscape import Landscape, Landscapes
 
 COLUMNS = 5
 CAP = 300.0  # kcal/mol, where Fig. 4c of the paper clips energies over two torsions

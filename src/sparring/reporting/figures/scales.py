@@ -12,7 +12,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
 from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.validation.landscape import Landscape
+from sparring.surfaces.landscape import Landscape
 
 __all__ = ["Scale", "colour_bar", "energy_scale", "uncertainty_scale"]
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sparring.reporting.style import FAINT, STYLE, generation_colours, panels
-from sparring.validation.trials import Stability, Trial
+from sparring.validation.stability.trials import Stability, Trial
 
 __all__ = ["stability_figure", "stable_fraction", "survival"]
 

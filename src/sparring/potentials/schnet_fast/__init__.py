@@ -1,0 +1,1 @@
+"""SchNet with its derivatives written out: the energies of schnet.py, and two derivatives without a graph."""

@@ -1,0 +1,1 @@
+"""Energy barriers: minimum-energy paths between two minima."""

@@ -1,0 +1,148 @@
+"""Barriers of the committees of a run, generation by generation, beside the one of the label method (Fig. 3d)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from sparring.assembly.labels import label_service_of
+from sparring.atoms.dataset import ENERGY
+from sparring.committee_files import read_committee
+from sparring.config import Config, load, sections
+from sparring.inputs.extxyz import read_labelled
+from sparring.inputs.reading import read_atoms
+from sparring.labels import LabelError
+from sparring.labels.base import depends_on
+from sparring.starting_data.sampling import RelaxationError
+from sparring.support.progress import ProgressBars, no_progress_bars
+from sparring.surfaces.evaluators import committee_surface, label_surface
+from sparring.systems import ammonia, own
+from sparring.validation.barrier.path import MinimumEnergyPath, neb
+from sparring.validation.landscape.compute import committees
+
+__all__ = ["LABELS", "Barriers", "barriers"]
+
+LABELS = "labels"
+"""What the surface of the labels is called where committees have their own names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Barriers:
+    """Paths between the same two ends, each with its ends relaxed on its own surface.
+
+    Attributes:
+        committees: By what people call them, in the order of their generations.
+        truth: On the surface of the labels; None if nobody asked for it.
+        failures: Why a surface has no path, by its name.
+    """
+
+    committees: Mapping[str, MinimumEnergyPath]
+    truth: MinimumEnergyPath | None
+    failures: Mapping[str, str]
+
+
+def barriers(
+    folder: Path,
+    ends: tuple[Path, Path] | None = None,
+    *,
+    config: Config | None = None,
+    store: Path | None = None,
+    progress_bars: ProgressBars = no_progress_bars,
+    **options: Any,  # noqa: ANN401 - those of neb
+) -> tuple[Barriers, list[Atoms]]:
+    """The paths of a committee, or of all committees of a run, and that of the label method.
+
+    A young committee may have no such path. That is said and does not keep the others from theirs.
+
+    Args:
+        folder: Of a committee, or of a run.
+        ends: Files of the two minima; None for the inversion of ammonia in a run that is about it.
+        config: Whose labeller gives the path to compare with; None for no such path. Its energy window does not count:
+            images may be as high as the barrier is.
+        store: Folder for labels if neither the configuration nor the run has one.
+        progress_bars: Gives long work something to tick.
+        options: Of :func:`sparring.validation.barrier.path.neb`.
+
+    Returns:
+        The paths, and the images of all of them; ``info`` says on whose path an image is, and where.
+
+    Raises:
+        ValueError: If there is no committee, or no ends and the run has none of its own.
+        RelaxationError: If no committee has a path.
+    """
+    members = committees(folder)
+    run = next((one for one in (folder, folder.absolute().parent) if (one / "config.yaml").exists()), None)
+    start, end = _ends(ends, run, next(iter(members.values())))
+    loaded = {name: read_committee(place) for name, place in members.items()}
+    for committee in loaded.values():
+        committee.require_known([start, end])
+    surfaces = {name: committee_surface(committee) for name, committee in loaded.items()}
+    methods = {name: f"committee of {committee.n_members}" for name, committee in loaded.items()}
+    names: tuple[str, ...] = ()
+    if config is not None:
+        if isinstance(config.system, sections.Own):
+            charge, multiplicity = config.system.charge, config.system.multiplicity
+            start, end = own.assume_state([start, end], charge=charge, multiplicity=multiplicity)
+        # The bar that is watched is that of the path; one more for the labels of every step would be too much.
+        label_service = label_service_of(config, run or store or folder)
+        label_service = replace(label_service, bounds=replace(label_service.bounds, energy_window=None))
+        surfaces[LABELS], methods[LABELS] = label_surface(label_service), label_service.labeller.method
+        names = depends_on(label_service.labeller)
+    paths: dict[str, MinimumEnergyPath] = {}
+    failures: dict[str, Exception] = {}
+    images: list[Atoms] = []
+    for name, surface in surfaces.items():
+        try:
+            path, frames = neb(
+                start,
+                end,
+                surface,
+                method=methods[name],
+                depends_on=names if name == LABELS else (),
+                progress=progress_bars(f"path of {name}"),
+                **options,
+            )
+        except (RelaxationError, LabelError) as error:
+            failures[name] = error
+            continue
+        paths[name] = path
+        images += _annotated(frames, path, name)
+    truth = paths.pop(LABELS, None)
+    if not paths:
+        raise next(iter(failures.values()))
+    reasons = {name: str(error) for name, error in failures.items()}
+    return Barriers(committees=paths, truth=truth, failures=reasons), images
+
+
+def _ends(files: tuple[Path, Path] | None, run: Path | None, committee: Path) -> tuple[Atoms, Atoms]:
+    if files is not None:
+        start, end = (_only_structure(file) for file in files)
+        return start, end
+    data = committee / "dataset.extxyz"
+    if run is None or load(run / "config.yaml").system.kind != "ammonia" or not data.exists():
+        raise ValueError(
+            f"{committee} is no generation of a run on ammonia, so nothing says between which minima the path is; give "
+            "two files, START.xyz and END.xyz"
+        )
+    return ammonia.inversion_endpoints(min(read_labelled(data), key=lambda atoms: float(atoms.info[ENERGY])))
+
+
+def _only_structure(file: Path) -> Atoms:
+    structures = read_atoms(file, labels="ignored", allow_dummy=True)
+    if len(structures) != 1:
+        raise ValueError(f"{file} holds {len(structures)} structures; the end of a path is one, in a file of its own")
+    return structures[0]
+
+
+def _annotated(images: Sequence[Atoms], path: MinimumEnergyPath, surface: str) -> list[Atoms]:
+    for number, image in enumerate(images):
+        image.info |= {
+            "surface": surface,
+            "image": number,
+            "coordinate": float(path.coordinate[number]),
+            "energy_above_start": float(path.energy[number]),
+            "energy_sigma": float(path.energy_sigma[number]),
+        }
+    return list(images)

@@ -1,0 +1,1 @@
+"""How different the structures are that each way of sampling finds."""

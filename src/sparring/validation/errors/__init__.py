@@ -1,0 +1,1 @@
+"""Errors on labels that no member has trained on, and what the uncertainty is worth."""

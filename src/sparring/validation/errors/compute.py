@@ -1,0 +1,270 @@
+"""Errors of a committee on held-out labels: in all, by energy, by the kind of structure, and beside its uncertainty."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from sparring.atoms.dataset import Dataset
+from sparring.evaluation import Differences, Errors, Survey
+from sparring.units import KCAL_PER_MOL
+from sparring.validation.errors.reliability import Positive, Reference, Reliability, assess, root_mean_square
+
+__all__ = ["WINDOWS", "ErrorReport", "Part", "Window", "error_report"]
+
+WINDOWS = tuple(KCAL_PER_MOL * cap for cap in (5.0, 10.0, 20.0, 40.0))
+"""Caps of energy above the lowest label, in eV: the paper speaks of the first and the last beside its Fig. 3f."""
+GROUP_KEYS = ("config_type", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Errors on some of the structures, in eV.
+
+    Attributes:
+        errors: As everywhere.
+        energy_bias: Mean of the signed errors of energy. A constant error moves no atom; `aligned` takes it out.
+        energy_mae_per_atom: The same as of `errors`, each structure's error divided by its number of atoms.
+        energy_rmse_per_atom: Likewise.
+    """
+
+    errors: Errors
+    energy_bias: float
+    energy_mae_per_atom: float
+    energy_rmse_per_atom: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Errors on structures whose labels lie above `low` and not above `high`, in eV.
+
+    The lowest window begins with zero itself. An open end is None.
+    """
+
+    low: float
+    high: float | None
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorReport:
+    """How far a committee is from labels that it had not seen, and whether it knew.
+
+    A window or a group without structures is left out.
+
+    Attributes:
+        data: What the structures are, for people.
+        n_members: Size of the committee.
+        overall: Errors on all structures.
+        up_to: Errors on all structures below each cap, as in Fig. 3f of the paper.
+        between: Errors on the structures between one cap and the next, and above the last.
+        group_by: The `info` key that tells groups apart, None if there is none.
+        groups: Errors by the value of that key.
+        energy_above: Labels above the lowest known label of the composition, in eV; nan where there is no other.
+        positive: What a detector should find, see :func:`error_report`.
+        percentile: That makes limits of errors and of variances.
+        forces: The committee's uncertainty of forces beside their error.
+        energy: The same of energies.
+    """
+
+    data: str
+    n_members: int
+    overall: Part
+    up_to: tuple[Window, ...]
+    between: tuple[Window, ...]
+    group_by: str | None
+    groups: Mapping[str, Part]
+    energy_above: Float[np.ndarray, " n_structures"]
+    positive: Positive
+    percentile: float
+    forces: Reliability
+    energy: Reliability
+
+
+def error_report(
+    surveyed: Survey,
+    dataset: Dataset,
+    *,
+    n_members: int,
+    training: tuple[Survey, Dataset] | None = None,
+    windows: Sequence[float] = WINDOWS,
+    group_by: str | None = None,
+    aligned: bool = False,
+    positive: Positive = "beyond_training",
+    percentile: float = 80.0,
+    data: str = "",
+) -> ErrorReport:
+    r"""Errors of a committee on held-out labels, and what its uncertainty is worth.
+
+    The classifier of Eq. 8 calls a structure familiar where :math:`\sigma^2 < t`. To judge it, one must say what it
+    should find. The paper wants to know where "the output of the NN is reliable" and takes t from the training set, its
+    80th percentile; which outputs are not reliable its main text does not say. `beyond_training` is our reading: as
+    for the variance, so for the error the line is drawn at that percentile of the training set. `worst` needs no
+    training set: it draws the line at that percentile of the held-out errors themselves. Both variances are tried on
+    both errors, as the paper expects that of forces to be the better descriptor.
+
+    Args:
+        surveyed: What the committee says of the held-out structures.
+        dataset: Their labels.
+        n_members: Size of the committee.
+        training: The same of the structures that it learnt from, if they are known.
+        windows: Caps of energy above the lowest label of the composition, in eV.
+        group_by: An `info` key [default: config_type or else source, where there is any].
+        aligned: Whether to take out what reference energies of elements may differ by, see
+            :func:`sparring.evaluation.align`.
+        positive: What a detector should find.
+        percentile: That makes limits of errors and of variances.
+        data: What the structures are, for people.
+
+    Raises:
+        ValueError: If a prediction is not finite, a window is not positive, there is no such percentile, or no
+            structure has the key.
+    """
+    if positive not in get_args(Positive):
+        raise ValueError(f"positive must be one of {', '.join(get_args(Positive))}, got {positive!r}")
+    if not 0 <= percentile <= 100:
+        raise ValueError(f"a percentile lies between 0 and 100, got {percentile:g}")
+    found = Differences.of(surveyed, dataset, aligned=aligned)
+    _require_finite(surveyed)
+    if not dataset.n_with_forces:
+        raise ValueError(f"none of {len(dataset)} structures has forces to hold the committee's against; label some")
+    # Labels of another code have another zero of energy, so what was learnt from cannot set it.
+    above = _energies_above(dataset, None if aligned or training is None else training[1])
+    up_to, between = _by_energy(found, above, windows)
+    key = _group_key(dataset) if group_by is None else group_by
+    learnt = None if training is None else (training[0], Differences.of(*training))
+
+    def reliability(own: str) -> Reliability:
+        said, true = _with_forces(surveyed, found) if own == "force" else (surveyed, found)
+        difference, owner = _differences(true, own)
+        reference = None if learnt is None else _reference(*learnt, own)
+        return assess(
+            difference,
+            owner,
+            _variances(said),
+            own,
+            n_members=n_members,
+            positive=positive,
+            percentile=percentile,
+            reference=reference,
+        )
+
+    return ErrorReport(
+        data=data,
+        n_members=n_members,
+        overall=_part(found),
+        up_to=up_to,
+        between=between,
+        group_by=key,
+        groups={} if key is None else _by_group(found, dataset, key),
+        energy_above=above,
+        positive=positive,
+        percentile=percentile,
+        forces=reliability("force"),
+        energy=reliability("energy"),
+    )
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _part(found: Differences) -> Part:
+    per_atom = found.energy / found.n_atoms
+    return Part(
+        errors=found.errors(),
+        energy_bias=float(found.energy.mean()),
+        energy_mae_per_atom=float(np.abs(per_atom).mean()),
+        energy_rmse_per_atom=float(np.sqrt(np.square(per_atom).mean())),
+    )
+
+
+def _energies_above(dataset: Dataset, training: Dataset | None) -> Float[np.ndarray, " n_structures"]:
+    """Labels above the lowest of the composition, also of those that were learnt from; nan where there is only one."""
+    formulas = _formulas(dataset)
+    known = list(zip(formulas, dataset.energy.tolist(), strict=True))
+    if training is not None:
+        known += zip(_formulas(training), training.energy.tolist(), strict=True)
+    counts = Counter(formula for formula, _ in known)
+    lowest: dict[str, float] = {}
+    for formula, energy in known:
+        lowest[formula] = min(energy, lowest.get(formula, np.inf))
+    zero = np.array([lowest[formula] if counts[formula] > 1 else np.nan for formula in formulas])
+    above: Float[np.ndarray, " n_structures"] = dataset.energy.numpy() - zero
+    return above
+
+
+def _formulas(dataset: Dataset) -> list[str]:
+    return [atoms.get_chemical_formula() for atoms in dataset.structures.to_atoms()]
+
+
+def _by_energy(
+    found: Differences, above: Float[np.ndarray, " n_structures"], windows: Sequence[float]
+) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
+    caps = sorted(set(windows))
+    if not all(0 < cap < np.inf for cap in caps):
+        raise ValueError(f"windows of energy end at finite values above 0 eV, got {', '.join(f'{c:g}' for c in caps)}")
+    up_to = [(0.0, cap) for cap in caps]
+    between = [*pairwise((0.0, *caps)), (caps[-1] if caps else 0.0, None)]
+    return _filled(found, above, up_to), _filled(found, above, between)
+
+
+def _filled(
+    found: Differences, above: Float[np.ndarray, " n_structures"], edges: Sequence[tuple[float, float | None]]
+) -> tuple[Window, ...]:
+    """The windows that hold any structure."""
+    windows = []
+    for low, high in edges:
+        inside = (above >= 0 if low == 0 else above > low) & (above <= (np.inf if high is None else high))
+        if inside.any():
+            windows.append(Window(low=low, high=high, part=_part(found.take(inside))))
+    return tuple(windows)
+
+
+def _group_key(dataset: Dataset) -> str | None:
+    return next((key for key in GROUP_KEYS if any(key in info for info in dataset.info)), None)
+
+
+def _by_group(found: Differences, dataset: Dataset, key: str) -> dict[str, Part]:
+    if not any(key in info for info in dataset.info):
+        known = ", ".join(sorted({name for info in dataset.info for name in info})) or "no keys at all"
+        raise ValueError(f"no structure has the key {key!r} to group by; there are {known}")
+    names = np.array([str(info.get(key, f"no {key}")) for info in dataset.info])
+    return {str(name): _part(found.take(names == name)) for name in dict.fromkeys(names)}
+
+
+# --- uncertainty ----------------------------------------------------------------------------------------------------
+
+
+def _variances(surveyed: Survey) -> dict[str, Float[np.ndarray, " n_structures"]]:
+    return {"force": surveyed.force_variance, "energy": surveyed.energy_variance}
+
+
+def _differences(found: Differences, kind: str) -> tuple[Float[np.ndarray, " n_values"], Int[np.ndarray, " n_values"]]:
+    """Differences of one kind, and the structure of each."""
+    return (found.force, found.owner) if kind == "force" else (found.energy, np.arange(len(found.energy)))
+
+
+def _with_forces(surveyed: Survey, found: Differences) -> tuple[Survey, Differences]:
+    """The structures that have forces to compare with."""
+    known = np.bincount(found.owner, minlength=len(found.energy)) > 0
+    return surveyed.take(np.flatnonzero(known).tolist()), found.take(known)
+
+
+def _reference(surveyed: Survey, found: Differences, kind: str) -> Reference:
+    surveyed, found = _with_forces(surveyed, found) if kind == "force" else (surveyed, found)
+    error = root_mean_square(*_differences(found, kind), len(found.energy))
+    return Reference(error=error, variances=_variances(surveyed))
+
+
+def _require_finite(surveyed: Survey) -> None:
+    sums = [energy + forces.sum() for energy, forces in zip(surveyed.energy, surveyed.forces, strict=True)]
+    bad = np.flatnonzero(~np.isfinite(sums + surveyed.force_variance + surveyed.energy_variance))
+    if len(bad):
+        raise ValueError(
+            f"the committee's predictions of {len(bad)} structures are not finite (the first is structure {bad[0]}, "
+            "counting from 0); leave them out"
+        )

@@ -1,0 +1,1 @@
+"""Free energies over two torsions, from dynamics."""

@@ -1,0 +1,229 @@
+"""Where copies of a molecule go in dynamics at a temperature, under a committee or on the labels' own surface."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Int
+
+from sparring.atoms.structures import Structures
+from sparring.committee import Committee
+from sparring.dynamics import BondsKept, CloserThan, Langevin, Status, simulate
+from sparring.inputs.extxyz import read_structures, write_structures
+from sparring.starting_data.sampling import bare_copy
+from sparring.support.progress import ProgressBars, no_progress_bars
+from sparring.support.seeds import derive
+from sparring.surfaces.torsion_plane import TorsionPlane
+from sparring.validation.free_energy.histograms import Visits, in_blocks, visits
+from sparring.validation.records import read_record, write_record
+from sparring.validation.stability.batches import identity
+
+if TYPE_CHECKING:
+    from sparring.labels.openmm import OpenMM
+
+__all__ = ["committee_visits", "dynamics_visits", "reference_visits"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Where copies that moved together were."""
+
+    identity: str
+    first: int
+    n_failed: int
+    counts: Int[np.ndarray, "n_copies n_x n_y"]
+
+
+def committee_visits(
+    committee: Committee,
+    starts: Sequence[Atoms],
+    plane: TorsionPlane,
+    *,
+    temperature: float = 300.0,
+    n_copies: int = 20,
+    duration: float = 20_000.0,
+    equilibration: float = 1000.0,
+    timestep: float = 1.0,
+    friction: float = 0.001,
+    every: int = 20,
+    n_bins: int = 24,
+    seed: int = 0,
+    n_at_once: int = 20,
+    pieces: Path | None = None,
+    progress_bars: ProgressBars = no_progress_bars,
+) -> Visits:
+    """Copies in Langevin dynamics under a committee's mean forces, and where in the plane of two torsions they are.
+
+    A copy of which a bond breaks, or of which two atoms run into each other, leaves; what it saw until then counts.
+
+    Args:
+        committee: Whose mean forces act.
+        starts: Where copies start, one after the other and begun again; all of one molecule.
+        plane: Which torsions.
+        temperature: In K.
+        n_copies: Each is a block.
+        duration: In fs, equilibration included.
+        equilibration: In fs, at the beginning, of which nothing counts.
+        timestep: In fs.
+        friction: In 1/fs.
+        every: After how many steps a copy is looked at.
+        n_bins: Along each side of the plane.
+        seed: Of velocities and noise.
+        n_at_once: How many copies move together.
+        pieces: Folder for those that have moved together; what is found there does not move again.
+        progress_bars: Looks on.
+
+    Raises:
+        ValueError: If there is no start, or nothing would count.
+    """
+    if not starts or n_copies < 1 or n_at_once < 1:
+        raise ValueError(f"need a start and at least one copy, got {len(starts)}, {n_copies} and {n_at_once} at once")
+    if not 0 <= equilibration < duration:
+        raise ValueError(f"nothing counts: equilibration takes {equilibration:g} fs of {duration:g} fs")
+    committee.require_known(starts)
+    beginnings = [bare_copy(atoms) for atoms in starts]
+    settings = {
+        "starts": _digest(beginnings),
+        "plane": [plane.names, plane.torsions],
+        "langevin": [temperature, friction, timestep, duration, equilibration, every],
+        "bins": n_bins,
+        "seed": seed,
+    }
+    criteria = (BondsKept(beginnings[0]), CloserThan(0.5))
+    of = "" if pieces is None else identity(committee, beginnings[0], criteria, settings)
+    skipped = -(-round(equilibration / timestep) // every) + 1
+
+    def move(copies: range) -> Piece:
+        result = simulate(
+            committee,
+            Structures.from_atoms([beginnings[copy % len(beginnings)] for copy in copies]),
+            ensemble=Langevin(temperature, friction),
+            timestep=timestep,
+            n_steps=round(duration / timestep),
+            every=every,
+            seed=derive(seed, "free energy"),
+            numbers=copies,
+            criteria=criteria,
+            keep_frames=True,
+            progress=progress_bars(f"dynamics, copies {copies[0] + 1} to {copies[-1] + 1} of {n_copies}"),
+        )
+        assert result.positions is not None
+        frames = result.positions[skipped:].cpu()
+        angles = plane.angles(frames.reshape(len(frames), len(copies), -1, 3)).transpose(0, 1).numpy()
+        n_failed = int((result.status != Status.FINISHED).sum())
+        return Piece(identity=of, first=copies[0], n_failed=n_failed, counts=visits(angles, n_bins=n_bins).counts)
+
+    parts = []
+    for first in range(0, n_copies, n_at_once):
+        copies = range(first, min(first + n_at_once, n_copies))
+        file = None if pieces is None else pieces / f"{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
+        if file is not None and not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_record(file, move(copies))
+        parts.append(move(copies) if file is None else read_record(file, Piece))
+    words = f"committee, {n_copies} copies of {duration / 1000:g} ps in steps of {timestep:g} fs"
+    return Visits(
+        counts=np.concatenate([part.counts for part in parts]),
+        n_failed=sum(part.n_failed for part in parts),
+        method=words,
+    )
+
+
+def reference_visits(
+    frames: Sequence[Atoms], plane: TorsionPlane, *, n_blocks: int = 20, n_bins: int = 24, method: str = ""
+) -> Visits:
+    """Where one long trajectory was, in stretches that are taken for independent.
+
+    Args:
+        frames: In the order of time.
+        plane: Which torsions.
+        n_blocks: How many stretches.
+        n_bins: Along each side of the plane.
+        method: Whose dynamics, in words.
+
+    Raises:
+        ValueError: If there are fewer frames than stretches.
+    """
+    return visits(in_blocks(plane.values(frames), n_blocks), n_bins=n_bins, method=method)
+
+
+def dynamics_visits(
+    labeller: "OpenMM",
+    plane: TorsionPlane,
+    *,
+    start: Atoms | None = None,
+    temperature: float = 300.0,
+    duration: float = 2e6,
+    every: float = 50.0,
+    timestep: float = 2.0,
+    friction: float = 0.001,
+    equilibration: float = 10_000.0,
+    n_blocks: int = 20,
+    n_bins: int = 24,
+    n_starts: int = 100,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress_bars: ProgressBars = no_progress_bars,
+) -> tuple[Visits, list[Atoms]]:
+    """The same by OpenMM's own dynamics on the surface of the labels, and structures from all along the trajectory.
+
+    Args:
+        labeller: The force field.
+        plane: Which torsions.
+        start: Where the trajectory starts; None for alanine dipeptide.
+        temperature: In K.
+        duration: In fs.
+        every: Time between frames, in fs.
+        timestep: In fs.
+        friction: In 1/fs.
+        equilibration: In fs, before all that.
+        n_blocks: Stretches that are taken for independent.
+        n_bins: Along each side of the plane.
+        n_starts: How many structures to give back.
+        seed: Of velocities and noise.
+        folder: Where the result is kept, and found again.
+        progress_bars: Looks on.
+    """
+    from sparring.labels.openmm import langevin_snapshots
+
+    if start is None:
+        from sparring.systems import alanine_dipeptide
+
+        start = alanine_dipeptide.geometry()
+    settings = [plane.names, plane.torsions, n_blocks, n_bins, n_starts, seed, labeller.method, labeller.version]
+    times = [temperature, duration, every, timestep, friction, equilibration]
+    words = f"{labeller.method}, {duration / 1000:g} ps in steps of {timestep:g} fs"
+    name = hashlib.sha256(json.dumps([_digest([start]), settings, times]).encode()).hexdigest()[:12]
+    record = None if folder is None else folder / f"free_energy_reference_{name}.json"
+    starts = None if folder is None else folder / f"free_energy_reference_{name}.extxyz"
+    if record is not None and starts is not None and record.exists():
+        return read_record(record, Visits), read_structures(starts)
+    frames = langevin_snapshots(
+        labeller,
+        start,
+        temperature=temperature,
+        friction=friction,
+        timestep=timestep,
+        duration=duration,
+        every=every,
+        equilibration=equilibration,
+        seed=derive(seed, "reference") % 2**31,
+        progress=progress_bars("reference dynamics"),
+    )
+    seen = reference_visits(frames, plane, n_blocks=n_blocks, n_bins=n_bins, method=words)
+    chosen = frames[:: max(1, len(frames) // n_starts)]
+    if record is not None and starts is not None:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_structures(starts, chosen)
+        write_record(record, seen)
+    return seen, chosen
+
+
+def _digest(frames: Sequence[Atoms]) -> str:
+    content = b"".join(np.round(atoms.positions, 6).tobytes() for atoms in frames)
+    return hashlib.sha256(content).hexdigest()

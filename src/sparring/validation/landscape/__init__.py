@@ -1,0 +1,1 @@
+"""Energies and uncertainties on a grid, beside the true ones."""

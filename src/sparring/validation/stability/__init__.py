@@ -1,0 +1,1 @@
+"""How long dynamics stays physical."""

@@ -1,0 +1,247 @@
+"""How long molecular dynamics stays physical: hundreds of copies at several temperatures, and when and why they fail.
+
+Sec. V.B of Schwalbe-Koda et al. (2021), doi:10.1038/s41467-021-25342-8, for any structure, committee and criteria.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from sparring.atoms.inheritance import inherit
+from sparring.atoms.structures import Structures
+from sparring.committee import Committee
+from sparring.dynamics import Criterion, DynamicsResult, Ensemble, Status, simulate
+from sparring.dynamics.calculator import CommitteeCalculator
+from sparring.dynamics.records import Write
+from sparring.dynamics.trajectories import ensemble_of
+from sparring.evaluation import survey
+from sparring.starting_data.sampling import RelaxationError, bare_copy, relax
+from sparring.support.progress import ProgressBars, no_progress_bars
+from sparring.support.seeds import derive
+from sparring.validation.stability.batches import Piece, identity, once
+from sparring.validation.stability.trials import Failure, Settings, Stability, Trial
+
+__all__ = ["Failure", "Settings", "Stability", "Trial", "own_minimum", "stability"]
+
+EVERY = 20
+"""After how many steps copies that have failed leave the batch."""
+SEEN = ("committee_energy", "committee_forces", "energy_variance", "force_variance")
+DECIMALS = 4
+NEIGHBOURS, STRAIN = 3.0, 0.2
+"""In a minimum of its own a structure keeps distances shorter than this, in Å, within this part of their length."""
+
+Positions = Float[np.ndarray, "_ 3"]
+
+
+def stability(
+    committee: Committee,
+    start: Atoms,
+    *,
+    temperatures: Sequence[float],
+    criteria: Sequence[Criterion],
+    n_copies: int = 100,
+    duration: float = 5000.0,
+    timestep: float = 0.5,
+    ensemble: str = "nose_hoover",
+    friction: float = 0.01,
+    time_constant: float = 50.0,
+    seed: int = 0,
+    n_at_once: int = 50,
+    pieces: Path | str | None = None,
+    write: Write | None = None,
+    finished: Callable[[Trial], None] | None = None,
+    progress_bars: ProgressBars = no_progress_bars,
+) -> Stability:
+    """Put copies of a structure through dynamics, and note which of them fail, when and why.
+
+    A copy fails when a criterion says so or a number is not finite. It then leaves, and the others do not notice. What
+    becomes of a copy depends on the seed, its temperature and its number; neither on other temperatures, nor, but for
+    rounding, on how many copies there are.
+
+    The frames in which copies failed are geometries to which the committee leads, and should not: they are candidates
+    for labels. They carry the committee's mean energy and forces and both variances, and ``copy``, ``temperature``,
+    ``time`` in fs and ``failed``, the reason. A copy of which a number was not finite is shown where it last was well.
+
+    Args:
+        committee: Whose mean forces act.
+        start: Where all copies start. The centre of mass rests, unless this is a single atom.
+        temperatures: In K.
+        criteria: What is unphysical: :class:`sparring.DistanceWindow`, :class:`sparring.BondsKept`,
+            :class:`sparring.CloserThan`, :class:`sparring.EnergyBelow`, or any function like these.
+        n_copies: At each temperature.
+        duration: In fs.
+        timestep: In fs.
+        ensemble: ``nose_hoover``, ``langevin`` or ``nve``.
+        friction: Of Langevin's thermostat, in 1/fs.
+        time_constant: Of the Nosé-Hoover chain, in fs.
+        seed: Of velocities and noise.
+        n_at_once: How many copies move together. The more, the better a graphics card is used; the fewer, the less is
+            lost when work on pieces ends early.
+        pieces: Folder for the copies that have moved together. Those that are found there, of the same committee, start
+            and settings, do not move again.
+        write: Takes the frames in which copies failed, those of a temperature in order of time.
+        finished: Called with every temperature that is finished.
+        progress_bars: Looks on.
+
+    Raises:
+        ValueError: If the arguments make no sense, the start itself fails, or nothing identifies the committee or a
+            criterion of which pieces are to be kept.
+    """
+    _check(temperatures, n_copies, n_at_once, duration, timestep)
+    committee.require_known([start])
+    pieces = None if pieces is None else Path(pieces)
+    held = partial(ensemble_of, ensemble, friction=friction, time_constant=time_constant)
+    settings = Settings(
+        formula=start.get_chemical_formula(),
+        duration=round(duration / timestep) * timestep,
+        timestep=timestep,
+        ensemble=_in_words(ensemble, friction, time_constant),
+        criteria=tuple(str(getattr(criterion, "__name__", criterion)) for criterion in criteria),
+        seed=seed,
+    )
+    work = _Work(committee, bare_copy(start), criteria, settings)
+    work.check(held(list(temperatures)), len(temperatures))
+    of = "" if pieces is None else identity(committee, start, criteria, asdict(settings))
+    trials = []
+    for temperature in map(float, temperatures):
+        parts = []
+        for first in range(0, n_copies, n_at_once):
+            copies = range(first, min(first + n_at_once, n_copies))
+            title = f"{temperature:g} K, copies {first + 1} to {copies[-1] + 1} of {n_copies}"
+            compute = partial(work.piece, of, temperature, copies, held(temperature), title, progress_bars)
+            parts.append(once(pieces, of, temperature, copies, compute))
+        ends = sorted(
+            (end for part in parts for end in zip(part.failures, part.positions, strict=True)),
+            key=lambda end: (end[0].time, end[0].copy),
+        )
+        trials.append(Trial.of(temperature, n_copies, [failure for failure, _ in ends]))
+        if write and ends:
+            write(work.frames(temperature, ends))
+        if finished:
+            finished(trials[-1])
+    return Stability.of(trials, settings)
+
+
+def own_minimum(committee: Committee, start: Atoms) -> float:
+    """Energy, in eV, of the minimum that a committee has beside a structure: none of its basin should be lower.
+
+    Where its surface leads away from the structure, into a hole or for ever downhill, there is no such minimum; then
+    this is the energy of the structure. It leads away if a distance between neighbours changes by more than a fifth.
+
+    Rounded down to 1e-4 eV, so that another machine, whose last digits differ, comes to the same energy.
+    """
+    calculator = CommitteeCalculator(committee)
+    beginning = bare_copy(start)
+    beginning.calc = calculator
+    energy = _rounded_down(beginning.get_potential_energy())
+    try:
+        relaxed = relax(start, calculator)
+    except RelaxationError:
+        return energy
+    before, after = (atoms.get_all_distances(mic=bool(atoms.pbc.any())) for atoms in (start, relaxed))
+    near = (before > 0) & (before < NEIGHBOURS)
+    stays = bool((np.abs(after - before)[near] <= STRAIN * before[near]).all())
+    return _rounded_down(relaxed.get_potential_energy()) if stays else energy
+
+
+def _rounded_down(energy: float) -> float:
+    return float(np.round(np.floor(energy * 10**DECIMALS) / 10**DECIMALS, DECIMALS))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is the same at all temperatures."""
+
+    committee: Committee
+    start: Atoms
+    criteria: Sequence[Criterion]
+    settings: Settings
+
+    def check(self, ensemble: Ensemble, n_copies: int) -> None:
+        """Whether the ensemble is one, the criteria are about the start, and none of them ends a copy there."""
+        structures = Structures.from_atoms([self.start] * n_copies)
+        for criterion in self.criteria:
+            if check := getattr(criterion, "check", None):
+                check(structures)
+        status = int(self._simulate(structures, ensemble, n_steps=0, seed=0).status[0])
+        if status >= Status.CRITERION:
+            raise ValueError(
+                f"the start itself fails ({self.settings.criteria[status - Status.CRITERION]}); give another start, or "
+                "criteria that it meets"
+            )
+
+    def piece(
+        self, of: str, temperature: float, copies: range, ensemble: Ensemble, title: str, progress_bars: ProgressBars
+    ) -> Piece:
+        """Copies through dynamics, together."""
+        many = Structures.from_atoms([self.start]).take([0] * len(copies))
+        result = self._simulate(
+            many,
+            ensemble,
+            n_steps=round(self.settings.duration / self.settings.timestep),
+            seed=derive(self.settings.seed, "stability", repr(temperature)),
+            numbers=copies,
+            progress=progress_bars(title),
+        )
+        words = ("finished", "not finite", *self.settings.criteria)
+        status, times, failed = result.status.tolist(), result.failure_time.tolist(), result.failed.tolist()
+        # Atoms that forces without bounds have thrown to the ends of the earth are nothing to learn from.
+        ends = zip(failed, result.offending.to_atoms(), result.structures.take(failed).to_atoms(), strict=True)
+        shown = [well if status[i] == Status.NOT_FINITE else end for i, end, well in ends]
+        return Piece(
+            identity=of,
+            temperature=temperature,
+            first=copies[0],
+            n_copies=len(copies),
+            failures=tuple(Failure(copy=copies[i], time=times[i], reason=words[status[i]]) for i in failed),
+            positions=tuple(atoms.positions for atoms in shown),
+        )
+
+    def _simulate(self, structures: Structures, ensemble: Ensemble, **others: Any) -> DynamicsResult:  # noqa: ANN401
+        return simulate(
+            self.committee,
+            structures,
+            ensemble=ensemble,
+            timestep=self.settings.timestep,
+            every=EVERY,
+            criteria=self.criteria,
+            fixed_centre=len(self.start) > 1,
+            **others,
+        )
+
+    def frames(self, temperature: float, ends: Sequence[tuple[Failure, Positions]]) -> list[Atoms]:
+        """Where copies failed, and what the committee makes of it."""
+        geometries = []
+        for failure, positions in ends:
+            atoms = Atoms(self.start.numbers, positions, cell=self.start.cell, pbc=self.start.pbc)
+            atoms = inherit(atoms, self.start)
+            atoms.info.update(copy=failure.copy, temperature=temperature, time=failure.time, failed=failure.reason)
+            geometries.append(atoms)
+        annotated = survey(self.committee, Structures.from_atoms(geometries)).annotate(geometries)
+        for atoms in annotated:
+            for values in (atoms.info, atoms.arrays):
+                for name in [name for name in SEEN if not np.isfinite(values.get(name, 0.0)).all()]:
+                    del values[name]
+        return annotated
+
+
+def _check(temperatures: Sequence[float], n_copies: int, n_at_once: int, duration: float, timestep: float) -> None:
+    if not temperatures or len(set(temperatures)) < len(temperatures):
+        raise ValueError(f"need at least one temperature, and each once, got {list(temperatures)}")
+    if n_copies < 1 or n_at_once < 1:
+        raise ValueError(f"need at least one copy, and one at once, got {n_copies} and {n_at_once}")
+    if not 0 < timestep <= duration < math.inf:
+        raise ValueError(f"need a timestep > 0 and a duration of at least one, got {timestep} fs and {duration} fs")
+
+
+def _in_words(ensemble: str, friction: float, time_constant: float) -> str:
+    """An ensemble with what matters to it."""
+    more = {"nose_hoover": f", time constant {time_constant:g} fs", "langevin": f", friction {friction:g} 1/fs"}
+    return ensemble + more.get(ensemble, "")

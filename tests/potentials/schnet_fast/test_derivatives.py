@@ -1,0 +1,220 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from ase import Atoms
+
+from sparring.atoms.neighbors import distances, with_edges
+from sparring.atoms.structures import Structures
+from sparring.committee import Committee
+from sparring.potentials import tiled
+from sparring.potentials.schnet_fast.radial import narrow_features
+
+
+@pytest.fixture
+def batches(ammonia, water, salt, rattled):
+    """One molecule many times, molecules of different size, atoms without neighbours, crystals among molecules."""
+    return {
+        "alike": [*rattled(ammonia, 3)],
+        "different": [*rattled(ammonia, 2), *rattled(water, 2), Atoms("He")],
+        "lonely": [Atoms("He"), Atoms("Ne")],
+        "crystals": [*rattled(salt, 2), *rattled(water, 1)],
+    }
+
+
+@pytest.fixture
+def networks(schnet):
+    """Members whose biases are not zero and whose layers are not of one width."""
+
+    def make(**changes):
+        members = [schnet(seed, **{"n_filters": 5, "n_interactions": 3, **changes}) for seed in range(3)]
+        for seed, member in enumerate(members):
+            generator = torch.Generator().manual_seed(seed)
+            for parameter in member.parameters():
+                parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        return members
+
+    return make
+
+
+def derivatives(committee, structures):
+    """Energies, forces, and second derivatives along a direction in energies and forces of all members at once."""
+    generator = torch.Generator().manual_seed(0)
+    positions, cells = (x.clone().requires_grad_() for x in (structures.positions, structures.cells))
+    moved = with_edges(Structures(**{**structures.__dict__, "positions": positions, "cells": cells}), committee.cutoff)
+    energy, forces = committee.predict(moved)
+    weights = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for x in (energy, forces)]
+    total = (energy * weights[0]).sum() + (forces * weights[1]).sum()
+    gradients = torch.autograd.grad(total, (positions, cells), allow_unused=True)
+    return [energy.detach(), forces.detach(), *(x for x in gradients if x is not None)]
+
+
+@pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals"])
+@pytest.mark.parametrize("changes", [{}, {"envelope": False, "cutoff": 2.0}, {"reference_energies": False}])
+def test_what_is_written_out_is_what_automatic_differentiation_finds(networks, batches, kind, changes):
+    members = networks(**changes)
+    structures = Structures.from_atoms(batches[kind])
+    by_hand = derivatives(Committee(members), structures)
+    automatic = derivatives(Committee(members, stacked=False), structures)
+    assert len(by_hand) == len(automatic) == (4 if kind == "crystals" else 3)
+    for one, other in zip(by_hand, automatic, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
+
+
+def test_the_slope_is_the_finite_difference_of_the_energy_and_the_bend_that_of_the_slope(networks, batches):
+    committee = Committee(networks())
+    structures = committee.prepare(Structures.from_atoms(batches["different"]))
+    by_hand = committee.members[0].written_out(committee._weights)
+    network, (block,) = by_hand.of_members(0, 3), by_hand.layout(structures).blocks
+    distance = distances(structures).expand(3, -1)
+    direction = torch.randn(distance.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    place = {(int(s), int(t)): e for e, (s, t) in enumerate(zip(*structures.edges[:2], strict=True))}
+    reverse = torch.tensor([place[t, s] for s, t in place])
+    direction = (direction + direction[reverse]).expand(3, -1)
+
+    def at(step):
+        moved = distance + step * direction
+        energy, *tape = network.forward(moved, block.own, block.slots)
+        slope, back = network.slope(*tape, block.slots)
+        return energy, slope, network.bend(*tape, back, block.slots, direction)
+
+    (energy, slope, bend), (below, slope_below, _), (above, slope_above, _) = at(0.0), at(-1e-4), at(1e-4)
+    along = torch.zeros_like(energy).index_add(1, block.edge_owner, slope * direction)
+    torch.testing.assert_close((above - below) / 2e-4, along, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close((slope_above - slope_below) / 2e-4, bend, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals"])
+@pytest.mark.parametrize("tile_bytes", [1, 3000, 10_000])
+def test_how_a_batch_is_cut_into_tiles_changes_nothing(networks, batches, kind, tile_bytes, monkeypatch):
+    structures = Structures.from_atoms(batches[kind])
+    whole = derivatives(Committee(networks()), structures)
+    monkeypatch.setitem(tiled.TILE_BYTES, "cpu", tile_bytes)
+    committee = Committee(networks())
+    for one, other in zip(derivatives(committee, structures), whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    layout = committee._energies.layout(committee.prepare(structures))
+    if tile_bytes == 1 and kind != "lonely":
+        assert (layout.n_members, len(layout.blocks)) == (1, structures.n_structures)
+
+
+def test_what_is_not_to_be_differentiated_again_keeps_nothing_and_refuses(networks, ammonia):
+    committee = Committee(networks())
+    structures = committee.prepare(Structures.from_atoms([ammonia]))
+    own = structures.positions.expand(3, -1, -1).clone().requires_grad_()
+    energy = committee._energies(structures, own, False)
+    (gradient,) = torch.autograd.grad(energy.sum(), own, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivatives were not asked for"):
+        torch.autograd.grad(gradient.square().sum(), own)
+
+
+def test_distances_far_from_every_gaussian_give_no_numbers_that_processors_are_slow_with(networks):
+    smallest = 1e10 * torch.finfo(torch.float32).tiny  # so that weights make no such numbers of them either
+    network = networks(n_gaussians=32)[0].float()
+    assert (network.interactions[0].seen[0](torch.tensor([0.7, 4.9])) >= smallest).all()
+    committee = Committee([network])
+    radial = committee.members[0].written_out(committee._weights).of_members(0, 1).radial
+    narrow = narrow_features(torch.tensor([[0.7, 4.9]]), radial, cutoff=5.0, envelope=True, filled=None)
+    assert (narrow.gaussian >= smallest).all()
+
+
+def test_edges_of_molecules_are_laid_out_once_and_those_of_other_structures_anew(networks, ammonia, water):
+    committee = Committee(networks())
+    for atoms in (ammonia, water, ammonia):
+        one = Structures.from_atoms([atoms])
+        alone = Committee(networks()).predict(one).energy
+        torch.testing.assert_close(committee.predict(one).energy, alone, rtol=0, atol=0)
+    prepared = committee.prepare(one)
+    moved = prepared.with_positions(prepared.positions + 0.1)
+    assert committee._energies.layout(moved) is committee._energies.layout(prepared)
+
+
+def test_a_third_derivative_is_refused_rather_than_wrong(networks, ammonia):
+    structures = Structures.from_atoms([ammonia])
+    positions = structures.positions.clone().requires_grad_()
+
+    def gradient_of(committee):
+        forces = committee.predict(structures.with_positions(positions)).forces
+        return torch.autograd.grad(forces.square().sum(), positions, create_graph=True)[0]
+
+    gradient = gradient_of(Committee(networks()))
+    assert torch.autograd.grad(gradient_of(Committee(networks(), written_out=False)).sum(), positions)
+    with pytest.raises(RuntimeError, match=r"third derivatives .* written_out=False"):
+        torch.autograd.grad(gradient.sum(), positions)
+
+
+def some_loss(energy, pull, structures):
+    """Of every structure, in which energies and forces have a part, and which differs between structures."""
+    count = torch.arange(1.0, energy.shape[1] + 1, dtype=torch.float64)
+    squares = pull.square().sum(-1)
+    of_forces = torch.zeros_like(energy).index_add(1, structures.structure_index, squares)
+    return (energy - 3.0 * count).square() + count * of_forces
+
+
+def learnt(members, structures, tile_bytes, monkeypatch):
+    """Losses and their gradient in the weights, written out."""
+    monkeypatch.setitem(tiled.TILE_BYTES, "cpu", tile_bytes)
+    committee = Committee(members)
+    structures = committee.prepare(structures)
+    gradient = {name: torch.zeros_like(weight) for name, weight in committee._weights.items()}
+    whole = torch.arange(structures.n_structures)
+
+    def score(members, some, atoms, energy, pull):
+        everything = energy.new_zeros(len(energy), len(whole)).index_copy(1, whole[some], energy)
+        forces = pull.new_zeros(len(pull), structures.n_atoms, 3)
+        forces = forces.index_copy(1, torch.arange(structures.n_atoms)[atoms], pull)
+        return some_loss(everything, forces, structures)[:, some]
+
+    own = structures.positions.expand(len(members), -1, -1)
+    return committee._energies.learn(structures, own, score, gradient), gradient
+
+
+@pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals"])
+@pytest.mark.parametrize("changes", [{}, {"envelope": False, "cutoff": 2.0}, {"reference_energies": False}])
+@pytest.mark.parametrize("tile_bytes", [1, 1_000_000])
+def test_derivatives_in_the_weights_are_those_of_automatic_differentiation(
+    networks, batches, kind, changes, tile_bytes, monkeypatch
+):
+    members, structures = networks(**changes), Structures.from_atoms(batches[kind])
+    losses, gradient = learnt(members, structures, tile_bytes, monkeypatch)
+    for number, member in enumerate(members):
+        prepared = with_edges(structures, member.cutoff)
+        positions = prepared.positions.clone().requires_grad_()
+        energy = member.requires_grad_()(replace(prepared, positions=positions))
+        (pull,) = torch.autograd.grad(energy.sum(), positions, create_graph=True, allow_unused=True)
+        loss = some_loss(energy[None], (torch.zeros_like(positions) if pull is None else pull)[None], prepared)[0]
+        torch.testing.assert_close(losses[number], loss.detach(), rtol=1e-11, atol=1e-11)
+        names, weights = zip(*member.named_parameters(), strict=True)
+        expected = torch.autograd.grad(loss.sum(), weights, allow_unused=True)
+        scale = max(float(one.abs().max()) for one in expected if one is not None)
+        for name, weight, one in zip(names, weights, expected, strict=True):
+            one = torch.zeros_like(weight) if one is None else one
+            torch.testing.assert_close(gradient[name][number], one, rtol=1e-9, atol=1e-12 * scale, msg=name)
+
+
+def test_derivatives_in_the_weights_follow_finite_differences(networks, batches, monkeypatch):
+    members, structures = networks(), Structures.from_atoms(batches["different"])
+    _, gradient = learnt(members, structures, 3000, monkeypatch)
+    for name, parameter in members[1].named_parameters():
+        direction = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1), dtype=parameter.dtype)
+        losses = []
+        for step in (-1e-5, 1e-5):
+            parameter.data += step * direction
+            losses.append(learnt(members, structures, 3000, monkeypatch)[0][1].sum())
+            parameter.data -= step * direction
+        slope = (gradient[name][1] * direction).sum()
+        torch.testing.assert_close((losses[1] - losses[0]) / 2e-5, slope, rtol=2e-6, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+def test_each_pair_of_a_molecule_has_one_place_or_two_halfway_round(size):
+    atoms = Atoms(f"H{size}", positions=[[i, 0.3 * i * i, 0.0] for i in range(size)])
+    structures = with_edges(Structures.from_atoms([atoms, atoms]), 50.0)
+    (block,) = tiled.blocks(structures, 10**6)
+    assert block.slots.source.shape == (size // 2, 2 * size)
+    source, target, _ = structures.edges
+    placed = [frozenset((int(source[e]), int(target[e]))) for e in block.slots.edge]
+    assert set(placed) == {frozenset(pair) for pair in zip(source.tolist(), target.tolist(), strict=True)}
+    twice = {pair for pair in placed if placed.count(pair) == 2}
+    assert all(2 * abs(i - j) == size for i, j in twice)
+    assert len(placed) == 2 * size * (size // 2)
