@@ -22,7 +22,7 @@ def test_every_public_name_is_there_and_says_what_it_is(name):
 
 
 def test_a_name_that_is_not_public_is_an_error_like_any_other():
-    with pytest.raises(AttributeError, match="module 'sparring' has no attribute 'atack'"):
+    with pytest.raises(AttributeError, match="No sparring attribute atack"):
         sparring.atack  # noqa: B018
 
 
@@ -52,6 +52,16 @@ def test_the_shape_of_the_api_works_from_data_to_labels(molecules, tmp_path):
 
 def test_editors_are_told_that_the_package_is_typed():
     assert (resources.files("sparring") / "py.typed").is_file()
+    assert (resources.files("sparring") / "__init__.pyi").is_file()
+
+
+def test_a_type_checker_sees_the_signatures_of_public_functions(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import sparring\n\nreveal_type(sparring.attack)\n")
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), "--follow-imports=silent", program]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert "def (committee: sparring.committee.Committee, seeds: sparring.atoms.structures.Structures" in told, told
+    assert "-> sparring.proposers" in told
 
 
 def test_where_a_folder_is_wanted_its_name_will_do(committee, tmp_path):

@@ -1,0 +1,213 @@
+"""The public names of Sparring and their modules, for type checkers and for ``import sparring``."""
+
+from .atoms.dataset import Dataset as Dataset
+from .atoms.neighbors import with_edges as with_edges
+from .atoms.structures import Structures as Structures
+from .commands.running import check as check
+from .commands.running import init as init
+from .commands.running import run as run
+from .commands.running import status as status
+from .committee import Committee as Committee
+from .committee import Prediction as Prediction
+from .committee_files import read_committee as read_committee
+from .committee_files import write_committee as write_committee
+from .config import Config as Config
+from .config import ConfigError as ConfigError
+from .domain import TrainingDomain as TrainingDomain
+from .dynamics import (
+    NVE as NVE,
+)
+from .dynamics import (
+    BondsKept as BondsKept,
+)
+from .dynamics import (
+    CloserThan as CloserThan,
+)
+from .dynamics import (
+    Criterion as Criterion,
+)
+from .dynamics import (
+    DistanceWindow as DistanceWindow,
+)
+from .dynamics import (
+    DynamicsResult as DynamicsResult,
+)
+from .dynamics import (
+    EnergyBelow as EnergyBelow,
+)
+from .dynamics import (
+    Ensemble as Ensemble,
+)
+from .dynamics import (
+    Langevin as Langevin,
+)
+from .dynamics import (
+    NoseHooverChain as NoseHooverChain,
+)
+from .dynamics import (
+    side_by_side as side_by_side,
+)
+from .dynamics import (
+    simulate as simulate,
+)
+from .dynamics.calculator import CommitteeCalculator as CommitteeCalculator
+from .dynamics.trajectories import md as md
+from .dynamics.trajectories import trajectory as trajectory
+from .evaluation import Errors as Errors
+from .evaluation import evaluate as evaluate
+from .inputs.extxyz import (
+    read_labelled as read_labelled,
+)
+from .inputs.extxyz import (
+    read_structures as read_structures,
+)
+from .inputs.extxyz import (
+    write_structures as write_structures,
+)
+from .inputs.reading import read_atoms as read_atoms
+from .labels import (
+    ASECalculator as ASECalculator,
+)
+from .labels import (
+    Bounds as Bounds,
+)
+from .labels import (
+    Label as Label,
+)
+from .labels import (
+    LabelError as LabelError,
+)
+from .labels import (
+    Labeller as Labeller,
+)
+from .labels import (
+    LabelReport as LabelReport,
+)
+from .labels import (
+    LabelStore as LabelStore,
+)
+from .labels import (
+    OpenMM as OpenMM,
+)
+from .labels import (
+    PySCF as PySCF,
+)
+from .labels import (
+    StoredCalculator as StoredCalculator,
+)
+from .labels import (
+    label as label,
+)
+from .labels import (
+    labelled_atoms as labelled_atoms,
+)
+from .labels import (
+    langevin_snapshots as langevin_snapshots,
+)
+from .potentials import (
+    Architecture as Architecture,
+)
+from .potentials import (
+    CoordinateMLP as CoordinateMLP,
+)
+from .potentials import (
+    Potential as Potential,
+)
+from .potentials import (
+    SchNet as SchNet,
+)
+from .proposers.ascent import AttackResult as AttackResult
+from .proposers.ascent import attack as attack
+from .proposers.dynamics import take_snapshots as take_snapshots
+from .proposers.objectives import (
+    Objective as Objective,
+)
+from .proposers.objectives import (
+    Term as Term,
+)
+from .proposers.objectives import (
+    boltzmann as boltzmann,
+)
+from .proposers.objectives import (
+    boltzmann_weighted as boltzmann_weighted,
+)
+from .proposers.objectives import (
+    energy_variance as energy_variance,
+)
+from .proposers.objectives import (
+    exp as exp,
+)
+from .proposers.objectives import (
+    force_variance as force_variance,
+)
+from .proposers.objectives import (
+    log as log,
+)
+from .proposers.objectives import (
+    mean_energy as mean_energy,
+)
+from .proposers.spaces import (
+    Cartesian as Cartesian,
+)
+from .proposers.spaces import (
+    CollectiveVariables as CollectiveVariables,
+)
+from .proposers.spaces import (
+    Combined as Combined,
+)
+from .proposers.spaces import (
+    Dihedrals as Dihedrals,
+)
+from .proposers.spaces import (
+    Directions as Directions,
+)
+from .proposers.spaces import (
+    RandomDisplacement as RandomDisplacement,
+)
+from .proposers.spaces import (
+    Space as Space,
+)
+from .proposers.spaces import (
+    Uniform as Uniform,
+)
+from .reporting import report as report
+from .runs.loop import Plan as Plan
+from .runs.loop import State as State
+from .runs.loop import step as step
+from .selection import (
+    Budget as Budget,
+)
+from .selection import (
+    Candidates as Candidates,
+)
+from .selection import (
+    Distinct as Distinct,
+)
+from .selection import (
+    EnergyWindow as EnergyWindow,
+)
+from .selection import (
+    Selection as Selection,
+)
+from .selection import (
+    Selector as Selector,
+)
+from .selection import (
+    UncertaintyAbove as UncertaintyAbove,
+)
+from .selection import (
+    select as select,
+)
+from .selection import (
+    threshold_from as threshold_from,
+)
+from .training.fitting import FitReport as FitReport
+from .training.fitting import fit as fit
+from .training.splits import Splits as Splits
+from .units import kT as kT
+from .units import quantity as quantity
+from .validation.stability.compute import Stability as Stability
+from .validation.stability.compute import own_minimum as own_minimum
+from .validation.stability.compute import stability as stability
+
+__version__: str
