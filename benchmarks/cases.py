@@ -1,4 +1,4 @@
-"""What is timed: structures, and committees of the paper's size with random weights.
+"""Cases to measure: structures, and committees of the paper's size with random weights.
 
 Random weights cost what trained ones cost, and random labels what real ones do: nothing here depends on the values.
 """

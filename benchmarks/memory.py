@@ -1,4 +1,4 @@
-"""The peak memory of one way of doing a task, in a process of its own: what it takes above what loading code took.
+"""Peak memory of one way of doing a task, in a process of its own, above that of the loaded code.
 
 Run as a script it is that process, and prints bytes: ``python benchmarks/memory.py attack ammonia 30 5 sparring``.
 """

@@ -1,4 +1,4 @@
-r"""What Sparring is measured against.
+r"""References for the measurements: the plain loop and the floor.
 
 The **plain loop** is how the published code of Schwalbe-Koda et al. works: one structure at a time, the members one
 after another, ordinary automatic differentiation, ordinary optimisers. Its members are Sparring's own SchNets as plain

@@ -1,6 +1,6 @@
-"""How the time of a step grows with seeds, members and atoms, and the powers that it grows with.
+"""Growth of the time of a step with seeds, members and atoms, and the powers of that growth.
 
-``make bench`` runs it after speed.py. Small sizes are ruled by overhead, which is there whatever the size. The powers
+``make bench`` runs it after speed.py. At small sizes the constant overhead dominates. The powers
 are fitted where work dominates: from the first size on at which matrix products alone (the floor, see references.py)
 are a quarter of the time.
 """
@@ -20,10 +20,10 @@ from sparring.support.malloc import keep_freed_memory
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "performance" / "scaling.json"
 AT_MOST = 1.05
-"""The power that is promised."""
+"""Largest power allowed."""
 WORK = 0.25
 FEWEST = 3
-"""How many sizes a power is fitted to, at least."""
+"""Smallest number of sizes to which a power is fitted."""
 
 
 class Curve(NamedTuple):

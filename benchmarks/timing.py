@@ -1,4 +1,4 @@
-"""How times are taken: a warm-up, medians, and candidates in turn, so that a drift of the machine hits all alike.
+"""Measurement of times: a warm-up, medians, and candidates in turn, so that a drift of the machine affects all of them.
 
 A candidate is a :class:`Way` of doing the same thing. Its ``run`` takes some steps and calls ``tick`` after each. The
 time of a step is the mean from the first tick to the last, so that what is done once before the first step (drawing
