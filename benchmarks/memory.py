@@ -31,7 +31,7 @@ def high_water() -> int:
 
 
 def peak_bytes(case: Case, way: str, *, n_members: int, tiny: bool = False) -> int:
-    """What two steps of a way take, in training one short epoch, measured in a child process."""
+    """Peak memory of two steps of a way, or of one short epoch of training, in a child process."""
     words = [case.task, case.system, str(case.n_structures), str(n_members), way]
     command = [sys.executable, __file__, *words, *(["--tiny"] if tiny else [])]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

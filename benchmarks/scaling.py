@@ -30,10 +30,10 @@ class Curve(NamedTuple):
     """A series of cases that differ in one size.
 
     Attributes:
-        sizes: From small to large.
-        case: The case of a size, for a task.
-        n_members: Members of its committee.
-        about: What stays the same.
+        sizes: Sizes in ascending order.
+        case: Function that gives the case of a task and a size.
+        n_members: Function that gives the number of members for a size.
+        about: Description of what is constant.
     """
 
     sizes: tuple[int, ...]

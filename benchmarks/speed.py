@@ -1,4 +1,4 @@
-"""How long attacks, training, dynamics and evaluations take, beside a plain loop and beside matrix products alone.
+"""Times of attacks, training, dynamics and evaluations, beside a plain loop and beside matrix products alone.
 
 ``make bench`` runs it and the scaling curves; ``python benchmarks/speed.py --tasks attack`` a part of it, and
 ``--quick`` tiny networks, to see that it works. docs/performance.md explains the columns, references.py the two

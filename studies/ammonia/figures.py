@@ -87,7 +87,7 @@ def dashes(strategy: str, generation: int) -> str:
 
 
 def structures(study: Study, seed: int) -> Figure | None:
-    """What was labelled in the runs of one seed (Fig. 3a-c)."""
+    """Labelled structures in the runs of one seed (Fig. 3a-c)."""
     runs = {strategy: study.run(strategy, seed) for strategy in study.strategies if study.trained(strategy, seed, 2)}
     # The first structures of the larger random sets are those of the smallest.
     shown = [run for strategy, run in runs.items() if strategy not in ("random-0.3-60", "random-0.3-100")]
