@@ -83,5 +83,5 @@ def test_a_test_of_the_equations_exists(file, test):
 
 
 @pytest.mark.parametrize("number", range(1, 16))
-def test_every_equation_of_the_paper_has_a_row(number):
-    assert re.search(rf"^\| {number} \|", EQUATIONS, flags=re.MULTILINE)
+def test_every_equation_of_the_paper_has_an_entry(number):
+    assert re.search(rf"^- \*\*Eq\. {number}\*\* ", EQUATIONS, flags=re.MULTILINE)
