@@ -1,9 +1,9 @@
-"""How long one step of an attack takes: all seeds at once, against one seed at a time with members in a loop.
+"""Time of one step of an attack: all seeds at once, against one seed at a time with members in a loop.
 
 Run it with ``python benchmarks/attack.py --output attack.json``; it takes about a minute. Ammonia, SchNets of the
 paper's size with random weights, the objective of Eq. 13 in its logarithm, single precision. The plain loop is that of
-references.py: all seeds take it equally long, so one is timed and the time multiplied with their number. Then alanine
-dipeptide, 50 seeds in one batch, atom by atom and in its two torsions: what turning costs beside the networks.
+references.py: its time is the same for all seeds, so that one is timed and multiplied by their number. Then alanine
+dipeptide, 50 seeds in one batch, in Cartesian space and in its two torsions, which shows the cost of rotations.
 """
 
 import argparse

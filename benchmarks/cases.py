@@ -1,4 +1,4 @@
-"""What is timed: structures, and committees of the paper's size with random weights.
+"""Cases to measure: structures, and committees of the paper's size with random weights.
 
 Random weights cost what trained ones cost, and random labels what real ones do: nothing here depends on the values.
 """
@@ -27,7 +27,7 @@ OBJECTIVE = log(force_variance) + (-1 / KT) * mean_energy
 """Eq. 13 in its logarithm, but for the constant ln Q."""
 
 TEMPERATURE, TIMESTEP = 300.0, 0.5
-"""Of dynamics, in K and fs."""
+"""Temperature in K and time step in fs of dynamics."""
 
 N_MEMBERS = 5
 RATTLE = 0.05
@@ -51,11 +51,11 @@ class Case(NamedTuple):
     """One row of the table.
 
     Attributes:
-        task: What is done: attack, training, dynamics, or forces (with energies, and nothing else).
-        system: To what.
-        n_structures: To how many at once: seeds, molecules of a minibatch, copies.
-        over_loop: How many times faster than the plain loop it is meant to be; None if nothing is promised.
-        over_floor: How many times the floor it is meant to take at most; None likewise.
+        task: Task: attack, training, dynamics, or forces (energies and forces).
+        system: System.
+        n_structures: Number of structures in a batch: seeds, molecules of a minibatch, replicas.
+        over_loop: Smallest ratio of the time of the plain loop to ours; None without a goal.
+        over_floor: Largest ratio of our time to that of the floor; None without a goal.
     """
 
     task: str
@@ -89,11 +89,11 @@ QUICK_CASES = tuple(
     for task in ("attack", "training", "dynamics", "forces")
     for system, n_structures in (("ammonia", 3), ("silicon 8", 2))
 )
-"""To see that everything works; their times mean nothing."""
+"""Small cases for a test that everything works; their times have no meaning."""
 
 REPEATS = {8: (1, 1, 1), 16: (2, 1, 1), 32: (2, 2, 1), 64: (2, 2, 2), 128: (4, 2, 2), 216: (3, 3, 3), 256: (4, 4, 2)}
 REPEATS |= {512: (4, 4, 4), 1000: (5, 5, 5)}
-"""How often the cubic cell of eight atoms stands along each axis."""
+"""Repetitions of the cubic cell of eight atoms along each axis, by the number of atoms."""
 
 
 def silicon(n_atoms: int) -> Atoms:
@@ -130,7 +130,7 @@ SYSTEMS: dict[str, Callable[[], Atoms]] = {
 
 
 def space(system: str) -> Space:
-    """What an attack on a system moves."""
+    """The space of attacks on a system."""
     if system == TORSIONS:
         return Dihedrals.of(dipeptide.geometry(), (dipeptide.PHI, dipeptide.PSI), bonds=dipeptide.BONDS)
     return Cartesian()

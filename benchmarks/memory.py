@@ -1,4 +1,4 @@
-"""The peak memory of one way of doing a task, in a process of its own: what it takes above what loading code took.
+"""Peak memory of one way of doing a task, in a process of its own, above that of the loaded code.
 
 Run as a script it is that process, and prints bytes: ``python benchmarks/memory.py attack ammonia 30 5 sparring``.
 """
@@ -31,7 +31,7 @@ def high_water() -> int:
 
 
 def peak_bytes(case: Case, way: str, *, n_members: int, tiny: bool = False) -> int:
-    """What two steps of a way take, in training one short epoch, measured in a child process."""
+    """Peak memory of two steps of a way, or of one short epoch of training, in a child process."""
     words = [case.task, case.system, str(case.n_structures), str(n_members), way]
     command = [sys.executable, __file__, *words, *(["--tiny"] if tiny else [])]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

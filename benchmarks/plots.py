@@ -1,4 +1,4 @@
-"""Draws what speed.py and scaling.py have measured: ``python benchmarks/plots.py``, from and to docs/performance."""
+"""Figures of what speed.py and scaling.py have measured: ``python benchmarks/plots.py``, in docs/performance."""
 
 import argparse
 import json
@@ -27,10 +27,10 @@ def against_the_floor(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None)
     ax = ax or panels(width=7.0)[1][0]
     places = np.arange(len(rows))[::-1]
     for way in COLOURS:
-        seen = [(place, row["seconds"]) for place, row in zip(places, rows, strict=True) if way in row["seconds"]]
-        ratios = [seconds[way] / seconds["floor"] for _, seconds in seen]
+        measured = [(place, row["seconds"]) for place, row in zip(places, rows, strict=True) if way in row["seconds"]]
+        ratios = [seconds[way] / seconds["floor"] for _, seconds in measured]
         marker = "|" if way == "floor" else "o"
-        ax.plot(ratios, [place for place, _ in seen], marker, ms=7, color=COLOURS[way], label=WORDS[way])
+        ax.plot(ratios, [place for place, _ in measured], marker, ms=7, color=COLOURS[way], label=WORDS[way])
     ax.set_xscale("log")
     ax.set_yticks(places, [f"{row['task']}, {row['n_structures']} × {row['system']}" for row in rows])
     ax.set_xlabel("time of a step / time of its matrix products")
@@ -59,7 +59,7 @@ def growth(name: str, curve: Mapping[str, Any], task: str, ax: Axes | None = Non
     for way in ("sparring", "floor"):
         ax.plot(sizes, 1000 * np.asarray(seconds[way]), "o-", ms=4, color=COLOURS[way], label=WORDS[way])
     if "loop" in seconds:
-        # One seed after another: measured for the smallest number, so many times as long for the others.
+        # One seed after another: measured for the smallest number, and proportional to the number for the others.
         scaled = 1000 * seconds["loop"][0] * sizes / sizes[0]
         ax.plot(sizes, scaled, "--", color=COLOURS["loop"], label=WORDS["loop"])
     fitted = sizes[sizes >= curve["fitted_from"]]
@@ -78,7 +78,7 @@ def growth(name: str, curve: Mapping[str, Any], task: str, ax: Axes | None = Non
 
 
 def draw(folder: Path) -> list[Path]:
-    """All figures for which there are numbers in a folder; gives their files."""
+    """Draw all figures for which there are measurements in a folder, as SVG; gives their files."""
     figures = {}
     with mpl.rc_context(STYLE):
         if (folder / "speed.json").exists():
@@ -94,15 +94,14 @@ def draw(folder: Path) -> list[Path]:
             figures["scaling"], axes = panels(len(result["curves"]))
             for ax, (name, curve) in zip(axes, result["curves"].items(), strict=True):
                 growth(name, curve, result["task"], ax)
-        files = [folder / f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
-        for file in files:
-            figures[file.stem].savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
-    return files
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    return [folder / f"{name}.svg" for name in figures]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where speed.json and scaling.json are")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of speed.json and scaling.json")
     for file in draw(parser.parse_args(arguments).folder):
         print(file.name)
 

@@ -1,4 +1,4 @@
-r"""What Sparring is measured against.
+r"""References for the measurements: the plain loop and the floor.
 
 The **plain loop** is how the published code of Schwalbe-Koda et al. works: one structure at a time, the members one
 after another, ordinary automatic differentiation, ordinary optimisers. Its members are Sparring's own SchNets as plain
@@ -46,11 +46,11 @@ from sparring.potentials import SchNet
 
 
 class Path(NamedTuple):
-    """Where a plain attack went.
+    """The path of a plain attack.
 
     Attributes:
-        objective: At every point, before its step.
-        positions: Of every point.
+        objective: Objective at every point, before its step.
+        positions: Positions at every point.
     """
 
     objective: list[float]
@@ -66,7 +66,7 @@ def plain_attack(
     tick: ProgressCallback,
     learning_rate: float = 0.01,
 ) -> Path:
-    """An attack on one seed, as one writes it down: look at the last point of n steps, go on from it, look again."""
+    """An attack on one seed in its plainest form: n steps of an optimiser."""
     members = list(members)
     dtype = next(members[0].parameters()).dtype
     delta = delta.clone().requires_grad_()
@@ -156,10 +156,10 @@ class Product(NamedTuple):
     """One layer of the network as a product of matrices, rows × inner by inner × columns, for each member.
 
     Attributes:
-        rows: Edges or atoms.
-        inner: Features that go in.
-        columns: Features that come out.
-        moves: Whether what goes in depends on positions.
+        rows: Number of edges or atoms.
+        inner: Number of input features.
+        columns: Number of output features.
+        moves: Dependence of the input on positions.
     """
 
     rows: int
@@ -181,7 +181,7 @@ PASSES = {
     "attack": (FORWARD, BACKWARD, FORWARD, BACKWARD),
     "training": (FORWARD, BACKWARD, FORWARD, WEIGHTS, BACKWARD, WEIGHTS),
 }
-"""What is done with every layer that moves."""
+"""Passes of a task through each layer whose input depends on positions."""
 
 RESTING_PASSES = {
     "forces": (FORWARD,),
@@ -189,11 +189,11 @@ RESTING_PASSES = {
     "attack": (FORWARD,),
     "training": (FORWARD, BACKWARD, WEIGHTS),
 }
-"""What is done with the layer that does not."""
+"""Passes of a task through the layer whose input does not."""
 
 
 def products(size: Size, n_atoms: int, n_edges: int) -> list[Product]:
-    """The layers of a SchNet, in their order; the last, of a single column, is no product of matrices any more."""
+    """The layers of a SchNet, in their order, without the last one, which has a single column."""
     n_features, n_filters, n_interactions, n_gaussians = size
     layers = []
     for interaction in range(n_interactions):
@@ -208,7 +208,7 @@ def products(size: Size, n_atoms: int, n_edges: int) -> list[Product]:
 
 
 def passes(product: Product, task: str) -> tuple[str, ...]:
-    """What a task does with a layer."""
+    """Passes of a task through a layer."""
     return (PASSES if product.moves else RESTING_PASSES)[task]
 
 
@@ -221,9 +221,9 @@ class Floor:
     """The matrix products of one step, with matrices of their own for every layer and every result.
 
     Args:
-        layers: Their shapes.
-        task: What is done with them.
-        n_members: How many networks there are.
+        layers: Shapes of the products.
+        task: Task, which determines the passes.
+        n_members: Number of networks.
     """
 
     def __init__(self, layers: Iterable[Product], task: str, n_members: int) -> None:

@@ -1,6 +1,6 @@
-"""How the time of a step grows with seeds, members and atoms, and the powers that it grows with.
+"""Growth of the time of a step with seeds, members and atoms, and the powers of that growth.
 
-``make bench`` runs it after speed.py. Small sizes are ruled by overhead, which is there whatever the size. The powers
+``make bench`` runs it after speed.py. At small sizes the constant overhead dominates. The powers
 are fitted where work dominates: from the first size on at which matrix products alone (the floor, see references.py)
 are a quarter of the time.
 """
@@ -20,20 +20,20 @@ from sparring.support.malloc import keep_freed_memory
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "performance" / "scaling.json"
 AT_MOST = 1.05
-"""The power that is promised."""
+"""Largest power allowed."""
 WORK = 0.25
 FEWEST = 3
-"""How many sizes a power is fitted to, at least."""
+"""Smallest number of sizes to which a power is fitted."""
 
 
 class Curve(NamedTuple):
     """A series of cases that differ in one size.
 
     Attributes:
-        sizes: From small to large.
-        case: The case of a size, for a task.
-        n_members: Members of its committee.
-        about: What stays the same.
+        sizes: Sizes in ascending order.
+        case: Function that gives the case of a task and a size.
+        n_members: Function that gives the number of members for a size.
+        about: Description of what is constant.
     """
 
     sizes: tuple[int, ...]

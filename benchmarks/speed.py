@@ -1,8 +1,8 @@
-"""How long attacks, training, dynamics and evaluations take, beside a plain loop and beside matrix products alone.
+"""Times of attacks, training, dynamics and evaluations, beside a plain loop and beside matrix products alone.
 
 ``make bench`` runs it and the scaling curves; ``python benchmarks/speed.py --tasks attack`` a part of it, and
-``--quick`` tiny networks, to see that it works. What the columns mean is said in docs/performance.md, how the two
-references are defined in references.py.
+``--quick`` tiny networks, to see that it works. docs/performance.md explains the columns, references.py the two
+references.
 """
 
 import argparse
@@ -32,7 +32,7 @@ STARTS = {
     "sparring --help": ("import sys; from sparring.cli import main; sys.argv = ['sparring', '--help']; main()", 0.5),
     "import sparring, torch": ("import sparring, torch", 1.5),
 }
-"""What is started, and the seconds it may take."""
+"""Programs to start, and the seconds that they may take."""
 
 HEADER = (
     f"{'task':<9} {'system':<18} {'n':>5} | {'sparring':>9} {'autograd':>9} {'loop':>10} {'floor':>8} ms "

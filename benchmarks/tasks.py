@@ -32,16 +32,16 @@ from sparring.training.fitting import fit
 from sparring.training.splits import Splits
 
 SPARRING, AUTOGRAD, LOOP, FLOOR = "sparring", "autograd", "loop", "floor"
-"""What users get; the same with vmap and automatic derivatives; and the two references (:mod:`references`)."""
+"""Sparring with default options; the same with vmap and automatic derivatives; the two references."""
 
 Build = Callable[[], Way]
 
 FEW_ATOMS = 500
-"""In batches of fewer, an epoch has eight minibatches, else two."""
+"""Number of atoms in a batch below which an epoch has eight minibatches instead of two."""
 
 
 def ways(case: Case, *, n_members: int = N_MEMBERS, size: Size = PAPER) -> dict[str, Build]:
-    """How to set up each way of doing what the case asks for, by name."""
+    """Functions that set up each way of doing the task of a case, by name."""
     builders = {"attack": attacks, "training": trainings, "dynamics": simulations, "forces": evaluations}
     return {**builders[case.task](case, n_members, size), FLOOR: lambda: floor(case, n_members, size)}
 
@@ -51,7 +51,7 @@ def floor(case: Case, n_members: int, size: Size) -> Way:
 
 
 def atoms_and_edges(case: Case) -> tuple[int, int]:
-    """How many atoms and edges all structures of a case have together."""
+    """Total numbers of atoms and edges of all structures of a case."""
     structures = with_edges(batch(case.system, case.n_structures), SchNet().cutoff)
     assert structures.edges is not None
     return structures.n_atoms, len(structures.edges.target)
@@ -65,7 +65,7 @@ def attacks(case: Case, n_members: int, size: Size) -> dict[str, Build]:
         moves = space(case.system)
 
         def run(n_steps: int, tick: ProgressCallback) -> None:
-            # An attack of n steps looks at n + 1 points.
+            # An attack of n steps evaluates n + 1 points.
             attack(committee, seeds, OBJECTIVE, seed=0, space=moves, n_steps=n_steps - 1, progress=tick)
 
         return Way(run)
@@ -82,7 +82,7 @@ def attacks(case: Case, n_members: int, size: Size) -> dict[str, Build]:
 
 
 def start(seeds: Structures) -> Tensor:
-    """Where an attack with the random seed 0 starts from these seeds."""
+    """Initial displacement of an attack with the random seed 0."""
     return Cartesian().initial(seeds, Generator().manual_seed(0))
 
 

@@ -1,4 +1,4 @@
-"""How times are taken: a warm-up, medians, and candidates in turn, so that a drift of the machine hits all alike.
+"""Measurement of times: a warm-up, medians, and candidates in turn, so that a drift of the machine affects all of them.
 
 A candidate is a :class:`Way` of doing the same thing. Its ``run`` takes some steps and calls ``tick`` after each. The
 time of a step is the mean from the first tick to the last, so that what is done once before the first step (drawing
@@ -18,16 +18,16 @@ ProgressCallback = Callable[..., None]
 """Called after every step, with any arguments."""
 
 RUN_SECONDS = 0.3
-"""How long the counted steps of a run take together, at least; one step if it takes longer than that."""
+"""Shortest time of the counted steps of a run; a single step may take longer."""
 MOST_STEPS = 20
 
 
 class Way(NamedTuple):
-    """One way of doing what is timed.
+    """One way of doing a task.
 
     Attributes:
-        run: Takes so many steps, and ticks after each; a run in parts, one after another, ticks in each of them.
-        scale: What the time between ticks has to be multiplied with to be that of one step of all structures.
+        run: Function that does a number of steps and ticks after each; a run in several parts ticks in each of them.
+        scale: Factor from the time between ticks to the time of one step of all structures.
     """
 
     run: Callable[[int, ProgressCallback], object]
@@ -35,7 +35,7 @@ class Way(NamedTuple):
 
 
 class Clock:
-    """Notes when it ticks."""
+    """Records the times of its ticks."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -45,7 +45,7 @@ class Clock:
 
 
 def step_seconds(way: Way, n_steps: int) -> float:
-    """Seconds of one step of all structures, from a run of so many steps, of which the first does not count."""
+    """Seconds of one step of all structures, from a run of `n_steps` steps, without the first."""
     clock = Clock()
     way.run(n_steps, clock.tick)
     between = (clock.times[-1] - clock.times[0]) / (len(clock.times) - 1)
@@ -68,7 +68,7 @@ def in_turn(ways: Mapping[str, Way], *, n_repeats: int) -> dict[str, float]:
         for name, way in ways.items():
             if len(times[name]) == done:
                 times[name].append(step_seconds(way, n_steps[name]))
-    return {name: statistics.median(seen) for name, seen in times.items()}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
@@ -78,7 +78,7 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 
 def about() -> dict[str, object]:
-    """What times depend on and the numbers themselves do not say."""
+    """Software and settings on which times depend."""
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

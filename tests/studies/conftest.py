@@ -5,11 +5,20 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def studies():
+    """Studies are packages of the repository, which is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        yield
 
 
 @pytest.fixture(scope="session")
 def tiny():
-    """The tiny study of ammonia, and the modules of the study, which are scripts and import each other."""
+    """The tiny study of ammonia, and the modules of the study."""
     pytest.importorskip("tblite")
     pytest.importorskip("rdkit")
     with pytest.MonkeyPatch.context() as patch:
@@ -21,7 +30,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def small():
-    """The tiny study of alanine dipeptide, likewise."""
+    """The tiny study of alanine dipeptide, and the modules of the study."""
     pytest.importorskip("openmm")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(HERE))
@@ -31,7 +40,6 @@ def small():
 
 
 @pytest.fixture
-def schedule(monkeypatch):
-    """The module that does work in pieces."""
-    monkeypatch.syspath_prepend(str(HERE.parents[1] / "studies"))
-    return importlib.import_module("schedule")
+def jobs():
+    """The module that runs jobs."""
+    return importlib.import_module("studies.common.jobs")

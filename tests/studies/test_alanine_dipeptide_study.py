@@ -40,11 +40,11 @@ def finished(small, tmp_path_factory):
 def reported(small, finished, tmp_path_factory):
     """Its page, and the words that announce it."""
     output = tmp_path_factory.mktemp("report")
-    return output, small.alanine_dipeptide_report.report(finished, output)
+    return output, small.report.report(finished, output)
 
 
 def test_strategies_ask_for_the_same_number_of_labels(small):
-    study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
+    study = small.plan.Study(folder=Path("nowhere"))
     n_labels = {}
     shared = study.config("adversarial", 3).system.sampling
     for name, strategy in study.strategies.items():
@@ -62,7 +62,7 @@ def test_strategies_ask_for_the_same_number_of_labels(small):
 
 
 def test_strategies_are_what_they_are_called(small):
-    study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
+    study = small.plan.Study(folder=Path("nowhere"))
     configs = {name: study.config(name, 0) for name in study.strategies}
     attacks = {name: config.attack for name, config in configs.items()}
     assert attacks["adversarial"].space.torsions == ("phi", "psi")
@@ -75,7 +75,7 @@ def test_strategies_are_what_they_are_called(small):
     trained_alike = ("atoms", "atoms-random-200", "atoms-dynamics-200")
     assert len({configs[name].training for name in trained_alike}) == 1
     for name in ("paper-attacks", "boltzmann"):
-        paper = load(small.alanine_dipeptide_plan.EXAMPLE).attack
+        paper = load(small.plan.EXAMPLE).attack
         assert (attacks[name].space, attacks[name].n_seeds) == (paper.space, paper.n_seeds)
     assert attacks["paper-attacks"].objective.kT is None
     assert attacks["boltzmann"].objective.kT == pytest.approx(20 * KCAL_PER_MOL)
@@ -84,7 +84,7 @@ def test_strategies_are_what_they_are_called(small):
 
 
 def test_only_our_own_attacks_choose_what_is_labelled(small):
-    study = small.alanine_dipeptide_plan.Study(folder=Path("nowhere"))
+    study = small.plan.Study(folder=Path("nowhere"))
     choosing = {name for name in study.strategies if study.config(name, 0).selection}
     attacking_nothing = {"dynamics-200", "atoms-dynamics-200"}  # they have one generation
     assert choosing == {"adversarial", "combined", "atoms", *attacking_nothing}
@@ -109,10 +109,10 @@ def test_a_study_that_is_finished_does_nothing(small, finished):
 
 
 def test_rows_say_what_metrics_and_maps_say(small, finished):
-    results = small.alanine_dipeptide_results.collect(finished)
+    results = small.results.collect(finished)
     assert results.keys == [*(("adversarial", n) for n in (1, 2, 3)), ("random-200", 2), ("dynamics-200", 1)]
     (row,) = results.of("adversarial", 3)
-    assert row.n_asked == 6
+    assert row.n_requested == 6
     metrics = read_metrics(finished.generation("adversarial", 0, 3))
     assert row.coverage == metrics["system"]["coverage"]
     # The grid of each generation is the rigid grid of the study.
@@ -130,28 +130,29 @@ def test_rows_say_what_metrics_and_maps_say(small, finished):
     assert relaxed != next(iter(maps(finished, "rigid").values())).truth.tobytes()
     (random,) = results.of("random-200", 2)
     (longer,) = results.of("dynamics-200", 1)
-    assert (random.n_asked, longer.n_asked) == (6, 6)
+    assert (random.n_requested, longer.n_requested) == (6, 6)
 
 
 def test_labels_of_a_run_with_its_own_first_committee_are_counted_once(small, finished, tmp_path):
     study = small.study(tmp_path / "both", names=("adversarial", "atoms"))
     for name in study.strategies:
         shutil.copytree(finished.folder / "adversarial", study.folder / name)
-    results = small.alanine_dipeptide_results.collect(study)
-    asked = {name: [results.of(name, number)[0].n_asked for number in (1, 2, 3)] for name in study.strategies}
+    results = small.results.collect(study)
+    asked = {name: [results.of(name, number)[0].n_requested for number in (1, 2, 3)] for name in study.strategies}
     assert asked == {"adversarial": [0, 3, 6], "atoms": [0, 3, 6]}
 
 
 def test_free_energies_are_asked_of_all_seeds_and_drawn_of_one(small, finished, tmp_path):
     study = small.study(finished.folder, seeds=(0, 1, 2))
-    wanted = [piece.name for piece in small.alanine_dipeptide_plan.pieces(study) if "free-energy" in piece.name]
+    wanted = [job.name for job in small.plan.jobs(study) if "free-energy" in job.name]
     assert wanted == [f"dynamics-200/seed-{seed}/free-energy" for seed in (0, 1, 2)]
-    results = small.alanine_dipeptide_results.collect(finished)
+    results = small.results.collect(finished)
     assert "dynamics-200: free energy of 1 of 3 seeds" in results.missing
     (row,) = results.free_energies
     two = replace(results, free_energies=(replace(row, seed=1), row, replace(row, strategy="combined")))
-    captions = small.alanine_dipeptide_figures.figures(finished, two, tmp_path)
-    (caption,) = [words for name, words in captions.items() if "free_energy" in name]
+    folder = importlib.import_module("studies.common.figures").FigureFolder(tmp_path)
+    small.figures.figures(finished, two, folder)
+    (caption,) = [words for name, words in folder.captions.items() if "free_energy" in name]
     assert caption.endswith("of seed 0.")
 
 
@@ -168,9 +169,8 @@ def test_the_page_has_tables_and_figures_of_all_and_says_what_is_missing(finishe
     output, said = reported
     page = (output / "alanine_dipeptide.md").read_text(encoding="utf-8")
     for name in ("errors", "energies", "rigid", "relaxed", "attacks", "free_energy_dynamics-200"):
-        assert (output / f"alanine_dipeptide_{name}.png").exists()
-        assert (output / f"alanine_dipeptide_{name}.svg").exists()
-        assert f"(alanine_dipeptide_{name}.png)" in page
+        (file,) = output.glob(f"alanine_dipeptide_{name}.*")
+        assert f"({file.name})" in page
     assert "adversarial: 1 of 3 runs have ended" in said
     assert "- dynamics-200: relaxed grid of 1 of 3 seeds" in page
     found = read_record(finished.free_energy("dynamics-200", 0), FreeEnergies)
@@ -182,7 +182,7 @@ def test_the_page_has_tables_and_figures_of_all_and_says_what_is_missing(finishe
 
 def test_ratios_are_those_of_the_rows(small, finished, reported):
     output, _ = reported
-    results = small.alanine_dipeptide_results.collect(finished)
+    results = small.results.collect(finished)
     (first,), (last,) = (results.of("adversarial", number) for number in (1, 3))
     ratio = first.grids["rigid"].rmse_below["50 kcal/mol"] / last.grids["rigid"].rmse_below["50 kcal/mol"]
     page = (output / "alanine_dipeptide.md").read_text(encoding="utf-8")
@@ -193,39 +193,39 @@ def test_ratios_are_those_of_the_rows(small, finished, reported):
 
 
 def test_committees_are_held_against_attacks_that_cost_as_many_labels(small, finished):
-    results = small.alanine_dipeptide_results.collect(finished)
+    results = small.results.collect(finished)
     (row,) = results.of("random-200", 2)
     page = {}
-    for n_asked in (3, 4, 6):
-        other = replace(results, committees=(*results.committees[:3], replace(row, n_asked=n_asked)))
-        page[n_asked] = small.alanine_dipeptide_report.page(finished, other, {})
+    for n_requested in (3, 4, 6):
+        other = replace(results, committees=(*results.committees[:3], replace(row, n_requested=n_requested)))
+        page[n_requested] = small.report.page(finished, other, {})
     attacks = {number: results.of("adversarial", number)[0].grids["rigid"] for number in (2, 3)}
-    for n_asked, generation in ((3, 2), (6, 3)):
+    for n_requested, generation in ((3, 2), (6, 3)):
         over = row.grids["rigid"].rmse_below["50 kcal/mol"] / attacks[generation].rmse_below["50 kcal/mol"]
-        assert f"random-200 over attacks, {n_asked} labels each: {over:.2f} (1)" in page[n_asked]
+        assert f"random-200 over attacks, {n_requested} labels each: {over:.2f} (1)" in page[n_requested]
     assert "random-200 over attacks" not in page[4]
 
 
 def lines_of_errors(small, study, results, quantity=0):
     """Labels along the solid lines and at the marks of a panel, by the names of strategies."""
-    lines = small.alanine_dipeptide_figures.errors(study, results).axes[quantity].get_lines()
+    lines = small.figures.errors(study, results).axes[quantity].get_lines()
     marks = {line.get_label(): line for line in lines if line.get_linestyle() == "None"}
     solid = {line.get_color(): list(line.get_xdata()) for line in lines if line.get_linestyle() == "-"}
     return {name: (list(line.get_xdata()), solid.get(line.get_color())) for name, line in marks.items()}
 
 
 def test_a_strategy_of_one_round_has_marks_and_no_line(small, finished):
-    drawn = lines_of_errors(small, finished, small.alanine_dipeptide_results.collect(finished))
+    drawn = lines_of_errors(small, finished, small.results.collect(finished))
     assert drawn["random torsions, 200 (1)"] == ([6.0], None)
     assert drawn["longer dynamics, 200 (1)"] == ([6.0], None)
     assert drawn["attacks on (φ, ψ) (1)"] == ([0.0, 3.0, 6.0], [0.0, 3.0, 6.0])
 
 
 def test_a_line_of_several_rounds_begins_at_the_first_committee_of_the_same_seeds(small, finished):
-    results = small.alanine_dipeptide_results.collect(finished)
+    results = small.results.collect(finished)
     own = [row for row in results.committees if row.strategy == "adversarial"]
     later = [replace(row, strategy="boltzmann") for row in own if row.generation > 1]
-    another = [replace(row, seed=1, grids={}, n_asked=100) for row in own]
+    another = [replace(row, seed=1, grids={}, n_requested=100) for row in own]
     both = replace(results, committees=(*own, *another, *later))
     study = small.study(finished.folder, names=("adversarial", "boltzmann"))
     drawn = lines_of_errors(small, study, both, quantity=-1)
@@ -235,12 +235,12 @@ def test_a_line_of_several_rounds_begins_at_the_first_committee_of_the_same_seed
 def test_a_report_keeps_what_another_machine_has_computed_if_it_is_told_to(
     small, finished, reported, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(importlib.import_module("alanine_dipeptide_figures"), "figures", lambda *ignored: {})
+    monkeypatch.setattr(small.report, "figures", lambda study, results, folder: None)
     record = tmp_path / "alanine_dipeptide.json"
     shutil.copyfile(reported[0] / record.name, record)
     part = small.study(tmp_path / "part", names=("adversarial", "random-200", "dynamics-200"))
     shutil.copytree(finished.folder / "adversarial", part.folder / "adversarial")
-    small.alanine_dipeptide_report.report(part, tmp_path, keep=True)
+    small.report.report(part, tmp_path, keep=True)
     assert (
         json.loads(record.read_text())["committees"]
         == json.loads((reported[0] / record.name).read_text())["committees"]
@@ -248,13 +248,13 @@ def test_a_report_keeps_what_another_machine_has_computed_if_it_is_told_to(
     page = (tmp_path / "alanine_dipeptide.md").read_text(encoding="utf-8")
     assert "| longer dynamics, 200 | 0 | 1 |" in page  # its free energy
     assert "dynamics-200: 1 of 3 runs have ended" in page
-    small.alanine_dipeptide_report.report(part, tmp_path)
+    small.report.report(part, tmp_path)
     assert not json.loads(record.read_text())["free_energies"]
 
 
 def test_a_report_of_nothing_says_how_to_begin(small, tmp_path):
-    with pytest.raises(ValueError, match=r"has no committee yet; `python studies/alanine_dipeptide.py run` makes them"):
-        small.alanine_dipeptide_report.report(small.study(tmp_path / "empty"), tmp_path / "out")
+    with pytest.raises(ValueError, match=r"has no committee yet; compute some: python -m studies.alanine"):
+        small.report.report(small.study(tmp_path / "empty"), tmp_path / "out")
 
 
 def test_a_study_that_was_killed_goes_on_to_the_same_end(small, finished, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The study of ammonia: what strategies share, what is found again, and what a report says of what is not there."""
 
 import dataclasses
+import importlib
 import json
 import shutil
 import signal
@@ -67,7 +68,7 @@ def test_each_strategy_asks_for_its_labels_in_its_own_way(finished):
 
 
 def test_the_published_strategies_are_those_of_the_issue(tiny):
-    study = tiny.ammonia_plan.Study(folder=Path("nowhere"))
+    study = tiny.plan.Study(folder=Path("nowhere"))
     asked = {}
     for name in study.strategies:
         config = study.config(name, 4)
@@ -91,21 +92,19 @@ def test_the_published_strategies_are_those_of_the_issue(tiny):
 
 
 def test_every_committee_has_a_colour_of_its_own(tiny):
-    study = tiny.ammonia_plan.Study(folder=Path("nowhere"))
+    study = tiny.plan.Study(folder=Path("nowhere"))
     committees = [(strategy, number) for strategy in study.strategies for number in study.generations(strategy)]
-    colours = {importable("ammonia_figures").colour(*committee) for committee in committees}
+    colours = {tiny.figures.colour(*committee) for committee in committees}
     assert len(colours) == len(committees)
 
 
 def test_a_study_of_one_strategy_knows_the_truth_that_is_the_same_for_all(tiny):
-    study = tiny.ammonia_plan.Study(
-        folder=Path("nowhere"), strategies={"random-0.1-30": tiny.ammonia_plan.STRATEGIES["random-0.1-30"]}
-    )
+    study = tiny.plan.Study(folder=Path("nowhere"), strategies={"random-0.1-30": tiny.plan.STRATEGIES["random-0.1-30"]})
     assert study.truth.config == study.config("adversarial", 0)
 
 
 def test_the_adversarial_strategy_is_an_ordinary_run_of_the_example(tiny):
-    study = tiny.ammonia_plan.Study(folder=Path("nowhere"))
+    study = tiny.plan.Study(folder=Path("nowhere"))
     example = load(study.base, overrides={"seed": 3, "labels.store": "labels", "labels.n_workers": 1})
     assert study.config("adversarial", 3) == example
 
@@ -114,7 +113,7 @@ def test_a_run_that_was_computed_elsewhere_is_adopted_as_it_is(tiny, finished, t
     two = {name: tiny.STRATEGIES[name] for name in ("adversarial", "random-0.3-30")}
     whole = tiny.study(tmp_path / "other", leave=("adversarial",), tasks=("run", "barrier"))
     adopted = dataclasses.replace(whole, strategies=two)
-    assert not any(piece.ready() for piece in tiny.ammonia_plan.pieces(adopted) if "truth" not in piece.name)
+    assert not any(job.ready() for job in tiny.plan.jobs(adopted) if "truth" not in job.name)
     shutil.copytree(finished.folder / "adversarial", adopted.folder / "adversarial")
     shutil.copytree(finished.folder / "labels", adopted.folder / "labels")
     before = {file: file.stat().st_mtime_ns for file in (adopted.folder / "adversarial").rglob("*")}
@@ -128,8 +127,12 @@ def test_a_run_that_was_computed_elsewhere_is_adopted_as_it_is(tiny, finished, t
 
 def test_a_run_of_other_networks_is_no_beginning(tiny, copied):
     config = load(copied.base, overrides={"seed": 0, "training.n_epochs": 31})
-    with pytest.raises(ValueError, match=r"is no beginning of this run:\n  training.n_epochs: 30 -> 31"):
-        importable("loops").graft(copied.run("adversarial", 0), copied.folder / "new", config)
+    with pytest.raises(
+        ValueError, match=r"cannot start from .*, whose configuration differs:\n  training.n_epochs: 30 -> 31"
+    ):
+        importlib.import_module("studies.common.runs").start_from(
+            copied.run("adversarial", 0), copied.folder / "new", config
+        )
 
 
 # --- resume ---------------------------------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ def test_a_study_that_is_finished_does_nothing(tiny, finished):
 
 def test_both_ways_to_the_barrier_of_the_labels_agree(tiny, finished):
     file = finished.folder / "results" / "truth" / "barrier.json"
-    truth = read_record(file, tiny.ammonia_tasks.BarrierResult)
+    truth = read_record(file, tiny.tasks.BarrierResult)
     assert truth.path.converged
     assert truth.path.barrier == pytest.approx(truth.relaxed, abs=0.02 * KCAL_PER_MOL)
 
@@ -187,10 +190,10 @@ def test_a_landscape_is_that_of_its_committee_with_the_labels_that_it_knew(tiny,
 
 
 def test_the_record_says_of_each_committee_what_its_results_say(tiny, finished):
-    results = tiny.ammonia_results.collect(finished)
+    results = tiny.results.collect(finished)
     assert len(results.committees) == 5
     (row,) = results.of("dynamics", 3)
-    assert (row.n_asked, row.n_failed, row.n_structures) == (4, 0, 14)
+    assert (row.n_requested, row.n_failed, row.n_structures) == (4, 0, 14)
     saved = json.loads(finished.result("dynamics", 0, 3, "barrier").read_text(encoding="utf-8"))
     heights = saved["path"]["energy"] if saved["path"] else None
     assert row.barrier == (pytest.approx(max(heights) - heights[0]) if heights else None)
@@ -204,11 +207,11 @@ def test_the_record_says_of_each_committee_what_its_results_say(tiny, finished):
 
 
 def test_a_report_says_how_many_seeds_there_are_and_what_is_missing(tiny, copied, tmp_path, monkeypatch):
-    monkeypatch.setattr(importable("ammonia_figures"), "figures", lambda study, results, output: {})
+    monkeypatch.setattr(tiny.report, "figures", lambda study, results, folder: None)
     copied.result("dynamics", 0, 3, "barrier").unlink()
     copied.result("adversarial", 0, 2, "stability-900K").unlink()
     shutil.rmtree(copied.run("random-0.3-30", 0))
-    said = tiny.ammonia_report.report(copied, tmp_path / "out")
+    said = tiny.report.report(copied, tmp_path / "out")
     page = (tmp_path / "out" / "ammonia.md").read_text(encoding="utf-8")
     assert "random-0.3-30: 0 of 5 runs have ended" in said
     assert "dynamics, generation 3: barrier of 0 of 5 seeds" in page
@@ -222,38 +225,38 @@ def test_a_report_says_how_many_seeds_there_are_and_what_is_missing(tiny, copied
 
 
 def test_a_page_tells_the_error_of_the_barrier_seed_by_seed_and_how_many_are_close(tiny, finished):
-    results = tiny.ammonia_results.collect(finished)
+    results = tiny.results.collect(finished)
     (row,) = results.of("adversarial", 2)
     errors = {0: 0.2, 1: -0.04, 2: 0.6}
     heights = {seed: results.truth_relaxed + error * KCAL_PER_MOL for seed, error in errors.items()}
     rows = [dataclasses.replace(row, seed=seed, barrier_relaxed=height) for seed, height in heights.items()]
-    page = tiny.ammonia_report.page(dataclasses.replace(results, committees=tuple(rows)), {})
+    page = tiny.report.page(dataclasses.replace(results, committees=tuple(rows)), {})
     assert "| 0, 1, 2 | +0.20, -0.04, +0.60 | 0.20 (0.04 to 0.60) | 2 of 3 | 1 of 3 |" in page
 
 
 def test_a_report_keeps_what_another_machine_has_computed_if_it_is_told_to(tiny, copied, tmp_path, monkeypatch):
-    monkeypatch.setattr(importable("ammonia_figures"), "figures", lambda study, results, output: {})
+    monkeypatch.setattr(tiny.report, "figures", lambda study, results, folder: None)
     record = tmp_path / "out" / "ammonia.json"
-    tiny.ammonia_report.report(copied, record.parent)
+    tiny.report.report(copied, record.parent)
     whole = record.read_bytes()
     shutil.rmtree(copied.run("random-0.3-30", 0))
     shutil.rmtree(copied.folder / "results" / "truth")
     copied.result("adversarial", 0, 2, "landscape").unlink()
-    tiny.ammonia_report.report(copied, record.parent, keep=True)
+    tiny.report.report(copied, record.parent, keep=True)
     assert record.read_bytes() == whole
-    tiny.ammonia_report.report(copied, record.parent)
-    (row,) = read_record(record, tiny.ammonia_results.Results).of("adversarial", 2)
+    tiny.report.report(copied, record.parent)
+    (row,) = read_record(record, tiny.results.Results).of("adversarial", 2)
     assert not row.rmse_below
     assert "random-0.3-30" not in record.read_text(encoding="utf-8").partition('"missing"')[0]
 
 
 def test_what_is_kept_of_a_run_is_of_one_training(tiny, finished):
-    results = tiny.ammonia_results.collect(finished)
+    results = tiny.results.collect(finished)
     second, third = (results.of("dynamics", number)[0] for number in (2, 3))
 
     def beside(*rows):
         earlier = dataclasses.replace(results, committees=rows)
-        return [one for one in tiny.ammonia_results.collect(finished, earlier).committees if one.strategy == "dynamics"]
+        return [one for one in tiny.results.collect(finished, earlier).committees if one.strategy == "dynamics"]
 
     other = [dataclasses.replace(row, energy_mae=7.0) for row in (second, third)]
     assert beside(*other) == [second, third]
@@ -265,8 +268,8 @@ def test_what_is_kept_of_a_run_is_of_one_training(tiny, finished):
 
 
 def test_a_report_of_nothing_says_how_to_begin(tiny, tmp_path):
-    with pytest.raises(ValueError, match=r"has no committee yet; `python studies/ammonia.py run` makes them"):
-        tiny.ammonia_report.report(tiny.study(tmp_path / "empty"), tmp_path / "out")
+    with pytest.raises(ValueError, match=r"has no committee yet; compute some: python -m studies.ammonia run"):
+        tiny.report.report(tiny.study(tmp_path / "empty"), tmp_path / "out")
 
 
 def names_in(ax):
@@ -274,7 +277,7 @@ def names_in(ax):
 
 
 def test_figures_show_what_there_is(tiny, finished):
-    figures, results = importable("ammonia_figures"), tiny.ammonia_results.collect(finished)
+    figures, results = tiny.figures, tiny.results.collect(finished)
     assert names_in(figures.stable(results))[0] == "adversarial, generation 1 (1)"
     attacks, ends, _ = figures.robustness(results).axes
     assert names_in(attacks) == [f"adversarial, generation {number} (1)" for number in (1, 2)]
@@ -296,9 +299,5 @@ def test_figures_show_what_there_is(tiny, finished):
         ([-1.5], "−1.50 (1)"),
     ],
 )
-def test_a_cell_tells_mean_spread_and_number_of_seeds(tiny, values, words):
-    assert tiny.ammonia_report.summary(values) == words
-
-
-def importable(name):
-    return __import__(name)
+def test_a_cell_tells_mean_spread_and_number_of_seeds(values, words):
+    assert importlib.import_module("studies.common.tables").summary(values) == words

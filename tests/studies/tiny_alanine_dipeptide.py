@@ -8,24 +8,20 @@ import sys
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
-
-import alanine_dipeptide_figures
-import alanine_dipeptide_plan
-import alanine_dipeptide_report
-import alanine_dipeptide_results
-from schedule import work
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sparring.assembly import planning
 from sparring.commands import running
 from sparring.surfaces.torsion_maps import evaluation
+from studies.alanine_dipeptide import figures, plan, report, results
+from studies.common.jobs import run_jobs
 
 __all__ = [
-    "alanine_dipeptide_figures",
-    "alanine_dipeptide_plan",
-    "alanine_dipeptide_report",
-    "alanine_dipeptide_results",
     "compute",
+    "figures",
+    "plan",
+    "report",
+    "results",
     "small_things",
     "study",
 ]
@@ -40,7 +36,7 @@ CHANGES = {
 
 def tiny(name):
     """A strategy with few labels and generations."""
-    strategy = alanine_dipeptide_plan.STRATEGIES[name]
+    strategy = plan.STRATEGIES[name]
     changes = dict(strategy.changes)
     if name == "random-200":
         changes["attack"] = {**changes["attack"], "n_seeds": 6}
@@ -65,12 +61,12 @@ def study(folder, names=("adversarial", "random-200", "dynamics-200"), **others)
         "duration": 300.0,
         "reference": 20_000.0,
     }
-    return alanine_dipeptide_plan.Study(folder=folder, **{**choices, **others})
+    return plan.Study(folder=folder, **{**choices, **others})
 
 
 def compute(whole):
     """Do all that is left to do."""
-    return work(alanine_dipeptide_plan.pieces(whole), whole.folder / "claims", announce=lambda line: None)
+    return run_jobs(plan.jobs(whole), whole.folder / "claims", log=lambda line: None)
 
 
 def small_things(patch):

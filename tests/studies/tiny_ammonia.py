@@ -8,16 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
-
-import ammonia_plan
-import ammonia_report
-import ammonia_results
-import ammonia_tasks
-import schedule
-from ammonia_plan import Strategy, Study, pieces
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sparring.commands import running
+from studies.ammonia import figures, plan, report, results, tasks
+from studies.ammonia.plan import Strategy, Study
+from studies.common.jobs import run_jobs
 
 CONFIG = """
 system: {kind: ammonia, n_structures: 10}
@@ -50,8 +46,8 @@ def study(folder, **changes):
     return Study(folder=folder, base=base, store=folder / "labels", strategies=STRATEGIES, **size | changes)
 
 
-def compute(one, announce=lambda line: None):
-    return schedule.work(pieces(one), one.folder / "claims", announce=announce)
+def compute(one, log=lambda line: None):
+    return run_jobs(plan.jobs(one), one.folder / "claims", log=log)
 
 
 def no_page(folder):
@@ -83,14 +79,14 @@ def in_a_process_of_its_own(folder, ending):
 
 __all__ = [
     "STRATEGIES",
-    "ammonia_plan",
-    "ammonia_report",
-    "ammonia_results",
-    "ammonia_tasks",
     "compute",
+    "figures",
     "no_page",
-    "schedule",
+    "plan",
+    "report",
+    "results",
     "study",
+    "tasks",
 ]
 
 if __name__ == "__main__":

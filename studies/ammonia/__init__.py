@@ -1,0 +1,1 @@
+"""Ammonia: attacks, random displacements and molecular dynamics, label for label."""
