@@ -61,7 +61,9 @@ _HOMES = {
     ),
     "sparring.potentials": ("Architecture", "CoordinateMLP", "Potential", "SchNet"),
     "sparring.reporting": ("report",),
-    "sparring.commands.running": ("check", "init", "run", "status"),
+    "sparring.commands.running": ("check", "run"),
+    "sparring.commands.starting": ("init",),
+    "sparring.commands.status": ("status",),
     "sparring.selection": (
         "Budget",
         "Candidates",

@@ -158,7 +158,7 @@ def test_a_run_killed_from_outside_goes_on_under_the_same_command(well_file, tmp
 
 def test_a_finished_run_is_left_alone_and_says_so(copied, well_file):
     before, told = contents(copied), []
-    run(well_file(), copied, announce=told.append)
+    run(well_file(), copied, log=told.append)
     changed = [path.name for path, content in contents(copied).items() if before.get(path) != content]
     assert changed == ["config.yaml"] or changed == []
     assert len(told) == 2 * len(STAGES) + 3 + 1
@@ -183,7 +183,7 @@ def test_numbers_that_were_thrown_away_are_made_again(copied, well_file):
 
 def test_more_generations_go_on_and_end_as_if_there_had_been_as_many_from_the_start(copied, well_file, tmp_path):
     config, told = well_file({"generations": 4}), []
-    run(config, copied, announce=told.append)
+    run(config, copied, log=told.append)
     assert told[14] == "generation 3: evaluation done before"
     assert told[15].startswith("generation 3: attack done in")
     run(config, tmp_path / "from the start")
@@ -214,7 +214,7 @@ def test_a_selection_that_failed_may_be_changed_and_the_run_goes_on(well_file, t
             run(well_file(), folder)
     with pytest.raises(RunFolderError, match="started with another configuration:\n  seed: 0 -> 1"):
         run(well_file({"seed": 1, "selection": [{"kind": "budget", "n": 2}]}), folder)
-    run(well_file({"selection": [{"kind": "budget", "n": 2}]}), folder, announce=told.append)
+    run(well_file({"selection": [{"kind": "budget", "n": 2}]}), folder, log=told.append)
     assert "generation 1: attack done before" in told
     assert [line.split(": ")[0] for line in told[:1]] == ["from generation 1 on, selection"]
     assert (folder / "changes.txt").read_text().startswith("from generation 1 on, selection: ")
@@ -313,13 +313,13 @@ def test_fewer_generations_than_there_are_is_another_configuration(copied, well_
 
 def test_where_and_how_fast_it_runs_may_change(copied, well_file, tmp_path):
     told = []
-    run(well_file({"labels.n_workers": 3, "labels.store": tmp_path / "elsewhere"}), copied, announce=told.append)
+    run(well_file({"labels.n_workers": 3, "labels.store": tmp_path / "elsewhere"}), copied, log=told.append)
     assert told[-1] == "the run is finished: nothing was left to do"
 
 
 def test_a_folder_in_which_nothing_is_done_may_take_another_configuration(well_file, tmp_path):
     with RunFolder(tmp_path / "run", load(well_file())) as folder, pytest.raises(ZeroDivisionError):
-        folder.once(1, "data", lambda: 1 // 0)
+        folder.cached(1, "data", lambda: 1 // 0)
     with RunFolder(tmp_path / "run", load(well_file({"seed": 1}))) as folder:
         assert folder.config.seed == 1
 
@@ -342,7 +342,7 @@ def test_a_configuration_of_ones_own_in_the_folder_is_not_overwritten(well_file,
 
 def test_a_run_can_be_continued_from_its_own_configuration(copied):
     told = []
-    run(copied / "config.yaml", copied, announce=told.append)
+    run(copied / "config.yaml", copied, log=told.append)
     assert told[-1] == "the run is finished: nothing was left to do"
 
 
@@ -427,8 +427,8 @@ def test_what_keeps_the_books_is_named_when_it_cannot_be_read(name, remedy, copi
 
 def test_a_stage_gives_back_the_same_when_it_is_computed_and_when_it_is_found(finished_well, well_file, tmp_path):
     with RunFolder(finished_well, load(well_file())) as old, RunFolder(tmp_path / "new", load(well_file())) as new:
-        found = old.once(1, "data", lambda: pytest.fail("it has been computed before"))
-        computed = new.once(1, "data", lambda: found)
+        found = old.cached(1, "data", lambda: pytest.fail("it has been computed before"))
+        computed = new.cached(1, "data", lambda: found)
     assert computed.splits == found.splits
     assert computed.dataset.energy.tolist() == found.dataset.energy.tolist()
     assert (tmp_path / "new/generation-01/dataset.extxyz").read_bytes() == (

@@ -208,8 +208,8 @@ def test_failed_labels_are_counted_with_their_reason_and_carried_on_from(well_fi
 
     faulty = dataclasses.replace(sober, label=every_other_fails)
     with RunFolder(tmp_path / "run", config) as folder:
-        loop.run(faulty, folder.once)
-        again = folder.once(1, "label", lambda: pytest.fail("it has been computed before"))
+        loop.run(faulty, folder.cached)
+        again = folder.cached(1, "label", lambda: pytest.fail("it has been computed before"))
     metrics = read_metrics(tmp_path / "run" / "generation-01")
     assert metrics["labels"] == {"n_chosen": 4, "n_computed": 4, "n_reused": 0, "n_failed": 2}
     assert read_metrics(tmp_path / "run" / "generation-02")["n_structures"] == 66 + 2
@@ -295,10 +295,10 @@ def test_a_stage_that_fails_leaves_the_ones_before_it(well_file, tmp_path):
         raise OSError("the cluster is on fire")
 
     with RunFolder(tmp_path / "run", config) as folder, pytest.raises(OSError, match="on fire"):
-        loop.run(dataclasses.replace(whole, attack=burns), folder.once)
+        loop.run(dataclasses.replace(whole, attack=burns), folder.cached)
     told = []
     with RunFolder(tmp_path / "run", config, told.append) as folder:
-        loop.run(whole, folder.once)
+        loop.run(whole, folder.cached)
     assert [line.endswith("done before") for line in told[:4]] == [True, True, True, False]
 
 

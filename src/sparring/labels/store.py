@@ -1,6 +1,5 @@
 """The label store: what has been computed once is never computed again."""
 
-import hashlib
 import json
 import math
 import os
@@ -12,6 +11,7 @@ from ase import Atoms
 
 from sparring.labels.base import Label, Labeller, depends_on, electronic_state
 from sparring.labels.results import compute
+from sparring.support.digest import digest
 from sparring.support.files import write_text
 
 _RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
@@ -171,8 +171,7 @@ def _rounded(atoms: Atoms, name: str, lengths: np.ndarray) -> list[list[int]]:
 
 
 def _sha256(content: Mapping[str, object]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return digest(content, compact=True)
 
 
 def _to_json(label: Label) -> dict[str, object]:

@@ -1,73 +1,41 @@
 """The loop of Schwalbe-Koda et al. (2021), doi:10.1038/s41467-021-25342-8: Algorithm 1.
 
 A run is a :class:`Plan`, which holds every choice as a function, and a :class:`State`, which holds all that the next
-generation needs. Each stage goes through ``once``, which computes it, or finds it where it has been computed before.
+generation needs. Each stage goes through a cache, which computes it, or reads its result if it is known.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from sparring.atoms.dataset import FORCES, Dataset
+from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
-from sparring.atoms.inheritance import inherit, own_columns
+from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.evaluation import Errors, errors, survey
-from sparring.labels import Label, LabelError, LabelReport, labelled_atoms
+from sparring.evaluation import errors, survey
+from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.labels.base import composition
 from sparring.proposers.ascent import AttackResult
 from sparring.proposers.objectives import Objective
-from sparring.selection import SelectionStep, Selector, select
-from sparring.starting_data.base import StartFailure, Starting, in_words, note_forces, references
+from sparring.runs.cache import Cache, no_cache
+from sparring.runs.provenance import stamped
+from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled, State
+from sparring.selection import Selector, select
+from sparring.starting_data.base import Starting, in_words, note_forces, references
 from sparring.starting_data.isolated import split_isolated
 from sparring.support.seeds import derive
 from sparring.training.fitting import FitReport
 from sparring.training.splits import Splits
 
-__all__ = ["Attacked", "Chosen", "Evaluated", "Fitted", "Labelled", "Once", "Plan", "State", "run", "step"]
+__all__ = ["Attacked", "Chosen", "Evaluated", "Fitted", "Labelled", "Plan", "State", "run", "step"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-class State(NamedTuple):
-    """All that a generation needs: the data of Algorithm 1, and who learns from which of them."""
-
-    generation: int
-    dataset: Dataset
-    splits: Splits
-    failures: tuple[StartFailure, ...] = ()
-    """What the run could not begin with; empty after the first generation."""
-
-
-class Fitted(NamedTuple):
-    """A trained committee, and how it was trained."""
-
-    committee: Committee
-    report: FitReport
-
-
-class Evaluated(NamedTuple):
-    """What a committee says of its own data, and what is special to the system.
-
-    Attributes:
-        predictions: The data set with the committee's energies, forces and variances.
-        force_variance: Of each structure of the data set, in (eV/Å)².
-        errors: On the structures that it has trained on, and on those that no member has seen.
-        system: Named results of the system's own evaluation.
-    """
-
-    predictions: list[Atoms]
-    force_variance: Float[np.ndarray, " n_structures"]
-    errors: Mapping[str, Errors]
-    system: Mapping[str, object]
 
 
 class Attacked(NamedTuple):
@@ -76,35 +44,6 @@ class Attacked(NamedTuple):
     result: AttackResult
     seeds: tuple[int, ...]
     heirs: tuple[Atoms, ...] = ()
-
-
-class Chosen(NamedTuple):
-    """Candidates worth a label, and how many each step of the selection let through."""
-
-    atoms: list[Atoms]
-    steps: tuple[SelectionStep, ...]
-
-
-class Labelled(NamedTuple):
-    """The newly labelled with what the committee expected of them, and those that have no label."""
-
-    atoms: list[Atoms]
-    failures: tuple[tuple[int, LabelError], ...]
-    n_computed: int
-    n_reused: int
-
-
-@runtime_checkable
-class Once(Protocol):
-    """Computes a stage of a generation, or gives back what was computed before."""
-
-    def __call__(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
-        """The result of the stage."""
-
-
-def forget(generation: int, stage: str, compute: Callable[[], T]) -> T:
-    """Compute every stage and keep nothing: a run without a folder."""
-    return compute()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,39 +93,39 @@ class Plan:
         return derive(self.seed, generation, stage)
 
 
-def run(plan: Plan, once: Once = forget) -> Committee:
+def run(plan: Plan, cache: Cache = no_cache) -> Committee:
     """Adversarial training of a neural-network potential: Algorithm 1. Returns the last committee."""
-    state = once(1, "data", lambda: start(plan))
+    state = cache(1, "data", lambda: start(plan))
     while True:
-        committee, following = step(state, plan, once)
+        committee, following = step(state, plan, cache)
         if following is None:
             return committee
         state = following
 
 
-def step(state: State, plan: Plan, once: Once = forget) -> tuple[Committee, State | None]:
+def step(state: State, plan: Plan, cache: Cache = no_cache) -> tuple[Committee, State | None]:
     """One generation: train, attack, choose, label. There is no next state once the run is over."""
     generation = state.generation
 
     # Training, lines 2-4
-    committee = once(generation, "fit", lambda: train(state, plan)).committee
-    evaluated = once(generation, "evaluate", lambda: evaluate(state, plan, committee))
+    committee = cache(generation, "fit", lambda: train(state, plan)).committee
+    evaluated = cache(generation, "evaluate", lambda: evaluate(state, plan, committee))
     if generation == plan.n_generations:
         return committee, None
 
     # Adversarial attack, lines 5-12
-    attacked = once(generation, "attack", lambda: attack_seeds(state, plan, committee))
-    chosen = once(generation, "select", lambda: choose(state, plan, evaluated, attacked))
+    attacked = cache(generation, "attack", lambda: attack_seeds(state, plan, committee))
+    chosen = cache(generation, "select", lambda: choose(state, plan, evaluated, attacked))
 
     # Evaluating, lines 13-16
-    labelled = once(generation, "label", lambda: label_chosen(state, plan, committee, chosen))
+    labelled = cache(generation, "label", lambda: label_chosen(state, plan, committee, chosen))
     if not labelled.atoms:
         logger.warning(
             "generation %d: nothing that the attacks found was worth a label or could be labelled; the run ends here",
             generation,
         )
         return committee, None
-    return committee, once(generation + 1, "data", lambda: extend(state, plan, labelled))
+    return committee, cache(generation + 1, "data", lambda: extend(state, plan, labelled))
 
 
 def start(plan: Plan) -> State:
@@ -202,7 +141,7 @@ def start(plan: Plan) -> State:
         raise ValueError(f"there is nothing to begin with: 0 structures are labelled, {reasons}")
     if failures:
         logger.warning("data: %d of %d labelled, %s", len(structures), len(structures) + len(failures), reasons)
-    dataset = Dataset.from_atoms([_stamped(atoms, plan, generation=1) for atoms in structures])
+    dataset = Dataset.from_atoms([stamped(atoms, generation=1, inherited=plan.inherited) for atoms in structures])
     dataset = replace(dataset, atomic_energies=references(isolated, dataset))
     note_forces(dataset)
     try:
@@ -222,7 +161,9 @@ def start(plan: Plan) -> State:
 def extend(state: State, plan: Plan, labelled: Labelled) -> State:
     """The data of the next generation, D_{g+1}; what has a place in the splits keeps it."""
     generation = state.generation + 1
-    added = Dataset.from_atoms([_stamped(atoms, plan, generation=generation) for atoms in labelled.atoms])
+    added = Dataset.from_atoms(
+        [stamped(atoms, generation=generation, inherited=plan.inherited) for atoms in labelled.atoms]
+    )
     dataset = state.dataset + added
     splits = state.splits.extend(
         len(dataset),
@@ -321,23 +262,3 @@ def lowest_energies(atoms: Sequence[Atoms]) -> dict[str, float]:
         name, energy = composition(one), float(one.info["REF_energy"])
         lowest[name] = min(lowest.get(name, energy), energy)
     return lowest
-
-
-def _stamped(atoms: Atoms, plan: Plan, generation: int) -> Atoms:
-    """What goes into the data of a structure: its label, what it is, and where it comes from.
-
-    One that comes from a file as it is keeps the columns that it has there, too; those of a structure that was made
-    from it might be results, which belong to the file's geometry.
-    """
-    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    bare.info = {"REF_energy": atoms.info["REF_energy"]}
-    stamped = inherit(bare, atoms, plan.inherited)
-    stamped.info |= {key: atoms.info[key] for key in ("label", "source", "parent", "frame") if key in atoms.info}
-    stamped.info["generation"] = generation
-    if atoms.info.get("source") == "file":
-        info, arrays = own_columns(atoms)
-        stamped.info |= {name: value for name, value in info.items() if name not in stamped.info}
-        stamped.arrays |= {name: array.copy() for name, array in arrays.items() if name not in stamped.arrays}
-    if FORCES in atoms.arrays:
-        stamped.arrays[FORCES] = np.array(atoms.arrays[FORCES], dtype=float)
-    return stamped
