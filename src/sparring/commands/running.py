@@ -24,7 +24,7 @@ from sparring.runs.failures import write_failures
 from sparring.runs.folder import RunFolder
 from sparring.runs.generation import OPEN_FAILURES
 from sparring.runs.results import Labelled
-from sparring.runs.saved_run import Run
+from sparring.runs.saved_run import SavedRun
 from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.screening import screen, tell_states
 from sparring.support.devices import require_device, torch_threads
@@ -79,7 +79,7 @@ def run(
         config = load(config, preset)
     config = settled(config, folder)
     # Before the folder is claimed: an unknown method or torsion must not leave a run behind.
-    if not Run(folder).exists:
+    if not SavedRun(folder).exists:
         _try_space(config)
         read_evaluation_file(config.evaluation)
     require_device(config.device)
@@ -207,5 +207,5 @@ def comparison(folder: Path | str) -> str | None:
     common = known_comparison(folder)
     if common is None or not common.generations:
         return None
-    unit = unit_of_kind(Run(folder).config().system.kind)
+    unit = unit_of_kind(SavedRun(folder).config().system.kind)
     return common_table(common, unit.name, unit.size)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparring.labels import by_reason
-from sparring.runs.saved_run import Run
+from sparring.runs.saved_run import SavedRun
 
 __all__ = ["GenerationStatus", "status"]
 
@@ -37,7 +37,7 @@ def status(folder: Path | str) -> list[GenerationStatus]:
     Raises:
         ValueError: If the folder is not that of a run.
     """
-    run = Run(Path(folder))
+    run = SavedRun(Path(folder))
     if not run.exists:
         raise ValueError(
             f"{folder} is not a run folder: there is no config.yaml; give the --folder of a `sparring run`"

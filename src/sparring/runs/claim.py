@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sparring.config import Config, difference, dump
 from sparring.runs.generation import MANIFEST, RunFolderError, read_json
-from sparring.runs.saved_run import CHANGES, INPUTS, VERSIONS, Run
+from sparring.runs.saved_run import CHANGES, INPUTS, VERSIONS, SavedRun
 from sparring.support.digest import file_digest
 from sparring.support.files import write_text
 
@@ -32,7 +32,7 @@ PACKAGES = (
 )
 
 
-def claim(run: Run, config: Config, log: Callable[[str], None]) -> None:
+def claim(run: SavedRun, config: Config, log: Callable[[str], None]) -> None:
     """Write the configuration into the run folder if it agrees with the one that the run was started with.
 
     Args:
@@ -59,7 +59,7 @@ def claim(run: Run, config: Config, log: Callable[[str], None]) -> None:
         write_text(run.folder / INPUTS, json.dumps(_inputs(config), indent=1) + "\n")
 
 
-def write_versions(run: Run) -> None:
+def write_versions(run: SavedRun) -> None:
     """Write the versions of Python and of the packages that results depend on."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -70,7 +70,7 @@ def write_versions(run: Run) -> None:
     write_text(run.folder / VERSIONS, json.dumps(versions, indent=1) + "\n")
 
 
-def _require_same(run: Run, config: Config, done: int, log: Callable[[str], None]) -> None:
+def _require_same(run: SavedRun, config: Config, done: int, log: Callable[[str], None]) -> None:
     """Refuse changes that results depend on; log and record those that only later stages depend on."""
     changes = difference(run.config(), config)
     # More generations than before only continue the run.
@@ -98,14 +98,14 @@ def _stage_of(change: str) -> str | None:
     return STAGE_OF_SECTION.get(re.split(r"[.\[:]", change)[0])
 
 
-def _is_unused(run: Run, config: Config, change: str, generation: int) -> bool:
+def _is_unused(run: SavedRun, config: Config, change: str, generation: int) -> bool:
     """True if a changed key is used only by a stage that the newest generation has not committed yet."""
     stage = _stage_of(change)
     last = generation >= config.generations  # without attack and selection
     return stage is not None and not last and stage not in run.generation(generation).stages_done
 
 
-def _how_to_change(run: Run, changes: list[str]) -> str:
+def _how_to_change(run: SavedRun, changes: list[str]) -> str:
     """The end of an error message: which generation to delete for a change of attack or selection."""
     stages = {_stage_of(line) for line in changes}
     if not changes or None in stages:
@@ -129,7 +129,7 @@ def _inputs(config: Config) -> dict[str, str]:
     return {str(file): file_digest(file) for file in files if file.is_file()}
 
 
-def _changed_inputs(run: Run, config: Config) -> list[str]:
+def _changed_inputs(run: SavedRun, config: Config) -> list[str]:
     """Input files whose content has changed since the run was started; a file that is gone is not needed any more."""
     known, now = run.folder / INPUTS, _inputs(config)
     if not known.exists():

@@ -19,7 +19,7 @@ from sparring.runs import stages
 from sparring.runs.claim import claim, write_versions
 from sparring.runs.generation import METRICS, Generation, RunFolderError
 from sparring.runs.reopening import reopen_failed_labels, write_manifest
-from sparring.runs.saved_run import Run
+from sparring.runs.saved_run import SavedRun
 from sparring.support.digest import file_digest
 from sparring.support.files import write_text
 from sparring.support.lock import Lock
@@ -48,7 +48,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     """
 
     def __init__(self, path: Path, config: Config, log: Callable[[str], None] | None = None) -> None:
-        self.saved = Run(path)
+        self.saved = SavedRun(path)
         self.config = settled(config, path)
         self.log = log or logger.info
         self.computed = False

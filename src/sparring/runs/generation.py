@@ -1,6 +1,6 @@
 """The files of one generation of a run, read-only: the only module that knows their names.
 
-Validation, report and command line read runs through :class:`Generation` and :class:`sparring.runs.saved_run.Run`,
+Validation, report and command line read runs through :class:`Generation` and :class:`sparring.runs.saved_run.SavedRun`,
 which take no lock. :class:`sparring.runs.folder.RunFolder` and the codecs of the stages write.
 """
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from sparring.labels import LabelError
 from sparring.runs.failures import failure_of
 from sparring.runs.generation import LABELLED, MANIFEST, Generation, RunFolderError
-from sparring.runs.saved_run import Run
+from sparring.runs.saved_run import SavedRun
 from sparring.support.files import write_text
 
 __all__ = ["reopen_failed_labels", "write_manifest"]
 
 
-def reopen_failed_labels(run: Run, log: Callable[[str], None]) -> None:
+def reopen_failed_labels(run: SavedRun, log: Callable[[str], None]) -> None:
     """Open the newest stage whose labels failed for reasons other than the geometry.
 
     Existing labels come from the label store.

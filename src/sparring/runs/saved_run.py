@@ -6,14 +6,14 @@ from pathlib import Path
 from sparring.config import Config, load
 from sparring.runs.generation import NAME, Generation, read_json
 
-__all__ = ["Run", "generations", "run_of"]
+__all__ = ["SavedRun", "generations", "run_of"]
 
 CONFIG, VERSIONS, INPUTS, CHANGES = "config.yaml", "versions.json", "inputs.json", "changes.txt"
 REPORT, VALIDATION = "report.html", "validation"
 
 
 @dataclass(frozen=True)
-class Run:
+class SavedRun:
     """A run on disk.
 
     Attributes:
@@ -69,7 +69,7 @@ def generations(folder: Path) -> list[Generation]:
     return sorted(found, key=lambda generation: generation.number)
 
 
-def run_of(folder: Path) -> Run | None:
+def run_of(folder: Path) -> SavedRun | None:
     """The run of a folder, which is a run folder or that of a generation; None if it is neither."""
-    candidates = (Run(folder), Run(folder.absolute().parent))
+    candidates = (SavedRun(folder), SavedRun(folder.absolute().parent))
     return next((run for run in candidates if run.exists), None)
