@@ -188,11 +188,6 @@ class Generation:
         """Chosen candidates with their labels."""
         return self._labelled(LABELLED)
 
-    @property
-    def has_labelled(self) -> bool:
-        """True if the file of labelled candidates exists, be it empty."""
-        return (self.folder / LABELLED).is_file()
-
     def counts(self) -> dict[str, int]:
         """Numbers of labels that were computed and that were in the store."""
         content: dict[str, int] = json.loads((self.folder / COUNTS).read_text(encoding="utf-8"))
