@@ -87,7 +87,7 @@ def run(
     with torch_threads(config.threads), RunFolder(folder, config, log) as run_folder:
         if retry_failed:
             run_folder.reopen_failed_labels()
-        cache = _StageCache(run_folder, finished_generation)
+        cache = _RunCache(run_folder, finished_generation)
         committee = loop.run(planned, cache)
         page = run_folder.saved.report
         if run_folder.computed or not page.exists():
@@ -96,17 +96,21 @@ def run(
             report(folder)
         else:
             run_folder.log("the run is finished: nothing was left to do")
-        if cache.unlabelled:
-            raise LabellingError(
-                f"the run ends before its last generation: none of the {len(cache.unlabelled)} structures that were "
-                f"chosen could be labelled\n{causes(cache.unlabelled)}\nreport: {page}. --retry-failed computes these "
-                "labels again; bounds (labels.bounds) and attacks belong to another run",
-                cache.unlabelled,
-            )
+        _require_labelled(cache.unlabelled, page)
         return committee
 
 
-class _StageCache:
+def _require_labelled(failures: list[LabelError], page: Path) -> None:
+    if failures:
+        raise LabellingError(
+            f"the run ends before its last generation: none of the {len(failures)} structures that were chosen could "
+            f"be labelled\n{causes(failures)}\nreport: {page}. --retry-failed computes these labels again; bounds "
+            "(labels.bounds) and attacks belong to another run",
+            failures,
+        )
+
+
+class _RunCache:
     """Cache of a run folder that keeps failed labels of an open stage, and reports each generation that is complete.
 
     Args:
@@ -142,12 +146,12 @@ class _StageCache:
 def check(config: Config) -> Estimate:
     """Find mistakes before a long run: read the structures, and compute a few labels.
 
-    Labels are kept only where the configuration names a store. What is wrong or doubtful about the input is in
-    ``findings``; see :func:`sparring.commands.checking.estimate`.
+    Labels are kept only if the configuration names a store. Problems of the input are in ``findings``; see
+    :func:`sparring.commands.checking.estimate`.
 
     Raises:
-        ValueError: If the structures cannot be read or have not what is to be attacked, the labeller is not known, or
-            the device cannot be used here.
+        ValueError: If the structures cannot be read or do not fit the space of attacks, the labeller is unknown, or the
+            device cannot be used here.
         LabelError: If no label can be computed.
     """
     require_device(config.device)

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
-__all__ = ["Cache", "no_cache"]
+__all__ = ["StageCache", "no_cache"]
 
 T = TypeVar("T")
 
 
 @runtime_checkable
-class Cache(Protocol):
+class StageCache(Protocol):
     """Computes the result of a stage unless it is known."""
 
     def __call__(self, generation: int, stage: str, compute: Callable[[], T]) -> T:

@@ -81,7 +81,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             self._lock.close()
 
     def cached(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
-        """The result of a stage, which is computed and committed first if it has not been; a `Cache` for the loop.
+        """The result of a stage, which is computed and committed first if it has not been; as the loop calls it.
 
         Args:
             generation: Number of the generation, from 1.

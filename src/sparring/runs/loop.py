@@ -23,7 +23,7 @@ from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.labels.base import composition
 from sparring.proposers.ascent import AttackResult
 from sparring.proposers.objectives import Objective
-from sparring.runs.cache import Cache, no_cache
+from sparring.runs.cache import StageCache, no_cache
 from sparring.runs.provenance import stamped
 from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled, State
 from sparring.selection import Selector, select
@@ -51,24 +51,23 @@ class Plan:
     """Every choice of a run, as a function.
 
     Attributes:
-        seed: Whatever draws random numbers derives its own from it, the generation and the stage.
-        n_generations: How many committees are trained; the last one is not attacked.
+        seed: Random seed, from which those of all stages are derived.
+        n_generations: Number of committees that are trained; the last one is not attacked.
         start: Labelled structures to begin with, and those that have no usable label.
         fit: Data, splits and a seed to a committee.
-        evaluate: What is special to the system, e.g. a barrier, of a committee and the data that it knows.
-        seeds: Which structures of the data are attacked.
+        evaluate: Evaluation that is special to the system, e.g. a barrier, given the committee and its data.
+        seeds: Indices of the structures that are attacked, given the data and a seed.
         objective: What attacks climb, given the data for Q.
         attack: Given the data, whose molecules it moves: committee, seeds, objective and a seed to paths. Several from
             a seed come in rounds of all seeds.
-        selectors: What is worth a label, given the variances of the training set, lowest energies and a seed.
+        selectors: Steps of the selection, given the variances of the training set, lowest energies and a seed.
         label: Structures, and the lowest known energies, to labels.
-        max_failed: Share of the chosen structures that may have no label for reasons that are not the geometry's.
+        max_failed: Share of the labels that may fail for reasons other than the geometry.
         n_members: Size of the committee.
-        fractions: Of training, validation and test.
-        shared_validation: Whether members share one training set.
-        source: How what attacks find is called in the data.
-        inherited: What the labels depend on besides what all descendants of a structure have from it: further names in
-            its info or arrays.
+        fractions: Fractions of the data for training, validation and test.
+        shared_validation: If True, members share one training and validation set.
+        source: Name of the origin of new structures in the data.
+        inherited: Further names in `info` or `arrays` that labels depend on, and that candidates inherit.
     """
 
     seed: int
@@ -93,7 +92,7 @@ class Plan:
         return derive(self.seed, generation, stage)
 
 
-def run(plan: Plan, cache: Cache = no_cache) -> Committee:
+def run(plan: Plan, cache: StageCache = no_cache) -> Committee:
     """Adversarial training of a neural-network potential: Algorithm 1. Returns the last committee."""
     state = cache(1, "data", lambda: start(plan))
     while True:
@@ -103,7 +102,7 @@ def run(plan: Plan, cache: Cache = no_cache) -> Committee:
         state = following
 
 
-def step(state: State, plan: Plan, cache: Cache = no_cache) -> tuple[Committee, State | None]:
+def step(state: State, plan: Plan, cache: StageCache = no_cache) -> tuple[Committee, State | None]:
     """One generation: train, attack, choose, label. There is no next state once the run is over."""
     generation = state.generation
 
@@ -121,7 +120,7 @@ def step(state: State, plan: Plan, cache: Cache = no_cache) -> tuple[Committee, 
     labelled = cache(generation, "label", lambda: label_chosen(state, plan, committee, chosen))
     if not labelled.atoms:
         logger.warning(
-            "generation %d: nothing that the attacks found was worth a label or could be labelled; the run ends here",
+            "generation %d: no candidate was chosen and labelled; the run ends here",
             generation,
         )
         return committee, None
@@ -129,7 +128,7 @@ def step(state: State, plan: Plan, cache: Cache = no_cache) -> tuple[Committee, 
 
 
 def start(plan: Plan) -> State:
-    """The data that a run begins with, D_1; isolated atoms are no part of them, and give elements their energies.
+    """Data at the beginning of a run, D_1; isolated atoms only give the energies of elements.
 
     Raises:
         ValueError: If too few structures have a usable label; the reasons of the others are counted.
@@ -159,7 +158,7 @@ def start(plan: Plan) -> State:
 
 
 def extend(state: State, plan: Plan, labelled: Labelled) -> State:
-    """The data of the next generation, D_{g+1}; what has a place in the splits keeps it."""
+    """Data of the next generation, D_{g+1}; structures stay in the split in which they are."""
     generation = state.generation + 1
     added = Dataset.from_atoms(
         [stamped(atoms, generation=generation, inherited=plan.inherited) for atoms in labelled.atoms]
@@ -176,14 +175,14 @@ def extend(state: State, plan: Plan, labelled: Labelled) -> State:
 
 
 def train(state: State, plan: Plan) -> Fitted:
-    """A committee of the data as they stand (Eq. 2 and 3)."""
+    """A committee trained on the data (Eq. 2 and 3)."""
     return Fitted(*plan.fit(state.dataset, state.splits, plan.seed_of(state.generation, "fit")))
 
 
 def evaluate(state: State, plan: Plan, committee: Committee) -> Evaluated:
-    """How well a committee knows what it has seen, what it has not, and what the system asks of it."""
+    """Errors of a committee on its training and test data, and the evaluation that is special to the system."""
     test = set(state.splits.test)
-    # Whatever of its own data no member was trained on, its errors are to show.
+    # Test structures may have elements that no member was trained on.
     surveyed = survey(committee.without_domain(), state.dataset.structures)
     predictions = surveyed.annotate(state.dataset.to_atoms())
     for index, atoms in enumerate(predictions):
@@ -204,7 +203,7 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
 
 
 def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -> Chosen:
-    """What is worth a label of what the attacks found."""
+    """Select candidates for labelling."""
     parents = state.dataset.to_atoms()
     charges = np.array([int(parents[parent].info.get("charge", 0)) for parent in attacked.seeds])
     candidates = attacked.result.candidates()._replace(charge=charges)
@@ -234,10 +233,10 @@ def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -
 
 
 def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen) -> Labelled:
-    """Ground truth for what was chosen, beside what the committee expected before it has learnt it.
+    """Labels of the chosen candidates, with the predictions of the committee before it is trained on them.
 
     Raises:
-        LabellingError: If the labeller, not the geometries, is to blame for too many failures.
+        LabellingError: If too many labels fail for reasons other than the geometry.
     """
     if not chosen.atoms:
         return Labelled([], (), 0, 0)

@@ -18,19 +18,10 @@ from sparring.committee_files import write_committee
 from sparring.evaluation import Errors
 from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.proposers.ascent import AttackResult, Status
+from sparring.runs import generation
 from sparring.runs.data_stage import data_metrics, read_data, write_data
 from sparring.runs.failures import failure_of, write_failures
-from sparring.runs.generation import (
-    COUNTS,
-    CURVES,
-    EVALUATION,
-    FAILURES,
-    LABELLED,
-    PREDICTIONS,
-    SELECTED,
-    SELECTION,
-    Generation,
-)
+from sparring.runs.generation import Generation
 from sparring.runs.loop import Attacked
 from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled
 from sparring.selection import SelectionStep
@@ -82,8 +73,8 @@ def write_fit(folder: Path, fitted: Fitted) -> tuple[str, ...]:
     for epoch, rows in enumerate(zip(report.train_loss, report.validation_loss, report.learning_rate, strict=True)):
         for member, values in enumerate(zip(*rows, strict=True)):
             table.writerow([epoch + 1, member, *(repr(float(value)) for value in values)])
-    write_text(folder / CURVES, text.getvalue())
-    return (*names, CURVES)
+    write_text(folder / generation.CURVES, text.getvalue())
+    return (*names, generation.CURVES)
 
 
 def read_fit(folder: Path) -> Fitted:
@@ -115,13 +106,13 @@ def _fit_facts(report: FitReport) -> dict[str, object]:
 
 def write_evaluated(folder: Path, evaluated: Evaluated) -> tuple[str, ...]:
     """Write the committee's predictions for its own data, and its errors."""
-    write_structures(folder / PREDICTIONS, evaluated.predictions)
+    write_structures(folder / generation.PREDICTIONS, evaluated.predictions)
     numbers = {
         "errors": {name: _plain(part) for name, part in evaluated.errors.items()},
         "system": dict(evaluated.system),
     }
-    write_text(folder / EVALUATION, json.dumps(numbers, indent=1) + "\n")
-    return PREDICTIONS, EVALUATION
+    write_text(folder / generation.EVALUATION, json.dumps(numbers, indent=1) + "\n")
+    return generation.PREDICTIONS, generation.EVALUATION
 
 
 def evaluation_metrics(evaluated: Evaluated) -> dict[str, object]:
@@ -216,9 +207,9 @@ def attack_metrics(attacked: Attacked) -> dict[str, object]:
 
 def write_chosen(folder: Path, chosen: Chosen) -> tuple[str, ...]:
     """Write the chosen candidates, and the number that each step of the selection kept."""
-    write_structures(folder / SELECTED, chosen.atoms)
-    write_text(folder / SELECTION, json.dumps([step._asdict() for step in chosen.steps], indent=1) + "\n")
-    return SELECTED, SELECTION
+    write_structures(folder / generation.SELECTED, chosen.atoms)
+    write_text(folder / generation.SELECTION, json.dumps([step._asdict() for step in chosen.steps], indent=1) + "\n")
+    return generation.SELECTED, generation.SELECTION
 
 
 def read_chosen(folder: Path) -> Chosen:
@@ -232,12 +223,12 @@ def read_chosen(folder: Path) -> Chosen:
 
 def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
     """Write the labelled candidates, and the failed labels after those of starting structures."""
-    write_structures(folder / LABELLED, labelled.atoms)
+    write_structures(folder / generation.LABELLED, labelled.atoms)
     starting = [(row["structure"], failure_of(row)) for row in Generation(folder).starting_rows()]
-    write_failures(folder / FAILURES, [*starting, *labelled.failures])
+    write_failures(folder / generation.FAILURES, [*starting, *labelled.failures])
     counts = {"n_computed": labelled.n_computed, "n_reused": labelled.n_reused}
-    write_text(folder / COUNTS, json.dumps(counts) + "\n")
-    return LABELLED, FAILURES, COUNTS
+    write_text(folder / generation.COUNTS, json.dumps(counts) + "\n")
+    return generation.LABELLED, generation.FAILURES, generation.COUNTS
 
 
 def read_labelled_stage(folder: Path) -> Labelled:
