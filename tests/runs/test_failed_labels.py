@@ -46,8 +46,8 @@ def titles():
 def test_when_all_labels_crash_the_stage_stays_open_until_the_labeller_is_mended(moody, tmp_path):
     file, mood = moody
     folder = tmp_path / "run"
-    told = r"3 of 3 labels failed for reasons that are not the geometry's:\n +3  crashed .* SystemExit: 0.*\n.*Mend the"
-    with pytest.raises(LabellingError, match=told):
+    text = r"3 of 3 labels failed for reasons that are not the geometry's:\n +3  crashed .* SystemExit: 0.*\n.*Mend the"
+    with pytest.raises(LabellingError, match=text):
         run(file, folder, log=after(titles()["select"], mood, "exit_zero"))
     (generation,) = status(folder)
     assert generation.stages[-1] == "select"
@@ -113,10 +113,10 @@ def test_a_run_that_ends_because_nothing_could_be_labelled_says_why_and_does_not
     monkeypatch.setattr(running, "report", lambda folder: None)
     file = well_file({"labels.bounds.max_force": 1e-9})
     for _ in range(2):
-        code, _, told = sparring("run", file, "--folder", tmp_path / "run")
+        code, _, printed = sparring("run", file, "--folder", tmp_path / "run")
         assert code == 3
-        assert "the run ends before its last generation: none of the 4 structures that were chosen" in told
-        assert "4  force " in told
+        assert "the run ends before its last generation: none of the 4 structures that were chosen" in printed
+        assert "4  force " in printed
 
 
 PROGRAMS = (

@@ -296,10 +296,10 @@ def test_a_stage_that_fails_leaves_the_ones_before_it(well_file, tmp_path):
 
     with RunFolder(tmp_path / "run", config) as folder, pytest.raises(OSError, match="on fire"):
         loop.run(dataclasses.replace(whole, attack=burns), folder.cached)
-    told = []
-    with RunFolder(tmp_path / "run", config, told.append) as folder:
+    lines = []
+    with RunFolder(tmp_path / "run", config, lines.append) as folder:
         loop.run(whole, folder.cached)
-    assert [line.endswith("done before") for line in told[:4]] == [True, True, True, False]
+    assert [line.endswith("done before") for line in lines[:4]] == [True, True, True, False]
 
 
 def test_a_committee_that_lost_a_member_goes_on(well_plan):

@@ -71,7 +71,7 @@ class Lock:
 
 
 def _owned(folder: Path) -> Path:
-    """Create the file that names the owner of the lock; that of a process that has ended on this machine is replaced."""
+    """Create the file that names the owner; that of a process that has ended on this machine is replaced."""
     file = folder / "lock.owner"
     for _ in range(2):
         try:
