@@ -9,7 +9,7 @@ from sparring.runs.generation import NAME, Generation, read_json
 __all__ = ["SavedRun", "generations", "run_of"]
 
 CONFIG, VERSIONS, INPUTS, CHANGES = "config.yaml", "versions.json", "inputs.json", "changes.txt"
-REPORT, VALIDATION = "report.html", "validation"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,6 @@ class SavedRun:
     def report(self) -> Path:
         """Path of the report."""
         return self.folder / REPORT
-
-    @property
-    def validation(self) -> Path:
-        """Folder of results of validations that concern the whole run."""
-        return self.folder / VALIDATION
 
     def generations(self) -> list[Generation]:
         """Generations that exist, in their order."""
