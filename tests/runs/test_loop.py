@@ -186,14 +186,14 @@ def test_every_stage_of_every_generation_has_random_numbers_of_its_own(well_plan
 # --- when less is found ---------------------------------------------------------------------------------------------
 
 
-def test_a_generation_that_finds_nothing_worth_a_label_ends_the_run_with_a_word(well_plan, caplog):
+def test_a_generation_that_chooses_no_candidate_ends_the_run_with_a_warning(well_plan, caplog):
     nothing = dataclasses.replace(well_plan(), selectors=lambda *_: [lambda candidates: np.array([], dtype=int)])
     memory = Memory()
     committee = loop.run(nothing, memory)
     assert committee is memory.results[1, "fit"].committee
     assert memory.results[1, "label"] == ([], (), 0, 0)
     assert (2, "data") not in memory.results
-    assert "generation 1: nothing that the attacks found was worth a label" in caplog.text
+    assert "generation 1: no candidate was chosen and labelled; the run ends here" in caplog.text
 
 
 def test_failed_labels_are_counted_with_their_reason_and_carried_on_from(well_file, tmp_path):
