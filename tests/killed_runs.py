@@ -1,7 +1,7 @@
 """Processes that run the command line and may kill themselves with SIGKILL at a moment that a test names.
 
 Started as a program, it imports everything once and forks one process for each line of JSON that it reads, such as
-``{"arguments": ["run", "well.yaml"], "told": "log.txt", "death": {"file": "generation-01/splits.json"}}``. It answers
+``{"arguments": ["run", "well.yaml"], "output": "log.txt", "death": {"file": "generation-01/splits.json"}}``. It answers
 with the exit code, negative for a signal. A death is one of
 
 * ``{"file": name, "count": 1, "moment": "before"}``: when a file of that name is for the count-th time about to appear
@@ -62,13 +62,13 @@ def kill_at_tick(work, tick, count=1):
     progress.progress_bars_on = watch_or_die
 
 
-def run(arguments, told, death=None):
+def run(arguments, output, death=None):
     """In a process of its own: the command line, with no report, which is not what is tested here."""
     running.report = lambda folder: None
     if death:
         (kill_at_file if "file" in death else kill_at_tick)(**death)
     sys.argv = ["sparring", *arguments]
-    with Path(told).open("w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    with Path(output).open("w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
             cli.main()
         except SystemExit as end:

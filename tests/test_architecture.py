@@ -10,7 +10,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = (
-    "support units",
+    "support",
+    "units",
     "atoms uncertainty",
     "config labels potentials",
     "domain inputs selection starting_data",

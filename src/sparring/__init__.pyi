@@ -4,9 +4,9 @@ from .atoms.dataset import Dataset as Dataset
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
 from .commands.running import check as check
-from .commands.running import init as init
 from .commands.running import run as run
-from .commands.running import status as status
+from .commands.starting import init as init
+from .commands.status import status as status
 from .committee import Committee as Committee
 from .committee import Prediction as Prediction
 from .committee_files import read_committee as read_committee

@@ -10,9 +10,12 @@ import safetensors.torch
 from sparring.committee import Committee
 from sparring.support.files import write_bytes, write_text
 
-__all__ = ["read_committee", "write_committee"]
+__all__ = ["FILES", "read_committee", "write_committee"]
 
 logger = logging.getLogger(__name__)
+
+FILES = ("committee.safetensors", "committee.json")
+"""Names of the files: weights, and everything else."""
 
 
 def write_committee(folder: Path | str, committee: Committee, **more: object) -> tuple[str, ...]:
@@ -29,9 +32,9 @@ def write_committee(folder: Path | str, committee: Committee, **more: object) ->
     folder = Path(folder)
     weights, about = committee.state()
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "committee.safetensors", safetensors.torch.save(weights))
-    write_text(folder / "committee.json", json.dumps({**about, **more}, indent=1, ensure_ascii=False) + "\n")
-    return "committee.safetensors", "committee.json"
+    write_bytes(folder / FILES[0], safetensors.torch.save(weights))
+    write_text(folder / FILES[1], json.dumps({**about, **more}, indent=1, ensure_ascii=False) + "\n")
+    return FILES
 
 
 def read_committee(folder: Path | str) -> Committee:
@@ -43,7 +46,7 @@ def read_committee(folder: Path | str) -> Committee:
         ValueError: If there is none, or its weights are damaged.
     """
     folder = Path(folder)
-    weights, about = folder / "committee.safetensors", folder / "committee.json"
+    weights, about = (folder / name for name in FILES)
     for file in (weights, about):
         if not file.exists():
             raise ValueError(f"{folder} holds no committee: there is no {file.name}; give a generation's folder")

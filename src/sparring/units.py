@@ -4,10 +4,11 @@ Inside, the units are always eV, Å, fs, K, eV/Å, 1/fs, rad and bytes. Factors 
 CODATA 2018 (doi:10.1103/RevModPhys.93.025010).
 """
 
-import difflib
 import math
 import re
 import unicodedata
+
+from sparring.support.suggestions import did_you_mean
 
 _ELEMENTARY_CHARGE = 1.602176634e-19  # C, exact
 _AVOGADRO = 6.02214076e23  # 1/mol, exact
@@ -115,7 +116,7 @@ def _factor(value: str | float | int, unit: str, dimension: str | None) -> float
     wanted = f"units of {dimension}" if dimension else "known units"
     if found is not None:
         raise ValueError(f"{value!r} measures {found}, wanted {dimension}; {wanted}: {accepted}")
-    raise ValueError(f"unknown unit {unit!r} in {value!r}{_nearest(unit, dimension)}; {wanted}: {accepted}")
+    raise ValueError(f"unknown unit {unit!r} in {value!r}{_suggestion(unit, dimension)}; {wanted}: {accepted}")
 
 
 def _accepted(dimension: str | None) -> list[str]:
@@ -126,9 +127,7 @@ def _accepted(dimension: str | None) -> list[str]:
     return [unit for name, units in _UNITS.items() if name != "force" for unit in units] + ["energy/length"]
 
 
-def _nearest(unit: str, dimension: str | None) -> str:
+def _suggestion(unit: str, dimension: str | None) -> str:
     """Suggest the unit that was probably meant; capitals are compared last, as they are what is mistaken most."""
     names = _UNITS[dimension] if dimension else _DIMENSION_OF
-    folded = {name.casefold(): name for name in reversed(list(names))}
-    close = difflib.get_close_matches(unit.casefold(), folded, n=1, cutoff=0.5)
-    return f", did you mean {folded[close[0]]!r}?" if close else ""
+    return did_you_mean(unit, reversed(list(names)))

@@ -1,8 +1,8 @@
 import ase.io
 import pytest
 
+from sparring.committee_files import write_committee
 from sparring.inputs.extxyz import write_structures
-from sparring.runs.stages import write_committee
 
 
 @pytest.fixture

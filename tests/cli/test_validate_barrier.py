@@ -8,9 +8,9 @@ from scipy.optimize import minimize_scalar
 
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.committee import Committee
+from sparring.committee_files import write_committee
 from sparring.inputs.extxyz import write_structures
 from sparring.potentials import CoordinateMLP
-from sparring.runs.stages import write_committee
 from sparring.systems.ammonia import inversion_endpoints, planar_geometry
 from sparring.validation import barrier_runs
 from sparring.validation.barrier.compute import Barriers, barriers

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from sparring.cli.errors import windows_of
+from sparring.committee_files import write_committee
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
 from sparring.reporting import saving
-from sparring.runs.stages import write_committee
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.errors.compute import ErrorReport
 from sparring.validation.records import read_record

@@ -3,8 +3,8 @@ import pytest
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
+from sparring.committee_files import write_committee
 from sparring.inputs.extxyz import write_structures
-from sparring.runs.stages import write_committee
 from sparring.surfaces.landscape import Landscapes
 from sparring.validation.records import read_record
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.committee_files import write_committee
 from sparring.inputs.extxyz import read_structures, write_structures
-from sparring.runs.stages import write_committee
 from sparring.validation.records import read_record
 from sparring.validation.stability.compute import Stability
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.committee_files import write_committee
 from sparring.config import dump, load, template_files
 from sparring.inputs.extxyz import write_structures
-from sparring.runs.stages import write_committee
 from sparring.surfaces.landscape import Landscapes
 from sparring.systems import alanine_dipeptide
 from sparring.validation.free_energy.histograms import FreeEnergies

@@ -8,7 +8,9 @@ from ase.build import molecule
 
 from sparring.atoms.dataset import ENERGY
 from sparring.commands import running
-from sparring.commands.running import check, init, run, status
+from sparring.commands.running import check, run
+from sparring.commands.starting import init
+from sparring.commands.status import status
 from sparring.committee_files import read_committee
 from sparring.config import ConfigError, load, template_files
 from sparring.inputs.extxyz import read_labelled

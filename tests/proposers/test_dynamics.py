@@ -200,7 +200,7 @@ def test_a_run_that_is_gone_on_with_is_the_run_that_was_not_interrupted(config, 
     from sparring.runs.folder import RunFolder
 
     with RunFolder(broken, chosen) as folder, pytest.raises(KeyboardInterrupt):
-        loop.run(plan(chosen, broken), lambda *what: stop(*what[:2], lambda: folder.once(*what)))
+        loop.run(plan(chosen, broken), lambda *what: stop(*what[:2], lambda: folder.cached(*what)))
     assert (broken / "generation-01" / "paths.npz").exists()
     assert not (broken / "generation-01" / "selection.json").exists()
     run(chosen, broken)

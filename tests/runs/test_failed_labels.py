@@ -11,7 +11,8 @@ import yaml
 from ase.build import molecule
 
 from sparring.commands import running
-from sparring.commands.running import run, status
+from sparring.commands.running import run
+from sparring.commands.status import status
 from sparring.labels import LabellingError
 from sparring.runs.folder import RunFolderError
 from sparring.runs.stages import read_labelled_stage
@@ -45,9 +46,9 @@ def titles():
 def test_when_all_labels_crash_the_stage_stays_open_until_the_labeller_is_mended(moody, tmp_path):
     file, mood = moody
     folder = tmp_path / "run"
-    told = r"3 of 3 labels failed for reasons that are not the geometry's:\n +3  crashed .* SystemExit: 0.*\n.*Mend the"
-    with pytest.raises(LabellingError, match=told):
-        run(file, folder, announce=after(titles()["select"], mood, "exit_zero"))
+    text = r"3 of 3 labels failed for reasons that are not the geometry's:\n +3  crashed .* SystemExit: 0.*\n.*Mend the"
+    with pytest.raises(LabellingError, match=text):
+        run(file, folder, log=after(titles()["select"], mood, "exit_zero"))
     (generation,) = status(folder)
     assert generation.stages[-1] == "select"
     assert generation.open_failures == {"crashed": 3}
@@ -85,14 +86,14 @@ def test_single_labels_that_failed_are_asked_for_again_until_a_committee_has_bee
             raise Stop
 
     with pytest.raises(Stop):
-        run(file, folder, announce=stop)
+        run(file, folder, log=stop)
     failed = read_labelled_stage(first).failures
     assert [error.reason for _, error in failed] == ["crashed"]
     assert status(folder)[0].failed == {"crashed": 1}
     mood.write_text("good")
     lines = []
-    run(file, folder, retry_failed=True, announce=lines.append)
-    assert "generation 1: failed labels are asked for again (1)" in lines
+    run(file, folder, retry_failed=True, log=lines.append)
+    assert "generation 1: failed labels are computed again (1)" in lines
     assert not read_labelled_stage(first).failures
     assert len(read_labelled_stage(first).atoms) == 3
 
@@ -100,7 +101,7 @@ def test_single_labels_that_failed_are_asked_for_again_until_a_committee_has_bee
 def test_labels_that_later_committees_did_without_are_not_asked_for_again(moody, tmp_path):
     file, mood = moody
     folder = tmp_path / "run"
-    run(file, folder, announce=after(titles()["select"], mood, "leave of the first"))
+    run(file, folder, log=after(titles()["select"], mood, "leave of the first"))
     assert status(folder)[0].failed
     with pytest.raises(RunFolderError, match=r"generation 2 has been trained without them; delete .*generation-02"):
         run(file, folder, retry_failed=True)
@@ -112,10 +113,10 @@ def test_a_run_that_ends_because_nothing_could_be_labelled_says_why_and_does_not
     monkeypatch.setattr(running, "report", lambda folder: None)
     file = well_file({"labels.bounds.max_force": 1e-9})
     for _ in range(2):
-        code, _, told = sparring("run", file, "--folder", tmp_path / "run")
+        code, _, printed = sparring("run", file, "--folder", tmp_path / "run")
         assert code == 3
-        assert "the run ends before its last generation: none of the 4 structures that were chosen" in told
-        assert "4  force " in told
+        assert "the run ends before its last generation: none of the 4 structures that were chosen" in printed
+        assert "4  force " in printed
 
 
 PROGRAMS = (

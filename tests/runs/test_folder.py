@@ -62,8 +62,8 @@ def processes():
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
 
-        def call(*arguments, told, death=None):
-            job = {"arguments": [str(one) for one in arguments], "told": str(told), "death": death}
+        def call(*arguments, output, death=None):
+            job = {"arguments": [str(one) for one in arguments], "output": str(output), "death": death}
             server.stdin.write(json.dumps(job) + "\n")
             server.stdin.flush()
             return int(server.stdout.readline())
@@ -78,7 +78,7 @@ def command(processes, well_file, tmp_path):
     config = well_file()
 
     def call(death=None, folder="run"):
-        return processes("run", config, "--folder", tmp_path / folder, told=tmp_path / "told.txt", death=death)
+        return processes("run", config, "--folder", tmp_path / folder, output=tmp_path / "output.txt", death=death)
 
     return call
 
@@ -157,13 +157,13 @@ def test_a_run_killed_from_outside_goes_on_under_the_same_command(well_file, tmp
 
 
 def test_a_finished_run_is_left_alone_and_says_so(copied, well_file):
-    before, told = contents(copied), []
-    run(well_file(), copied, announce=told.append)
+    before, lines = contents(copied), []
+    run(well_file(), copied, log=lines.append)
     changed = [path.name for path, content in contents(copied).items() if before.get(path) != content]
     assert changed == ["config.yaml"] or changed == []
-    assert len(told) == 2 * len(STAGES) + 3 + 1
-    assert all(line.endswith("done before") for line in told[:-1])
-    assert told[-1] == "the run is finished: nothing was left to do"
+    assert len(lines) == 2 * len(STAGES) + 3 + 1
+    assert all(line.endswith("done before") for line in lines[:-1])
+    assert lines[-1] == "the run is finished: nothing was left to do"
 
 
 def test_a_report_that_was_thrown_away_is_written_again(copied, well_file):
@@ -182,10 +182,10 @@ def test_numbers_that_were_thrown_away_are_made_again(copied, well_file):
 
 
 def test_more_generations_go_on_and_end_as_if_there_had_been_as_many_from_the_start(copied, well_file, tmp_path):
-    config, told = well_file({"generations": 4}), []
-    run(config, copied, announce=told.append)
-    assert told[14] == "generation 3: evaluation done before"
-    assert told[15].startswith("generation 3: attack done in")
+    config, lines = well_file({"generations": 4}), []
+    run(config, copied, log=lines.append)
+    assert lines[14] == "generation 3: evaluation done before"
+    assert lines[15].startswith("generation 3: attack done in")
     run(config, tmp_path / "from the start")
     assert same_results(copied, tmp_path / "from the start", "generation-04") == []
 
@@ -207,16 +207,16 @@ def test_a_selection_that_failed_may_be_changed_and_the_run_goes_on(well_file, t
     def failing(*arguments):
         raise ValueError("cannot select")
 
-    folder, told = tmp_path / "run", []
+    folder, lines = tmp_path / "run", []
     with monkeypatch.context() as patched:
         patched.setattr(planning, "selectors", failing)
         with pytest.raises(ValueError, match="cannot select"):
             run(well_file(), folder)
     with pytest.raises(RunFolderError, match="started with another configuration:\n  seed: 0 -> 1"):
         run(well_file({"seed": 1, "selection": [{"kind": "budget", "n": 2}]}), folder)
-    run(well_file({"selection": [{"kind": "budget", "n": 2}]}), folder, announce=told.append)
-    assert "generation 1: attack done before" in told
-    assert [line.split(": ")[0] for line in told[:1]] == ["from generation 1 on, selection"]
+    run(well_file({"selection": [{"kind": "budget", "n": 2}]}), folder, log=lines.append)
+    assert "generation 1: attack done before" in lines
+    assert [line.split(": ")[0] for line in lines[:1]] == ["from generation 1 on, selection"]
     assert (folder / "changes.txt").read_text().startswith("from generation 1 on, selection: ")
     assert load(folder / "config.yaml").selection[0].n == 2
     assert (folder / "generation-03" / "committee.json").exists()
@@ -312,14 +312,14 @@ def test_fewer_generations_than_there_are_is_another_configuration(copied, well_
 
 
 def test_where_and_how_fast_it_runs_may_change(copied, well_file, tmp_path):
-    told = []
-    run(well_file({"labels.n_workers": 3, "labels.store": tmp_path / "elsewhere"}), copied, announce=told.append)
-    assert told[-1] == "the run is finished: nothing was left to do"
+    lines = []
+    run(well_file({"labels.n_workers": 3, "labels.store": tmp_path / "elsewhere"}), copied, log=lines.append)
+    assert lines[-1] == "the run is finished: nothing was left to do"
 
 
 def test_a_folder_in_which_nothing_is_done_may_take_another_configuration(well_file, tmp_path):
     with RunFolder(tmp_path / "run", load(well_file())) as folder, pytest.raises(ZeroDivisionError):
-        folder.once(1, "data", lambda: 1 // 0)
+        folder.cached(1, "data", lambda: 1 // 0)
     with RunFolder(tmp_path / "run", load(well_file({"seed": 1}))) as folder:
         assert folder.config.seed == 1
 
@@ -341,9 +341,9 @@ def test_a_configuration_of_ones_own_in_the_folder_is_not_overwritten(well_file,
 
 
 def test_a_run_can_be_continued_from_its_own_configuration(copied):
-    told = []
-    run(copied / "config.yaml", copied, announce=told.append)
-    assert told[-1] == "the run is finished: nothing was left to do"
+    lines = []
+    run(copied / "config.yaml", copied, log=lines.append)
+    assert lines[-1] == "the run is finished: nothing was left to do"
 
 
 LOCK = """
@@ -427,8 +427,8 @@ def test_what_keeps_the_books_is_named_when_it_cannot_be_read(name, remedy, copi
 
 def test_a_stage_gives_back_the_same_when_it_is_computed_and_when_it_is_found(finished_well, well_file, tmp_path):
     with RunFolder(finished_well, load(well_file())) as old, RunFolder(tmp_path / "new", load(well_file())) as new:
-        found = old.once(1, "data", lambda: pytest.fail("it has been computed before"))
-        computed = new.once(1, "data", lambda: found)
+        found = old.cached(1, "data", lambda: pytest.fail("it has been computed before"))
+        computed = new.cached(1, "data", lambda: found)
     assert computed.splits == found.splits
     assert computed.dataset.energy.tolist() == found.dataset.energy.tolist()
     assert (tmp_path / "new/generation-01/dataset.extxyz").read_bytes() == (

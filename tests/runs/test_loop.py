@@ -186,14 +186,14 @@ def test_every_stage_of_every_generation_has_random_numbers_of_its_own(well_plan
 # --- when less is found ---------------------------------------------------------------------------------------------
 
 
-def test_a_generation_that_finds_nothing_worth_a_label_ends_the_run_with_a_word(well_plan, caplog):
+def test_a_generation_that_chooses_no_candidate_ends_the_run_with_a_warning(well_plan, caplog):
     nothing = dataclasses.replace(well_plan(), selectors=lambda *_: [lambda candidates: np.array([], dtype=int)])
     memory = Memory()
     committee = loop.run(nothing, memory)
     assert committee is memory.results[1, "fit"].committee
     assert memory.results[1, "label"] == ([], (), 0, 0)
     assert (2, "data") not in memory.results
-    assert "generation 1: nothing that the attacks found was worth a label" in caplog.text
+    assert "generation 1: no candidate was chosen and labelled; the run ends here" in caplog.text
 
 
 def test_failed_labels_are_counted_with_their_reason_and_carried_on_from(well_file, tmp_path):
@@ -208,8 +208,8 @@ def test_failed_labels_are_counted_with_their_reason_and_carried_on_from(well_fi
 
     faulty = dataclasses.replace(sober, label=every_other_fails)
     with RunFolder(tmp_path / "run", config) as folder:
-        loop.run(faulty, folder.once)
-        again = folder.once(1, "label", lambda: pytest.fail("it has been computed before"))
+        loop.run(faulty, folder.cached)
+        again = folder.cached(1, "label", lambda: pytest.fail("it has been computed before"))
     metrics = read_metrics(tmp_path / "run" / "generation-01")
     assert metrics["labels"] == {"n_chosen": 4, "n_computed": 4, "n_reused": 0, "n_failed": 2}
     assert read_metrics(tmp_path / "run" / "generation-02")["n_structures"] == 66 + 2
@@ -295,11 +295,11 @@ def test_a_stage_that_fails_leaves_the_ones_before_it(well_file, tmp_path):
         raise OSError("the cluster is on fire")
 
     with RunFolder(tmp_path / "run", config) as folder, pytest.raises(OSError, match="on fire"):
-        loop.run(dataclasses.replace(whole, attack=burns), folder.once)
-    told = []
-    with RunFolder(tmp_path / "run", config, told.append) as folder:
-        loop.run(whole, folder.once)
-    assert [line.endswith("done before") for line in told[:4]] == [True, True, True, False]
+        loop.run(dataclasses.replace(whole, attack=burns), folder.cached)
+    lines = []
+    with RunFolder(tmp_path / "run", config, lines.append) as folder:
+        loop.run(whole, folder.cached)
+    assert [line.endswith("done before") for line in lines[:4]] == [True, True, True, False]
 
 
 def test_a_committee_that_lost_a_member_goes_on(well_plan):

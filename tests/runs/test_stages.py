@@ -8,13 +8,14 @@ from ase import Atoms
 
 from sparring.assembly.planning import plan
 from sparring.atoms.structures import Structures
+from sparring.committee_files import read_committee, write_committee
 from sparring.config import load
 from sparring.labels import LabelError
 from sparring.proposers.ascent import attack
 from sparring.proposers.objectives import force_variance
 from sparring.runs import loop
 from sparring.runs.loop import Attacked, Chosen, Fitted, Labelled
-from sparring.runs.stages import CODECS, TITLES, read_committee, write_committee
+from sparring.runs.stages import CODECS, TITLES
 from sparring.training.fitting import FitReport
 
 

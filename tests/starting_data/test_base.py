@@ -185,8 +185,8 @@ def test_failures_of_the_start_survive_on_disk_beside_those_of_the_labels(labell
     choices = dataclasses.replace(plan(config, tmp_path), start=lambda: Starting(frames, failures))
     refused = dataclasses.replace(choices, label=refuse_all(choices.label))
     with RunFolder(tmp_path / "run", config) as folder:
-        loop.run(refused, folder.once)
-        state, labels = (folder.once(1, stage, lambda: pytest.fail("computed before")) for stage in ("data", "label"))
+        loop.run(refused, folder.cached)
+        state, labels = (folder.cached(1, stage, lambda: pytest.fail("computed before")) for stage in ("data", "label"))
     assert [(one.structure, one.error.reason, one.error.message) for one in state.failures] == [
         ("frame 8", "crashed", failures[0].error.message)
     ]

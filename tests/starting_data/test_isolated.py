@@ -128,8 +128,8 @@ def test_a_run_keeps_isolated_atoms_out_of_everything_but_the_references(waters,
     atoms = [*waters, atom("O", -102.5, multiplicity=3), atom("H", -10.7, multiplicity=2)]
     choices = dataclasses.replace(plan(config, tmp_path), start=lambda: Starting(atoms))
     with caplog.at_level(logging.INFO), RunFolder(tmp_path / "run", config) as folder:
-        loop.run(choices, folder.once)
-        state = folder.once(2, "data", lambda: pytest.fail("it has been computed before"))
+        loop.run(choices, folder.cached)
+        state = folder.cached(2, "data", lambda: pytest.fail("it has been computed before"))
     assert "isolated atoms give the elements their energies, and are not trained on: H -10.7000 eV" in caplog.text
     assert state.dataset.atomic_energies == {1: -10.7, 8: -102.5}
     assert int(state.dataset.structures.counts.min()) == 3

@@ -30,9 +30,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(stage, tmp_path
 
 
 def test_the_new_content_is_on_disk_before_it_gets_the_name(tmp_path, monkeypatch):
-    told = []
+    calls = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda file: told.append("flushed") or fsync(file))
-    monkeypatch.setattr(Path, "replace", lambda self, target: told.append("renamed") or replace(self, target))
+    monkeypatch.setattr(os, "fsync", lambda file: calls.append("flushed") or fsync(file))
+    monkeypatch.setattr(Path, "replace", lambda self, target: calls.append("renamed") or replace(self, target))
     write_bytes(tmp_path / "a.bin", b"new")
-    assert told == ["flushed", "renamed"]
+    assert calls == ["flushed", "renamed"]

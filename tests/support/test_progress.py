@@ -25,13 +25,13 @@ def terminal():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that goes only when told to."""
+    """A clock that the test sets."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_whoever_does_not_look_on_is_not_told():
+def test_no_progress_bars_have_no_output():
     assert no_progress_bars("labelling") is None
     assert isinstance(no_progress_bars, ProgressBars)
 

@@ -130,9 +130,9 @@ def test_a_run_learns_from_energies_only_and_says_so(energies, molecules_file, t
     choices = dataclasses.replace(plan(config, tmp_path), start=lambda: Starting(energies))
     folder = tmp_path / "run"
     with RunFolder(folder, config) as opened:
-        loop.run(choices, opened.once)
-        first, second = (opened.once(g, "data", lambda: pytest.fail("computed before")) for g in (1, 2))
-        evaluated = opened.once(1, "evaluate", lambda: pytest.fail("computed before"))
+        loop.run(choices, opened.cached)
+        first, second = (opened.cached(g, "data", lambda: pytest.fail("computed before")) for g in (1, 2))
+        evaluated = opened.cached(1, "evaluate", lambda: pytest.fail("computed before"))
     assert "no structure has forces: forces are learnt from 12 energies only" in caplog.text
     assert first.dataset.n_with_forces == 0
     assert second.dataset.n_with_forces == len(second.dataset) - 12 > 0

@@ -8,7 +8,6 @@ axes: in whatever order they are turned, the molecule ends in the same shape, th
 import math
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from ase import Atoms
 from sparring.atoms.bonds import BondGraph, find_bonds
 from sparring.atoms.geometry import angle
 from sparring.atoms.peptides import NAMES, backbone_torsions
+from sparring.support.suggestions import did_you_mean
 
 __all__ = ["Torsion", "bond_graph", "find"]
 
@@ -142,8 +142,7 @@ def _matches(atoms: Atoms, graph: BondGraph, smarts: str) -> list[Four]:
     with rdBase.BlockLogs():
         pattern = Chem.MolFromSmarts(smarts)
     if pattern is None:
-        near = get_close_matches(smarts.casefold(), NAMES, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(smarts, NAMES)
         raise ValueError(f"{smarts!r} is neither one of {', '.join(NAMES)} nor a SMARTS{hint}")
     if pattern.GetNumAtoms() != 4:
         raise ValueError(f"SMARTS {smarts!r} has {pattern.GetNumAtoms()} atoms; a torsion has four")

@@ -109,12 +109,14 @@ def free_energy(
 
 def _config(committee: Path, file: Path | None, preset: str | None) -> "Config":
     """The configuration that was named, or that of the run that a generation belongs to."""
+    from sparring.runs.saved_run import SavedRun
+
     if file is not None:
         return load_config(file, preset)
-    own = committee.absolute().parent / "config.yaml"
-    if not own.exists():
+    own = SavedRun(committee.absolute().parent)
+    if not own.exists:
         raise ValueError(f"{committee} is no generation of a run; give the configuration of its labeller (--config)")
-    return load_config(own, None)
+    return load_config(own.config_file, None)
 
 
 def _labeller(config: "Config", folder: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -12,6 +12,7 @@ from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, EnergyBelow
 from sparring.inputs.extxyz import read_labelled
 from sparring.inputs.reading import read_atoms
+from sparring.runs.generation import DATASET as DATA
 from sparring.starting_data.sampling import bare_copy
 from sparring.support.columns import Columns
 from sparring.systems import ammonia
@@ -21,7 +22,6 @@ from sparring.validation.stability.trials import Stability, Trial
 
 __all__ = ["StabilityTable", "criteria_of", "start_of", "temperatures_of"]
 
-DATA = "dataset.extxyz"
 TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
 """The paper's."""
 

@@ -42,7 +42,7 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
 ) -> None:
     """Write a commented example configuration to start from."""
-    from sparring.commands.running import init
+    from sparring.commands.starting import init
 
     for file in init(kind, folder):
         typer.echo(f"wrote {file}")
@@ -112,7 +112,7 @@ def run(
         preset=preset,
         retry_failed=retry_failed,
         progress_bars=progress_bars_on(console),
-        announce=lambda line: console.print(line, style="dim", highlight=False),
+        log=lambda line: console.print(line, style="dim", highlight=False),
         finished_generation=lambda metrics: typer.echo(table.row(metrics)),
     )
     compared = comparison(folder)
@@ -124,7 +124,8 @@ def run(
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """How far a run has come."""
-    from sparring.commands.running import comparison, status
+    from sparring.commands.running import comparison
+    from sparring.commands.status import status
     from sparring.reporting.terminal import GenerationTable, starting_line
 
     table = GenerationTable()

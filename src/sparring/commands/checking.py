@@ -1,4 +1,4 @@
-"""``sparring check``: what can be found out before anything is computed, and what little must be computed for it."""
+"""``sparring check``: problems of the input, and the cost of a run, from a few labels."""
 
 import os
 import shutil
@@ -23,13 +23,13 @@ from sparring.support.cores import Cores, cores
 __all__ = ["estimate"]
 
 LEAST_FREE = 1e9
-"""Bytes on a disk below which a warning is worth its line."""
+"""Free space of a disk in bytes below which there is a warning."""
 MOST_TRIED = 5
-"""Structures that are labelled beside those that are compared."""
+"""Largest number of structures that are labelled besides those that are compared."""
 
 
 def estimate(config: Config, structures: list[Atoms]) -> Estimate:
-    """What a run on these structures would take, and what is wrong or doubtful about them.
+    """Cost of a run on these structures, and problems of the input.
 
     Labels that the file brings are compared with the labeller's, unless ``system.check_labels`` says no; one structure
     without a label is labelled, and one for each element that is in none of these.
@@ -86,13 +86,13 @@ def _compared(comparison: Comparison, config: Config, structures: list[Atoms]) -
 
 
 def _to_try(structures: list[Atoms], compared: Sequence[int]) -> list[int]:
-    """Structures to label beside those that are compared: one without a label, one for each element left."""
+    """Structures to label besides those that are compared: one without a label, one for each remaining element."""
     chosen: list[int] = []
     unknown = [index for index, atoms in enumerate(structures) if not has_labels(atoms) and ENERGY not in atoms.info]
     if unknown or not compared:
         chosen.append((unknown or [0])[0])
     known = {number for index in (*compared, *chosen) for number in structures[index].numbers.tolist()}
-    # An isolated atom says less of an element than a molecule does, and has a spin of its own.
+    # A molecule is a better test of an element than an isolated atom, which has another spin.
     order = sorted(range(len(structures)), key=lambda index: (len(structures[index]) == 1, len(structures[index])))
     for index in order:
         if len(chosen) < MOST_TRIED and not set(structures[index].numbers.tolist()) <= known:

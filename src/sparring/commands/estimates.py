@@ -1,4 +1,4 @@
-"""How many labels a run takes, what they are for, and how long they take on the cores that there are."""
+"""Number of labels of a run by purpose, and the time that they take on the available cores."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,17 +16,17 @@ from sparring.systems.own import is_labelled
 __all__ = ["Counts", "Estimate", "count_labels", "shown_duration"]
 
 RELAXATION_STEPS = (10, 40)
-"""Labels that relaxing a molecule typically takes, one after the other; it may take up to 300."""
+"""Typical numbers of labels of a relaxation, one after the other; the maximum is 300."""
 
 
 class Counts(NamedTuple):
     """Labels of a run.
 
     Attributes:
-        n_start: Labels before the first training, without those of relaxations.
-        n_hessian: Those of them that Hessians by central differences take.
-        n_relaxations: Relaxations, in which labels wait for one another.
-        n_attacks: Labels of attacks in all generations, at most.
+        n_start: Number of labels before the first training, without those of relaxations.
+        n_hessian: Number of these labels that are for Hessians by central differences.
+        n_relaxations: Number of relaxations, whose labels are computed one after the other.
+        n_attacks: Maximum number of labels of attacks in all generations.
     """
 
     n_start: int
@@ -37,21 +37,21 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run would do, and what one label costs.
+    """Cost of a run.
 
     Attributes:
         method: Method of the labels.
-        label: Label of a structure that the run would begin with.
-        n_start: Labels to begin with, about; without those of relaxations.
-        n_labels: Labels of attacks in all generations, at most.
-        n_generations: Committees that are trained.
-        n_hessian: Labels to begin with that are displaced structures of Hessians.
-        n_relaxations: Relaxations, each of which takes further labels.
-        n_compared: Labels that comparing the file's labels with the labeller's takes.
-        n_workers: Processes that label.
-        cores: Cores that this process may use; None for those that there are when it is asked.
-        seconds_per_label: Time that a label took here, in seconds.
-        findings: Faults and doubts about the input.
+        label: Label of a starting structure.
+        n_start: Approximate number of labels before the first training, without those of relaxations.
+        n_labels: Maximum number of labels of attacks in all generations.
+        n_generations: Number of committees that are trained.
+        n_hessian: Number of starting labels that are displaced structures of Hessians.
+        n_relaxations: Number of relaxations, each of which needs further labels.
+        n_compared: Number of labels of the file that are computed again for comparison.
+        n_workers: Number of processes that compute labels.
+        cores: Cores that this process may use; None for a new count.
+        seconds_per_label: Time of one label on this machine, in seconds.
+        findings: Problems of the input.
     """
 
     method: str
@@ -76,7 +76,7 @@ class Estimate:
         return (parallel / at_once + in_turn) * self.seconds_per_label
 
     def lines(self) -> list[str]:
-        """The estimate in words, one line each."""
+        """The estimate as lines of text."""
         low, high = RELAXATION_STEPS
         hessian = f"{self.n_hessian} of {self.n_start} labels to begin with are displaced structures of Hessians"
         relaxations = (
@@ -161,7 +161,7 @@ def _n_attacks(config: Config, structures: list[Atoms]) -> int:
 
 
 def shown_duration(seconds: float) -> str:
-    """About how long, as people say it.
+    """A duration in the largest suitable unit.
 
     >>> shown_duration(0.4), shown_duration(480.0), shown_duration(1e5)
     ('less than a second', 'about 8 min', 'about 28 h')

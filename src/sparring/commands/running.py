@@ -1,8 +1,7 @@
-"""``sparring init``, ``check``, ``run`` and ``status``, as functions."""
+"""``sparring run`` and ``check``, as functions."""
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,19 +14,20 @@ from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
 from sparring.committee import Committee
-from sparring.config import Config, load, sections, settled, template_files
-from sparring.labels import Bounds, LabelError, LabellingError, by_reason, causes
+from sparring.config import Config, load, sections, settled
+from sparring.labels import Bounds, LabelError, LabellingError, causes
 from sparring.reporting import report
 from sparring.reporting.data import unit_of_kind
 from sparring.reporting.terminal import common_table
 from sparring.runs import loop
-from sparring.runs.failures import read_failures, write_failures
-from sparring.runs.folder import RunFolder, read_metrics, stages_done
-from sparring.runs.stages import label_failures
+from sparring.runs.failures import write_failures
+from sparring.runs.folder import RunFolder
+from sparring.runs.generation import OPEN_FAILURES
+from sparring.runs.results import Labelled
+from sparring.runs.saved_run import SavedRun
 from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.screening import screen, tell_states
 from sparring.support.devices import require_device, torch_threads
-from sparring.support.files import write_text
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
@@ -38,33 +38,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 SHOWN = 5
-"""Frames that are refused are named up to this number; the run names all of them in failures.csv."""
+"""Largest number of refused frames that are named; the run names all of them in failures.csv."""
 
-OPEN_FAILURES = "failures-open.csv"
-"""Failed labels of a stage that has not been committed because of them."""
-
-__all__ = ["Estimate", "GenerationStatus", "check", "comparison", "init", "run", "status"]
-
-
-def init(kind: str, folder: Path | str = ".") -> list[Path]:
-    """Write a commented example to start from, and the files that it reads.
-
-    Args:
-        kind: Of the system: ``ammonia``, ``alanine_dipeptide``, ``double_well_1d``, ``double_well_2d`` or ``own``.
-        folder: Where to.
-
-    Raises:
-        ConfigError: If there is no such kind.
-        FileExistsError: If one of the files is there already; nothing is written then.
-    """
-    files = {Path(folder) / name: text for name, text in template_files(kind).items()}
-    for file in files:
-        if file.exists():
-            raise FileExistsError(f"{file} exists already; move it away, or choose another folder")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        write_text(file, text)
-    return list(files)
+__all__ = ["Estimate", "check", "comparison", "run"]
 
 
 def run(
@@ -74,19 +50,19 @@ def run(
     preset: str | None = None,
     retry_failed: bool = False,
     progress_bars: ProgressBars = no_progress_bars,
-    announce: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
     finished_generation: Callable[[dict[str, object]], None] | None = None,
 ) -> Committee:
-    """Start a run, or go on with it where it stopped; a finished one is left alone.
+    """Start a run, or continue it where it stopped; a finished run is left as it is.
 
     Args:
-        config: The configuration, or its file.
-        folder: The run folder.
-        preset: A preset of the file.
-        retry_failed: Whether labels that failed in the newest label stage are asked for again.
-        progress_bars: Gives long work something to tick.
-        announce: Called with a line whenever a stage is done.
-        finished_generation: Called with the metrics of a generation once it is complete.
+        config: Configuration, or path of its file.
+        folder: Run folder; it is created if necessary.
+        preset: Name of a preset of the file.
+        retry_failed: If True, failed labels of the newest label stage are computed again.
+        progress_bars: Progress bars by title.
+        log: Function that is called with one line for each stage that is done.
+        finished_generation: Function that is called with the metrics of a generation once it is complete.
 
     Returns:
         The last committee.
@@ -102,66 +78,80 @@ def run(
     if not isinstance(config, Config):
         config = load(config, preset)
     config = settled(config, folder)
-    # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
-    if not (folder / "config.yaml").exists():
+    # Before the folder is claimed: an unknown method or torsion must not leave a run behind.
+    if not SavedRun(folder).exists:
         _try_space(config)
         read_evaluation_file(config.evaluation)
     require_device(config.device)
     planned = plan(config, folder, progress_bars)
-    with torch_threads(config.threads), RunFolder(folder, config, announce) as run_folder:
+    with torch_threads(config.threads), RunFolder(folder, config, log) as run_folder:
         if retry_failed:
             run_folder.reopen_failed_labels()
-        once = _Telling(run_folder, finished_generation)
-        committee = loop.run(planned, once)
-        if run_folder.computed or not (folder / "report.html").exists():
+        cache = _RunCache(run_folder, finished_generation)
+        committee = loop.run(planned, cache)
+        page = run_folder.saved.report
+        if run_folder.computed or not page.exists():
             if plane_of(config) is not None:
                 keep_landscapes(folder, progress_bars)
             report(folder)
         else:
-            run_folder.announce("the run is finished: nothing was left to do")
-        if once.unlabelled:
-            raise LabellingError(
-                f"the run ends before its last generation: none of the {len(once.unlabelled)} structures that were "
-                f"chosen could be labelled\n{causes(once.unlabelled)}\nreport: {folder / 'report.html'}. "
-                "--retry-failed asks for these labels again; bounds (labels.bounds) and attacks belong to another run",
-                once.unlabelled,
-            )
+            run_folder.log("the run is finished: nothing was left to do")
+        _require_labelled(cache.unlabelled, page)
         return committee
 
 
-class _Telling:
-    """Stages through the run folder, with a word at the end of each generation."""
+def _require_labelled(failures: list[LabelError], page: Path) -> None:
+    if failures:
+        raise LabellingError(
+            f"the run ends before its last generation: none of the {len(failures)} structures that were chosen could "
+            f"be labelled\n{causes(failures)}\nreport: {page}. --retry-failed computes these labels again; bounds "
+            "(labels.bounds) and attacks belong to another run",
+            failures,
+        )
 
-    def __init__(self, folder: RunFolder, tell: Callable[[dict[str, object]], None] | None) -> None:
+
+class _RunCache:
+    """Cache of a run folder that keeps failed labels of an open stage, and reports each generation that is complete.
+
+    Args:
+        folder: Open run folder.
+        finished_generation: Function that is called with the metrics of a generation once it is complete.
+
+    Attributes:
+        unlabelled: Failed labels of the last stage that has labelled no structure.
+    """
+
+    def __init__(self, folder: RunFolder, finished_generation: Callable[[dict[str, object]], None] | None) -> None:
         self.folder = folder
-        self.tell = tell
+        self.finished_generation = finished_generation
         self.unlabelled: list[LabelError] = []
 
     def __call__(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
-        where = self.folder.path / f"generation-{generation:02d}"
+        saved = self.folder.saved.generation(generation)
+        open_failures = saved.folder / OPEN_FAILURES
         try:
-            result = self.folder.once(generation, stage, compute)
+            result = self.folder.cached(generation, stage, compute)
         except LabellingError as error:
-            write_failures(where / OPEN_FAILURES, enumerate(error.failures))
+            write_failures(open_failures, enumerate(error.failures))
             raise
-        (where / OPEN_FAILURES).unlink(missing_ok=True)
-        if isinstance(result, loop.Labelled) and not result.atoms:
+        open_failures.unlink(missing_ok=True)
+        if isinstance(result, Labelled) and not result.atoms:
             self.unlabelled = [failure for _, failure in result.failures]
         last = generation == self.folder.config.generations and stage == "evaluate"
-        if self.tell and (last or stage == "label"):
-            self.tell(read_metrics(self.folder.path / f"generation-{generation:02d}"))
+        if self.finished_generation and (last or stage == "label"):
+            self.finished_generation(saved.metrics())
         return result
 
 
 def check(config: Config) -> Estimate:
-    """Try what can go wrong before the cluster hours are spent: read the structures, and compute a few labels.
+    """Find mistakes before a long run: read the structures, and compute a few labels.
 
-    Labels are kept only where the configuration names a store. What is wrong or doubtful about the input is in
-    ``findings``; see :func:`sparring.commands.checking.estimate`.
+    Labels are kept only if the configuration names a store. Problems of the input are in ``findings``; see
+    :func:`sparring.commands.checking.estimate`.
 
     Raises:
-        ValueError: If the structures cannot be read or have not what is to be attacked, the labeller is not known, or
-            the device cannot be used here.
+        ValueError: If the structures cannot be read or do not fit the space of attacks, the labeller is unknown, or the
+            device cannot be used here.
         LabelError: If no label can be computed.
     """
     require_device(config.device)
@@ -172,7 +162,7 @@ def check(config: Config) -> Estimate:
 
 
 def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
-    """The structures of a file that a run would begin with, isolated atoms left out; it is logged what is wrong."""
+    """Structures of the file that a run would begin with, without isolated atoms; problems are logged."""
     if not isinstance(config.system, sections.Own):
         return structures
     file = str(config.system.file)
@@ -189,7 +179,7 @@ def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
 
 
 def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
-    """Whether attacks can move what they are to move; needs the structures only if it depends on them."""
+    """Raise if the space of attacks does not fit the structures; these are needed only if it depends on them."""
     section = config.attack
     if isinstance(section, sections.Dynamics) or section.space.kind == "cartesian":
         return
@@ -211,48 +201,6 @@ def _examples(config: Config) -> list[Atoms]:
     return well.starting_data(seed=0) if isinstance(well, wells.DoubleWell2D) else well.starting_data()
 
 
-@dataclass(frozen=True, kw_only=True)
-class GenerationStatus:
-    """How far a generation has come.
-
-    Attributes:
-        generation: Its number, from 1.
-        stages: Those that have been committed.
-        metrics: The numbers so far.
-        failed: Number of labels that failed, by reason.
-        open_failures: The same for a stage that is open because of them.
-    """
-
-    generation: int
-    stages: tuple[str, ...]
-    metrics: dict[str, object]
-    failed: dict[str, int] = field(default_factory=dict)
-    open_failures: dict[str, int] = field(default_factory=dict)
-
-
-def status(folder: Path | str) -> list[GenerationStatus]:
-    """How far a run has come, without touching it.
-
-    Raises:
-        ValueError: If the folder holds no run.
-    """
-    folder = Path(folder)
-    if not (folder / "config.yaml").exists():
-        raise ValueError(
-            f"{folder} is not a run folder: there is no config.yaml; give the --folder of a `sparring run`"
-        )
-    return [
-        GenerationStatus(
-            generation=int(one.name.removeprefix("generation-")),
-            stages=stages_done(one),
-            metrics=read_metrics(one),
-            failed=by_reason([error for _, error in label_failures(one)]),
-            open_failures=by_reason(read_failures(one / OPEN_FAILURES)),
-        )
-        for one in sorted(folder.glob("generation-*"))
-    ]
-
-
 def comparison(folder: Path | str) -> str | None:
     """Errors of all generations of a run on the same structures as a table, None where the report has none yet.
 
@@ -263,5 +211,5 @@ def comparison(folder: Path | str) -> str | None:
     common = known_comparison(folder)
     if common is None or not common.generations:
         return None
-    unit = unit_of_kind(load(folder / "config.yaml").system.kind)
+    unit = unit_of_kind(SavedRun(folder).config().system.kind)
     return common_table(common, unit.name, unit.size)

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from sparring.config.values import bound, shown
+from sparring.support.suggestions import most_similar
 
 KeyPath = tuple[str | int, ...]
 
@@ -59,8 +59,8 @@ def nearest(name: str, accepted: Iterable[str]) -> str:
     'did you mean ammonia? accepted: ammonia, own'
     """
     accepted = list(accepted)
-    near = get_close_matches(name, accepted, n=1, cutoff=0.5)
-    return f"{f'did you mean {near[0]}? ' if near else ''}accepted: {', '.join(accepted)}"
+    near = most_similar(name, accepted)
+    return f"{f'did you mean {near}? ' if near else ''}accepted: {', '.join(accepted)}"
 
 
 def explain(error: ValidationError, top: type[BaseModel]) -> list[tuple[KeyPath, str]]:

@@ -7,13 +7,13 @@ Plain words and numbers are read as YAML 1.2 has them, not as PyYAML does by def
 import re
 import unicodedata
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
 from sparring.config.problems import ConfigError, KeyPath, dotted
+from sparring.support.suggestions import most_similar
 
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$")
 
@@ -211,8 +211,8 @@ def _text(path: Path) -> str:
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError as error:
         files = [str(path.parent / found.name) for found in path.parent.glob("*.y*ml")]
-        near = get_close_matches(str(path), files, n=1)
-        hint = f"did you mean {near[0]}?" if near else "`sparring init` writes an example to start from"
+        near = most_similar(str(path), files, cutoff=0.6)
+        hint = f"did you mean {near}?" if near else "`sparring init` writes an example to start from"
         raise ConfigError([f"{path}: there is no such file; {hint}"]) from error
     except IsADirectoryError as error:
         found = sorted(path.glob("*.y*ml"))

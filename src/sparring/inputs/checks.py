@@ -4,7 +4,6 @@ Each check is cheap and comes before whatever would be slow, huge or fatal with 
 cell of 1e-6 Å does not end, one in a cell of 1e7 Å beside 12 Å kills the process.
 """
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,6 +13,8 @@ from ase import Atoms
 from ase.data import atomic_numbers as KNOWN_SYMBOLS
 from ase.data import chemical_symbols
 from ase.geometry import complete_cell
+
+from sparring.support.suggestions import most_similar
 
 __all__ = [
     "Column",
@@ -136,8 +137,8 @@ def _check_species(index: int, word: str) -> None:
             f"atom {index} is of an unknown element {word[:20]!r}: a number stands where a symbol belongs; write "
             f"{symbol} if it is an atomic number (or announce Z:I:1 instead of species:S:1), or the element itself"
         )
-    near = difflib.get_close_matches(word.capitalize(), chemical_symbols[1:], n=1, cutoff=0.3)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = most_similar(word, chemical_symbols[1:], cutoff=0.3)
+    hint = f"; did you mean {near}?" if near else ""
     raise ValueError(f"atom {index} is of an unknown element {word[:20]!r}{hint}")
 
 

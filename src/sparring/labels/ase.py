@@ -26,7 +26,8 @@ from sparring.labels.base import Label, Labeller, depends_on, electronic_state, 
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
-from sparring.support.plugins import nearest, registered
+from sparring.support.plugins import registered
+from sparring.support.suggestions import did_you_mean
 
 PLUGIN_GROUP = "sparring.labellers"
 
@@ -89,7 +90,8 @@ class ASECalculator:
             known = found.default_parameters
             for parameter in set(self._parameters) - set(known):
                 raise ValueError(
-                    f"{name!r} has no parameter {parameter!r}{nearest(parameter, known)}; it has {', '.join(known)}"
+                    f"{name!r} has no parameter {parameter!r}{did_you_mean(parameter, known)}; it has "
+                    f"{', '.join(known)}"
                 )
         if not {"command", "profile"} & set(self._parameters):
             require_program(name, found)

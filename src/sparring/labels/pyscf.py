@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from sparring.labels.base import Label, electronic_state
-from sparring.support.plugins import nearest
+from sparring.support.suggestions import did_you_mean
 from sparring.units import BOHR, HARTREE
 
 # ORCA's BP86 has another local correlation than libxc's "bp86", and D3 has to be told its name: 0.011 kcal/mol from
@@ -205,8 +205,8 @@ def _known_functional(functional: str, version: str | None) -> str:
         except (KeyError, ValueError, NotImplementedError) as error:
             known = [*libxc.XC_ALIAS, *(code.rpartition("_XC_")[2] for code in libxc.XC_CODES)]
             raise ValueError(
-                f"unknown functional {functional!r}{nearest(functional, known)} (PySCF says: {error}); a dispersion "
-                "correction is written behind it as -D3BJ, -D3zero or -D4"
+                f"unknown functional {functional!r}{did_you_mean(functional, known)} (PySCF says: {error}); a "
+                "dispersion correction is written behind it as -D3BJ, -D3zero or -D4"
             ) from None
     return name
 
@@ -239,7 +239,7 @@ def _known_basis(name: str) -> str:
     if name.startswith(_NEED_A_PSEUDOPOTENTIAL):
         raise ValueError(f"basis {name!r} needs a pseudopotential, which this labeller does not set; use another")
     if not any(_has_functions(name, symbol) for symbol in _COMMON_ELEMENTS):
-        raise ValueError(f"unknown basis {name!r}{nearest(name.replace('-', ''), ALIAS)}; the names are PySCF's")
+        raise ValueError(f"unknown basis {name!r}{did_you_mean(name.replace('-', ''), ALIAS)}; the names are PySCF's")
     return name
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ase.calculators.calculator import get_calculator_class
 from ase.calculators.names import names as ase_names
 
-from sparring.support.plugins import nearest
+from sparring.support.suggestions import did_you_mean
 
 
 class Package(NamedTuple):
@@ -32,7 +32,9 @@ def calculator_class(name: str) -> Any:  # noqa: ANN401 - ASE calculators share 
     """
     known = {*ase_names, *PACKAGES}
     if name not in known:
-        raise ValueError(f"unknown ASE calculator {name!r}{nearest(name, known)}; known: {', '.join(sorted(known))}")
+        raise ValueError(
+            f"unknown ASE calculator {name!r}{did_you_mean(name, known)}; known: {', '.join(sorted(known))}"
+        )
     try:
         if name in PACKAGES:
             return getattr(importlib.import_module(PACKAGES[name].module), PACKAGES[name].class_name)

@@ -1,6 +1,5 @@
-"""The label store: what has been computed once is never computed again."""
+"""The label store: a label that exists is never computed again."""
 
-import hashlib
 import json
 import math
 import os
@@ -12,6 +11,7 @@ from ase import Atoms
 
 from sparring.labels.base import Label, Labeller, depends_on, electronic_state
 from sparring.labels.results import compute
+from sparring.support.digest import digest
 from sparring.support.files import write_text
 
 _RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
@@ -19,13 +19,13 @@ _LARGEST = 1e8  # Å; beyond it the resolution does not fit into 64 bits
 
 
 class LabelStore:
-    """A folder with one immutable JSON record a label, named by the SHA-256 of what the label depends on.
+    """A folder with one immutable JSON record per label, named by the SHA-256 of everything that the label depends on.
 
-    Any number of processes may read and write it at the same time. Labels are kept as they were computed, those that
-    have not converged too, so that a failure is not computed twice either; ``check`` judges them after reading.
+    Any number of processes may read and write it at the same time. Labels that have not converged are stored, too, so
+    that a failure is not computed twice either; ``check`` rejects them after reading.
 
     Args:
-        folder: Where the records are; made if it is not there.
+        folder: Folder of the records; it is created if necessary.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -39,11 +39,11 @@ class LabelStore:
         return self._path(key).exists()
 
     def key(self, atoms: Atoms, labeller: Labeller | Label) -> str:
-        """The name of the label of ``atoms`` by ``labeller``; see ``label_key``."""
+        """The key of a label; see :func:`label_key`."""
         return label_key(atoms, labeller)
 
     def get(self, key: str) -> Label | None:
-        """The label of that name, or None.
+        """The label with a key, or None.
 
         Raises:
             ValueError: If the record is damaged.
@@ -58,16 +58,16 @@ class LabelStore:
         return _read(path, text)
 
     def put(self, key: str, atoms: Atoms, label: Label, names: Sequence[str] = ()) -> None:
-        """Keep a label. The record that came first stays, also when two processes write at the same time.
+        """Store a label. The first record stays, also when two processes write at the same time.
 
         Args:
-            key: The name of the label.
-            atoms: The structure.
-            label: The label.
-            names: The labeller's ``depends_on``.
+            key: Key of the label.
+            atoms: Labelled structure.
+            label: Label of the structure.
+            names: Names in `info` and `arrays` that labels depend on: the labeller's ``depends_on``.
 
         Raises:
-            ValueError: If ``key`` is not the name of this structure, method and version.
+            ValueError: If the key does not belong to this structure, method and version.
         """
         identity = _identity(atoms, label.method, label.version, names)
         if _sha256(identity) != key:
@@ -83,13 +83,12 @@ class LabelStore:
         write_text(path, text, replace=False)
 
     def obtain(self, atoms: Atoms, labeller: Labeller) -> tuple[Label, bool]:
-        """The label of ``atoms`` as the store has it, and whether it had to be computed; if so it is kept.
+        """The label in the store, and True if it had to be computed and stored first.
 
-        A labeller with noise that another process asked at the same time has given another label; the one that is
-        returned is the one that was kept.
+        If two processes compute the label of a noisy labeller at the same time, both return the one that was stored.
 
         Raises:
-            LabelError: If the labeller has none to give. Nothing is kept then.
+            LabelError: If the label fails. Nothing is stored then.
         """
         key = self.key(atoms, labeller)
         found = self.get(key)
@@ -137,7 +136,7 @@ def _identity(atoms: Atoms, method: str, version: str, names: Sequence[str]) -> 
 
 
 def further(atoms: Atoms, names: Sequence[str]) -> dict[str, object]:
-    """What a structure has under some names in info or arrays, as JSON has it; tags that all are 0 count as none."""
+    """Values of some names in info and arrays of a structure as JSON; tags that all are 0 count as none."""
     known: dict[str, object] = {}
     for name in names:
         for place, values in (("info", atoms.info), ("arrays", atoms.arrays)):
@@ -147,7 +146,7 @@ def further(atoms: Atoms, names: Sequence[str]) -> dict[str, object]:
 
 
 def _plain(value: object, name: str) -> object:
-    """A value of info or arrays as JSON has it."""
+    """A value of info or arrays as JSON."""
     try:
         plain = json.loads(json.dumps(value, default=lambda one: one.tolist(), sort_keys=True, allow_nan=False))
     except (TypeError, ValueError, AttributeError) as error:
@@ -159,7 +158,7 @@ def _plain(value: object, name: str) -> object:
 
 
 def _rounded(atoms: Atoms, name: str, lengths: np.ndarray) -> list[list[int]]:
-    """Lengths in whole units of the resolution: integers know no -0.0 and print the same everywhere."""
+    """Lengths as integers in units of the resolution: these have no -0.0 and print the same everywhere."""
     if not (np.abs(lengths) < _LARGEST).all():
         row = int(np.flatnonzero(~(np.abs(lengths) < _LARGEST).all(axis=1))[0])
         raise ValueError(
@@ -171,8 +170,7 @@ def _rounded(atoms: Atoms, name: str, lengths: np.ndarray) -> list[list[int]]:
 
 
 def _sha256(content: Mapping[str, object]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return digest(content, compact=True)
 
 
 def _to_json(label: Label) -> dict[str, object]:

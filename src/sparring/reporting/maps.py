@@ -10,6 +10,7 @@ from sparring.reporting.figures.landscape import landscape_sheet
 from sparring.reporting.results import Results
 from sparring.reporting.sections import Section, natural, quoted, section_of
 from sparring.reporting.sheets import Sheet
+from sparring.runs.saved_run import SavedRun
 from sparring.surfaces.landscape import Landscape, Landscapes
 from sparring.surfaces.torsion_maps import GridKind
 from sparring.validation.free_energy.histograms import FreeEnergies
@@ -72,7 +73,7 @@ def free_energies(run: Run) -> Section | None:
     results = files.of_generations("free_energy.json", FreeEnergies)
     if not results:
         newest = max((one.number for one in run.generations if one.training is not None), default=1)
-        folder = shlex.quote(str(run.folder / f"generation-{newest:02d}"))
+        folder = shlex.quote(str(SavedRun(run.folder).generation(newest).folder))
         files.missing.append(f"sparring validate free-energy {folder}")
 
     def show() -> Section:

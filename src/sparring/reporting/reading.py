@@ -1,7 +1,5 @@
 """What the report reads from a run folder, and nothing of a stage that has not committed."""
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -12,7 +10,6 @@ import yaml
 from ase import Atoms
 from jaxtyping import Float
 
-from sparring.inputs.extxyz import read_structures
 from sparring.reporting.data import (
     Failure,
     Generation,
@@ -26,6 +23,8 @@ from sparring.reporting.data import (
     Training,
     unit_of_kind,
 )
+from sparring.runs import generation
+from sparring.runs.saved_run import SavedRun
 from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.systems.alanine_dipeptide import torsion_plane
 from sparring.validation.errors.common_set import CommonErrors, known_comparison
@@ -39,18 +38,19 @@ def read_run(folder: Path) -> Run:
     Raises:
         ValueError: If the folder holds no run.
     """
-    if not (folder / "config.yaml").is_file():
+    saved = SavedRun(folder)
+    if not saved.exists:
         raise ValueError(f"{folder} is not a run folder: it has no config.yaml. Give the folder of a `sparring run`.")
-    config = (folder / "config.yaml").read_text(encoding="utf-8")
+    config = saved.config_file.read_text(encoding="utf-8")
     sections = yaml.safe_load(config)
     kind = sections["system"]["kind"]
-    folders = sorted(path for path in folder.glob("generation-*") if path.is_dir())
-    datasets = {path: _frames(path / "dataset.extxyz") for path in folders}
-    fresh = {path: _frames(path / "labelled.extxyz") for path in folders}
-    predicted = {path: _frames(path / "predictions.extxyz") for path in folders}
+    generations = saved.generations()
+    datasets = {one: one.frames() for one in generations}
+    fresh = {one: one.labelled() for one in generations}
+    predicted = {one: one.predictions() for one in generations}
     lowest = _lowest_energies(chain.from_iterable([*datasets.values(), *fresh.values()]))
     start = next(iter(datasets.values()), [])
-    newest = next((path for path in reversed(folders) if predicted[path]), None)
+    newest = next((one for one in reversed(generations) if predicted[one]), None)
     plane = torsion_plane() if kind == "alanine_dipeptide" else None
     return Run(
         folder=folder,
@@ -59,15 +59,15 @@ def read_run(folder: Path) -> Run:
         strategy=sections.get("attack", {}).get("kind", ""),
         config=config,
         n_planned=sections.get("generations"),
-        versions=_versions(folder / "versions.json"),
+        versions=saved.versions(),
         # The energies of the toy wells are numbers that stand for eV; kcal/mol would give them a meaning they lack.
         unit=unit_of_kind(kind),
         start=_sampled(start, lowest) if start else None,
-        generations=tuple(_generation(path, fresh[path], predicted[path], lowest, plane) for path in folders),
+        generations=tuple(_generation(one, fresh[one], predicted[one], lowest, plane) for one in generations),
         lowest=lowest,
         origins=tuple(_origins(datasets, fresh)),
         newest=tuple(predicted[newest]) if newest else (),
-        newest_generation=_number(newest) if newest else None,
+        newest_generation=newest.number if newest else None,
         common=_comparison(folder),
     )
 
@@ -79,34 +79,32 @@ def _comparison(folder: Path) -> CommonErrors | None:
         return None  # the page says why, when it is made
 
 
-def _number(folder: Path) -> int:
-    return int(folder.name.removeprefix("generation-"))
-
-
-def _origins(datasets: Mapping[Path, Sequence[Atoms]], fresh: Mapping[Path, Sequence[Atoms]]) -> Iterator[Origin]:
-    for place, (path, frames) in enumerate(datasets.items()):
+def _origins(
+    datasets: Mapping[generation.Generation, Sequence[Atoms]], fresh: Mapping[generation.Generation, Sequence[Atoms]]
+) -> Iterator[Origin]:
+    for place, (one, frames) in enumerate(datasets.items()):
         if frames and place == 0:
-            yield Origin(generation=0, file=f"{path.name}/dataset.extxyz", frames=tuple(frames))
-        if fresh[path]:
-            yield Origin(generation=_number(path), file=f"{path.name}/labelled.extxyz", frames=tuple(fresh[path]))
+            yield Origin(generation=0, file=f"{one.folder.name}/{generation.DATASET}", frames=tuple(frames))
+        if fresh[one]:
+            file = f"{one.folder.name}/{generation.LABELLED}"
+            yield Origin(generation=one.number, file=file, frames=tuple(fresh[one]))
 
 
 def _generation(
-    folder: Path,
+    saved: generation.Generation,
     fresh: Sequence[Atoms],
     predicted: Sequence[Atoms],
     lowest: Mapping[str, float],
     plane: TorsionPlane | None,
 ) -> Generation:
-    metrics = folder / "metrics.json"
-    attacked = _frames(folder / "attacks.extxyz")
+    attacked, paths = saved.attacks(), saved.paths()
     return Generation(
-        number=_number(folder),
-        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
-        training=_training(folder / "training.csv"),
+        number=saved.number,
+        metrics=saved.metrics(),
+        training=_training(saved.curves()),
         predictions=_predictions(predicted, lowest),
-        paths=_paths(folder / "paths.npz", attacked, lowest),
-        torsions=_torsions(folder / "paths.npz", attacked, plane),
+        paths=_paths(paths, attacked, lowest),
+        torsions=_torsions(paths, attacked, plane),
         labelled=_labelled(fresh, lowest) if fresh else None,
         failures=tuple(
             Failure(
@@ -115,29 +113,9 @@ def _generation(
                 message=row["message"],
                 files=row.get("files") or "",
             )
-            for row in _rows(folder / "failures.csv")
+            for row in saved.failure_rows()
         ),
     )
-
-
-def _frames(path: Path) -> list[Atoms]:
-    """All frames; none if the stage has not committed, or has committed that there are none."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return []
-    return read_structures(path, allow_dummy=True)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _versions(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    return {name: str(version) for name, version in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def _lowest_energies(frames: Iterable[Atoms]) -> dict[str, float]:
@@ -180,8 +158,7 @@ def _labelled(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Labelled:
     )
 
 
-def _training(path: Path) -> Training | None:
-    rows = _rows(path)
+def _training(rows: Sequence[Mapping[str, str]]) -> Training | None:
     if not rows:
         return None
     return Training(
@@ -211,22 +188,22 @@ def _predictions(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Predic
     )
 
 
-def _paths(path: Path, seeds: Sequence[Atoms], lowest: Mapping[str, float]) -> Paths | None:
-    if not path.is_file() or not seeds:
+def _paths(arrays: Mapping[str, np.ndarray], seeds: Sequence[Atoms], lowest: Mapping[str, float]) -> Paths | None:
+    if not arrays or not seeds:
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return Paths(
-            energy=_above(arrays["energy"].astype(float), seeds, lowest),
-            force_sigma=np.sqrt(arrays["force_variance"].astype(float)),
-            best_step=arrays["best_step"],
-            status=arrays["status"],
-        )
+    return Paths(
+        energy=_above(arrays["energy"].astype(float), seeds, lowest),
+        force_sigma=np.sqrt(arrays["force_variance"].astype(float)),
+        best_step=arrays["best_step"],
+        status=arrays["status"],
+    )
 
 
-def _torsions(path: Path, seeds: Sequence[Atoms], plane: TorsionPlane | None) -> TorsionPaths | None:
-    if plane is None or not path.is_file() or not seeds:
+def _torsions(
+    arrays: Mapping[str, np.ndarray], seeds: Sequence[Atoms], plane: TorsionPlane | None
+) -> TorsionPaths | None:
+    if plane is None or not arrays or not seeds:
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        positions = torch.as_tensor(arrays["positions"].astype(float))
-        angles = plane.angles(positions.reshape(len(positions), len(seeds), -1, 3)).numpy()
-        return TorsionPaths(names=plane.names, angles=angles, best_step=arrays["best_step"])
+    positions = torch.as_tensor(arrays["positions"].astype(float))
+    angles = plane.angles(positions.reshape(len(positions), len(seeds), -1, 3)).numpy()
+    return TorsionPaths(names=plane.names, angles=angles, best_step=arrays["best_step"])

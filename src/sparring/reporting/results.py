@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sparring.reporting.data import Run
+from sparring.runs.saved_run import SavedRun
 from sparring.validation.records import read_record
 
 __all__ = ["Results"]
@@ -57,5 +58,5 @@ class Results:
     def _paths(self, name: str) -> Iterator[tuple[int, Path]]:
         for generation in self.run.generations:
             if generation.training is not None:
-                folder = self.run.folder / f"generation-{generation.number:02d}"
+                folder = SavedRun(self.run.folder).generation(generation.number).folder
                 yield generation.number, folder / "validation" / name

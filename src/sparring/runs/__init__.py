@@ -1,1 +1,1 @@
-"""A run: Algorithm 1 of the paper, its stages, and the folder in which they are committed."""
+"""A run: Algorithm 1 of the paper, its stages, and the run folder."""

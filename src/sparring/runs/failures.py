@@ -1,4 +1,4 @@
-"""Failed labels as a table: `failures.csv` names each structure, the reason, and where its files are."""
+"""Failed labels as a table with structure, reason, message and folder of files."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ def read_failures(file: Path) -> list[LabelError]:
 
 def failure_of(row: Mapping[str, str]) -> LabelError:
     """The error of one row."""
-    # Runs before there were folders of failed labels have no such column.
+    # Runs of older versions do not have this column.
     files = row.get("files")
     return LabelError(row["reason"], row["message"], Path(files) if files else None)  # type: ignore[arg-type]
 

@@ -1,73 +1,41 @@
 """The loop of Schwalbe-Koda et al. (2021), doi:10.1038/s41467-021-25342-8: Algorithm 1.
 
 A run is a :class:`Plan`, which holds every choice as a function, and a :class:`State`, which holds all that the next
-generation needs. Each stage goes through ``once``, which computes it, or finds it where it has been computed before.
+generation needs. Each stage goes through a cache, which computes it, or reads its result if it is known.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from sparring.atoms.dataset import FORCES, Dataset
+from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
-from sparring.atoms.inheritance import inherit, own_columns
+from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.evaluation import Errors, errors, survey
-from sparring.labels import Label, LabelError, LabelReport, labelled_atoms
+from sparring.evaluation import errors, survey
+from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.labels.base import composition
 from sparring.proposers.ascent import AttackResult
 from sparring.proposers.objectives import Objective
-from sparring.selection import SelectionStep, Selector, select
-from sparring.starting_data.base import StartFailure, Starting, in_words, note_forces, references
+from sparring.runs.cache import StageCache, no_cache
+from sparring.runs.provenance import stamped
+from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled, State
+from sparring.selection import Selector, select
+from sparring.starting_data.base import Starting, in_words, note_forces, references
 from sparring.starting_data.isolated import split_isolated
 from sparring.support.seeds import derive
 from sparring.training.fitting import FitReport
 from sparring.training.splits import Splits
 
-__all__ = ["Attacked", "Chosen", "Evaluated", "Fitted", "Labelled", "Once", "Plan", "State", "run", "step"]
+__all__ = ["Attacked", "Chosen", "Evaluated", "Fitted", "Labelled", "Plan", "State", "run", "step"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-class State(NamedTuple):
-    """All that a generation needs: the data of Algorithm 1, and who learns from which of them."""
-
-    generation: int
-    dataset: Dataset
-    splits: Splits
-    failures: tuple[StartFailure, ...] = ()
-    """What the run could not begin with; empty after the first generation."""
-
-
-class Fitted(NamedTuple):
-    """A trained committee, and how it was trained."""
-
-    committee: Committee
-    report: FitReport
-
-
-class Evaluated(NamedTuple):
-    """What a committee says of its own data, and what is special to the system.
-
-    Attributes:
-        predictions: The data set with the committee's energies, forces and variances.
-        force_variance: Of each structure of the data set, in (eV/Å)².
-        errors: On the structures that it has trained on, and on those that no member has seen.
-        system: Named results of the system's own evaluation.
-    """
-
-    predictions: list[Atoms]
-    force_variance: Float[np.ndarray, " n_structures"]
-    errors: Mapping[str, Errors]
-    system: Mapping[str, object]
 
 
 class Attacked(NamedTuple):
@@ -78,58 +46,28 @@ class Attacked(NamedTuple):
     heirs: tuple[Atoms, ...] = ()
 
 
-class Chosen(NamedTuple):
-    """Candidates worth a label, and how many each step of the selection let through."""
-
-    atoms: list[Atoms]
-    steps: tuple[SelectionStep, ...]
-
-
-class Labelled(NamedTuple):
-    """The newly labelled with what the committee expected of them, and those that have no label."""
-
-    atoms: list[Atoms]
-    failures: tuple[tuple[int, LabelError], ...]
-    n_computed: int
-    n_reused: int
-
-
-@runtime_checkable
-class Once(Protocol):
-    """Computes a stage of a generation, or gives back what was computed before."""
-
-    def __call__(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
-        """The result of the stage."""
-
-
-def forget(generation: int, stage: str, compute: Callable[[], T]) -> T:
-    """Compute every stage and keep nothing: a run without a folder."""
-    return compute()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Every choice of a run, as a function.
 
     Attributes:
-        seed: Whatever draws random numbers derives its own from it, the generation and the stage.
-        n_generations: How many committees are trained; the last one is not attacked.
+        seed: Random seed, from which those of all stages are derived.
+        n_generations: Number of committees that are trained; the last one is not attacked.
         start: Labelled structures to begin with, and those that have no usable label.
         fit: Data, splits and a seed to a committee.
-        evaluate: What is special to the system, e.g. a barrier, of a committee and the data that it knows.
-        seeds: Which structures of the data are attacked.
+        evaluate: Evaluation that is special to the system, e.g. a barrier, given the committee and its data.
+        seeds: Indices of the structures that are attacked, given the data and a seed.
         objective: What attacks climb, given the data for Q.
         attack: Given the data, whose molecules it moves: committee, seeds, objective and a seed to paths. Several from
             a seed come in rounds of all seeds.
-        selectors: What is worth a label, given the variances of the training set, lowest energies and a seed.
+        selectors: Steps of the selection, given the variances of the training set, lowest energies and a seed.
         label: Structures, and the lowest known energies, to labels.
-        max_failed: Share of the chosen structures that may have no label for reasons that are not the geometry's.
+        max_failed: Share of the labels that may fail for reasons other than the geometry.
         n_members: Size of the committee.
-        fractions: Of training, validation and test.
-        shared_validation: Whether members share one training set.
-        source: How what attacks find is called in the data.
-        inherited: What the labels depend on besides what all descendants of a structure have from it: further names in
-            its info or arrays.
+        fractions: Fractions of the data for training, validation and test.
+        shared_validation: If True, members share one training and validation set.
+        source: Name of the origin of new structures in the data.
+        inherited: Further names in `info` or `arrays` that labels depend on, and that candidates inherit.
     """
 
     seed: int
@@ -154,43 +92,43 @@ class Plan:
         return derive(self.seed, generation, stage)
 
 
-def run(plan: Plan, once: Once = forget) -> Committee:
+def run(plan: Plan, cache: StageCache = no_cache) -> Committee:
     """Adversarial training of a neural-network potential: Algorithm 1. Returns the last committee."""
-    state = once(1, "data", lambda: start(plan))
+    state = cache(1, "data", lambda: start(plan))
     while True:
-        committee, following = step(state, plan, once)
+        committee, following = step(state, plan, cache)
         if following is None:
             return committee
         state = following
 
 
-def step(state: State, plan: Plan, once: Once = forget) -> tuple[Committee, State | None]:
+def step(state: State, plan: Plan, cache: StageCache = no_cache) -> tuple[Committee, State | None]:
     """One generation: train, attack, choose, label. There is no next state once the run is over."""
     generation = state.generation
 
     # Training, lines 2-4
-    committee = once(generation, "fit", lambda: train(state, plan)).committee
-    evaluated = once(generation, "evaluate", lambda: evaluate(state, plan, committee))
+    committee = cache(generation, "fit", lambda: train(state, plan)).committee
+    evaluated = cache(generation, "evaluate", lambda: evaluate(state, plan, committee))
     if generation == plan.n_generations:
         return committee, None
 
     # Adversarial attack, lines 5-12
-    attacked = once(generation, "attack", lambda: attack_seeds(state, plan, committee))
-    chosen = once(generation, "select", lambda: choose(state, plan, evaluated, attacked))
+    attacked = cache(generation, "attack", lambda: attack_seeds(state, plan, committee))
+    chosen = cache(generation, "select", lambda: choose(state, plan, evaluated, attacked))
 
     # Evaluating, lines 13-16
-    labelled = once(generation, "label", lambda: label_chosen(state, plan, committee, chosen))
+    labelled = cache(generation, "label", lambda: label_chosen(state, plan, committee, chosen))
     if not labelled.atoms:
         logger.warning(
-            "generation %d: nothing that the attacks found was worth a label or could be labelled; the run ends here",
+            "generation %d: no candidate was chosen and labelled; the run ends here",
             generation,
         )
         return committee, None
-    return committee, once(generation + 1, "data", lambda: extend(state, plan, labelled))
+    return committee, cache(generation + 1, "data", lambda: extend(state, plan, labelled))
 
 
 def start(plan: Plan) -> State:
-    """The data that a run begins with, D_1; isolated atoms are no part of them, and give elements their energies.
+    """Data at the beginning of a run, D_1; isolated atoms only give the energies of elements.
 
     Raises:
         ValueError: If too few structures have a usable label; the reasons of the others are counted.
@@ -202,7 +140,7 @@ def start(plan: Plan) -> State:
         raise ValueError(f"there is nothing to begin with: 0 structures are labelled, {reasons}")
     if failures:
         logger.warning("data: %d of %d labelled, %s", len(structures), len(structures) + len(failures), reasons)
-    dataset = Dataset.from_atoms([_stamped(atoms, plan, generation=1) for atoms in structures])
+    dataset = Dataset.from_atoms([stamped(atoms, generation=1, inherited=plan.inherited) for atoms in structures])
     dataset = replace(dataset, atomic_energies=references(isolated, dataset))
     note_forces(dataset)
     try:
@@ -220,9 +158,11 @@ def start(plan: Plan) -> State:
 
 
 def extend(state: State, plan: Plan, labelled: Labelled) -> State:
-    """The data of the next generation, D_{g+1}; what has a place in the splits keeps it."""
+    """Data of the next generation, D_{g+1}; structures stay in the split in which they are."""
     generation = state.generation + 1
-    added = Dataset.from_atoms([_stamped(atoms, plan, generation=generation) for atoms in labelled.atoms])
+    added = Dataset.from_atoms(
+        [stamped(atoms, generation=generation, inherited=plan.inherited) for atoms in labelled.atoms]
+    )
     dataset = state.dataset + added
     splits = state.splits.extend(
         len(dataset),
@@ -235,14 +175,14 @@ def extend(state: State, plan: Plan, labelled: Labelled) -> State:
 
 
 def train(state: State, plan: Plan) -> Fitted:
-    """A committee of the data as they stand (Eq. 2 and 3)."""
+    """A committee trained on the data (Eq. 2 and 3)."""
     return Fitted(*plan.fit(state.dataset, state.splits, plan.seed_of(state.generation, "fit")))
 
 
 def evaluate(state: State, plan: Plan, committee: Committee) -> Evaluated:
-    """How well a committee knows what it has seen, what it has not, and what the system asks of it."""
+    """Errors of a committee on its training and test data, and the evaluation that is special to the system."""
     test = set(state.splits.test)
-    # Whatever of its own data no member was trained on, its errors are to show.
+    # Test structures may have elements that no member was trained on.
     surveyed = survey(committee.without_domain(), state.dataset.structures)
     predictions = surveyed.annotate(state.dataset.to_atoms())
     for index, atoms in enumerate(predictions):
@@ -263,7 +203,7 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
 
 
 def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -> Chosen:
-    """What is worth a label of what the attacks found."""
+    """Select candidates for labelling."""
     parents = state.dataset.to_atoms()
     charges = np.array([int(parents[parent].info.get("charge", 0)) for parent in attacked.seeds])
     candidates = attacked.result.candidates()._replace(charge=charges)
@@ -293,10 +233,10 @@ def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -
 
 
 def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen) -> Labelled:
-    """Ground truth for what was chosen, beside what the committee expected before it has learnt it.
+    """Labels of the chosen candidates, with the predictions of the committee before it is trained on them.
 
     Raises:
-        LabellingError: If the labeller, not the geometries, is to blame for too many failures.
+        LabellingError: If too many labels fail for reasons other than the geometry.
     """
     if not chosen.atoms:
         return Labelled([], (), 0, 0)
@@ -321,23 +261,3 @@ def lowest_energies(atoms: Sequence[Atoms]) -> dict[str, float]:
         name, energy = composition(one), float(one.info["REF_energy"])
         lowest[name] = min(lowest.get(name, energy), energy)
     return lowest
-
-
-def _stamped(atoms: Atoms, plan: Plan, generation: int) -> Atoms:
-    """What goes into the data of a structure: its label, what it is, and where it comes from.
-
-    One that comes from a file as it is keeps the columns that it has there, too; those of a structure that was made
-    from it might be results, which belong to the file's geometry.
-    """
-    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    bare.info = {"REF_energy": atoms.info["REF_energy"]}
-    stamped = inherit(bare, atoms, plan.inherited)
-    stamped.info |= {key: atoms.info[key] for key in ("label", "source", "parent", "frame") if key in atoms.info}
-    stamped.info["generation"] = generation
-    if atoms.info.get("source") == "file":
-        info, arrays = own_columns(atoms)
-        stamped.info |= {name: value for name, value in info.items() if name not in stamped.info}
-        stamped.arrays |= {name: array.copy() for name, array in arrays.items() if name not in stamped.arrays}
-    if FORCES in atoms.arrays:
-        stamped.arrays[FORCES] = np.array(atoms.arrays[FORCES], dtype=float)
-    return stamped

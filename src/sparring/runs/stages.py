@@ -1,9 +1,8 @@
-"""How the result of each stage of a generation is written, read, and summed up in numbers."""
+"""Codecs of the stages of a generation: how a result is written and read, and its numbers for ``metrics.json``."""
 
 import csv
 import io
 import json
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,21 +14,21 @@ import torch
 from ase import Atoms
 
 from sparring.atoms.structures import Structures
-from sparring.committee_files import read_committee, write_committee
+from sparring.committee_files import write_committee
 from sparring.evaluation import Errors
-from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
-from sparring.labels import LabelError
+from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.proposers.ascent import AttackResult, Status
-from sparring.runs.data_stage import STARTING, data_metrics, read_data, write_data
-from sparring.runs.failures import failure_of, read_failures, rows_of, write_failures
-from sparring.runs.loop import Attacked, Chosen, Evaluated, Fitted, Labelled
+from sparring.runs import generation
+from sparring.runs.data_stage import data_metrics, read_data, write_data
+from sparring.runs.failures import failure_of, write_failures
+from sparring.runs.generation import Generation
+from sparring.runs.loop import Attacked
+from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled
 from sparring.selection import SelectionStep
 from sparring.support.files import write_bytes, write_text
 from sparring.training.fitting import FitReport
 
-__all__ = ["CODECS", "TITLES", "Codec", "label_failures", "starting_failures"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["CODECS", "TITLES", "Codec"]
 
 TITLES = {
     "data": "data",
@@ -39,7 +38,7 @@ TITLES = {
     "select": "selection",
     "label": "labelling",
 }
-"""The stages of a generation in their order, and what people call them."""
+"""Stages of a generation in their order, with their names in messages."""
 
 OUTCOME, SEEN = ("best_step", "status"), ("objective", "committee_energy", "energy_variance", "force_variance")
 PATHS = ("objective", "energy", "energy_variance", "force_variance", "positions")
@@ -49,9 +48,9 @@ class Codec(NamedTuple):
     """One stage on disk.
 
     Attributes:
-        write: Writes the result into the generation's folder and names the files.
-        read: Reads it back.
-        metrics: What of it goes into ``metrics.json``.
+        write: Function that writes the result into the folder of the generation and returns the names of the files.
+        read: Function that reads the result.
+        metrics: Function that computes the numbers for ``metrics.json``.
     """
 
     write: Callable[[Path, Any], tuple[str, ...]]
@@ -61,31 +60,30 @@ class Codec(NamedTuple):
 
 # --- fit ------------------------------------------------------------------------------------------------------------
 
-CURVES = ("epoch", "member", "train_loss", "validation_loss", "learning_rate")
+COLUMNS = ("epoch", "member", "train_loss", "validation_loss", "learning_rate")
 
 
 def write_fit(folder: Path, fitted: Fitted) -> tuple[str, ...]:
-    """The committee, and how it learnt."""
+    """Write the committee, and the learning curves of its training."""
     report = fitted.report
     names = write_committee(folder, fitted.committee, fit=_fit_facts(report))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(CURVES)
+    table.writerow(COLUMNS)
     for epoch, rows in enumerate(zip(report.train_loss, report.validation_loss, report.learning_rate, strict=True)):
         for member, values in enumerate(zip(*rows, strict=True)):
             table.writerow([epoch + 1, member, *(repr(float(value)) for value in values)])
-    write_text(folder / "training.csv", text.getvalue())
-    return (*names, "training.csv")
+    write_text(folder / generation.CURVES, text.getvalue())
+    return (*names, generation.CURVES)
 
 
 def read_fit(folder: Path) -> Fitted:
-    """The committee, and how it learnt."""
-    committee = read_committee(folder)
-    facts = json.loads((folder / "committee.json").read_text(encoding="utf-8"))["fit"]
-    with (folder / "training.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    """Read the committee, and the report of its training."""
+    saved = Generation(folder)
+    committee, rows = saved.committee(), saved.curves()
+    facts = json.loads(saved.committee_files[1].read_text(encoding="utf-8"))["fit"]
     n_members = 1 + max(int(row["member"]) for row in rows)
-    curves = {name: np.array([float(row[name]) for row in rows]).reshape(-1, n_members) for name in CURVES[2:]}
+    curves = {name: np.array([float(row[name]) for row in rows]).reshape(-1, n_members) for name in COLUMNS[2:]}
     report = FitReport(
         **curves,
         best_epoch=np.array(facts["best_epoch"]) - 1,
@@ -107,24 +105,24 @@ def _fit_facts(report: FitReport) -> dict[str, object]:
 
 
 def write_evaluated(folder: Path, evaluated: Evaluated) -> tuple[str, ...]:
-    """The committee's predictions of its own data, and the numbers made of them."""
-    write_structures(folder / "predictions.extxyz", evaluated.predictions)
+    """Write the committee's predictions for its own data, and its errors."""
+    write_structures(folder / generation.PREDICTIONS, evaluated.predictions)
     numbers = {
         "errors": {name: _plain(part) for name, part in evaluated.errors.items()},
         "system": dict(evaluated.system),
     }
-    write_text(folder / "evaluation.json", json.dumps(numbers, indent=1) + "\n")
-    return "predictions.extxyz", "evaluation.json"
+    write_text(folder / generation.EVALUATION, json.dumps(numbers, indent=1) + "\n")
+    return generation.PREDICTIONS, generation.EVALUATION
 
 
 def evaluation_metrics(evaluated: Evaluated) -> dict[str, object]:
-    """Errors, and what is special to the system."""
+    """Errors, and the evaluation that is special to the system."""
     errors = {name: _plain(part) for name, part in evaluated.errors.items()}
     return {"errors": errors, "system": dict(evaluated.system)}
 
 
 def _plain(errors: Errors) -> dict[str, float | None]:
-    """Errors as JSON has them: None for those of forces where there are none to compare with."""
+    """Errors as JSON; None where there are no labels to compare with."""
     return {name: None if math.isnan(value) else value for name, value in asdict(errors).items()}
 
 
@@ -134,9 +132,9 @@ def _errors(part: Mapping[str, Any]) -> Errors:
 
 
 def read_evaluated(folder: Path) -> Evaluated:
-    """The committee's predictions of its own data, and the numbers made of them."""
-    predictions = read_labelled(folder / "predictions.extxyz", allow_dummy=True)
-    numbers = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    """Read the committee's predictions for its own data, and its errors."""
+    saved = Generation(folder)
+    predictions, numbers = saved.predictions(), saved.evaluation()
     return Evaluated(
         predictions=predictions,
         force_variance=np.array([float(atoms.info["force_variance"]) for atoms in predictions]),
@@ -208,53 +206,39 @@ def attack_metrics(attacked: Attacked) -> dict[str, object]:
 
 
 def write_chosen(folder: Path, chosen: Chosen) -> tuple[str, ...]:
-    """The chosen candidates, and how many each step let through."""
-    write_structures(folder / "selected.extxyz", chosen.atoms)
-    write_text(folder / "selection.json", json.dumps([step._asdict() for step in chosen.steps], indent=1) + "\n")
-    return "selected.extxyz", "selection.json"
+    """Write the chosen candidates, and the number that each step of the selection kept."""
+    write_structures(folder / generation.SELECTED, chosen.atoms)
+    write_text(folder / generation.SELECTION, json.dumps([step._asdict() for step in chosen.steps], indent=1) + "\n")
+    return generation.SELECTED, generation.SELECTION
 
 
 def read_chosen(folder: Path) -> Chosen:
-    """The chosen candidates, and how many each step let through."""
-    atoms = read_structures(folder / "selected.extxyz", allow_dummy=True, allow_empty=True)
-    steps = json.loads((folder / "selection.json").read_text(encoding="utf-8"))
-    return Chosen(atoms, tuple(SelectionStep(**step) for step in steps))
+    """Read the chosen candidates, and the number that each step of the selection kept."""
+    saved = Generation(folder)
+    return Chosen(saved.selected(), tuple(SelectionStep(**step) for step in saved.selection()))
 
 
 # --- label ----------------------------------------------------------------------------------------------------------
 
 
 def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
-    """The newly labelled, and the failures with their reasons."""
-    write_structures(folder / "labelled.extxyz", labelled.atoms)
-    starting = [(row["structure"], failure_of(row)) for row in rows_of(folder / STARTING)]
-    write_failures(folder / "failures.csv", [*starting, *labelled.failures])
+    """Write the labelled candidates, and the failed labels after those of starting structures."""
+    write_structures(folder / generation.LABELLED, labelled.atoms)
+    starting = [(row["structure"], failure_of(row)) for row in Generation(folder).starting_rows()]
+    write_failures(folder / generation.FAILURES, [*starting, *labelled.failures])
     counts = {"n_computed": labelled.n_computed, "n_reused": labelled.n_reused}
-    write_text(folder / "labels.json", json.dumps(counts) + "\n")
-    return "labelled.extxyz", "failures.csv", "labels.json"
+    write_text(folder / generation.COUNTS, json.dumps(counts) + "\n")
+    return generation.LABELLED, generation.FAILURES, generation.COUNTS
 
 
 def read_labelled_stage(folder: Path) -> Labelled:
-    """The newly labelled, and the failures with their reasons."""
-    atoms = read_labelled(folder / "labelled.extxyz", allow_dummy=True, allow_empty=True)
-    failures = label_failures(folder)
-    return Labelled(atoms, failures, **json.loads((folder / "labels.json").read_text(encoding="utf-8")))
-
-
-def label_failures(folder: Path) -> tuple[tuple[int, LabelError], ...]:
-    """The failed labels of a generation by the number of their candidate."""
-    # In the first generation, those of starting structures come before.
-    rows = rows_of(folder / "failures.csv")[len(rows_of(folder / STARTING)) :]
-    return tuple((int(row["candidate"]), failure_of(row)) for row in rows)
-
-
-def starting_failures(folder: Path) -> list[LabelError]:
-    """The failed labels of structures that a run was to begin with; none in later generations."""
-    return read_failures(folder / STARTING)
+    """Read the labelled candidates, and the failed labels."""
+    saved = Generation(folder)
+    return Labelled(saved.labelled(), saved.label_failures(), **saved.counts())
 
 
 def label_metrics(labelled: Labelled) -> dict[str, object]:
-    """How many labels were asked for, computed, found and refused."""
+    """Numbers of labels that were requested, computed, reused and failed."""
     return {
         "labels": {
             "n_chosen": len(labelled.atoms) + len(labelled.failures),

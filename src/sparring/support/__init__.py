@@ -1,1 +1,1 @@
-"""Plumbing without chemistry: random seeds, files, progress, plugins, cores, devices, columns of text."""
+"""Plumbing without chemistry: seeds, files, caches, digests, progress, plugins, cores, devices, columns of text."""

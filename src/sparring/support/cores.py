@@ -1,8 +1,8 @@
-"""How many cores this process may use: of those that the machine has, the ones that it was given.
+"""Number of cores that this process may use, which on a shared machine are only some of its cores.
 
 A shared machine has many cores and a job is given a few of them, in one of several ways: by the affinity of its
-processes (``taskset``, Slurm's plugin), by a quota of its control group (containers, Kubernetes) or by what the queue
-has granted and says in the environment. All of them count, and the smallest wins. ``OMP_NUM_THREADS`` does not: it says
+processes (``taskset``, Slurm's plugin), by a quota of its control group (containers, Kubernetes) or by variables that
+the queue sets in the environment. All of them count, and the smallest wins. ``OMP_NUM_THREADS`` does not: it says
 how many threads one process has, and labels are computed by several processes of one thread each.
 """
 
@@ -19,7 +19,7 @@ GRANTED = (
     ("LSB_JOBID", ("LSB_DJOB_NUMPROC",)),
     ("SGE_ROOT", ("NSLOTS",)),
 )
-"""The variable that marks a job of a queue, and those that say how many cores it has; the first that is set counts."""
+"""Variable that a queue sets in its jobs, and variables with the number of cores; the first that is set counts."""
 
 
 class Cores(NamedTuple):
@@ -27,7 +27,7 @@ class Cores(NamedTuple):
 
     Attributes:
         n: Number of cores, at least 1.
-        limited_by: The limit in words.
+        limited_by: Description of the limit.
     """
 
     n: int
@@ -43,7 +43,7 @@ def cores(environment: Mapping[str, str] | None = None, root: Path = Path("/")) 
     """The cores that this process may use, and what limits them.
 
     Args:
-        environment: Variables of the environment; those of this process if left out.
+        environment: Environment variables; those of this process by default.
         root: Folder that holds ``proc`` and ``sys``.
     """
     limits = [

@@ -1,4 +1,4 @@
-"""The device on which tensors live, and the threads that compute: whether they are really there."""
+"""Checks of the device for tensors, and the number of threads of PyTorch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,13 @@ __all__ = ["require_device", "torch_threads", "use_threads"]
 
 
 def require_device(device: torch.device | str) -> torch.device:
-    """The device, once it is sure that it can be used here.
+    """The device, if it can be used here.
+
+    Args:
+        device: Name of the device.
 
     Raises:
-        ValueError: If it is not there, or lacks double precision.
+        ValueError: If there is no such device, or it lacks double precision.
     """
     try:
         wanted = torch.device(device)
@@ -48,7 +51,7 @@ def _reason_against(device: torch.device) -> str | None:
 
 
 def use_threads(n: int | None = None) -> None:
-    """Let PyTorch compute with so many threads from now on.
+    """Set the number of threads of PyTorch.
 
     Args:
         n: Number of threads; None for PyTorch's own choice, but no more than there are cores for this process. Threads
@@ -59,7 +62,7 @@ def use_threads(n: int | None = None) -> None:
 
 @contextmanager
 def torch_threads(n: int | None = None) -> Iterator[None]:
-    """Let PyTorch compute with so many threads, see :func:`use_threads`, and with as many as before afterwards."""
+    """Context with a number of threads of PyTorch, see :func:`use_threads`; the previous number is restored."""
     before = torch.get_num_threads()
     use_threads(n)
     try:

@@ -1,4 +1,4 @@
-"""Files that appear at once and complete, or not at all."""
+"""Atomic writing of files: a file is complete, or it does not exist."""
 
 import errno
 import os
@@ -15,9 +15,9 @@ def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
     also on another machine.
 
     Args:
-        path: The file.
-        content: What goes into it.
-        replace: Whether a file of that name is replaced. If not, the first of several writers wins.
+        path: Path of the file.
+        content: Content of the file.
+        replace: If True, an existing file is replaced. If False, the first of several writers wins.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -32,7 +32,7 @@ def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
 
 
 def write_text(path: Path, text: str, *, replace: bool = True) -> None:
-    """The same for text, in UTF-8."""
+    """Write text in UTF-8; see :func:`write_bytes`."""
     write_bytes(path, text.encode(), replace=replace)
 
 

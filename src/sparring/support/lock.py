@@ -1,4 +1,4 @@
-"""One process at a time in a run folder, also on file systems that know no locks."""
+"""A lock on a run folder, also on file systems without locks."""
 
 import errno
 import fcntl
@@ -18,14 +18,14 @@ IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 class Lock:
-    """A lock on a folder, from when it is made until it is closed or the process ends.
+    """A lock on a folder, from its creation until it is closed or the process ends.
 
     The lock is ``flock`` on the file ``lock``. Some network file systems (Lustre without ``-o flock``, some NFS) have
     none. There a file ``lock.owner``, which only one process can create, stands in for it; it stays behind when a
     process is killed, and is taken over if that was a process of this machine.
 
     Args:
-        folder: The folder to lock, which must be there.
+        folder: Existing folder to lock.
 
     Raises:
         BlockingIOError: If another process has the lock; the message names it.
@@ -44,7 +44,7 @@ class Lock:
         self._file.flush()
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._owner is not None:
             self._owner.unlink(missing_ok=True)
             self._owner = None
@@ -71,7 +71,7 @@ class Lock:
 
 
 def _owned(folder: Path) -> Path:
-    """Create the file that says who has the folder; one that a process of this machine has left behind is replaced."""
+    """Create the file that names the owner; that of a process that has ended on this machine is replaced."""
     file = folder / "lock.owner"
     for _ in range(2):
         try:

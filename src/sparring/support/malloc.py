@@ -1,4 +1,4 @@
-"""Memory that a process frees and asks for again at every step."""
+"""Settings of the memory allocator for programs that free and allocate large arrays at every step."""
 
 import ctypes
 import sys
@@ -18,7 +18,7 @@ def keep_freed_memory() -> bool:
     is for programs to call (``sparring`` does), not for libraries; elsewhere than with glibc nothing happens.
 
     Returns:
-        Whether it could be set.
+        True if the settings were changed.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -46,10 +46,10 @@ def normals(
     .. math:: z = \sqrt{-2 \ln u_1} \, (\cos 2\pi u_2, \sin 2\pi u_2)
 
     Args:
-        key: 63 bits that name the sequence of a row, from :func:`sparring.support.seeds.derive`.
-        row: Which of the rows with that key this is, below 2^32.
-        stream: What the numbers are for.
-        step: Where in the sequence they stand, below 2^32.
+        key: Key of 63 bits for the sequence of a row, from :func:`sparring.support.seeds.derive`.
+        row: Number of the row among those with the same key, below 2^32.
+        stream: Number of the purpose of the random numbers.
+        step: Position in the sequence, below 2^32.
     """
     counter = (torch.zeros_like(row) + step, stream, row, 0)
     bits = words(counter, (key & _MASK, key >> 32))

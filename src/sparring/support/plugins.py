@@ -1,19 +1,19 @@
-"""What other installed packages bring: labellers, spaces."""
+"""Entry points of installed packages: labellers, spaces."""
 
-import difflib
-from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 
-__all__ = ["nearest", "registered"]
+from sparring.support.suggestions import did_you_mean
+
+__all__ = ["registered"]
 
 
 def registered(group: str, name: str, what: str) -> EntryPoint:
-    """What a package registers under a name.
+    """The entry point that a package registers under a name.
 
     Args:
-        group: The group of entry points.
-        name: The name.
-        what: What such a thing is called, for the message.
+        group: Group of entry points.
+        name: Name of the entry point.
+        what: Noun for such a thing, for the error message.
 
     Raises:
         ValueError: If no package registers the name.
@@ -21,12 +21,5 @@ def registered(group: str, name: str, what: str) -> EntryPoint:
     points = {point.name: point for point in entry_points(group=group)}
     if name not in points:
         known = ", ".join(sorted(points)) or "none; packages register them in their entry points"
-        raise ValueError(f"unknown {what} {name!r}{nearest(name, points)}; registered: {known}")
+        raise ValueError(f"unknown {what} {name!r}{did_you_mean(name, points)}; registered: {known}")
     return points[name]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name: which of the known ones it is most like, if any."""
-    folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    return f", did you mean {folded[close[0]]!r}?" if close else ""

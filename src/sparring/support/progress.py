@@ -1,4 +1,4 @@
-"""Long work shows itself: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, a line every 30 seconds elsewhere."""
 
 import atexit
 import sys
@@ -12,26 +12,34 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 __all__ = ["ProgressBars", "ProgressCallback", "no_progress_bars", "progress_bars_on"]
 
 ProgressCallback = Callable[[int, int], None]
-"""Called with the amount of work done and to do."""
+"""Function that is called with the number of steps done and the total number."""
 
 SECONDS_BETWEEN_LINES = 30.0
 
 
 @runtime_checkable
 class ProgressBars(Protocol):
-    """Gives a piece of work, by its title, something to tick."""
+    """Starts a progress bar for each task."""
 
     def __call__(self, title: str) -> ProgressCallback | None:
-        """A tick for one piece of work."""
+        """The callback of a task, or None for no output.
+
+        Args:
+            title: Title of the task.
+        """
 
 
 def no_progress_bars(title: str) -> ProgressCallback | None:
-    """Nobody is looking."""
+    """No progress output."""
     return None
 
 
 def progress_bars_on(console: Console | None = None) -> ProgressBars:
-    """Bars on a terminal; plain lines in a log file."""
+    """Progress bars on a terminal; lines in a log file.
+
+    Args:
+        console: Console for the output; standard error by default.
+    """
     console = console or Console(file=sys.stderr)
     return _bars(console) if console.is_terminal else _lines(console)
 
@@ -44,7 +52,7 @@ def _bars(console: Console) -> ProgressBars:
 
         def tick(done: int, total: int) -> None:
             if not task:
-                # Whatever interrupts the work, the terminal gets its cursor back.
+                # The cursor of the terminal is restored also if the work is interrupted.
                 atexit.register(bar.stop)
                 bar.start()
                 task.append(bar.add_task(title, total=total))

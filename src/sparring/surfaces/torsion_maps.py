@@ -9,8 +9,6 @@ point, the error of that one point would be in all others; aligned by the mean d
 extrapolates badly is credited with would depend on how much of the grid is high.)
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -23,6 +21,8 @@ from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.labels.service import LabelService
+from sparring.support.cached import cached
+from sparring.support.digest import digest
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.surfaces.evaluators import labeller_surface
 from sparring.surfaces.grids import Grid, Truth, true_energies
@@ -69,15 +69,16 @@ def torsion_grid(
     if label_service is None:
         raise ValueError("a relaxed grid needs the labeller of a run or of a configuration (--config)")
     name = f"{_digest(reference, plane, points, label_service)}.extxyz"
-    file = label_service.store.folder / "relaxed-grids" / name
-    if not file.exists():
-        found = relaxed_grid(
-            rigid, plane, labeller_surface(label_service.workers), progress=progress_bars("relaxed grid")
-        )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_structures(file, found.structures)
-    # Also when it has just been computed, so that the labels are those of the geometries in the file.
-    return replace(rigid, structures=tuple(read_structures(file)))
+    workers = label_service.workers
+    structures = cached(
+        label_service.store.folder / "relaxed-grids" / name,
+        lambda: list(
+            relaxed_grid(rigid, plane, labeller_surface(workers), progress=progress_bars("relaxed grid")).structures
+        ),
+        read=read_structures,
+        write=write_structures,
+    )
+    return replace(rigid, structures=tuple(structures))
 
 
 def _digest(reference: Atoms, plane: TorsionPlane, points: tuple[int, int], label_service: LabelService) -> str:
@@ -88,7 +89,7 @@ def _digest(reference: Atoms, plane: TorsionPlane, points: tuple[int, int], labe
         "points": points,
         "labeller": (label_service.labeller.method, label_service.labeller.version),
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+    return digest(facts)[:24]
 
 
 # --- what is asked of each generation -------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ from ase.build import molecule
 
 from sparring.atoms.dataset import Dataset
 from sparring.commands import running
-from sparring.committee_files import read_committee, read_data
+from sparring.committee_files import read_committee
 from sparring.config import difference, dump, load
 from sparring.evaluation import evaluate
 from sparring.inputs.extxyz import read_labelled, write_structures
+from sparring.runs.data_stage import read_data
 from sparring.runs.folder import read_metrics
-from sparring.validation import common_set
+from sparring.validation.errors import common_set
 from sparring.validation.errors.common_set import compare_committees, known_comparison
 
 

@@ -21,7 +21,7 @@ from sparring.labels.openmm.reading import (
     read_system,
     read_topology,
 )
-from sparring.support.plugins import nearest
+from sparring.support.suggestions import did_you_mean
 from sparring.units import KJ_PER_MOL, quantity
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class OpenMM:
         known = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
         if self._platform not in known:
             raise ValueError(
-                f"OpenMM has no platform {self._platform!r} here{nearest(self._platform, known)}; it has "
+                f"OpenMM has no platform {self._platform!r} here{did_you_mean(self._platform, known)}; it has "
                 f"{', '.join(known)}"
             )
         platform = openmm.Platform.getPlatformByName(self._platform)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sparring.support.plugins import nearest
+from sparring.support.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from openmm import System
@@ -174,8 +174,8 @@ def _forcefield_file(name: PathOrName) -> Path:
         return shipped / name
     known = [*FORCEFIELDS, *(str(file.relative_to(shipped)) for file in shipped.rglob("*.xml"))]
     raise ValueError(
-        f"unknown force field {str(name)!r}{nearest(str(name), known)}; wanted {', '.join(FORCEFIELDS)}, a file of "
-        "OpenMM's own such as amber14-all.xml, or a path"
+        f"unknown force field {str(name)!r}{did_you_mean(str(name), known)}; wanted {', '.join(FORCEFIELDS)}, a file "
+        "of OpenMM's own such as amber14-all.xml, or a path"
     )
 
 

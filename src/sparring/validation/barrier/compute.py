@@ -10,11 +10,12 @@ from ase import Atoms
 from sparring.assembly.labels import label_service_of
 from sparring.atoms.dataset import ENERGY
 from sparring.committee_files import read_committee
-from sparring.config import Config, load, sections
-from sparring.inputs.extxyz import read_labelled
+from sparring.config import Config, sections
 from sparring.inputs.reading import read_atoms
 from sparring.labels import LabelError
 from sparring.labels.base import depends_on
+from sparring.runs.generation import Generation
+from sparring.runs.saved_run import SavedRun, run_of
 from sparring.starting_data.sampling import RelaxationError
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.surfaces.evaluators import committee_surface, label_surface
@@ -73,7 +74,8 @@ def barriers(
         RelaxationError: If no committee has a path.
     """
     members = committees(folder)
-    run = next((one for one in (folder, folder.absolute().parent) if (one / "config.yaml").exists()), None)
+    saved = run_of(folder)
+    run = saved.folder if saved else None
     start, end = _ends(ends, run, next(iter(members.values())))
     loaded = {name: read_committee(place) for name, place in members.items()}
     for committee in loaded.values():
@@ -120,13 +122,13 @@ def _ends(files: tuple[Path, Path] | None, run: Path | None, committee: Path) ->
     if files is not None:
         start, end = (_only_structure(file) for file in files)
         return start, end
-    data = committee / "dataset.extxyz"
-    if run is None or load(run / "config.yaml").system.kind != "ammonia" or not data.exists():
+    data = Generation(committee).frames()
+    if run is None or SavedRun(run).config().system.kind != "ammonia" or not data:
         raise ValueError(
             f"{committee} is no generation of a run on ammonia, so nothing says between which minima the path is; give "
             "two files, START.xyz and END.xyz"
         )
-    return ammonia.inversion_endpoints(min(read_labelled(data), key=lambda atoms: float(atoms.info[ENERGY])))
+    return ammonia.inversion_endpoints(min(data, key=lambda atoms: float(atoms.info[ENERGY])))
 
 
 def _only_structure(file: Path) -> Atoms:

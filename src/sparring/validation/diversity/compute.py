@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.geometry import rmsd_matrix
-from sparring.inputs.extxyz import read_labelled
 from sparring.inputs.reading import read_atoms
+from sparring.runs.generation import Generation
+from sparring.runs.saved_run import generations
 from sparring.support.columns import aligned
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.diversity.embedding import distance_to_nearest, nearest, places, soap
@@ -187,20 +188,17 @@ def _of_file(path: Path, energy_key: str, forces_key: str) -> list[Atoms]:
 
 def _of_folder(folder: Path) -> list[Atoms]:
     """What a run, or a generation of it, has labelled."""
-    if (folder / "dataset.extxyz").is_file():
-        return read_labelled(folder / "dataset.extxyz", allow_dummy=True)
-    generations = sorted(path.parent for path in folder.glob("generation-*/dataset.extxyz"))
-    if not generations:
+    if Generation(folder).has_dataset:
+        return Generation(folder).frames()
+    with_data = [generation for generation in generations(folder) if generation.has_dataset]
+    if not with_data:
         raise ValueError(f"{folder} has no generation-*/dataset.extxyz; give the folder of a `sparring run`, or a file")
     # A training set holds all that came before it. What its own generation labelled is in the next, if there is one.
-    last = generations[-1]
-    frames = read_labelled(last / "dataset.extxyz", allow_dummy=True)
-    if (last / "labelled.extxyz").is_file():
-        fresh = read_labelled(last / "labelled.extxyz", allow_dummy=True, allow_empty=True)
-        for atoms in fresh:
-            atoms.info["generation"] = int(last.name.removeprefix("generation-")) + 1
-        frames += fresh
-    return frames
+    last = with_data[-1]
+    fresh = last.labelled()
+    for atoms in fresh:
+        atoms.info["generation"] = last.number + 1
+    return [*last.frames(), *fresh]
 
 
 def _group_name(source: str, generation: int, runs: Sequence[str]) -> str:

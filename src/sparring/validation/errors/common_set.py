@@ -6,7 +6,6 @@ generation contains all earlier ones, and no member of any generation has traine
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,12 +17,13 @@ from jaxtyping import Float
 
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
-from sparring.committee_files import read_committee
-from sparring.config import load
 from sparring.config.sections import Evaluation
 from sparring.evaluation import Differences, Errors, survey
 from sparring.inputs.reading import read_atoms
 from sparring.labels.base import composition
+from sparring.runs.generation import Generation
+from sparring.runs.saved_run import SavedRun
+from sparring.support.digest import digest, file_digest
 from sparring.validation.errors.test_sets import HeldOut, held_out, held_out_of
 from sparring.validation.records import read_record, write_record
 
@@ -32,8 +32,6 @@ __all__ = ["PARTS", "CommonErrors", "compare_committees", "known_comparison", "r
 PARTS = ("all", "near", "far")
 """All structures of the set; those near the minimum; those far above it."""
 CACHE = Path("validation", "common_errors.json")
-COMMITTEE = ("committee.safetensors", "committee.json")
-DATA = ("dataset.extxyz", "splits.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,23 +154,23 @@ def _require_known(committee: Committee, dataset: Dataset, file: Path) -> None:
 
 
 def _key(folder: Path) -> _Key | None:
-    folders = sorted(path for path in folder.glob("generation-*") if path.is_dir())
-    with_committee = [path for path in folders if all((path / name).is_file() for name in COMMITTEE)]
-    with_data = [path for path in folders if all((path / name).is_file() for name in DATA)]
+    run = SavedRun(folder)
+    with_committee = [one for one in run.generations() if one.has_committee]
+    with_data = [one for one in run.generations() if one.has_dataset and one.has_splits]
     if not with_committee or not with_data:
         return None
-    newest, config = with_data[-1], load(folder / "config.yaml")
+    newest, config = with_data[-1], run.config()
     section = config.evaluation
-    facts = [*(_sha256(newest / name) for name in DATA), section.near, section.energy_key, section.forces_key]
+    facts = [*map(file_digest, newest.data_files), section.near, section.energy_key, section.forces_key]
     facts.append(None if section.file is None else section.file.name)
     return _Key(
-        newest=newest,
+        newest=newest.folder,
         section=section,
-        run=hashlib.sha256(json.dumps([newest.name, *facts]).encode()).hexdigest(),
-        file=_sha256(section.file) if section.file is not None and section.file.is_file() else "",
+        run=digest([newest.folder.name, *facts]),
+        file=file_digest(section.file) if section.file is not None and section.file.is_file() else "",
         committees={
-            str(_number(path)): hashlib.sha256("".join(_sha256(path / name) for name in COMMITTEE).encode()).hexdigest()
-            for path in with_committee
+            str(one.number): hashlib.sha256("".join(map(file_digest, one.committee_files)).encode()).hexdigest()
+            for one in with_committee
         },
     )
 
@@ -191,8 +189,8 @@ def _still_valid(kept: CommonErrors | None, key: _Key) -> CommonErrors | None:
         return None
     numbers = [
         number
-        for number, digest in kept.committees.items()
-        if key.committees.get(number) == digest and number in kept.energy_bias
+        for number, known in kept.committees.items()
+        if key.committees.get(number) == known and number in kept.energy_bias
     ]
     return replace(
         kept,
@@ -200,15 +198,6 @@ def _still_valid(kept: CommonErrors | None, key: _Key) -> CommonErrors | None:
         errors={number: kept.errors[number] for number in numbers},
         energy_bias={number: kept.energy_bias[number] for number in numbers},
     )
-
-
-def _number(folder: Path) -> int:
-    return int(folder.name.removeprefix("generation-"))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # --- what is computed -----------------------------------------------------------------------------------------------
@@ -223,7 +212,7 @@ def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonError
     bias = dict(known.energy_bias) if known is not None else {}
     for number in key.committees:
         if number not in errors:
-            committee = read_committee(folder / f"generation-{int(number):02d}")
+            committee = SavedRun(folder).generation(int(number)).committee()
             if key.section.file is not None:
                 _require_known(committee, chosen.dataset, key.section.file)
             # What the run itself holds in its test set is judged also where no member was trained on an element of it.
@@ -249,7 +238,7 @@ def _common_set(key: _Key) -> HeldOut:
     dataset = read_evaluation_file(key.section)
     if dataset is None or key.section.file is None:
         own = held_out(key.newest)
-        return own._replace(name=f"the test set of generation {_number(key.newest)}")
+        return own._replace(name=f"the test set of generation {Generation(key.newest).number}")
     return held_out_of(key.newest, dataset, key.section.file.name)
 
 

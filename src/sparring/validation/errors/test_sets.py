@@ -1,6 +1,5 @@
 """Labels that a committee has not seen: its own test split, what its run labelled later, or a file of the user's."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +9,12 @@ from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from sparring.atoms.dataset import Dataset
-from sparring.inputs.extxyz import read_labelled
+from sparring.runs.generation import SPLITS, Generation
+from sparring.runs.saved_run import generations
 from sparring.starting_data.isolated import without_isolated
 
 __all__ = ["HeldOut", "held_out", "held_out_of", "unseen"]
 
-DATA, SPLITS = "dataset.extxyz", "splits.json"
 SAME = 1e-4
 """Geometries whose coordinates and cells differ by less than this, in Å, are the same; files carry eight decimals."""
 
@@ -55,7 +54,7 @@ def held_out(folder: Path, *, later: bool = False) -> HeldOut:
     Raises:
         ValueError: If the folder is not that of a generation.
     """
-    if not (folder / SPLITS).is_file():
+    if not Generation(folder).has_splits:
         raise ValueError(
             f"{folder} has no test split ({SPLITS}), which generations of a run have; give a file of labelled "
             "structures that the committee has not seen"
@@ -85,7 +84,7 @@ def held_out_of(folder: Path, dataset: Dataset, name: str) -> HeldOut:
         ValueError: If it has seen them all.
     """
     dataset = without_isolated(dataset)
-    if not (folder / SPLITS).is_file():
+    if not Generation(folder).has_splits:
         return HeldOut(dataset, None, name, 0)
     _, training = _split(folder)
     new = unseen(dataset, training)
@@ -111,9 +110,8 @@ def unseen(dataset: Dataset, known: Dataset, *, tolerance: float = SAME) -> Sequ
 
 def _split(folder: Path) -> tuple[Dataset, Dataset]:
     """What no member has seen of the data of a generation, and what members learnt from."""
-    dataset = Dataset.from_atoms(read_labelled(folder / DATA, allow_dummy=True))
-    splits = json.loads((folder / SPLITS).read_text(encoding="utf-8"))
-    test = set(splits["test"])
+    generation = Generation(folder)
+    dataset, test = Dataset.from_atoms(generation.frames()), set(generation.splits().test)
     return dataset.take(sorted(test)), dataset.take([i for i in range(len(dataset)) if i not in test])
 
 
@@ -133,7 +131,7 @@ def _by_atoms(
 
 def _labelled_since(folder: Path) -> Dataset | None:
     """What a generation and those after it have labelled."""
-    files = sorted(folder.resolve().parent.glob("generation-*/labelled.extxyz"))
-    files = [file for file in files if file.parent.name >= folder.resolve().name]
-    frames = [atoms for file in files for atoms in read_labelled(file, allow_dummy=True, allow_empty=True)]
+    first = Generation(folder.resolve())
+    since = [one for one in generations(first.folder.parent) if one.number >= first.number]
+    frames = [atoms for generation in since for atoms in generation.labelled()]
     return Dataset.from_atoms(frames) if frames else None

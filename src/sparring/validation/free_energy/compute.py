@@ -1,9 +1,9 @@
 """Where copies of a molecule go in dynamics at a temperature, under a committee or on the labels' own surface."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, Langevin, Status, simulate
 from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.starting_data.sampling import bare_copy
+from sparring.support.cached import cached
+from sparring.support.digest import digest
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
 from sparring.surfaces.torsion_plane import TorsionPlane
@@ -122,10 +124,8 @@ def committee_visits(
     for first in range(0, n_copies, n_at_once):
         copies = range(first, min(first + n_at_once, n_copies))
         file = None if pieces is None else pieces / f"{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
-        if file is not None and not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_record(file, move(copies))
-        parts.append(move(copies) if file is None else read_record(file, Piece))
+        compute = partial(move, copies)
+        parts.append(cached(file, compute, read=lambda known: read_record(known, Piece), write=write_record))
     words = f"committee, {n_copies} copies of {duration / 1000:g} ps in steps of {timestep:g} fs"
     return Visits(
         counts=np.concatenate([part.counts for part in parts]),
@@ -198,30 +198,36 @@ def dynamics_visits(
     settings = [plane.names, plane.torsions, n_blocks, n_bins, n_starts, seed, labeller.method, labeller.version]
     times = [temperature, duration, every, timestep, friction, equilibration]
     words = f"{labeller.method}, {duration / 1000:g} ps in steps of {timestep:g} fs"
-    name = hashlib.sha256(json.dumps([_digest([start]), settings, times]).encode()).hexdigest()[:12]
+    name = digest([_digest([start]), settings, times])[:12]
+
+    def compute() -> tuple[Visits, list[Atoms]]:
+        frames = langevin_snapshots(
+            labeller,
+            start,
+            temperature=temperature,
+            friction=friction,
+            timestep=timestep,
+            duration=duration,
+            every=every,
+            equilibration=equilibration,
+            seed=derive(seed, "reference") % 2**31,
+            progress=progress_bars("reference dynamics"),
+        )
+        seen = reference_visits(frames, plane, n_blocks=n_blocks, n_bins=n_bins, method=words)
+        return seen, frames[:: max(1, len(frames) // n_starts)]
+
     record = None if folder is None else folder / f"free_energy_reference_{name}.json"
-    starts = None if folder is None else folder / f"free_energy_reference_{name}.extxyz"
-    if record is not None and starts is not None and record.exists():
-        return read_record(record, Visits), read_structures(starts)
-    frames = langevin_snapshots(
-        labeller,
-        start,
-        temperature=temperature,
-        friction=friction,
-        timestep=timestep,
-        duration=duration,
-        every=every,
-        equilibration=equilibration,
-        seed=derive(seed, "reference") % 2**31,
-        progress=progress_bars("reference dynamics"),
-    )
-    seen = reference_visits(frames, plane, n_blocks=n_blocks, n_bins=n_bins, method=words)
-    chosen = frames[:: max(1, len(frames) // n_starts)]
-    if record is not None and starts is not None:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        write_structures(starts, chosen)
-        write_record(record, seen)
-    return seen, chosen
+    return cached(record, compute, read=_read_reference, write=_write_reference)
+
+
+def _write_reference(record: Path, result: tuple[Visits, list[Atoms]]) -> None:
+    seen, starts = result
+    write_structures(record.with_suffix(".extxyz"), starts)
+    write_record(record, seen)  # last, because its existence stands for both files
+
+
+def _read_reference(record: Path) -> tuple[Visits, list[Atoms]]:
+    return read_record(record, Visits), read_structures(record.with_suffix(".extxyz"))
 
 
 def _digest(frames: Sequence[Atoms]) -> str:

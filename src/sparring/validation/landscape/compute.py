@@ -12,9 +12,10 @@ from sparring.assembly.labels import label_service_of
 from sparring.assembly.planning import plane_of
 from sparring.atoms.dataset import ENERGY
 from sparring.committee_files import read_committee
-from sparring.config import Config, load, sections
-from sparring.inputs.extxyz import read_labelled
+from sparring.config import Config, sections
 from sparring.labels.service import LabelService
+from sparring.runs.generation import Generation
+from sparring.runs.saved_run import SavedRun, generations
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.surfaces.grids import Grid, Truth, grid, true_energies
 from sparring.surfaces.landscape import Landscape, Landscapes, Marks, landscape
@@ -71,11 +72,11 @@ def survey(
     """
     members = committees(folder)
     run = next((one for one in (folder, folder.absolute().parent) if _is_run(one)), None)
-    known = load(run / "config.yaml") if run else config
+    known = SavedRun(run).config() if run else config
     if grid is not None and points is not None:
         raise ValueError("a grid from a file has the points that it has; leave out --points")
     trained = {name: read_committee(place) for name, place in members.items()}  # before labels are paid for
-    start = _data(run / "generation-01") if run else []
+    start = SavedRun(run).generation(1).frames() if run else []
     mirrored = grid is None and known is not None and known.system.kind == "ammonia"
     asked = config or known
     label_service = None
@@ -116,8 +117,8 @@ def committees(folder: Path) -> dict[str, Path]:
     Raises:
         ValueError: If there is none.
     """
-    found = [folder] if (folder / "committee.json").exists() else []
-    found = found or sorted(file.parent for file in folder.glob("generation-*/committee.json"))
+    single = Generation(folder)
+    found = [one.folder for one in ([single] if single.has_committee else generations(folder)) if one.has_committee]
     if not found:
         raise ValueError(f"{folder} holds no committee; give the folder of a run, or of one of its generations")
     return {_title(one.absolute().name): one for one in found}
@@ -192,7 +193,7 @@ def _lowest(start: Sequence[Atoms]) -> Atoms:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "config.yaml").exists() and (folder / "generation-01").exists()
+    return SavedRun(folder).exists and bool(generations(folder))
 
 
 def _laboratory(config: Config, folder: Path, progress_bars: ProgressBars) -> LabelService:
@@ -211,22 +212,17 @@ def _with_state(grid: Grid, config: Config) -> Grid:
     )
 
 
-def _data(folder: Path, name: str = "dataset.extxyz") -> list[Atoms]:
-    file = folder / name
-    return read_labelled(file, allow_dummy=True, allow_empty=True) if file.exists() else []
-
-
 def _zero(truth: Truth, folders: Collection[Path]) -> float | None:
     """The lowest true energy on the grid; or else of the data, so that no committee's own error is in it."""
     if np.isfinite(truth.energy).any():
         return float(np.nanmin(truth.energy))
-    return min((float(atoms.info[ENERGY]) for folder in folders for atoms in _data(folder)), default=None)
+    return min((float(atoms.info[ENERGY]) for folder in folders for atoms in Generation(folder).frames()), default=None)
 
 
 def _marks(folder: Path, n_start: int, project: Project, zero: float) -> dict[str, Marks]:
     """The labelled structures of a generation; those of the start come first in its data."""
-    data = _data(folder)
-    roles = {"start": data[:n_start], "earlier": data[n_start:], "next": _data(folder, "labelled.extxyz")}
+    data = Generation(folder).frames()
+    roles = {"start": data[:n_start], "earlier": data[n_start:], "next": Generation(folder).labelled()}
     return {role: _projected(frames, project, zero) for role, frames in roles.items() if frames}
 
 

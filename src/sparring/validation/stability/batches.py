@@ -6,8 +6,6 @@ are only found by those that they belong to.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from jaxtyping import Float
 from sparring.atoms.constraints import fixed_coordinates
 from sparring.committee import Committee
 from sparring.dynamics import Criterion
+from sparring.support.cached import cached
+from sparring.support.digest import digest
 from sparring.validation.records import read_record, write_record
 from sparring.validation.stability.trials import Failure
 
@@ -64,7 +64,7 @@ def identity(committee: Committee, start: Atoms, criteria: Sequence[Criterion], 
         "criteria": [_facts(criterion) for criterion in criteria],
         "settings": settings,
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return digest(facts)
 
 
 def once(folder: Path | None, of: str, temperature: float, copies: range, compute: Callable[[], Piece]) -> Piece:
@@ -75,11 +75,8 @@ def once(folder: Path | None, of: str, temperature: float, copies: range, comput
     """
     if folder is None:
         return compute()
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{temperature:.10g}K_{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
-    if not file.exists():
-        write_record(file, compute())
-    piece = read_record(file, Piece)
+    piece = cached(file, compute, read=lambda known: read_record(known, Piece), write=write_record)
     expected = (of, temperature, copies[0], len(copies))
     if (piece.identity, piece.temperature, piece.first, piece.n_copies) != expected:
         raise ValueError(f"{file} is not what its name says; delete it to have it computed again")

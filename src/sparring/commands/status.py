@@ -1,0 +1,54 @@
+"""``sparring status``, as a function."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sparring.labels import by_reason
+from sparring.runs.saved_run import SavedRun
+
+__all__ = ["GenerationStatus", "status"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationStatus:
+    """Progress of a generation.
+
+    Attributes:
+        generation: Number of the generation, from 1.
+        stages: Committed stages, in their order.
+        metrics: Numbers of these stages.
+        failed: Number of failed labels by reason.
+        open_failures: Number of failed labels by reason, of a stage that was not committed because of them.
+    """
+
+    generation: int
+    stages: tuple[str, ...]
+    metrics: dict[str, object]
+    failed: dict[str, int] = field(default_factory=dict)
+    open_failures: dict[str, int] = field(default_factory=dict)
+
+
+def status(folder: Path | str) -> list[GenerationStatus]:
+    """Progress of the generations of a run; nothing is written.
+
+    Args:
+        folder: Run folder.
+
+    Raises:
+        ValueError: If the folder is not that of a run.
+    """
+    run = SavedRun(Path(folder))
+    if not run.exists:
+        raise ValueError(
+            f"{folder} is not a run folder: there is no config.yaml; give the --folder of a `sparring run`"
+        )
+    return [
+        GenerationStatus(
+            generation=generation.number,
+            stages=generation.stages_done,
+            metrics=generation.metrics(),
+            failed=by_reason([error for _, error in generation.label_failures()]),
+            open_failures=by_reason(generation.open_failures()),
+        )
+        for generation in run.generations()
+    ]

@@ -1,0 +1,36 @@
+"""Labelled structures as the data set of a run has them: with their label, their state and their origin."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+from sparring.atoms.dataset import FORCES
+from sparring.atoms.inheritance import inherit, own_columns
+
+__all__ = ["stamped"]
+
+
+def stamped(atoms: Atoms, *, generation: int, inherited: Sequence[str] = ()) -> Atoms:
+    """A labelled structure with its label, what it inherits, and its origin, but nothing else.
+
+    A structure that is from a file as it is keeps its own columns. Those of a structure that was made from it might be
+    results, which belong to the geometry in the file.
+
+    Args:
+        atoms: Labelled structure.
+        generation: Number of the generation to whose data it is added.
+        inherited: Further names in `info` or `arrays` that labels depend on.
+    """
+    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare.info = {"REF_energy": atoms.info["REF_energy"]}
+    kept = inherit(bare, atoms, inherited)
+    kept.info |= {key: atoms.info[key] for key in ("label", "source", "parent", "frame") if key in atoms.info}
+    kept.info["generation"] = generation
+    if atoms.info.get("source") == "file":
+        info, arrays = own_columns(atoms)
+        kept.info |= {name: value for name, value in info.items() if name not in kept.info}
+        kept.arrays |= {name: array.copy() for name, array in arrays.items() if name not in kept.arrays}
+    if FORCES in atoms.arrays:
+        kept.arrays[FORCES] = np.array(atoms.arrays[FORCES], dtype=float)
+    return kept
