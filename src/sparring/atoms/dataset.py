@@ -9,11 +9,10 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sparring.atoms.reference import ENERGY, FORCES
 from sparring.atoms.structures import Structures
 
 __all__ = ["ENERGY", "FORCES", "Dataset"]
-
-ENERGY, FORCES = "REF_energy", "REF_forces"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ def all_pairs(structures: Structures) -> Edges:
     """Every ordered pair of different atoms of the same structure, without a Python loop over structures."""
     index, counts = structures.structure_index, structures.counts
     size = counts[index]
-    first = (counts.cumsum(0) - counts)[index]
+    first = structures.first_atoms[index]
     atoms = torch.arange(structures.n_atoms, device=index.device)
     target = torch.repeat_interleave(atoms, size - 1)
     first_edge = (size - 1).cumsum(0) - (size - 1)

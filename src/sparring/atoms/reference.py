@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from sparring.atoms.dataset import ENERGY, FORCES
+__all__ = ["ENERGY", "FORCES", "checked_forces", "has_labels", "known_results", "with_label"]
 
-__all__ = ["checked_forces", "has_labels", "known_results", "with_label"]
+ENERGY, FORCES = "REF_energy", "REF_forces"
+"""Names of a label in `info` (eV) and `arrays` (eV/Å)."""
 
 
 def has_labels(atoms: Atoms) -> bool:

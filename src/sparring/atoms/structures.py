@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring.atoms.constraints import constraints_of, fixed_coordinates
+from sparring.atoms.electronic_state import total_charge
 
 __all__ = ["Edges", "Structures"]
 
@@ -41,7 +42,8 @@ class Structures:
         pbc: Along which lattice vectors a structure repeats.
         periodic: Whether any structure repeats at all. A host value, so that no loop has to ask the device.
         edges: Neighbours, once someone has looked for them (see :func:`sparring.atoms.neighbors.with_edges`).
-        fixed: Coordinates that nothing may move, as ASE's constraints have it; None where all atoms are free.
+        fixed: Mask of the coordinates that ASE's constraints fix; None where all atoms are free.
+        charge: Total charges in e; None where all are zero.
     """
 
     positions: Float[Tensor, "n_atoms 3"]
@@ -52,6 +54,7 @@ class Structures:
     periodic: bool
     edges: Edges | None = None
     fixed: Bool[Tensor, "n_atoms 3"] | None = None
+    charge: Int[Tensor, " n_structures"] | None = None
 
     @property
     def n_structures(self) -> int:
@@ -68,6 +71,26 @@ class Structures:
         """Number of atoms of each structure."""
         zeros = self.structure_index.new_zeros(self.n_structures)
         return zeros.index_add(0, self.structure_index, torch.ones_like(self.structure_index))
+
+    @property
+    def first_atoms(self) -> Int[Tensor, " n_structures"]:
+        """Index of the first atom of each structure."""
+        counts = self.counts
+        return counts.cumsum(0) - counts
+
+    def element_counts(self, n_elements: int) -> Int[Tensor, "n_structures n_elements_and_charge"]:
+        """Compositions as numbers: how many atoms of each element a structure has, and its charge in the last column.
+
+        Atomic numbers from `n_elements` on are counted as atomic number 0, by a count that no molecule has, so that a
+        molecule with an unknown element matches no row of known ones.
+        """
+        known = self.atomic_numbers < n_elements
+        amount = torch.where(known, 1, 1_000_000)
+        element = torch.where(known, self.atomic_numbers, 0)
+        flat = amount.new_zeros(self.n_structures * n_elements)
+        flat = flat.index_add(0, self.structure_index * n_elements + element, amount)
+        charge = flat.new_zeros(self.n_structures) if self.charge is None else self.charge
+        return torch.cat([flat.reshape(self.n_structures, n_elements), charge.unsqueeze(1)], dim=1)
 
     @classmethod
     def from_atoms(
@@ -88,7 +111,8 @@ class Structures:
 
         Raises:
             ValueError: If there is no structure, or one of them has no atoms, coordinates that are not finite, pbc
-                along a lattice vector that is zero, or a constraint that cannot be kept.
+                along a lattice vector that is zero, a charge that is not an integer, or a constraint that cannot be
+                kept.
         """
         if not atoms:
             raise ValueError("got no structures; a batch needs at least one")
@@ -109,12 +133,12 @@ class Structures:
             pbc=torch.as_tensor(pbc, device=device),
             periodic=bool(pbc.any()),
             fixed=None if ignore_constraints else _fixed(atoms, device),
+            charge=_charges(atoms, device),
         )
 
     def to_atoms(self) -> list[Atoms]:
         """Unpack the batch into ASE's structures (geometry and fixed atoms only)."""
-        counts = self.counts.cpu()
-        first = counts.cumsum(0) - counts
+        counts, first = self.counts.cpu(), self.first_atoms.cpu()
         positions, cells = (values.detach().cpu().double().numpy() for values in (self.positions, self.cells))
         numbers, pbc = self.atomic_numbers.cpu().numpy(), self.pbc.cpu().numpy()
         structures = [
@@ -150,7 +174,7 @@ class Structures:
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.structure_index.device)
         counts = self.counts
         taken = counts[chosen]
-        first_old, first_new = counts.cumsum(0) - counts, taken.cumsum(0) - taken
+        first_old, first_new = self.first_atoms, taken.cumsum(0) - taken
         structure_index = torch.repeat_interleave(torch.arange(len(chosen), device=chosen.device), taken)
         atoms = torch.arange(len(structure_index), device=chosen.device)
         atoms = atoms + (first_old[chosen] - first_new)[structure_index]
@@ -163,6 +187,7 @@ class Structures:
             pbc=self.pbc[chosen],
             edges=None,
             fixed=None if self.fixed is None else self.fixed[atoms],
+            charge=None if self.charge is None else self.charge[chosen],
         )
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Structures":
@@ -181,6 +206,7 @@ class Structures:
             pbc=self.pbc.to(device=device),
             edges=edges,
             fixed=None if self.fixed is None else self.fixed.to(device=device),
+            charge=None if self.charge is None else self.charge.to(device=device),
         )
 
 
@@ -191,3 +217,8 @@ def _fixed(atoms: Sequence[Atoms], device: torch.device | str) -> Bool[Tensor, "
     pairs = zip(atoms, masks, strict=True)
     whole = [np.zeros((len(one), 3), dtype=bool) if mask is None else mask for one, mask in pairs]
     return torch.as_tensor(np.concatenate(whole), device=device)
+
+
+def _charges(atoms: Sequence[Atoms], device: torch.device | str) -> Int[Tensor, " n_structures"] | None:
+    charges = [total_charge(one) for one in atoms]
+    return torch.tensor(charges, device=device) if any(charges) else None

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sparring.atoms.bonds import Bond, find_bonds
 from sparring.atoms.structures import Structures
-from sparring.dynamics.criteria import first_atoms
 from sparring.dynamics.system import Observation
 
 __all__ = ["BondsKept"]
@@ -71,7 +70,7 @@ class BondsKept:
         """Lengths of the bonds as multiples of what they were in the starting structure; no host synchronisation."""
         positions = structures.positions
         pairs, shifts, lengths = _of_bonds(self.bonds, positions.device, positions.dtype)
-        atoms = first_atoms(structures).unsqueeze(-1) + pairs.unsqueeze(1)
+        atoms = structures.first_atoms.unsqueeze(-1) + pairs.unsqueeze(1)
         first, second = (positions.index_select(0, column.flatten()).unflatten(0, column.shape) for column in atoms)
         # Positions are never wrapped into the cell, so a bond keeps its image.
         vectors = second - first + shifts @ structures.cells if structures.periodic else second - first

@@ -14,7 +14,7 @@ from sparring.atoms.neighbors import distances, shortest_distance
 from sparring.atoms.structures import Structures
 from sparring.dynamics.system import Observation
 
-__all__ = ["CloserThan", "DistanceWindow", "EnergyBelow", "first_atoms"]
+__all__ = ["CloserThan", "DistanceWindow", "EnergyBelow"]
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class DistanceWindow:
             return ((seen == one) & (seer == other)) | ((seen == other) & (seer == one))
         table = _table(self._pairs, source.device)
         beyond = len(table) - 1
-        first = first_atoms(structures).index_select(0, structures.structure_index)
+        first = structures.first_atoms.index_select(0, structures.structure_index)
         place = (torch.arange(structures.n_atoms, device=first.device) - first).clamp(max=beyond)
         flat = place.index_select(0, target) * len(table) + place.index_select(0, source)
         return table.flatten().index_select(0, flat)
@@ -192,12 +192,6 @@ class DistanceWindow:
         pairs = torch.unique(target[near] * structures.n_atoms + source[near])
         owner = structures.structure_index[pairs // structures.n_atoms]
         return owner.new_zeros(structures.n_structures).index_add(0, owner, torch.ones_like(owner))
-
-
-def first_atoms(structures: Structures) -> Int[Tensor, " n_copies"]:
-    """Where the atoms of each copy begin."""
-    counts = structures.counts
-    return counts.cumsum(0) - counts
 
 
 def _any_of(

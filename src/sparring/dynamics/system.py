@@ -141,7 +141,7 @@ class System:
             degrees=_degrees(structures, fixed_centre),
             temperature=temperature.to(device),
             key=key.to(device),
-            row=atom - (counts.cumsum(0) - counts)[index],
+            row=atom - structures.first_atoms[index],
             copy=torch.arange(len(counts), device=device),
             atom=atom,
             fixed_centre=fixed_centre,

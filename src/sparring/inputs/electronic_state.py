@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from sparring.atoms.electronic_state import electronic_state
 from sparring.atoms.reference import known_results
 from sparring.inputs.names import CHARGES, MULTIPLICITIES, like_charge, like_multiplicity
-from sparring.labels.base import electronic_state
 
 __all__ = ["take_state"]
 

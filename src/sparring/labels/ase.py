@@ -21,8 +21,9 @@ from ase.calculators.calculator import (
 )
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
+from sparring.atoms.electronic_state import electronic_state
 from sparring.labels import guard
-from sparring.labels.base import Label, Labeller, depends_on, electronic_state, label_input
+from sparring.labels.base import Label, Labeller, depends_on, label_input
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class

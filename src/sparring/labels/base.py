@@ -1,15 +1,33 @@
 """What a label is, who makes one, and when it may become a training point."""
 
 import copy
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
+
+from sparring.atoms.composition import composition
+from sparring.atoms.electronic_state import ElectronicState, electronic_state
+
+__all__ = [
+    "GEOMETRY_REASONS",
+    "Bounds",
+    "ElectronicState",
+    "Label",
+    "LabelError",
+    "Labeller",
+    "Reason",
+    "check",
+    "check_distance",
+    "composition",
+    "depends_on",
+    "electronic_state",
+    "label_input",
+]
 
 Reason = Literal[
     "not_converged",
@@ -139,38 +157,6 @@ class Bounds:
                 raise ValueError(f"{name} must not be negative, got {value}; None switches the bound off")
 
 
-class ElectronicState(NamedTuple):
-    """Total charge in e, and multiplicity 2S+1."""
-
-    charge: int
-    multiplicity: int
-
-
-def electronic_state(atoms: Atoms) -> ElectronicState:
-    """Charge and multiplicity of a structure: ``atoms.info["charge"]`` and ``atoms.info["multiplicity"]``.
-
-    Left out, the charge is 0 and the multiplicity the lowest: 1 for an even number of electrons, 2 for an odd one. (The
-    ground state of O₂ is a triplet; that has to be said.)
-
-    Raises:
-        ValueError: If either is no integer, or they do not fit the number of electrons.
-    """
-    formula = atoms.get_chemical_formula()
-    charge = _integer(atoms, "charge", 0)
-    n_electrons = int(atoms.numbers.sum()) - charge
-    if n_electrons < 0:
-        raise ValueError(f"{formula} has only {n_electrons + charge} electrons to lose, got charge {charge}")
-    multiplicity = _integer(atoms, "multiplicity", 1 + n_electrons % 2)
-    unpaired = multiplicity - 1
-    if unpaired < 0 or unpaired > n_electrons or (n_electrons - unpaired) % 2:
-        raise ValueError(
-            f"{formula} with charge {charge} has {n_electrons} electrons, which cannot have multiplicity "
-            f"{multiplicity}; set atoms.info['charge'] or atoms.info['multiplicity'] (the lowest is "
-            f"{1 + n_electrons % 2})"
-        )
-    return ElectronicState(charge=charge, multiplicity=multiplicity)
-
-
 def depends_on(labeller: object) -> tuple[str, ...]:
     """Names in info or arrays of a structure that a labeller reads besides what all do.
 
@@ -205,23 +191,6 @@ def label_input(atoms: Atoms, names: Sequence[str] = ()) -> Atoms:
         if name in atoms.arrays:
             bare.set_array(name, atoms.arrays[name])
     return bare
-
-
-def composition(atoms: Atoms) -> str:
-    """What energies are compared within: the formula, and the charge where there is one, as "NH3" or "H4N+1"."""
-    charge = electronic_state(atoms).charge
-    formula: str = atoms.get_chemical_formula()
-    return f"{formula}{charge:+d}" if charge else formula
-
-
-def _integer(atoms: Atoms, name: str, default: int) -> int:
-    value = atoms.info.get(name, default)
-    try:
-        # Files give 1 as 1.0; nothing is lost by taking it.
-        return operator.index(int(value) if isinstance(value, float | np.floating) and value == int(value) else value)
-    except (TypeError, ValueError, OverflowError):
-        formula = atoms.get_chemical_formula()
-        raise ValueError(f"{formula}: {name} must be an integer, got atoms.info[{name!r}] = {value!r}") from None
 
 
 def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | None = None) -> None:

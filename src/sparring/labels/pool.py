@@ -12,8 +12,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from sparring.atoms.composition import composition
 from sparring.labels.ase import as_labeller
-from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, composition
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance
 from sparring.labels.limits import Limits
 from sparring.labels.store import LabelStore, label_key
 from sparring.labels.worker_process import Outcome

@@ -10,7 +10,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from sparring.labels.base import Label, electronic_state
+from sparring.atoms.electronic_state import electronic_state
+from sparring.labels.base import Label
 from sparring.support.plugins import nearest
 from sparring.units import BOHR, HARTREE
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ase import Atoms
 
-from sparring.labels.base import LabelError, electronic_state
+from sparring.atoms.electronic_state import electronic_state
+from sparring.labels.base import LabelError
 from sparring.labels.worker_process import OUTPUT
 
 __all__ = ["keep", "remove", "tail"]

@@ -7,8 +7,9 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 
+from sparring.atoms.electronic_state import electronic_state
 from sparring.labels.ase import as_labeller
-from sparring.labels.base import Bounds, LabelError, Labeller, check, check_distance, depends_on, electronic_state
+from sparring.labels.base import Bounds, LabelError, Labeller, check, check_distance, depends_on
 from sparring.labels.store import LabelStore, further
 from sparring.labels.workers import Workers
 

@@ -7,7 +7,8 @@ import numpy as np
 from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES
-from sparring.labels import Bounds, Label, LabelError, electronic_state
+from sparring.atoms.electronic_state import electronic_state
+from sparring.labels import Bounds, Label, LabelError
 from sparring.labels import check as check_label
 
 __all__ = ["believed", "frames_to_compare", "name_of"]

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
+from sparring.atoms.composition import composition
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels import Bounds, Label, LabelError
-from sparring.labels.base import composition
 from sparring.plausibility.agreement import Compared, disagreements
 from sparring.plausibility.choice import frames_to_compare, name_of
 from sparring.plausibility.consistency import inconsistencies

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import yaml
 from ase import Atoms
 from jaxtyping import Float
 
+from sparring.atoms.composition import composition, lowest_energies
 from sparring.inputs.extxyz import read_structures
 from sparring.reporting.data import (
     Failure,
@@ -48,7 +49,7 @@ def read_run(folder: Path) -> Run:
     datasets = {path: _frames(path / "dataset.extxyz") for path in folders}
     fresh = {path: _frames(path / "labelled.extxyz") for path in folders}
     predicted = {path: _frames(path / "predictions.extxyz") for path in folders}
-    lowest = _lowest_energies(chain.from_iterable([*datasets.values(), *fresh.values()]))
+    lowest = lowest_energies(list(chain.from_iterable([*datasets.values(), *fresh.values()])))
     start = next(iter(datasets.values()), [])
     newest = next((path for path in reversed(folders) if predicted[path]), None)
     plane = torsion_plane() if kind == "alanine_dipeptide" else None
@@ -140,19 +141,11 @@ def _versions(path: Path) -> dict[str, str]:
     return {name: str(version) for name, version in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
-def _lowest_energies(frames: Iterable[Atoms]) -> dict[str, float]:
-    lowest: dict[str, float] = {}
-    for atoms in frames:
-        formula = atoms.get_chemical_formula()
-        lowest[formula] = min(lowest.get(formula, np.inf), float(atoms.info["REF_energy"]))
-    return lowest
-
-
 def _above(
     energy: Float[np.ndarray, "*shape"], frames: Sequence[Atoms], lowest: Mapping[str, float]
 ) -> Float[np.ndarray, "*shape"]:
     """Energies, structures last, above the lowest label of each structure's composition."""
-    zero = np.array([lowest[atoms.get_chemical_formula()] for atoms in frames])
+    zero = np.array([lowest[composition(atoms)] for atoms in frames])
     above: Float[np.ndarray, "*shape"] = energy - zero
     return above
 

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from sparring.atoms.composition import composition
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.duplicates import duplicate_groups
+from sparring.atoms.electronic_state import electronic_state
 from sparring.atoms.structures import Structures
-from sparring.labels.base import Bounds, Label, LabelError, check, composition, electronic_state
+from sparring.labels.base import Bounds, Label, LabelError, check
 from sparring.labels.service import Failed
 from sparring.starting_data.isolated import is_isolated_atom
 from sparring.units import HARTREE, KCAL_PER_MOL

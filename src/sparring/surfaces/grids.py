@@ -8,9 +8,9 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring.atoms.composition import composition
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels import Label, LabelReport
-from sparring.labels.base import composition
 
 __all__ = ["CARRIED", "Grid", "Truth", "Variable", "grid", "true_energies"]
 

@@ -11,7 +11,8 @@ from ase import Atoms
 from ase.data import atomic_masses, chemical_symbols
 from jaxtyping import Float
 
-from sparring.labels.base import Label, electronic_state
+from sparring.atoms.electronic_state import electronic_state
+from sparring.labels.base import Label
 from sparring.labels.identity import described
 from sparring.labels.openmm.reading import (
     Combination,
