@@ -32,7 +32,8 @@ from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.starting_data.base import Starting, note_forces, references
 from sparring.starting_data.isolated import split_isolated
-from sparring.starting_data.sampling import LabelMany, RelaxationError
+from sparring.starting_data.normal_modes import LabelMany
+from sparring.starting_data.relaxation import RelaxationError
 from sparring.starting_data.screening import screen, tell_states
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive

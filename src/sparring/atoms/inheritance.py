@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 
-__all__ = ["ARRAYS", "INFO", "RESULTS", "inherit", "own_columns"]
+__all__ = ["ARRAYS", "INFO", "RESULTS", "bare_copy", "geometry_of", "inherit", "own_columns"]
 
 INFO = ("charge", "multiplicity", "config_type")
 ARRAYS = ("initial_magmoms", "initial_charges", "tags")
@@ -48,6 +48,23 @@ def inherit(child: Atoms, parent: Atoms, extra: Sequence[str] = ()) -> Atoms:
             heir.set_array(name, parent.arrays[name])
     heir.set_constraint([copy.deepcopy(constraint) for constraint in parent.constraints])
     return heir
+
+
+def bare_copy(atoms: Atoms) -> Atoms:
+    """A copy with charge, moments, tags and a user's own columns, without results and calculator.
+
+    Results belong to one geometry: code that moves atoms begins with such a copy.
+    """
+    copy: Atoms = atoms.copy()
+    for key in RESULTS:
+        copy.info.pop(key, None)
+        copy.arrays.pop(key, None)
+    return copy
+
+
+def geometry_of(atoms: Atoms) -> Atoms:
+    """A copy of elements, positions, cell and pbc only."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def own_columns(atoms: Atoms) -> tuple[Mapping[str, object], Mapping[str, np.ndarray]]:

@@ -17,6 +17,7 @@ import torch
 from ase import Atoms
 
 from sparring.atoms.bonds import BondGraph, find_bonds
+from sparring.atoms.electronic_state import total_charge
 from sparring.atoms.geometry import angle
 from sparring.atoms.peptides import NAMES, backbone_torsions
 
@@ -171,7 +172,7 @@ def _with_bond_orders(atoms: Atoms, graph: BondGraph) -> Any:  # noqa: ANN401 - 
     conformer = Chem.Conformer(len(atoms))
     conformer.SetPositions(np.asarray(atoms.positions, dtype=float))
     molecule.AddConformer(conformer)
-    charge = int(atoms.info.get("charge", 0))
+    charge = total_charge(atoms)
     try:
         with rdBase.BlockLogs():
             DetermineBondOrders(molecule, charge=charge, embedChiral=False)

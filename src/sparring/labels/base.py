@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from sparring.atoms.composition import composition
 from sparring.atoms.electronic_state import ElectronicState, electronic_state
+from sparring.atoms.inheritance import geometry_of
 
 __all__ = [
     "GEOMETRY_REASONS",
@@ -180,7 +181,7 @@ def label_input(atoms: Atoms, names: Sequence[str] = ()) -> Atoms:
         atoms: The structure.
         names: Further names in info or arrays that the labeller reads.
     """
-    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare = geometry_of(atoms)
     bare.info = electronic_state(atoms)._asdict()
     for name in ("initial_magmoms", "initial_charges"):
         if atoms.has(name) and np.any(atoms.get_array(name)):

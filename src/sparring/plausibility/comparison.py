@@ -7,13 +7,14 @@ import numpy as np
 from ase import Atoms
 
 from sparring.atoms.composition import composition
+from sparring.atoms.constraints import without_constraints
 from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.inheritance import bare_copy
 from sparring.labels import Bounds, Label, LabelError
 from sparring.plausibility.agreement import Compared, disagreements
 from sparring.plausibility.choice import frames_to_compare, name_of
 from sparring.plausibility.consistency import inconsistencies
 from sparring.plausibility.findings import Finding
-from sparring.starting_data.sampling import bare_copy
 
 __all__ = ["Comparison", "compare", "require"]
 
@@ -102,8 +103,5 @@ def _compared(atoms: Atoms, name: str, label: Label) -> Compared:
 
 
 def _bare(atoms: Atoms) -> Atoms:
-    """The frame as a labeller should see it: without its label, and with no atom held."""
-    bare = bare_copy(atoms)
-    bare.calc = None
-    bare.set_constraint()
-    return bare
+    """The frame without its label, and with no atom fixed."""
+    return without_constraints(bare_copy(atoms))

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.electronic_state import total_charge
 
 __all__ = [
     "atomic_energies",
@@ -67,7 +68,7 @@ def atomic_energies(isolated: Sequence[Atoms]) -> dict[int, float]:
     lowest: dict[int, float] = {}
     for atoms in isolated:
         number, energy = int(atoms.numbers[0]), float(atoms.info[ENERGY])
-        if int(atoms.info.get("charge", 0)) == 0:
+        if total_charge(atoms) == 0:
             lowest[number] = min(lowest.get(number, energy), energy)
     return dict(sorted(lowest.items()))
 

@@ -15,7 +15,7 @@ from sparring.inputs.extxyz import read_labelled
 from sparring.inputs.reading import read_atoms
 from sparring.labels import LabelError
 from sparring.labels.base import depends_on
-from sparring.starting_data.sampling import RelaxationError
+from sparring.starting_data.relaxation import RelaxationError
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.surfaces.evaluators import committee_surface, label_surface
 from sparring.systems import ammonia, own
