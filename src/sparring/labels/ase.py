@@ -1,11 +1,10 @@
-"""Labels by any ASE calculator: by its name, as a live object, or from a plugin."""
+"""Labels by any ASE calculator: by its name, or as an object."""
 
 import contextlib
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,9 @@ from sparring.labels.base import Label, Labeller, depends_on, label_input
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
-from sparring.support.plugins import nearest, registered
+from sparring.support.plugins import nearest
 
-PLUGIN_GROUP = "sparring.labellers"
-
-
-# What charge and multiplicity are called where they can be set.
+# Parameters for charge and multiplicity, by calculator.
 _ELECTRONIC_STATE = {
     "gaussian": ("charge", "mult"),
     "orca": ("charge", "mult"),
@@ -207,46 +203,6 @@ class FromCalculator:
         finally:
             if state:
                 self._calculator.set(**before)
-
-
-def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Labeller:
-    """A labeller, or an ASE calculator, that an installed package registers under "sparring.labellers".
-
-    Args:
-        name: The name of the entry point, which is a callable.
-        parameters: What it takes.
-
-    Raises:
-        ValueError: If no package registers the name, or it gives neither labeller nor ASE calculator.
-    """
-    point = registered(PLUGIN_GROUP, name, "labeller")
-    made: Any = point.load()(**absolute(parameters or {}))
-    version = f"{point.dist.name} {point.dist.version}" if point.dist is not None else None
-    if not isinstance(made, Labeller):
-        made = FromCalculator(made, method=f"{name} {described(parameters or {})}", version=version)
-    try:
-        ForkingPickler.dumps(made)
-    # What pickling raises depends on what is in the way; what was made here can be made in a worker, too.
-    except Exception:
-        return _Remade(name, absolute(parameters or {}), made)
-    found: Labeller = made
-    return found
-
-
-class _Remade:
-    """A plugin's labeller that is made anew in every process."""
-
-    def __init__(self, name: str, parameters: Mapping[str, object], made: Labeller) -> None:
-        self._recipe = (name, parameters)
-        self._made = made
-        self.method = made.method
-        self.version = made.version
-
-    def __call__(self, atoms: Atoms) -> Label:
-        return self._made(atoms)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return plugin, self._recipe
 
 
 def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators share no type

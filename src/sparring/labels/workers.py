@@ -1,7 +1,6 @@
-"""Who computes labels: processes that may exit, hang or be ended without harm to the run and to other labels."""
+"""Worker processes that compute labels: one may exit, hang or be ended without harm to the run and to other labels."""
 
 import logging
-import os
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,8 +13,9 @@ from ase import Atoms
 from sparring.labels import scratch
 from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.in_process import is_own_code, outcomes_here
-from sparring.labels.launch import Died, Guard, Recipe, Worker, recipe
+from sparring.labels.launch import Died, Worker, recipe
 from sparring.labels.limits import Limits
+from sparring.labels.processes import Processes
 from sparring.labels.store import LabelStore
 from sparring.labels.worker_process import Outcome, Refused
 
@@ -59,12 +59,12 @@ class Workers:
         self.n_workers = max(1, n_workers)
         self.limits = limits or Limits()
         self.failed = failed
-        self._processes: _Processes | None = None
+        self._processes: Processes | None = None
         self._why_here = ""
         if is_own_code(labeller):
             return
         try:
-            self._processes = _Processes(recipe(labeller))
+            self._processes = Processes(recipe(labeller))
         except ValueError as error:
             if n_workers > 1:
                 raise ValueError(
@@ -73,7 +73,7 @@ class Workers:
                 ) from error
             self._why_here = str(error)
         else:
-            weakref.finalize(self, _Processes.close, self._processes)
+            weakref.finalize(self, Processes.close, self._processes)
 
     @property
     def method(self) -> str:
@@ -258,56 +258,6 @@ class Workers:
         )
         files = self.failed / key if self.failed is not None and (self.failed / key).is_dir() else None
         return Outcome(LabelError("crashed", message, files), computed=True, files=files)
-
-
-class _Processes:
-    """The processes that are there, and their guard."""
-
-    def __init__(self, ingredients: Recipe) -> None:
-        self._recipe = ingredients
-        self._owner = os.getpid()
-        self._guard: Guard | None = None
-        self._all: list[Worker] = []
-        self._idle: list[Worker] = []
-
-    def take(self) -> Worker:
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.is_alive:
-                return worker
-            self.end(worker)
-        if self._guard is None:
-            self._guard = Guard()
-        worker = Worker(self._recipe)
-        self._all.append(worker)
-        self._guard.add(worker)
-        return worker
-
-    def give_back(self, worker: Worker) -> None:
-        worker.key = None
-        self._idle.append(worker)
-
-    def keep_one(self) -> None:
-        while len(self._idle) > 1:
-            self.end(self._idle.pop(), patience=2.0)
-
-    def end(self, worker: Worker, *, patience: float = 0.0, keep_folder: bool = False) -> None:
-        worker.end(patience=patience, keep_folder=keep_folder)
-        if worker in self._all:
-            self._all.remove(worker)
-            assert self._guard is not None
-            self._guard.remove(worker)
-
-    def close(self) -> None:
-        # A fork of this process has a copy of this object, but the workers are not its own.
-        if os.getpid() != self._owner:
-            return
-        self._idle.clear()
-        for worker in list(self._all):
-            self.end(worker, patience=2.0 if worker.key is None else 0.0)
-        if self._guard is not None:
-            self._guard.close()
-            self._guard = None
 
 
 def _sendable(atoms: Atoms) -> Atoms:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from sparring.atoms.constraints import fixed_coordinates
 from sparring.atoms.inheritance import bare_copy
 
-__all__ = ["displaced", "free_coordinates", "uniform_displacements"]
+__all__ = ["displace", "free_coordinates", "uniform_displacements"]
 
 
 def uniform_displacements(atoms: Atoms, n_structures: int, *, amplitude: float, seed: int) -> list[Atoms]:
@@ -21,13 +21,13 @@ def uniform_displacements(atoms: Atoms, n_structures: int, *, amplitude: float, 
     if not 0 < amplitude < math.inf:
         raise ValueError(f"the amplitude of displacements must be a positive length, got {amplitude} Å")
     generator = np.random.default_rng(seed)
-    drawn = [displaced(atoms, generator.uniform(-amplitude, amplitude, (len(atoms), 3))) for _ in range(n_structures)]
+    drawn = [displace(atoms, generator.uniform(-amplitude, amplitude, (len(atoms), 3))) for _ in range(n_structures)]
     for one in drawn:
         one.info.update(source="displacement", parent=-1)
     return drawn
 
 
-def displaced(atoms: Atoms, displacement: Float[np.ndarray, "n_atoms 3"]) -> Atoms:
+def displace(atoms: Atoms, displacement: Float[np.ndarray, "n_atoms 3"]) -> Atoms:
     """The structure with its free coordinates displaced, without a label."""
     moved = bare_copy(atoms)
     moved.positions = np.where(free_coordinates(atoms), moved.positions + displacement, moved.positions)

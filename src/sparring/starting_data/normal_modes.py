@@ -11,7 +11,7 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 
 from sparring.atoms.reference import FORCES
-from sparring.starting_data.displacements import displaced, free_coordinates
+from sparring.starting_data.displacements import displace, free_coordinates
 
 __all__ = ["LabelMany", "NormalModes", "hessian", "n_hessian_labels", "normal_modes"]
 
@@ -52,7 +52,7 @@ def hessian(
     if not free.any():
         raise ValueError(f"all atoms of {atoms.get_chemical_formula()} are fixed, so that it has no Hessian; free some")
     steps = step * np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)[free.ravel()]
-    displaced = [displaced(atoms, sign * one) for one in steps for sign in (1, -1)]
+    displaced = [displace(atoms, sign * one) for one in steps for sign in (1, -1)]
     labelled = label_many(displaced)
     if len(labelled) != len(displaced):
         raise ValueError(

@@ -14,7 +14,7 @@ from ase.calculators.calculator import BaseCalculator
 from sparring.atoms.inheritance import bare_copy
 from sparring.atoms.reference import ENERGY, FORCES
 from sparring.starting_data.curvilinear import along_curves
-from sparring.starting_data.displacements import displaced, free_coordinates
+from sparring.starting_data.displacements import displace, free_coordinates
 from sparring.starting_data.normal_modes import LabelMany, NormalModes, hessian, normal_modes
 from sparring.starting_data.relaxation import relax
 from sparring.units import kT
@@ -67,7 +67,7 @@ def normal_mode_displacements(
         amplitudes = generator.normal(size=stiff.sum()) * np.sqrt(kT(at[-1]) / modes.force_constants[stiff])
         straight.append(np.tensordot(amplitudes, modes.modes[stiff], axes=1))
     curved = along_curves(atoms, np.array(straight).reshape(-1, len(atoms), 3), free_coordinates(atoms))
-    drawn = [displaced(atoms, displacement) for displacement in curved]
+    drawn = [displace(atoms, displacement) for displacement in curved]
     for one, temperature in zip(drawn, at, strict=True):
         one.info.update(source="normal_mode", parent=-1, temperature=temperature)
     return drawn
