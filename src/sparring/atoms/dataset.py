@@ -1,4 +1,4 @@
-"""Labelled structures: what a committee learns from."""
+"""Labelled structures, on which committees are trained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,11 +23,11 @@ class Dataset:
         structures: The geometries, in double precision.
         energy: Total energies in eV.
         forces: Forces in eV/Å; zero where a structure has an energy only.
-        info: What else is known of each structure: charge, multiplicity, where it came from.
-        has_forces: Whether each structure has forces; None where all have.
+        info: Further data of each structure: charge, multiplicity, source.
+        has_forces: Mask of the structures that have forces; None where all have.
         atomic_energies: Energies in eV of isolated atoms, by atomic number; they are no structures of the data set.
-        arrays: What else is known of the atoms of each structure: initial moments, tags, columns of a user's own; empty
-            where there is nothing.
+        arrays: Further data of the atoms of each structure: initial moments, tags, columns of a user's own; empty
+            where there are none.
     """
 
     structures: Structures
@@ -58,7 +58,7 @@ class Dataset:
     def from_atoms(cls, atoms: Sequence[Atoms]) -> "Dataset":
         """Collect labelled structures: ``info["REF_energy"]`` in eV and ``arrays["REF_forces"]`` in eV/Å, if any.
 
-        A structure without forces is learnt by its energy alone.
+        A structure without forces is trained on by its energy alone.
 
         Raises:
             ValueError: If a label is missing, has the wrong shape or is not finite.

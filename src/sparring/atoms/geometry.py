@@ -1,6 +1,6 @@
-"""Shapes of molecules: distances, angles, dihedrals, rotations about a bond, and how far two geometries are apart.
+"""Shapes of molecules: distances, angles, dihedrals, rotations, and the RMSD of geometries.
 
-What an attack differentiates through takes and returns tensors; what compares finished geometries (RMSD) is numpy.
+Functions that attacks differentiate take and return tensors; the RMSD of finished geometries is numpy.
 """
 
 import numpy as np
@@ -57,7 +57,7 @@ def dihedral(positions: Float[Tensor, "*batch n_atoms 3"], i: int, j: int, k: in
 def turn(
     vectors: Float[Tensor, "*batch 3"], axis: Float[Tensor, "*batch 3"], angle: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch 3"]:
-    r"""By how much vectors change when they are turned about an axis by an angle in radians, right-handed.
+    r"""Change of vectors that are rotated about an axis by an angle in radians, right-handed.
 
     Rodrigues' formula, with u along the axis; no angle gives exactly no change:
 
@@ -116,7 +116,7 @@ def rmsd_of_pairs(
     reflect: bool = False,
     max_permutations: int = 5000,
 ) -> Float[np.ndarray, " n_pairs"]:
-    """What :func:`rmsd_matrix` has for some pairs of geometries, in Å.
+    """Root mean square distances of some pairs of geometries, in Å (see :func:`rmsd_matrix`).
 
     Raises:
         ValueError: If `permute` is asked for without atomic numbers.

@@ -1,4 +1,4 @@
-"""The backbone of peptides, found from their bonds alone: no names of atoms or residues are needed."""
+"""The backbone of peptides, found from their bonds without names of atoms or residues."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A batch of atomic structures as flat tensors, and its way from and to ASE."""
+"""A batch of atomic structures as flat tensors, and its conversion from and to ASE."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ __all__ = ["Edges", "Structures"]
 
 
 class Edges(NamedTuple):
-    """Directed pairs of atoms that see each other, sorted by the atom that looks.
+    """Directed pairs of neighbouring atoms, sorted by the target.
 
     Attributes:
-        source: The neighbour of each edge.
-        target: The atom that sees it.
-        shifts: Lattice vectors, in units of the cell, that carry the neighbour to its image.
+        source: Index of the neighbour.
+        target: Index of the central atom.
+        shifts: Lattice translations of the neighbour to its image, in units of the cell.
     """
 
     source: Int[Tensor, " n_edges"]
@@ -37,11 +37,11 @@ class Structures:
     Attributes:
         positions: Cartesian coordinates in Å.
         atomic_numbers: Atomic numbers; 0 is ASE's dummy atom ``X``, the particle of a toy well.
-        structure_index: To which structure an atom belongs, in non-decreasing order.
+        structure_index: Index of the structure of each atom, in non-decreasing order.
         cells: Lattice vectors as rows, in Å; zeros where there is no lattice.
-        pbc: Along which lattice vectors a structure repeats.
-        periodic: Whether any structure repeats at all. A host value, so that no loop has to ask the device.
-        edges: Neighbours, once someone has looked for them (see :func:`sparring.atoms.neighbors.with_edges`).
+        pbc: Lattice vectors along which a structure is periodic.
+        periodic: Flag for batches with any periodic structure; a host value, which needs no synchronisation.
+        edges: Neighbours; None until :func:`sparring.atoms.neighbors.with_edges` has found them.
         fixed: Mask of the coordinates that ASE's constraints fix; None where all atoms are free.
         charge: Total charges in e; None where all are zero.
     """
@@ -106,8 +106,8 @@ class Structures:
         Args:
             atoms: The structures.
             dtype: Precision of positions and cells.
-            device: Place of the tensors.
-            ignore_constraints: Whether all atoms count as free, where only energies and forces are asked for.
+            device: Device of the tensors.
+            ignore_constraints: Flag to treat all atoms as free, where only energies and forces are needed.
 
         Raises:
             ValueError: If there is no structure, or one of them has no atoms, coordinates that are not finite, pbc
@@ -122,7 +122,7 @@ class Structures:
             if not np.isfinite(one.positions).all():
                 raise ValueError(f"structure {index} ({one.symbols}) has coordinates that are not finite")
             if (one.pbc & (one.cell.lengths() == 0)).any():
-                raise ValueError(f"structure {index} ({one.symbols}) repeats along a vector of no length")
+                raise ValueError(f"structure {index} ({one.symbols}) is periodic along a zero-length lattice vector")
         sizes = [len(one) for one in atoms]
         pbc = np.stack([one.pbc for one in atoms])
         return cls(
@@ -151,16 +151,15 @@ class Structures:
         return structures
 
     def with_positions(self, positions: Float[Tensor, "n_atoms 3"]) -> "Structures":
-        """The same atoms elsewhere.
+        """The same atoms at other positions.
 
-        All pairs of a molecule stay all its pairs wherever the atoms go, so its edges are kept. The neighbours of a
-        periodic structure change as atoms move, so those edges are dropped, for whoever needs them to find them anew:
-        a stale list cannot be built.
+        A molecule's edges are all its pairs of atoms, so they are kept. The neighbours of a
+        periodic structure change as atoms move, so those edges are dropped: no edge is ever stale.
         """
         return replace(self, positions=positions, edges=None if self.periodic else self.edges)
 
     def with_free_positions(self, positions: Float[Tensor, "n_atoms 3"]) -> "Structures":
-        """The same atoms elsewhere, but for fixed coordinates, which stay exactly where they are."""
+        """The same atoms at other positions, except fixed coordinates, which keep theirs exactly."""
         return self.with_positions(
             positions if self.fixed is None else torch.where(self.fixed, self.positions, positions)
         )
@@ -170,7 +169,7 @@ class Structures:
         return values if self.fixed is None else torch.where(self.fixed, 0.0, values)
 
     def take(self, indices: Int[Tensor, " n_taken"] | Int[np.ndarray, " n_taken"] | Sequence[int]) -> "Structures":
-        """Some of the structures, in the order named, repeats allowed; edges are left behind."""
+        """The structures with these indices, in this order, repeats allowed; without edges."""
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.structure_index.device)
         counts = self.counts
         taken = counts[chosen]
