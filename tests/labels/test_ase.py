@@ -112,9 +112,9 @@ def test_a_charge_that_the_calculator_cannot_be_told_is_an_error(water):
     water.info["charge"] = 1
     error = label([water], ASECalculator("emt")).labels[0]
     assert error.reason == "crashed"
-    assert "charge 1 and multiplicity 2, which 'emt' cannot be told" in str(error)
+    assert "charge 1 and multiplicity 2, which 'emt' has no parameters for" in str(error)
     water.info = {"multiplicity": 3}
-    with pytest.raises(ValueError, match="'EMT' cannot be told"):
+    with pytest.raises(ValueError, match="'EMT' has no parameters for"):
         FromCalculator(EMT())(water)
 
 

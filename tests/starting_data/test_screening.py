@@ -39,7 +39,7 @@ def test_a_force_of_the_file_beyond_the_bound_is_a_failure_that_names_frame_and_
     assert (frame, reason) == (3, "force")
     assert message == (
         "water.xyz, frame 3 (counting from 0), H2O: the force of 1000 eV/Å on atom 1 (H) is above the bound of "
-        "100 eV/Å; raise max_force if it is meant"
+        "100 eV/Å; raise max_force to allow it"
     )
     assert "water.xyz: 1 of 6 frames are not trained on (force 1); labels.bounds decide" in caplog.text
     assert not refused(frames, Bounds(max_force=2e3))

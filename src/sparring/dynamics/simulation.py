@@ -43,9 +43,7 @@ def init(
     if start.fixed is not None:
         for index, fixed in enumerate(start.fixed.split(start.counts.tolist())):
             if bool(fixed.all()):
-                raise ValueError(
-                    f"replica {index} cannot move: all its {len(fixed)} atoms are fixed; free some"
-                )
+                raise ValueError(f"replica {index} cannot move: all its {len(fixed)} atoms are fixed; free some")
     system = System.of(
         replace(start, edges=None).to(dtype=committee.dtype, device=committee.device),
         temperature=per_copy(ensemble.temperature if temperature is None else temperature, n_copies),

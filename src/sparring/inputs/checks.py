@@ -84,12 +84,12 @@ def columns_of(properties: str) -> dict[str, Column]:
 
 
 def check_rows(rows: Sequence[str], columns: Mapping[str, Column], *, announced: bool, cut_off: str | None) -> None:
-    """Whether every row has the words that its columns need.
+    """Check that every row has the words that its columns need.
 
     Args:
         rows: Lines of the frame's atoms.
         columns: Groups of columns, in order.
-        announced: Whether the header has Properties.
+        announced: True if the header has Properties.
         cut_off: Advice if the last row may be incomplete because the file was cut off.
 
     Raises:

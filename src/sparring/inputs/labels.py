@@ -1,7 +1,7 @@
-"""The label that a frame of a user's file carries: which energy and which forces it means, or why that is not clear.
+"""Labels in files of users: the energy and the forces of a frame, or an error if they are ambiguous.
 
-Nothing is guessed. Names that are known are read; any other that looks like an energy or like forces is an error that
-shows the two lines to write, for the alternative is to compute anew, without a word, what the file already has.
+Nothing is guessed. Known names are read; any other that looks like an energy or like forces is an error that shows the
+two lines to write, because the alternative is to compute labels again that the file already has.
 """
 
 import math
@@ -32,7 +32,7 @@ SAME_ENERGY = 1e-6
 
 
 class _Found(NamedTuple):
-    """All that a frame has, by name: scalars of the header and results, and columns."""
+    """Values of a frame by name: scalars of the header and results, and columns."""
 
     scalars: dict[str, object]
     columns: dict[str, np.ndarray]
@@ -50,18 +50,18 @@ def take_label(
     required: bool = False,
     foreign_units: bool = False,
 ) -> list[str]:
-    """Put the label of a structure under `REF_energy` (eV) and `REF_forces` (eV/Å), and tell what was decided.
+    """Put the label of a structure under `REF_energy` (eV) and `REF_forces` (eV/Å), and return notes on the decisions.
 
     A structure without any hint of a label is left without; one with an energy and nothing like forces gets the energy
     only. A lone atom has no force, whether the file says so or not.
 
     Args:
-        atoms: The structure, whose `info` and `arrays` are changed and whose calculator is taken off.
+        atoms: Structure, whose `info` and `arrays` are changed and whose calculator is removed.
         where: File and frame, for messages.
         energy_key: The file's name of the energy; left as it is, known names are looked for.
         forces_key: The file's name of the forces; left as it is, known names are looked for.
-        required: Whether a structure without a label is an error.
-        foreign_units: Whether the caller converts units, so that names which say another one are not refused.
+        required: Flag to raise for a structure without a label.
+        foreign_units: Flag for a caller that converts units, so that names with another unit are not refused.
 
     Raises:
         ValueError: If it is not clear what the label is, or it is not finite, of wrong shape or in another unit.
@@ -104,7 +104,7 @@ def take_label(
 
 
 def drop_labels(atoms: Atoms) -> list[str]:
-    """Take off whatever is a label or looks like one, and tell what it was."""
+    """Remove everything that is a label or looks like one; returns notes on it."""
     found = _look(atoms)
     scalars = [name for name in found.scalars if name in ENERGIES or name in found.like_energies]
     columns = [name for name in found.columns if name in FORCE_COLUMNS or name in found.like_forces]

@@ -1,4 +1,4 @@
-"""The one place where structures come in from files that users have: any format, checked, with one name for each thing.
+"""Structures from files of users, in any format, checked, with standard names.
 
 Extended XYZ is read strictly by :mod:`sparring.inputs.extxyz`, whatever else by ASE. Then every frame is checked, its
 charge, multiplicity and label are put under the names that the program uses, and what it does not know stays.
@@ -28,11 +28,11 @@ Labels = Literal["required", "optional", "relabel", "ignored"]
 
 
 class Reading(NamedTuple):
-    """What a file holds.
+    """Structures of a file, and notes.
 
     Attributes:
         structures: The frames, in order.
-        notes: Decisions, and whatever was ignored, a line for each kind, with the file's name.
+        notes: Decisions and ignored data, one line for each kind, with the name of the file.
     """
 
     structures: list[Atoms]
@@ -75,12 +75,12 @@ def read_file(
 
     Args:
         path: The file.
-        labels: Labels of the file: `required` in every frame, `optional` (frames without any hint of one come without),
-            `relabel` (left aside on purpose) or `ignored` (the geometries alone are wanted, and nothing is said).
+        labels: Treatment of labels: `required` in every frame, `optional` (frames may have none), `relabel` (dropped,
+            with a note) or `ignored` (dropped without a note).
         energy_key: The file's name of total energies; left as it is, the known names are looked for.
         forces_key: The file's name of forces.
-        allow_dummy: Whether the dummy atom X of the toy wells is admitted.
-        foreign_units: Whether the caller converts units, so that names which say another one are not refused.
+        allow_dummy: Flag to allow the dummy atom X of the toy wells.
+        foreign_units: Flag for a caller that converts units, so that names with another unit are not refused.
 
     Raises:
         ValueError: If the format is not known, or a frame cannot be a structure, or it is not clear what its label,

@@ -36,7 +36,7 @@ _ELECTRONIC_STATE = {
     "qchem": ("charge", "multiplicity"),
     "tblite": ("charge", "multiplicity"),
 }
-# What else of a structure these read: tags tell species, ghost atoms or basis sets of one element apart.
+# Further names that these read: tags tell species, ghost atoms or basis sets of one element apart.
 _DEPENDS_ON = {
     "castep": ("castep_custom_species", "castep_labels"),
     "crystal": ("tags",),
@@ -54,13 +54,13 @@ class ASECalculator:
     """Labels by an ASE calculator that is known by name, such as "tblite", "emt", "orca".
 
     The calculator is made anew for every label and works in a folder of its own; so no label depends on the one before
-    it. Charge and multiplicity of the structure are handed to calculators that take
-    them. The energy is the one that the forces are the derivative of (ASE's ``force_consistent``).
+    it. Charge and multiplicity of the structure are passed to calculators that take them. The energy is consistent with
+    the forces (ASE's ``force_consistent``).
 
     Args:
         name: The calculator's name in ASE's registry, or of a package that provides one (tblite).
-        parameters: What the calculator's class takes, without charge and multiplicity, which belong to the structure.
-            A parameter that names a file counts by the content of the file.
+        parameters: Parameters of the calculator's class, without charge and multiplicity, which belong to the
+            structure. A parameter that names a file counts by the content of the file.
 
     Raises:
         ValueError: If the name or a parameter is unknown, or ASE does not know where the program is.
@@ -105,7 +105,7 @@ class ASECalculator:
         """Compute the label of a structure.
 
         Raises:
-            ValueError: If the structure is charged, or of high spin, and the calculator cannot be told so.
+            ValueError: If the structure is charged, or of high spin, and the calculator has no parameter for it.
             CalculationFailed: If the calculator gave up for another reason than a lack of convergence.
         """
         state = _state_parameters(atoms, self._state_names, self._name)
@@ -141,15 +141,15 @@ class FromCalculator:
 
     Args:
         calculator: The calculator.
-        method: Names all that changes its results, such as a file of weights, for the key of a label. Without it the
-            class and the ``parameters`` do, for calculators of ASE and for those that hold nothing else.
-        version: Of the code that computes; without it, of the package that provides the class.
+        method: Description of all that changes its results, such as a file of weights, for the key of a label; by
+            default the class and the ``parameters``, for calculators of ASE and for those without further state.
+        version: Version of the code that computes; by default of the package that provides the class.
         depends_on: Names in info or arrays of a structure that the calculator reads besides charge, multiplicity and
             initial moments and charges; without it, those in the calculator's own attribute of this name.
 
     Raises:
-        ValueError: If ``calculator`` is no ASE calculator, holds a charge or a multiplicity of its own, or does not say
-            what it computes.
+        ValueError: If ``calculator`` is not an ASE calculator, has a charge or a multiplicity of its own, or its method
+            is not clear.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class FromCalculator:
             )
         if method is None and not _is_described_by_parameters(calculator):
             raise ValueError(
-                f"what {self._class_name} computes is not told by its parameters alone; name it for the label store: "
+                f"the parameters of {self._class_name} do not describe it completely; name it for the label store: "
                 "FromCalculator(calculator, method='...')"
             )
         if method is None:
@@ -215,7 +215,7 @@ def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators sh
 
 
 def calculator_depends_on(name: str) -> tuple[str, ...]:
-    """What an ASE calculator of this name reads of a structure besides what all do."""
+    """Names in info or arrays that an ASE calculator of this name reads, besides the standard ones."""
     return _DEPENDS_ON.get(name, ())
 
 
@@ -234,7 +234,7 @@ def _in_worker() -> bool:
 
 
 def _try_method(calculator: Any, name: str) -> None:  # noqa: ANN401 - ASE calculators share no type
-    """Compute a hydrogen molecule, in a millisecond: only then does tblite look at its method."""
+    """Compute a hydrogen molecule, in a millisecond: only then does tblite check its method."""
     hydrogen = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.8]])
     try:
         calculator.calculate(hydrogen, ["energy"], all_changes)
@@ -251,14 +251,14 @@ def _is_described_by_parameters(calculator: BaseCalculator) -> bool:
 
 
 def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: str) -> dict[str, int]:
-    """Charge and multiplicity as the calculator takes them; an error if it takes none and they were asked for."""
+    """Charge and multiplicity as parameters of the calculator; an error if it has none and they are not the default."""
     state = electronic_state(atoms)
     if names is not None:
         return dict(zip(names, state, strict=True))
     if state.charge or state.multiplicity > 2:
         raise ValueError(
             f"{atoms.get_chemical_formula()} has charge {state.charge} and multiplicity {state.multiplicity}, which "
-            f"{calculator!r} cannot be told; use a labeller that takes them"
+            f"{calculator!r} has no parameters for; use a labeller that has"
         )
     return {}
 
@@ -297,5 +297,5 @@ def _compute(
 
 
 def _names(calculator: Any) -> tuple[str, ...]:  # noqa: ANN401 - no common type
-    """What a calculator says that it reads, or what is known of ASE's of this name."""
+    """Names in info or arrays that a calculator depends on, by its own attribute or by its name in ASE."""
     return depends_on(calculator) or calculator_depends_on(str(getattr(calculator, "name", "")))

@@ -26,7 +26,7 @@ def outcomes_here(
 
     Args:
         tasks: Structures by the keys of their labels.
-        labeller: Computes them.
+        labeller: Labeller that computes them.
         store: Keeps each as soon as it is computed.
     """
     if store is not None:

@@ -25,7 +25,7 @@ class LabelStore:
     have not converged too, so that a failure is not computed twice either; ``check`` judges them after reading.
 
     Args:
-        folder: Where the records are; made if it is not there.
+        folder: Folder of the records; made if it is missing.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

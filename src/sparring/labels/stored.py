@@ -1,4 +1,4 @@
-"""The way back to ASE: a calculator whose every result is a label in a store."""
+"""An ASE calculator with a store of labels behind it."""
 
 import os
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class StoredCalculator(Calculator):
     Labels are computed in a process of their own, which is started once and serves all steps.
 
     Args:
-        labeller: Computes what the store has not.
+        labeller: Labeller for structures without a label in the store.
         store: The store, or its folder.
         bounds: Results outside of these are errors.
         workers: Processes of this labeller to share; its own one if left out.

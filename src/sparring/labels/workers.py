@@ -26,30 +26,30 @@ logger = logging.getLogger(__name__)
 MOST_STARTS = 3
 """Processes in a row that may die before they are ready."""
 PAUSE = 1.0
-"""Seconds between two looks at whether the workers are still there."""
+"""Seconds between two checks that the workers run."""
 MEMORY_PAUSE = 0.25
-"""Seconds between two looks at the memory."""
+"""Seconds between two checks of the memory."""
 
 
 class Workers:
     """Processes with one thread each that compute the labels of one labeller.
 
-    They are started when they are needed. One stays for the next label, so that what asks step by step does not wait
-    for a start each time. All of them end with this object or with the process, also if that is killed, and so do the
+    They are started when they are needed. One stays for the next label, so that optimisers do not wait for a start at
+    each step. All of them end with this object or with the process, also if that is killed, and so do the
     programs that they have started. Each label is computed in a scratch folder of its own, which is removed afterwards.
 
     Formulas of this package are computed in this process. So are labels of an object that cannot be sent to another
     process, if one worker is wanted; this is logged.
 
     Args:
-        labeller: Computes the labels.
+        labeller: Labeller that computes the labels.
         n_workers: Number of processes.
         limits: Time and memory of a label; `Limits()` if left out.
         failed: Folder in which the scratch folders of failed labels are kept, under the key of the label; None keeps
             none.
 
     Raises:
-        ValueError: If there is to be more than one process, and the labeller cannot be sent to any.
+        ValueError: If there is more than one process, and the labeller cannot be pickled.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Workers:
 
     @property
     def method(self) -> str:
-        """The labeller's method: this object is a labeller, too, which computes elsewhere."""
+        """The labeller's method: this object is itself a labeller."""
         return self.labeller.method
 
     @property
@@ -89,7 +89,7 @@ class Workers:
         """One label that is not kept.
 
         Raises:
-            LabelError: If the labeller has none to give.
+            LabelError: If the structure has no label.
         """
         (outcome,) = (outcome for _, outcome in self.outcomes({"label": atoms}, None))
         if isinstance(outcome.result, LabelError):
@@ -113,7 +113,7 @@ class Workers:
         """One label, from the store or computed and kept there.
 
         Raises:
-            LabelError: If the labeller has none to give.
+            LabelError: If the structure has no label.
         """
         key = store.key(atoms, self.labeller)
         found = store.get(key)
@@ -131,7 +131,7 @@ class Workers:
 
         Args:
             tasks: Structures by the keys of their labels.
-            store: Keeps each as soon as it is computed, whatever happens to this process then.
+            store: Store that keeps each label as soon as it is computed, even if this process is killed then.
 
         Raises:
             ValueError: If the labeller cannot be made in a worker.
@@ -196,7 +196,7 @@ class Workers:
                 self._processes.end(worker)
 
     def _messages(self, busy: Mapping[Any, Worker]) -> Iterator[tuple[Worker, Any]]:
-        """What comes next: answers, deaths, and failures of those that have passed a limit."""
+        """Next messages: answers, ended processes, and failures of those that have passed a limit."""
         method, limits = self.labeller.method, self.limits
         waits = [one for worker in busy.values() if (one := worker.remaining(limits)) is not None]
         waits.append(PAUSE if limits.memory is None else MEMORY_PAUSE)
@@ -216,7 +216,7 @@ class Workers:
                 yield worker, limits.too_large(method, held)
 
     def _taken_back(self, worker: Worker, atoms: Atoms, message: Any) -> Any:  # noqa: ANN401 - a pipe has no types
-        """Look after the process and the folder of a label that is done, one way or the other."""
+        """Release the process and the folder of a label that is done or has failed."""
         assert self._processes is not None
         if isinstance(message, Outcome):
             message = self._filed(worker.task_folder, str(worker.key), atoms, message)
@@ -268,9 +268,9 @@ def _sendable(atoms: Atoms) -> Atoms:
 
 
 def _not_started(labeller: Labeller, died: Died) -> str:
-    told = f"; it printed: {died.output}" if died.output else ""
+    printed = f"; it printed: {died.output}" if died.output else ""
     return (
-        f"{MOST_STARTS} worker processes for {labeller.method} ended before they were ready ({died}){told}. Look "
+        f"{MOST_STARTS} worker processes for {labeller.method} ended before they were ready ({died}){printed}. Look "
         "whether the labeller's package can be imported by itself, and whether there is memory and room in the folder "
         "for temporary files (TMPDIR)"
     )

@@ -28,7 +28,7 @@ class Compared(NamedTuple):
     """A frame with the label of the file and the labeller's.
 
     Attributes:
-        name: How messages call the frame.
+        name: Name of the frame in messages.
         composition: Energies are compared within it.
         numbers: Atomic numbers.
         energy: Energy of the file, in eV.

@@ -45,7 +45,7 @@ def screen(structures: Sequence[Atoms], bounds: Bounds, failed: Failed, *, file:
     Args:
         structures: Structures of a file with or without labels, and the number of their frame in ``info["frame"]``.
         bounds: Limits outside which a label is not trained on.
-        failed: Called with each structure that is left out, and the reason.
+        failed: Callback with each structure that is left out, and the reason.
         file: Name of the file, for messages.
 
     Raises:
@@ -180,10 +180,10 @@ def tell_states(structures: Sequence[Atoms], *, potential: str, file: str = "the
     Several charges of different compositions can be learnt, and are only noted.
 
     Args:
-        structures: All structures of a data set.
+        structures: Structures of the whole data set.
         potential: Name of the potential, for messages.
         file: Name of the file, for messages.
-        note: Whether a line is logged where different compositions have different charges.
+        note: Flag to log that different compositions have different charges.
 
     Raises:
         ValueError: If a composition occurs in several charges or multiplicities.

@@ -46,15 +46,15 @@ def relax_held(
     fmax: float = 0.02,
     max_steps: int = 300,
 ) -> list[Held]:
-    """Relax copies of one molecule with their torsions held.
+    """Relax copies of one molecule with two torsions constrained.
 
     Args:
-        starts: Where each begins; its torsions are turned first.
-        targets: At which angles, in radians, they are held.
-        plane: Which torsions.
-        evaluate: The surface.
-        fmax: The largest force, in eV/Å, of a copy that has converged.
-        max_steps: At most, for each.
+        starts: Starting geometries, whose torsions are set to the targets first.
+        targets: Angles of both torsions, in radians.
+        plane: Torsions that are constrained.
+        evaluate: Surface that gives energies and forces.
+        fmax: Largest force of a converged copy, in eV/Å.
+        max_steps: Maximum number of steps of each.
     """
     surface = _Surface(starts, targets, plane, evaluate)
     y = surface.begin()

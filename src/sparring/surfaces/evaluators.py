@@ -28,10 +28,9 @@ class SinglePoint(NamedTuple):
     """Energy and forces of one structure.
 
     Attributes:
-        energy: In eV.
-        forces: In eV/Å.
-        member_energy: What each member of a committee says; their mean is the energy. A surface that is no committee's
-            is its own only member.
+        energy: Energy in eV.
+        forces: Forces in eV/Å.
+        member_energy: Energy of each member of a committee, whose mean is the energy; any other surface has one member.
     """
 
     energy: float

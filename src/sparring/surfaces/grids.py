@@ -39,7 +39,7 @@ class Variable:
 
     @property
     def span(self) -> tuple[float, float]:
-        """From where to where it is drawn: from the first value to the last, or once around."""
+        """Range of its axis: from the first value to the last, or one period."""
         first = float(self.values[0])
         return first, float(self.values[-1]) if self.period is None else first + self.period
 
@@ -49,10 +49,10 @@ class Grid:
     """Structures on the points of a rectangle of two variables, or of a line of one; some points may have none.
 
     Attributes:
-        x: The first variable.
-        y: The second; None for a line, which counts as a rectangle one point wide.
-        structures: In any order.
-        index: Which structure is at a point; -1 for none.
+        x: First variable.
+        y: Second variable; None for a line, which is a rectangle one point wide.
+        structures: Structures in any order.
+        index: Index of the structure at each point; -1 for none.
     """
 
     x: Variable
@@ -62,16 +62,16 @@ class Grid:
 
     @property
     def mask(self) -> Bool[np.ndarray, "n_x n_y"]:
-        """Which points have a structure."""
+        """Mask of the points that have a structure."""
         return self.index >= 0
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Where the points without one are."""
+        """The points without a structure, in words."""
         return tuple(self.place(i, j) for i, j in np.argwhere(~self.mask).tolist())
 
     def lay_out(self, values: Float[np.ndarray, " n_structures"]) -> Float[np.ndarray, "n_x n_y"]:
-        """One number a structure as one a point, nan where there is none."""
+        """Values of structures as values of points, nan where there is no structure."""
         return np.where(self.mask, np.asarray(values, dtype=float)[self.index], np.nan)
 
     def carrying(self, energy: Float[np.ndarray, "n_x n_y"]) -> list[Atoms]:
@@ -84,23 +84,23 @@ class Grid:
         return frames
 
     def place(self, i: int, j: int) -> str:
-        """Where a point is, in words."""
+        """The variables of a point, in words."""
         values = [f"{self.x.name} = {self.x.values[i]:.6g}"]
         return ", ".join(values if self.y is None else [*values, f"{self.y.name} = {self.y.values[j]:.6g}"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What is true on a grid, and where it comes from.
+    """Reference energies on a grid, and their source.
 
     Attributes:
         energy: Total energy in eV; nan where there is no label.
-        method: Who says so.
-        forces: On the atoms of each structure, in eV/Å; None where they are not known, as of mirror images.
-        failures: Why labels failed, one text each.
-        n_computed: How many labels were computed.
-        n_reused: How many were known before.
-        n_mirrored: How many points took the label of their mirror image.
+        method: Name of the reference method.
+        forces: Forces on the atoms of each structure, in eV/Å; None where they are not known, as of mirror images.
+        failures: Messages of failed labels.
+        n_computed: Number of labels that were computed.
+        n_reused: Number of labels that were known before.
+        n_mirrored: Number of points with the label of their mirror image.
     """
 
     energy: Float[np.ndarray, "n_x n_y"]
@@ -118,11 +118,11 @@ def grid(
     """Find the rectangle that structures form, by the values of two variables in ``atoms.info``; or the line, of one.
 
     Args:
-        structures: In any order. Values that differ only by how a file rounded them are one.
-        x_name: The first variable.
-        y_name: The second.
-        x_unit: Of its values; empty for a pure number.
-        y_unit: Likewise.
+        structures: Structures in any order. Values that differ by rounding only are one.
+        x_name: Name of the first variable.
+        y_name: Name of the second variable.
+        x_unit: Unit of the first variable; empty for a pure number.
+        y_unit: Unit of the second variable; empty for a pure number.
 
     Raises:
         ValueError: If a structure lacks a value, two are at the same point, compositions differ, or the structures are
@@ -175,10 +175,10 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
 
     Args:
         grid: Points and their structures.
-        label: Labels many structures, as :meth:`sparring.labels.service.LabelService.label` does. A failure is nan, and
-            counted. None leaves structures that carry no energy without.
-        mirrored: Whether points at y and -y are mirror images of equal energy, so that only those at y >= 0 need a
-            label. A point whose image is not on the grid is labelled itself.
+        label: Function that labels many structures, as :meth:`sparring.labels.service.LabelService.label`. Failures are
+            nan, and counted. None labels nothing.
+        mirrored: Flag for points at y and -y that are mirror images of equal energy, so that only those at y >= 0 need
+            a label. A point whose image is not on the grid is labelled itself.
     """
     energies = np.array([_carried(atoms) for atoms in grid.structures])
     forces = [_carried_forces(atoms) for atoms in grid.structures]

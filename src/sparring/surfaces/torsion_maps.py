@@ -53,12 +53,12 @@ def torsion_grid(
     """A grid over two torsions.
 
     Args:
-        plane: Which.
-        label_service: On whose surface a relaxed grid is relaxed, and beside whose labels it is kept.
+        plane: Torsions of the map.
+        label_service: Labels of the surface on which a grid is relaxed; the grid is kept beside them.
         reference: Molecule whose torsions are turned.
         which: The reference with only its torsions turned, or with all else relaxed.
-        points: Along the two sides.
-        progress_bars: Gives a relaxation something to tick.
+        points: Number of points along the two sides.
+        progress_bars: Progress bars by title.
 
     Raises:
         ValueError: If there is nobody to relax the grid.

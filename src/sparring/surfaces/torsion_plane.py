@@ -29,11 +29,11 @@ N_BINS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class TorsionPlane:
-    """Which torsions.
+    """Two torsions of a molecule.
 
     Attributes:
-        names: What people, and ``atoms.info`` of a grid's structures, call them.
-        torsions: Four atoms each.
+        names: Names of the torsions, also in ``atoms.info`` of a grid's structures.
+        torsions: Indices of four atoms each.
         bonds: Pairs of atoms; None to have them perceived.
     """
 
@@ -42,7 +42,7 @@ class TorsionPlane:
     bonds: tuple[tuple[int, int], ...] | None = None
 
     def space(self, molecule: Atoms) -> Dihedrals:
-        """What turns them."""
+        """The space of both torsions."""
         return Dihedrals.of(molecule, self.torsions, bonds=self.bonds)
 
     def angles(self, positions: Float[Tensor, "*batch n_atoms 3"]) -> Float[Tensor, "*batch 2"]:

@@ -35,19 +35,19 @@ NM = quantity("1 nm", "length")
 
 
 class OpenMM:
-    """Labels of one molecule by a force field, in vacuum; also what `langevin_snapshots` moves.
+    """Labels of one molecule by a force field, in vacuum; also for `langevin_snapshots`.
 
     One context serves for all geometries. The platform "Reference" computes in double precision and gives the same bits
     every time, and for small molecules it is the fastest.
 
     Args:
-        system: Whatever OpenMM can compute: without constraints, for a potential must see every bond vibrate, without
-            virtual sites and without periodic boundaries. It is copied.
-        topology: Says which element an atom is, for refusing structures whose atoms are others. Without it the masses
-            say so.
-        name: What people call this; shown before the checksum of the system.
+        system: System that OpenMM can compute, without constraints, virtual sites and periodic boundaries. It is
+            copied.
+        topology: Topology with the element of each atom, for refusing structures of other atoms; by default the
+            elements follow from the masses.
+        name: Name shown before the checksum of the system.
         platform: "Reference", "CPU", "CUDA", "OpenCL" or "HIP", as far as installed.
-        properties: Of the platform, such as ``{"Precision": "double"}``.
+        properties: Properties of the platform, such as ``{"Precision": "double"}``.
 
     Attributes:
         method: The name, a checksum of the serialised system (every parameter is in it), and the platform.
