@@ -49,7 +49,7 @@ class Dataset:
 
     @property
     def atoms_with_forces(self) -> Bool[Tensor, " n_atoms"]:
-        """Whether each atom has a force."""
+        """Mask of the atoms that have a force."""
         if self.has_forces is None:
             return torch.ones(self.structures.n_atoms, dtype=torch.bool)
         return self.has_forces[self.structures.structure_index.to(self.has_forces.device)]

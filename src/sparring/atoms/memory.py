@@ -1,4 +1,4 @@
-"""How many structures fit the memory at a time."""
+"""Memory of predictions, and the number of structures that fit it."""
 
 from collections.abc import Callable
 

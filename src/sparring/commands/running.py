@@ -25,7 +25,7 @@ from sparring.runs.failures import read_failures, write_failures
 from sparring.runs.folder import RunFolder, read_metrics, stages_done
 from sparring.runs.stages import label_failures
 from sparring.starting_data.isolated import split_isolated
-from sparring.starting_data.screening import screen, tell_states
+from sparring.starting_data.screening import require_one_state, screen
 from sparring.support.devices import require_device, torch_threads
 from sparring.support.files import write_text
 from sparring.support.progress import ProgressBars, no_progress_bars
@@ -176,7 +176,7 @@ def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
     if not isinstance(config.system, sections.Own):
         return structures
     file = str(config.system.file)
-    tell_states(structures, potential=config.committee.potential.kind, file=file)
+    require_one_state(structures, potential=config.committee.potential.kind, file=file)
     failures: list[LabelError] = []
     bounds = Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
     kept = screen(own.numbered(structures), bounds, lambda _, error: failures.append(error), file=file)

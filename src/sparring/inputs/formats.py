@@ -44,7 +44,7 @@ FORMATS = {
     "mol": "MDL mol",
     "sdf": "SDF",
 }
-"""What is read through ASE, by ASE's name of the format."""
+"""Formats that are read through ASE, by ASE's name."""
 
 _XYZ = (".xyz", ".extxyz", ".exyz")
 _BY_ENDING = {
@@ -178,7 +178,7 @@ def _refuse_disorder(atoms: Atoms) -> None:
 
 
 def _plain(info: Mapping[object, object]) -> dict[str, object]:
-    """What of `info` can be written to a file."""
+    """Entries of `info` that can be written to a file."""
     kept = {str(key): value.item() if isinstance(value, np.generic) else value for key, value in info.items()}
     return {
         key: value

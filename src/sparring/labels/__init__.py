@@ -1,7 +1,7 @@
 """Labels: energies and forces of the ground truth, computed once and kept.
 
-``label`` computes them with any ``Labeller``: PySCF, a force field through OpenMM, whatever ASE knows by name, or a
-plugin. Importing this package loads no quantum-chemistry code; a labeller loads its own when it is made.
+``label`` computes them with any ``Labeller``: PySCF, a force field through OpenMM, calculators that ASE has by name, or
+a plugin. Importing this package loads no quantum-chemistry code; a labeller loads its own when it is made.
 """
 
 from sparring.labels.ase import ASECalculator, FromCalculator

@@ -281,7 +281,7 @@ def _compute(
         if structure.pbc.all() and "stress" in properties:
             stress = np.array(structure.get_stress(apply_constraint=False), dtype=float)
     except CalculationFailed as error:
-        # Not every interface has a type for this failure; all say it in the same word.
+        # Not every interface has a type for this failure; all have the same word in the message.
         if not isinstance(error, SCFError) and "converge" not in str(error).lower():
             raise
         converged = False

@@ -48,7 +48,7 @@ class StoredCalculator(Calculator):
         self.workers = workers or Workers(self.labeller)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; for ASE charge and multiplicity would not count."""
+        """Changes since the last calculation, with charge and multiplicity, which ASE ignores."""
         changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
         if self.atoms is not None and electronic_state(self.atoms) != electronic_state(atoms):
             changes.append("electronic_state")

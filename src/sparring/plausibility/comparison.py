@@ -22,7 +22,7 @@ Labels = Sequence[Label | LabelError]
 
 
 class Comparison(NamedTuple):
-    """What comparing labels has found, and the labels that it took.
+    """Findings of a comparison of labels, and the labels of the labeller.
 
     Attributes:
         findings: Faults and doubts, worst first; empty if all agrees.
@@ -68,9 +68,9 @@ def compare(
         if isinstance(label, Label):
             pairs.append(_compared(structures[index], name, label))
         else:
-            text = f"{file}, {name}: its label cannot be compared, for the labeller has none: {label}"
+            text = f"{file}, {name}: its label cannot be compared, because the labeller failed: {label}"
             failures.append(Finding("warn", text))
-    # Where a labeller has shown what is wrong, the file's own forces would only say it again, and know less.
+    # After a disagreement with a labeller, the consistency of the file adds nothing.
     found = disagreements(pairs, file, **units) or inconsistencies(structures, file, **units)
     return Comparison((*found, *failures), tuple(chosen), labels)
 
@@ -79,7 +79,7 @@ def require(comparison: Comparison) -> None:
     """Stop because of what a comparison has found, if it would put wrong numbers into the data.
 
     Raises:
-        ValueError: If a finding says stop. The message has one line for each.
+        ValueError: If the severity of a finding is "stop". The message has one line for each.
     """
     stops = [finding.text for finding in comparison.findings if finding.severity == "stop"]
     if stops:

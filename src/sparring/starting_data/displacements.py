@@ -13,7 +13,7 @@ __all__ = ["displace", "free_coordinates", "uniform_displacements"]
 
 
 def uniform_displacements(atoms: Atoms, n_structures: int, *, amplitude: float, seed: int) -> list[Atoms]:
-    """Move every free coordinate by U(-amplitude, amplitude), in Å: the baseline that knows nothing of the molecule.
+    """Move every free coordinate by U(-amplitude, amplitude), in Å: the baseline without any knowledge of the molecule.
 
     Raises:
         ValueError: If the amplitude is not a positive length.

@@ -65,7 +65,7 @@ def hessian(
 
 
 def n_hessian_labels(atoms: Atoms) -> int:
-    """How many labels the Hessian of a structure takes: two for each coordinate that is not fixed."""
+    """Number of labels for the Hessian of a structure: two for each coordinate that is not fixed."""
     return 2 * int(free_coordinates(atoms).sum())
 
 

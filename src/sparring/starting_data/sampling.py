@@ -82,7 +82,7 @@ def normal_mode_sample(
     temperatures: tuple[float, float] = (250.0, 750.0),
     seed: int,
 ) -> NormalModeSample:
-    """From a rough geometry to starting data, all at one level of theory: relaxation, Hessian, thermal displacements.
+    """Starting data from a rough geometry, at one level of theory: relaxation, Hessian, thermal displacements.
 
     Fixed atoms stay where they are in all three. The forces of labels are those of the free structure.
     The calculator does the relaxation and `label_many` everything after it. Displaced structures that cannot be

@@ -44,7 +44,7 @@ Evaluate: TypeAlias = Callable[[Sequence[Atoms]], Sequence[SinglePoint | LabelEr
 
 @runtime_checkable
 class Labelling(Protocol):
-    """Whatever labels many structures in one call."""
+    """Labels many structures in one call."""
 
     def label(self, structures: Sequence[Atoms]) -> LabelReport:
         """The labels of the structures, in their order."""
@@ -75,7 +75,7 @@ def label_surface(label_service: Labelling) -> Evaluate:
         points: list[SinglePoint | LabelError] = []
         for index, (atoms, label) in enumerate(zip(structures, label_service.label(structures).labels, strict=True)):
             if isinstance(label, LabelError):
-                # Its place in this call means nothing to those who look at a path.
+                # Its index in this call has no meaning for the caller.
                 here = f"structure {index} ({atoms.get_chemical_formula()}): "
                 points.append(LabelError(label.reason, str(label).removeprefix(here)))
             else:
@@ -86,9 +86,9 @@ def label_surface(label_service: Labelling) -> Evaluate:
 
 
 def labeller_surface(labeller: Labeller) -> Evaluate:
-    """The surface of a labeller, asked one structure after the other; nothing is kept.
+    """The surface of a labeller, which computes one structure after the other, without a store.
 
-    For a labeller that is quicker than a file: of the steps of many relaxations only the last are worth a label.
+    For fast labellers: the intermediate steps of relaxations need no record.
     """
 
     def one(atoms: Atoms) -> SinglePoint | LabelError:
@@ -102,7 +102,7 @@ def labeller_surface(labeller: Labeller) -> Evaluate:
 
 
 class SurfaceCalculator(Calculator):
-    """A surface for what goes step by step in ASE.
+    """A surface as an ASE calculator.
 
     Raises:
         LabelError: From a calculation, if the structure has no label.

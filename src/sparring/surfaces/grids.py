@@ -22,7 +22,7 @@ TOLERANCE = 1e-6
 FULLNESS = 0.25
 
 CARRIED = "energies that the structures carry"
-"""The method of a truth that nobody had to be asked for."""
+"""Name of the method of energies that structures carry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def grid(
     """
     kinds = sorted({composition(atoms) for atoms in structures})
     if len(kinds) != 1:
-        raise ValueError(f"a landscape is that of one composition, got {', '.join(kinds) or 'no structures'}")
+        raise ValueError(f"structures of a landscape have one composition, got {', '.join(kinds) or 'no structures'}")
     x, along_x = _variable(structures, x_name, x_unit)
     y, along_y = (None, np.zeros_like(along_x)) if y_name is None else _variable(structures, y_name, y_unit)
     index = np.full((len(x.values), 1 if y is None else len(y.values)), -1)
@@ -210,7 +210,7 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
 
 
 def _failure(grid: Grid, number: int, reason: str) -> str:
-    """A failure by its place on the grid; the number that it had among others to be labelled tells nobody anything."""
+    """Message of a failure with its point on the grid instead of its index."""
     ((i, j),) = np.argwhere(grid.index == number).tolist()
     return f"{grid.place(i, j)}: {re.sub(r'^structure [0-9]+ [(][^)]*[)]: ', '', reason)}"
 
@@ -230,7 +230,7 @@ def _carried_forces(atoms: Atoms) -> Float[np.ndarray, "n_atoms 3"] | None:
 
 
 def _images(grid: Grid, energies: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Whose energy each structure takes: its own, or that of its mirror image if y < 0 and the image is on the grid."""
+    """Index of the energy of each structure: its own, or its mirror image if y < 0 and the image is on the grid."""
     own = np.arange(len(energies))
     if grid.y is None:
         return own

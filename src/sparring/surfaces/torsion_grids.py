@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.labels import LabelError
-from sparring.surfaces.constrained_relaxation import relax_held
+from sparring.surfaces.constrained_relaxation import relax_constrained
 from sparring.surfaces.evaluators import Evaluate
 from sparring.surfaces.grids import Grid
 from sparring.surfaces.torsion_plane import TorsionPlane
@@ -121,7 +121,7 @@ class _Scan:
         """Relax geometries at places; gives the places that have become lower, each once."""
         places = [place for place, _ in tasks]
         targets = np.array([self.targets[place] for place in places])
-        found = relax_held(
+        found = relax_constrained(
             [atoms for _, atoms in tasks],
             targets,
             self.plane,

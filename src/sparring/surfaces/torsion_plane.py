@@ -84,7 +84,7 @@ def wrapped(angles: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 
 
 def bins(angles: Float[np.ndarray, "n 2"], n_bins: int = N_BINS) -> Int[np.ndarray, "n_bins n_bins"]:
-    """How many pairs of angles are in each of `n_bins` × `n_bins` equal bins, the first from -π on."""
+    """Number of pairs of angles in each of `n_bins` × `n_bins` equal bins, the first from -π on."""
     place = np.minimum((wrapped(angles) + np.pi) / PERIOD * n_bins, n_bins - 0.5).astype(int)
     counts = np.zeros((n_bins, n_bins), dtype=int)
     np.add.at(counts, (place[:, 0], place[:, 1]), 1)
@@ -92,5 +92,5 @@ def bins(angles: Float[np.ndarray, "n 2"], n_bins: int = N_BINS) -> Int[np.ndarr
 
 
 def coverage(angles: Float[np.ndarray, "n 2"], n_bins: int = N_BINS) -> float:
-    """Which part of the bins has at least one pair of angles in it."""
+    """Fraction of the bins with at least one pair of angles."""
     return float((bins(angles, n_bins) > 0).mean())

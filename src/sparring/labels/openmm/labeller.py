@@ -92,7 +92,7 @@ class OpenMM:
         platform: str = "Reference",
         properties: Mapping[str, str] | None = None,
     ) -> "OpenMM":
-        """From force field files and a molecule; see `forcefield_system` for the arguments and what they raise."""
+        """Labeller from force field files and a molecule; for arguments and errors see `forcefield_system`."""
         openmm = imported()
         molecule = topology if isinstance(topology, openmm.app.Topology) else read_topology(topology)
         system = forcefield_system(forcefield, molecule, combination=combination)
@@ -109,7 +109,7 @@ class OpenMM:
         platform: str = "Reference",
         properties: Mapping[str, str] | None = None,
     ) -> "OpenMM":
-        """From a serialised system; raises as `read_system` and `read_topology`, too."""
+        """Labeller from a serialised system; raises as `read_system` and `read_topology`, too."""
         openmm = imported()
         molecule: Any = topology
         if topology is not None and not isinstance(topology, openmm.app.Topology):
@@ -208,7 +208,7 @@ class OpenMM:
                 f"set atoms.info['charge'] = {self._charge}, or take another force field"
             )
         if state.multiplicity > 2:
-            raise ValueError(f"a force field knows no spin, got {formula} with multiplicity {state.multiplicity}")
+            raise ValueError(f"a force field has no spin, got {formula} with multiplicity {state.multiplicity}")
 
     def _made_context(self) -> Any:  # noqa: ANN401 - OpenMM has no types
         # A context needs an integrator; labels take no step with it.
@@ -252,7 +252,7 @@ def _nearest_elements(masses: Float[np.ndarray, " n_atoms"]) -> np.ndarray:
     if len(strange):
         raise ValueError(
             f"particle {strange[0]} of the system has a mass of {masses[strange[0]]:g}, which is that of no element; "
-            "give a topology, which says what the atoms are"
+            "give a topology with the elements"
         )
     return numbers
 

@@ -1,4 +1,4 @@
-"""From files to an OpenMM `System`: force fields by name or file, topologies, systems that somebody serialised."""
+"""OpenMM systems from files: force fields by name or file, topologies, serialised systems."""
 
 import math
 import os
@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 Combination = Literal["geometric", "lorentz_berthelot"]
-"""How sigma of a pair follows from those of its atoms: geometric mean (OPLS), or arithmetic mean (Amber, CHARMM)."""
+"""Combination rule for sigma of a pair of atoms: geometric mean (OPLS), or arithmetic mean (Amber, CHARMM)."""
 PathOrName = str | os.PathLike[str]
 
 FORCEFIELDS = {"opls-aa": Path(__file__).with_name("opls-aa.xml")}
-"""The project's own force fields; opls-aa knows ACE, ALA and NME."""
+"""The project's own force fields; opls-aa has ACE, ALA and NME."""
 
 
 def imported() -> Any:  # noqa: ANN401 - OpenMM has no types
