@@ -45,7 +45,7 @@ _DEPENDS_ON = {
     "onetep": ("tags", "onetep_species"),
     "siesta": ("tags",),
 }
-# These take any parameter and read those they know, which are the ones that have a default.
+# All parameters that these read have a default; they ignore others.
 _ALL_PARAMETERS_HAVE_DEFAULTS = ("emt", "lj", "morse", "tblite")
 _START_WITH_THE_OBJECT = ("cp2k",)
 
@@ -53,9 +53,8 @@ _START_WITH_THE_OBJECT = ("cp2k",)
 class ASECalculator:
     """Labels by an ASE calculator that is known by name, such as "tblite", "emt", "orca".
 
-    The calculator is made anew for every label and works in a folder of its own; so no label depends on the one before
-    it. Charge and multiplicity of the structure are passed to calculators that take them. The energy is consistent with
-    the forces (ASE's ``force_consistent``).
+    Each label has a new calculator and a new folder, so that labels are independent. Charge and multiplicity are passed
+    to calculators that take them. The energy is consistent with the forces (ASE's ``force_consistent``).
 
     Args:
         name: The calculator's name in ASE's registry, or of a package that provides one (tblite).
