@@ -7,7 +7,8 @@ from sparring.atoms.composition import composition, lowest_energies
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
-from sparring.proposers.objectives import boltzmann
+from sparring.proposers.ascent import attack
+from sparring.proposers.objectives import boltzmann, force_variance, log
 
 
 @pytest.fixture
@@ -67,3 +68,13 @@ def test_a_molecule_and_its_cation_have_partition_functions_of_their_own(ammonia
 
 def test_the_first_atoms_of_structures_follow_from_their_sizes(ammonia, water):
     assert Structures.from_atoms([ammonia, water, ammonia]).first_atoms.tolist() == [0, 4, 7]
+
+
+def test_an_attack_weighs_a_molecule_and_its_cation_by_their_own_partition_functions(ammonia, cation, committee):
+    dataset = Dataset.from_atoms([labelled(ammonia, -12.0), labelled(cation, -3.0)])
+    objective = log(force_variance) + boltzmann(1.0, dataset)
+    result = attack(committee(), dataset.structures, objective, n_steps=1, seed=0)
+    assert torch.isfinite(result.objective).all()
+    apart = result.objective[0, 0] - result.objective[0, 1]  # geometries differ by a random displacement only
+    assert float(apart) == pytest.approx(-12.0 - -3.0, abs=0.1)
+    assert result.structures.charge.tolist() == [0, 1]
