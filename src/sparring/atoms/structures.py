@@ -219,5 +219,11 @@ def _fixed(atoms: Sequence[Atoms], device: torch.device | str) -> Bool[Tensor, "
 
 
 def _charges(atoms: Sequence[Atoms], device: torch.device | str) -> Int[Tensor, " n_structures"] | None:
-    charges = [total_charge(one) for one in atoms]
+    charges = []
+    for index, one in enumerate(atoms):
+        try:
+            charges.append(total_charge(one))
+        except ValueError as error:
+            formula = one.get_chemical_formula()
+            raise ValueError(f"structure {index} ({formula}): {str(error).removeprefix(f'{formula}: ')}") from None
     return torch.tensor(charges, device=device) if any(charges) else None
