@@ -1,6 +1,7 @@
 """The promises that hold for the whole package: floors, a light import, no global state, no pickles."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,27 @@ FORBIDDEN_CALLS = {
 PICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))
+NO_NOUN = ("Of", "Likewise", "What", "Who", "Whoever", "Whether", "Where", "Which", "How")
+"""First words of descriptions that do not say what an argument is."""
+TO_BE_CLEANED = [
+    "assembly",
+    "commands",
+    "committee",
+    "committee_files",
+    "config",
+    "domain",
+    "evaluation",
+    "potentials",
+    "proposers",
+    "reporting",
+    "runs",
+    "selection",
+    "support",
+    "systems",
+    "training",
+    "validation",
+]
+"""Rooms with such descriptions."""
 
 
 def read(path: Path) -> ast.Module:
@@ -72,6 +94,15 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
     yield from ((ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def documented_arguments(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Names and descriptions in the sections Args and Attributes of all docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node) or ""
+            for section in re.findall(r"^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", text, flags=re.MULTILINE):
+                yield from re.findall(r"^    \*{0,2}(\w+): (.*)$", section, flags=re.MULTILINE)
 
 
 def by_name(path: Path) -> str:
@@ -110,6 +141,20 @@ def test_no_module_has_global_state_or_reads_pickles(path):
         assert name not in FORBIDDEN_CALLS, f"{by_name(path)}:{call.lineno} {name}: {FORBIDDEN_CALLS[name]}"
         pickles = any(word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in call.keywords)
         assert not pickles, f"{by_name(path)}:{call.lineno} allows pickles"
+
+
+def test_the_description_of_an_argument_is_found_in_a_docstring():
+    tree = ast.parse(
+        'def f(x, y):\n    """Do.\n\n    Args:\n        x: Of it.\n            More: text.\n        y: Two.\n    """'
+    )
+    assert list(documented_arguments(tree)) == [("x", "Of it."), ("y", "Two.")]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) not in TO_BE_CLEANED], ids=by_name)
+def test_the_description_of_an_argument_begins_with_a_noun(path):
+    found = documented_arguments(read(path))
+    bad = [f"{name}: {text}" for name, text in found if text.split()[0].strip(".,;") in NO_NOUN]
+    assert not bad, f"{by_name(path)}: begin these with a noun, as in 'seed: Seed of the velocities.': {bad}"
 
 
 @pytest.mark.parametrize("module", ["sparring", "sparring.cli"])

@@ -1,4 +1,4 @@
-r"""What a committee says, and how sure it is of it: Eq. 4-8 of Schwalbe-Koda et al., doi:10.1038/s41467-021-25342-8.
+r"""Uncertainty of a committee: Eq. 4-8 of Schwalbe-Koda et al., doi:10.1038/s41467-021-25342-8.
 
 ========================  =======================================
 :math:`M`                 number of members
@@ -18,14 +18,14 @@ __all__ = ["energy_variance", "force_variance", "is_familiar", "sum_over_atoms"]
 def sum_over_atoms(
     values: Float[Tensor, " n_atoms"], structure_index: Int[Tensor, " n_atoms"], n_structures: int
 ) -> Float[Tensor, " n_structures"]:
-    """Add up what belongs to the atoms of each structure."""
+    """Sum of atomic values over the atoms of each structure."""
     return values.new_zeros(n_structures).index_add(0, structure_index, values)
 
 
 def _variance(values: Float[Tensor, "n_members ..."]) -> Float[Tensor, "..."]:
     n_members = values.shape[0]
     if n_members < 2:
-        raise ValueError(f"disagreement takes at least two members, got {n_members}; train a larger committee")
+        raise ValueError(f"a variance takes at least two members, got {n_members}; train a larger committee")
     return (values - values.mean(0)).square().sum(0) / (n_members - 1)
 
 
@@ -60,5 +60,5 @@ def force_variance(
 
 
 def is_familiar(variance: Float[Tensor, " n_structures"], threshold: float) -> Bool[Tensor, " n_structures"]:
-    r"""Whether the committee knows a structure: :math:`\sigma^2 < t`, the classifier of Eq. 8."""
+    r"""True where the uncertainty is below the threshold: :math:`\sigma^2 < t`, the classifier of Eq. 8."""
     return variance < threshold

@@ -72,7 +72,7 @@ def quantity(value: str | float | int, dimension: str | None = None) -> float:
 
     Args:
         value: A number with its unit, or a bare number.
-        dimension: What is wanted: energy (eV), temperature (K), time (fs), rate (1/fs), length (Å), force (eV/Å),
+        dimension: Expected dimension: energy (eV), temperature (K), time (fs), rate (1/fs), length (Å), force (eV/Å),
             angle (rad) or memory (bytes). None takes any.
 
     Raises:

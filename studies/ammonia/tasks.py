@@ -15,7 +15,7 @@ from sparring.config import Config
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.inputs.extxyz import read_labelled, write_structures
 from sparring.labels.service import LabelService
-from sparring.starting_data.sampling import RelaxationError
+from sparring.starting_data.relaxation import RelaxationError
 from sparring.surfaces import grids
 from sparring.surfaces.evaluators import committee_surface, label_surface
 from sparring.surfaces.landscape import Marks

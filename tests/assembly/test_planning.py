@@ -29,7 +29,7 @@ from sparring.proposers import objectives
 from sparring.proposers.spaces import Cartesian, RandomDisplacement
 from sparring.reporting.style import SOURCES
 from sparring.selection import Budget, Distinct, EnergyWindow, UncertaintyAbove
-from sparring.starting_data.sampling import RelaxationError
+from sparring.starting_data.relaxation import RelaxationError
 from sparring.systems import alanine_dipeptide, wells
 
 

@@ -8,9 +8,20 @@ from ase import Atoms
 from ase.build import minimize_rotation_and_translation, molecule
 from scipy.spatial.transform import Rotation
 
-from sparring.atoms.geometry import aligned_rmsd, angle, dihedral, distances, rmsd_matrix, rotate_about_bond
+from sparring.atoms.geometry import angle, dihedral, distances, rmsd_matrix, turn
 
 AMMONIA = np.array([7, 1, 1, 1])
+
+
+def aligned_rmsd(one, other, *, reflect=False):
+    return rmsd_matrix(np.stack([one, other]), reflect=reflect)[0, 1]
+
+
+def rotate_about_bond(positions, j, k, moving, angle):
+    axis = (positions[..., k, :] - positions[..., j, :]).unsqueeze(-2)
+    vectors = positions - positions[..., k, :].unsqueeze(-2)
+    shift = turn(vectors, axis.expand_as(vectors), angle.unsqueeze(-1).expand(vectors.shape[:-1]))
+    return torch.where(moving[:, None], positions + shift, positions)
 
 
 def random_geometries(n_structures, n_atoms, seed=0):

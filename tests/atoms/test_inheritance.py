@@ -9,14 +9,15 @@ from ase.constraints import FixAtoms
 from ase.io import read
 
 from sparring.atoms.dataset import Dataset
-from sparring.atoms.inheritance import inherit, own_columns
+from sparring.atoms.inheritance import bare_copy, inherit, own_columns
 from sparring.commands.running import run
 from sparring.config import load
 from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.labels import FromCalculator, LabelStore, StoredCalculator, label, label_key
 from sparring.labels import ase as labels_ase
 from sparring.labels.base import depends_on, label_input
-from sparring.starting_data.sampling import bare_copy, relax, uniform_displacements
+from sparring.starting_data.displacements import uniform_displacements
+from sparring.starting_data.relaxation import relax
 from sparring.surfaces.evaluators import label_surface
 from sparring.validation.barrier.endpoints import relaxed_ends
 from sparring.validation.barrier.path import neb

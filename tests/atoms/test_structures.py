@@ -94,5 +94,5 @@ def test_coordinates_that_are_not_finite_are_an_error(water, ammonia, value):
 
 def test_a_lattice_without_length_is_an_error(water):
     water.pbc = [True, False, False]
-    with pytest.raises(ValueError, match=r"structure 0 \(OH2\) repeats along a vector of no length"):
+    with pytest.raises(ValueError, match=r"structure 0 \(OH2\) is periodic along a zero-length lattice vector"):
         Structures.from_atoms([water])

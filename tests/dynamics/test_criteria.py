@@ -195,7 +195,7 @@ def test_an_unknown_element_is_an_error(pair):
 
 @pytest.mark.parametrize("pair", [("H", (0,)), ((0, 1), (1,)), ((0,), (0,)), ((-1,), (0,)), ((), ())])
 def test_lists_that_make_no_pairs_are_an_error(pair):
-    with pytest.raises(ValueError, match="two elements, or places of atoms"):
+    with pytest.raises(ValueError, match="two elements, or two lists"):
         DistanceWindow(*pair, low=1.0)
 
 
@@ -214,7 +214,7 @@ def test_a_criterion_says_if_a_structure_has_nothing_that_it_is_about(ammonia, w
 
 
 def test_bonds_need_bonds_and_factors_around_one(ammonia):
-    with pytest.raises(ValueError, match="nothing is bonded in Ar2; use CloserThan or DistanceWindow"):
+    with pytest.raises(ValueError, match="there are no bonds in Ar2; use CloserThan or DistanceWindow"):
         BondsKept(Atoms("Ar2", [[0, 0, 0], [0, 0, 4]]))
     for factor in ((1.1, 1.6), (0.6, 0.9), (-0.1, 2.0)):
         with pytest.raises(ValueError, match="one below and one above 1, got"):

@@ -147,7 +147,7 @@ def test_velocities_that_are_given_to_fixed_atoms_are_left_out(held, committee):
 
 def test_a_structure_all_of_which_is_fixed_cannot_move(water, committee):
     water.set_constraint(FixAtoms([0, 1, 2]))
-    with pytest.raises(ValueError, match="copy 0 cannot move: all its 3 atoms are fixed; free some of them"):
+    with pytest.raises(ValueError, match="replica 0 cannot move: all its 3 atoms are fixed; free some"):
         run(committee(), Structures.from_atoms([water]), NVE(300.0))
 
 

@@ -676,8 +676,8 @@ def test_times_that_make_no_sense_are_an_error(waters, wrong):
     ("ensemble", "message"),
     [
         (NVE(-1.0), r"not negative, got -1.0 K"),
-        (Langevin([300.0, 400.0], 0.1), "one temperature, or one for each of 6 copies, got 2"),
-        (NoseHooverChain(torch.ones(7), 10.0), "one for each of 6 copies, got 7"),
+        (Langevin([300.0, 400.0], 0.1), "one temperature, or one for each of 6 replicas, got 2"),
+        (NoseHooverChain(torch.ones(7), 10.0), "one for each of 6 replicas, got 7"),
         (NoseHooverChain(0.0, 10.0), "needs temperatures above 0 K"),
     ],
 )
@@ -699,11 +699,11 @@ def test_thermostats_that_make_no_sense_are_an_error():
 
 
 def test_copies_and_what_belongs_to_them_must_be_as_many(waters, particle):
-    with pytest.raises(ValueError, match="a number for each of 6 copies, got 2"):
+    with pytest.raises(ValueError, match="a number for each of 6 replicas, got 2"):
         run(cage, waters, NVE(300.0), numbers=[1, 2])
     with pytest.raises(ValueError, match=r"velocities of shape \(18, 3\), got \(6, 3\)"):
         run(cage, waters, NVE(300.0), velocities=torch.zeros(6, 3))
     with pytest.raises(ValueError, match="pass fixed_centre=False"):
         run(Well(1.0), Structures.from_atoms([particle()]), NVE(300.0))
-    with pytest.raises(ValueError, match=r"at least one copy and one temperature, got 0 and \[300.0\]"):
+    with pytest.raises(ValueError, match=r"at least one replica and one temperature, got 0 and \[300.0\]"):
         side_by_side(waters, [300.0], 0)

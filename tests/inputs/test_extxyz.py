@@ -350,7 +350,7 @@ def test_a_row_that_is_too_short_says_what_was_announced(file):
         ("Properties=species", "=5 Properties=species", "the header cannot be parsed"),
         ('pbc="F F F"', 'Lattice="1 2 3"', "the header cannot be parsed"),
         ('pbc="F F F"', 'Lattice="inf 0 0 0 1 0 0 0 1"', r"the cell \(Lattice\) is not finite"),
-        ('pbc="F F F"', 'pbc="F T F"', "repeats along lattice vector 1, which is zero"),
+        ('pbc="F F F"', 'pbc="F T F"', "is periodic .pbc. along lattice vector 1, which is zero"),
     ],
 )
 def test_what_is_wrong_with_a_frame_is_said(file, old, new, message):

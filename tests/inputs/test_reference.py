@@ -163,7 +163,7 @@ def test_a_gradient_is_not_taken_for_forces(file, name):
     path = file(with_names(forces=name))
     with pytest.raises(ValueError, match=f"{name} is a gradient: give forces, which are -dE/dx"):
         read_own(path)
-    with pytest.raises(ValueError, match=f"forces_key '{name}' says that it is a gradient; .* change the sign"):
+    with pytest.raises(ValueError, match=f"forces_key '{name}' is a gradient by its name; .* change the sign"):
         read_own(path, energy_key="energy", forces_key=name)
 
 
@@ -201,16 +201,16 @@ def test_geometries_alone_are_read_whatever_the_labels_are_called(file):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("energy=-156.9", "energy=-156.9 kcal/mol", "the header says 'kcal/mol'; a unit in a file is not converted"),
-        ("energy=-156.9", "energy=-5.0 Ha", "the header says 'Ha'"),
+        ("energy=-156.9", "energy=-156.9 kcal/mol", "the header has 'kcal/mol'; a unit in a file is not converted"),
+        ("energy=-156.9", "energy=-5.0 Ha", "the header has 'Ha'"),
         (
             "energy=-156.9",
             'energy="-5.0 Ha"',
             r"energy carries a unit, '-5.0 Ha'; .* energy=-136\.05\d+ if that is",
         ),
         ("energy=-156.9", 'energy="-5.0 Ry"', r"energy carries a unit, .*energy=-68\.02\d+"),
-        ("energy=-156.9", "energy=-5.0 energy_unit=Ha", "the header says 'energy_unit=Ha'"),
-        ("energy=-156.9", "energy=-5.0 units=hartree,bohr", "the header says 'units=hartree,bohr'"),
+        ("energy=-156.9", "energy=-5.0 energy_unit=Ha", "the header has 'energy_unit=Ha'"),
+        ("energy=-156.9", "energy=-5.0 units=hartree,bohr", "the header has 'units=hartree,bohr'"),
         ("energy=-156.9", "energy_hartree=-5.0", "convert to eV and eV/Å first, the unit seems to be hartree"),
         ("energy=-156.9", "energy_kcal_mol=-5.0", "the unit seems to be kcal"),
     ],
@@ -227,7 +227,7 @@ def test_units_that_are_ours_may_be_said(file, more):
 
 @pytest.mark.parametrize("key", ["energy_hartree", "E_kcal", "e_au"])
 def test_a_key_that_names_another_unit_is_refused_when_it_is_asked_for(file, key):
-    with pytest.raises(ValueError, match=f"energy_key '{key}' says that its unit is .*convert them"):
+    with pytest.raises(ValueError, match=f"energy_key '{key}' has the unit .* by its name.*convert them"):
         read_atoms(file(with_names(key)), energy_key=key, forces_key="forces")
     (atoms,) = read_atoms(file(with_names(key)), energy_key=key, forces_key="forces", foreign_units=True)
     assert atoms.info["REF_energy"] == -156.9  # for whoever converts it

@@ -369,7 +369,7 @@ def test_a_charge_that_the_force_field_does_not_give_is_refused(opls):
     with pytest.raises(ValueError, match=r"add up to \+0, C6H12N2O2 has charge \+1; set atoms.info\['charge'\] = 0"):
         opls(atoms)
     atoms.info = {"multiplicity": 3}
-    with pytest.raises(ValueError, match="knows no spin"):
+    with pytest.raises(ValueError, match="has no spin"):
         opls(atoms)
 
 

@@ -48,8 +48,8 @@ FAILED = {
     "nan": ("not_finite", "not finite"),
 }
 DIES = {
-    "leave": "ended its process twice (exit code 7), the second time alone; the last that it printed: licence has",
-    "abort": "ended its process twice (SIGABRT), the second time alone; the last that it printed: forrtl: severe (174)",
+    "leave": "ended its process twice (exit code 7), the second time alone; last output: licence has",
+    "abort": "ended its process twice (SIGABRT), the second time alone; last output: forrtl: severe (174)",
     "segfault": "ended its process twice (SIGSEGV)",
     "leave_with_a_fork": "ended its process twice (exit code 7)",
 }

@@ -10,7 +10,8 @@ from sparring.atoms.bonds import find_bonds
 from sparring.atoms.dataset import FORCES
 from sparring.labels import OpenMM
 from sparring.starting_data.curvilinear import along_curves
-from sparring.starting_data.sampling import hessian, normal_mode_displacements, normal_modes
+from sparring.starting_data.normal_modes import hessian, normal_modes
+from sparring.starting_data.sampling import normal_mode_displacements
 from sparring.systems.alanine_dipeptide import geometry, topology
 from sparring.units import kT
 

@@ -11,15 +11,10 @@ from ase.vibrations import Vibrations
 
 from sparring.labels import Label, LabelStore, StoredCalculator, label, label_key
 from sparring.labels.results import compute
-from sparring.starting_data.sampling import (
-    hessian,
-    n_hessian_labels,
-    normal_mode_displacements,
-    normal_mode_sample,
-    normal_modes,
-    relax,
-    uniform_displacements,
-)
+from sparring.starting_data.displacements import uniform_displacements
+from sparring.starting_data.normal_modes import hessian, n_hessian_labels, normal_modes
+from sparring.starting_data.relaxation import relax
+from sparring.starting_data.sampling import normal_mode_displacements, normal_mode_sample
 
 
 def true_forces(atoms):

@@ -10,17 +10,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.vibrations import VibrationsData
 
-from sparring.starting_data.sampling import (
-    NormalModes,
-    RelaxationError,
-    bare_copy,
-    hessian,
-    normal_mode_displacements,
-    normal_mode_sample,
-    normal_modes,
-    relax,
-    uniform_displacements,
-)
+from sparring.atoms.inheritance import bare_copy
+from sparring.starting_data.displacements import uniform_displacements
+from sparring.starting_data.normal_modes import NormalModes, hessian, normal_modes
+from sparring.starting_data.relaxation import RelaxationError, relax
+from sparring.starting_data.sampling import normal_mode_displacements, normal_mode_sample
 from sparring.units import kT
 
 # Textbook: a force constant of 1 mdyn/Å (6.2415 eV/Å²) and a reduced mass of 1 u vibrate at 1302.79 cm⁻¹.

@@ -6,7 +6,7 @@ from ase.calculators.emt import EMT
 
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels.base import Bounds
-from sparring.starting_data.screening import screen, tell_states
+from sparring.starting_data.screening import require_one_state, screen
 from sparring.systems.own import Displacements, NormalModes, starting_data
 
 OFF = Bounds(min_distance=None, max_force=None, energy_window=None)
@@ -39,7 +39,7 @@ def test_a_force_of_the_file_beyond_the_bound_is_a_failure_that_names_frame_and_
     assert (frame, reason) == (3, "force")
     assert message == (
         "water.xyz, frame 3 (counting from 0), H2O: the force of 1000 eV/Å on atom 1 (H) is above the bound of "
-        "100 eV/Å; raise max_force if it is meant"
+        "100 eV/Å; raise max_force to allow it"
     )
     assert "water.xyz: 1 of 6 frames are not trained on (force 1); labels.bounds decide" in caplog.text
     assert not refused(frames, Bounds(max_force=2e3))
@@ -161,7 +161,7 @@ def test_one_geometry_in_two_charges_is_no_contradiction(frames):
 
 
 def states(*atoms, **info):
-    return tell_states(list(atoms), potential="schnet", file="train.xyz", **info)
+    return require_one_state(list(atoms), potential="schnet", file="train.xyz", **info)
 
 
 def charged(name, charge, multiplicity=None):
@@ -176,7 +176,7 @@ def charged(name, charge, multiplicity=None):
         (
             [("NH3", 0), ("NH3", 1), ("NH3", 0), ("NH3", 1)],
             r"train\.xyz: H3N is there with charge \+0, multiplicity 1 \(frames 0, 2\) and with charge \+1, "
-            r"multiplicity 2 \(frames 1, 3\); the potential 'schnet' sees neither charge nor multiplicity",
+            r"multiplicity 2 \(frames 1, 3\); the potential 'schnet' depends on neither charge nor multiplicity",
         ),
         ([("O2", 0, 3), ("O2", 0)], r"O2 is there with charge \+0, multiplicity 1 \(frames 1\) and .* multiplicity 3"),
         ([("H2O", 0), ("NH3", -1), ("NH3", 1), ("NH3", 0)], r"with charge -1.*with charge \+0.*with charge \+1"),
@@ -193,7 +193,7 @@ def test_the_lowest_multiplicity_may_be_said_or_not():
 
 def test_different_molecules_may_have_different_charges_and_it_is_said(caplog):
     states(charged("NH3", 0), charged("NH4", 1))
-    assert "train.xyz: molecules differ in charge (H3N +0, H4N +1); the potential 'schnet' sees the composition" in (
+    assert "train.xyz: molecules differ in charge (H3N +0, H4N +1); the potential 'schnet' depends on the formula" in (
         caplog.text
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparring.labels import OpenMM
-from sparring.starting_data.sampling import hessian, normal_modes
+from sparring.starting_data.normal_modes import hessian, normal_modes
 from sparring.systems import alanine_dipeptide
 from sparring.systems.alanine_dipeptide import BONDS, NAMES, PHI, PSI, RESIDUES, SYMBOLS, geometry, topology
 from sparring.units import KCAL_PER_MOL

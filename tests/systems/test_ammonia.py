@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from sparring.starting_data.sampling import RelaxationError, relax
+from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.systems.ammonia import (
     inversion_barrier,
     planar_geometry,

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
 
-from sparring.atoms.geometry import aligned_rmsd
+from sparring.atoms.geometry import rmsd_matrix
 from sparring.systems.ammonia import inversion_endpoints, planar_geometry
+
+
+def aligned_rmsd(one, other, *, reflect=False):
+    return rmsd_matrix(np.stack([one, other]), reflect=reflect)[0, 1]
 
 
 @pytest.fixture

@@ -62,7 +62,9 @@ def test_one_composition_in_two_charges_is_refused_by_training_itself(dataset):
     for one in atoms[::2]:
         one.info["charge"] = 1
     assert all(ENERGY in one.info for one in atoms)
-    with pytest.raises(ValueError, match=r"H3N is there with charge \+0.*and with charge \+1.*'schnet' sees neither"):
+    with pytest.raises(
+        ValueError, match=r"H3N is there with charge \+0.*and with charge \+1.*'schnet' depends on neither"
+    ):
         fit(network(), Dataset.from_atoms(atoms), seed=0, n_members=2, n_epochs=1)
 
 

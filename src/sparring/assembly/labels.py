@@ -26,7 +26,8 @@ from sparring.labels.ase import calculator_depends_on
 from sparring.labels.base import depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.starting_data.base import StartFailure, Starting, described
-from sparring.starting_data.sampling import LabelMany, RelaxationError
+from sparring.starting_data.normal_modes import LabelMany
+from sparring.starting_data.relaxation import RelaxationError
 from sparring.support.cores import available_cores
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.systems import alanine_dipeptide

@@ -32,8 +32,9 @@ from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.starting_data.base import Starting, note_forces, references
 from sparring.starting_data.isolated import split_isolated
-from sparring.starting_data.sampling import LabelMany, RelaxationError
-from sparring.starting_data.screening import screen, tell_states
+from sparring.starting_data.normal_modes import LabelMany
+from sparring.starting_data.relaxation import RelaxationError
+from sparring.starting_data.screening import require_one_state, screen
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
 from sparring.surfaces.torsion_maps import evaluation
@@ -285,7 +286,7 @@ def _own_start(
     elif isinstance(section, sections.Langevin):
         enlarge = own.Snapshots(_sampling(section, label_service))
     structures = read_structures_of(system)
-    tell_states(structures, potential=config.committee.potential.kind, file=str(system.file))
+    require_one_state(structures, potential=config.committee.potential.kind, file=str(system.file))
     label_all = partial(_labels_of, label_service)
     require_comparable(structures, system, label_all, label_service.bounds, generations=config.generations)
     return own.starting_data(

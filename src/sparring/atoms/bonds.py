@@ -1,4 +1,4 @@
-"""What is bonded to what, and what follows from it: which bonds are in rings, and which atoms turn about a bond."""
+"""Bonds from distances, and the bond graph: rings, and the atoms that turn about a bond."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class BondGraph:
         """The graph of these pairs, in whatever order they come.
 
         Raises:
-            ValueError: If something is no pair of different atoms of the molecule.
+            ValueError: If an item is not a pair of different atoms of the molecule.
         """
         bonds = set()
         for pair in pairs:
@@ -73,7 +73,7 @@ class BondGraph:
 
     @cached_property
     def neighbours(self) -> tuple[tuple[int, ...], ...]:
-        """What each atom is bonded to, in rising order."""
+        """Bonded atoms of each atom, in rising order."""
         of_atom: list[list[int]] = [[] for _ in range(self.n_atoms)]
         for first, second in self.bonds:
             of_atom[first].append(second)
@@ -81,7 +81,7 @@ class BondGraph:
         return tuple(tuple(sorted(others)) for others in of_atom)
 
     def bonded(self, first: int, second: int) -> bool:
-        """Whether there is a bond between two atoms."""
+        """True if there is a bond between two atoms."""
         return second in self.neighbours[first]
 
     def beyond(self, first: int, second: int) -> frozenset[int]:
@@ -97,5 +97,5 @@ class BondGraph:
         return frozenset(reached)
 
     def in_ring(self, first: int, second: int) -> bool:
-        """Whether a bond is part of a ring: then its atoms stay connected without it."""
+        """True if a bond is part of a ring: its atoms stay connected without it."""
         return first in self.beyond(first, second)

@@ -1,4 +1,4 @@
-r"""How far apart crystals, slabs and chains are, in Å: whatever is called an atom's image, the origin or the axes.
+r"""Distances between crystals, slabs and chains, in Å, for any choice of periodic images, origin and axes.
 
 Two crystals of the same atoms have cells A and B (lattice vectors as rows). The deformation :math:`F = A^{-1} P B`
 leads from one to the other, where the integer matrix P of determinant 1 gives B's lattice other lattice vectors. Polar
@@ -35,11 +35,11 @@ from scipy.optimize import linear_sum_assignment
 __all__ = ["Crystal", "crystal_distance", "least_distance"]
 
 MAX_STRAIN = 0.25
-"""Lattice vectors are called by other names only where that makes cells as alike as this."""
+"""Largest strain between cells at which other lattice vectors are considered."""
 N_PROMISING = 8
-"""How many translations and renamings of lattice vectors a search for the best exchange of atoms goes on with."""
+"""Number of translations and choices of lattice vectors that the search for the best permutation keeps."""
 N_LOOKED_AT = 4
-"""Of how many atoms of each element the nearest images decide which those are."""
+"""Number of atoms of each element whose nearest images rank them."""
 
 
 class Crystal(NamedTuple):
@@ -48,7 +48,7 @@ class Crystal(NamedTuple):
     Attributes:
         cell: Lattice vectors as rows, right-handed, in Å; unit vectors where the structure does not repeat.
         fractional: Coordinates in units of the cell.
-        pbc: Along which lattice vectors it repeats.
+        pbc: Lattice vectors along which it is periodic.
         spacing: Mean distance of an atom to its nearest neighbour, images included, in Å.
     """
 
@@ -72,12 +72,12 @@ class Crystal(NamedTuple):
 
 
 class Renamings(NamedTuple):
-    """Ways to call the second crystal's lattice vectors, the one with the least strain first.
+    """Equivalent choices of the second crystal's lattice vectors, the one with the least strain first.
 
     Attributes:
-        back: From fractional coordinates in the second crystal's own vectors to those in the renamed ones.
-        cells: The mean cell of each, as the first crystal lies.
-        strain: The norm of the strain of each.
+        back: Matrices from fractional coordinates in the second crystal's own vectors to those in the renamed ones.
+        cells: Mean cell of each, in the orientation of the first crystal.
+        strain: Norm of the strain of each.
     """
 
     back: Float[np.ndarray, "n 3 3"]
@@ -110,7 +110,7 @@ def crystal_distance(
 
 
 def least_distance(first: Crystal, second: Crystal) -> float:
-    """What the distance of two crystals cannot be below, from the volumes of their cells alone, in Å."""
+    """Lower bound of the distance of two crystals from the volumes of their cells alone, in Å."""
     mean_strain = abs(np.log(np.linalg.det(first.cell) / np.linalg.det(second.cell))) / first.pbc.sum()
     return float((first.spacing + second.spacing) / 2 * mean_strain)
 
@@ -136,7 +136,7 @@ def _completed(cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]) -> Fl
 def _renamings(
     a: Float[np.ndarray, "3 3"], b: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"], *, align: bool
 ) -> Renamings:
-    """The bases of b's lattice in which it looks like a's, among them always its own."""
+    """Bases of b's lattice that are close to a's basis; its own basis is always among them."""
     matrices = np.concatenate([np.eye(3)[None], _candidates(a, b, pbc)])
     renamed = matrices @ b
     if align:
@@ -156,7 +156,7 @@ def _renamings(
 def _candidates(
     a: Float[np.ndarray, "3 3"], b: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]
 ) -> Float[np.ndarray, "n 3 3"]:
-    """Integer matrices of determinant 1 that make of b's vectors some that are about as long as a's."""
+    """Integer matrices of determinant 1 that turn b's vectors into vectors about as long as a's."""
     rows = []
     for axis in range(3):
         if pbc[axis]:

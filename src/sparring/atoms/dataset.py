@@ -1,4 +1,4 @@
-"""Labelled structures: what a committee learns from."""
+"""Labelled structures, on which committees are trained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,11 +9,10 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sparring.atoms.reference import ENERGY, FORCES
 from sparring.atoms.structures import Structures
 
 __all__ = ["ENERGY", "FORCES", "Dataset"]
-
-ENERGY, FORCES = "REF_energy", "REF_forces"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +23,11 @@ class Dataset:
         structures: The geometries, in double precision.
         energy: Total energies in eV.
         forces: Forces in eV/Å; zero where a structure has an energy only.
-        info: What else is known of each structure: charge, multiplicity, where it came from.
-        has_forces: Whether each structure has forces; None where all have.
+        info: Further data of each structure: charge, multiplicity, source.
+        has_forces: Mask of the structures that have forces; None where all have.
         atomic_energies: Energies in eV of isolated atoms, by atomic number; they are no structures of the data set.
-        arrays: What else is known of the atoms of each structure: initial moments, tags, columns of a user's own; empty
-            where there is nothing.
+        arrays: Further data of the atoms of each structure: initial moments, tags, columns of a user's own; empty
+            where there are none.
     """
 
     structures: Structures
@@ -50,7 +49,7 @@ class Dataset:
 
     @property
     def atoms_with_forces(self) -> Bool[Tensor, " n_atoms"]:
-        """Whether each atom has a force."""
+        """Mask of the atoms that have a force."""
         if self.has_forces is None:
             return torch.ones(self.structures.n_atoms, dtype=torch.bool)
         return self.has_forces[self.structures.structure_index.to(self.has_forces.device)]
@@ -59,7 +58,7 @@ class Dataset:
     def from_atoms(cls, atoms: Sequence[Atoms]) -> "Dataset":
         """Collect labelled structures: ``info["REF_energy"]`` in eV and ``arrays["REF_forces"]`` in eV/Å, if any.
 
-        A structure without forces is learnt by its energy alone.
+        A structure without forces is trained on by its energy alone.
 
         Raises:
             ValueError: If a label is missing, has the wrong shape or is not finite.

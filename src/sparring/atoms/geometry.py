@@ -1,23 +1,21 @@
-"""Shapes of molecules: distances, angles, dihedrals, rotations about a bond, and how far two geometries are apart.
+"""Shapes of molecules: distances, angles, dihedrals, rotations, and the RMSD of geometries.
 
-What an attack differentiates through takes and returns tensors; what compares finished geometries (RMSD) is numpy.
+Functions that attacks differentiate take and return tensors; the RMSD of finished geometries is numpy.
 """
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.atoms.permutations import best_orders, centred, rotations
 
 __all__ = [
-    "aligned_rmsd",
     "angle",
     "dihedral",
     "distances",
     "rmsd_matrix",
     "rmsd_of_pairs",
-    "rotate_about_bond",
     "turn",
 ]
 
@@ -56,28 +54,10 @@ def dihedral(positions: Float[Tensor, "*batch n_atoms 3"], i: int, j: int, k: in
     return torch.atan2(sine, cosine)
 
 
-def rotate_about_bond(
-    positions: Float[Tensor, "*batch n_atoms 3"],
-    j: int,
-    k: int,
-    moving: Bool[Tensor, " n_atoms"],
-    angle: Float[Tensor, "*batch"],
-) -> Float[Tensor, "*batch n_atoms 3"]:
-    r"""Turn the moving atoms about the bond from j to k BY an angle (in radians), right-handed.
-
-    A dihedral i-j-k-l of which only l moves grows by this angle.
-    """
-    origin = positions[..., k, :]
-    axis = (origin - positions[..., j, :]).unsqueeze(-2)
-    vectors = positions - origin.unsqueeze(-2)
-    shift = turn(vectors, axis.expand_as(vectors), angle.unsqueeze(-1).expand(vectors.shape[:-1]))
-    return torch.where(moving[:, None], positions + shift, positions)
-
-
 def turn(
     vectors: Float[Tensor, "*batch 3"], axis: Float[Tensor, "*batch 3"], angle: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch 3"]:
-    r"""By how much vectors change when they are turned about an axis by an angle in radians, right-handed.
+    r"""Change of vectors that are rotated about an axis by an angle in radians, right-handed.
 
     Rodrigues' formula, with u along the axis; no angle gives exactly no change:
 
@@ -88,17 +68,6 @@ def turn(
     sine, versine = angle.sin().unsqueeze(-1), 2 * (angle / 2).sin().square().unsqueeze(-1)
     shift: Tensor = across * sine + torch.linalg.cross(u, across) * versine
     return shift
-
-
-def aligned_rmsd(
-    first: Float[np.ndarray, "n_atoms 3"], second: Float[np.ndarray, "n_atoms 3"], *, reflect: bool = False
-) -> float:
-    """Root mean square distance of like-numbered atoms after the best translation and rotation, in Å.
-
-    Kabsch's algorithm (1976), doi:10.1107/S0567739476001873, without weights. A molecule and its mirror image are
-    different unless `reflect` allows improper rotations.
-    """
-    return float(_residuals(centred(first[None]), centred(second[None]), align=True, reflect=reflect)[0])
 
 
 def rmsd_matrix(
@@ -112,7 +81,8 @@ def rmsd_matrix(
 ) -> Float[np.ndarray, "n_structures n_structures"]:
     """Root mean square distances between all pairs of geometries of one molecule, in Å.
 
-    With `align`, after the best translation and proper rotation of each pair (Kabsch); with `permute`, also after the
+    With `align`, after the best translation and proper rotation of each pair (Kabsch 1976,
+    doi:10.1107/S0567739476001873); `reflect` allows improper rotations, too. With `permute`, also after the
     best exchange of like atoms. That is exact, over all permutations, up to `max_permutations` of them; beyond,
     assignment and rotation alternate from several starts (exact without `align`, else an upper bound).
     Periodic images are not looked for.
@@ -146,7 +116,7 @@ def rmsd_of_pairs(
     reflect: bool = False,
     max_permutations: int = 5000,
 ) -> Float[np.ndarray, " n_pairs"]:
-    """What :func:`rmsd_matrix` has for some pairs of geometries, in Å.
+    """Root mean square distances of some pairs of geometries, in Å (see :func:`rmsd_matrix`).
 
     Raises:
         ValueError: If `permute` is asked for without atomic numbers.

@@ -1,8 +1,8 @@
-"""What a structure's descendants have from it.
+"""Properties that a structure hands on to structures made from it.
 
 A label depends on more than the geometry: on charge and multiplicity, on the moments and charges that a calculation
-starts from, on tags that tell species apart. Whatever moves atoms hands these on. Results do not move along: an energy,
-forces or moments that were computed belong to one geometry.
+starts from, on tags that tell species apart. Code that moves atoms hands these on, but no results: computed energies,
+forces and moments belong to one geometry.
 """
 
 import copy
@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 
-__all__ = ["ARRAYS", "INFO", "RESULTS", "inherit", "own_columns"]
+__all__ = ["ARRAYS", "INFO", "RESULTS", "bare_copy", "geometry_of", "inherit", "own_columns"]
 
 INFO = ("charge", "multiplicity", "config_type")
 ARRAYS = ("initial_magmoms", "initial_charges", "tags")
@@ -20,18 +20,18 @@ ARRAYS = ("initial_magmoms", "initial_charges", "tags")
 _FORMAT = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers")
 _LABELS = ("REF_energy", "REF_forces", "REF_stress", "label")
 RESULTS = (*all_properties, *_LABELS, "virial", "virials", "REF_virials")
-"""Names in `info` and `arrays` of what was computed for one geometry, and is wrong for every other."""
+"""Names in `info` and `arrays` of results, which hold for one geometry only."""
 _NOT_OWN = {*all_properties, *_FORMAT, *_LABELS}
 
 
 def inherit(child: Atoms, parent: Atoms, extra: Sequence[str] = ()) -> Atoms:
-    """A copy of a structure with what it has from its parent, whose atoms it has in the same order.
+    """A copy of a structure with the inherited properties of its parent, which has the same atoms in the same order.
 
     These are charge, multiplicity and config type, initial moments and charges, tags, and constraints.
 
     Args:
-        child: The geometry.
-        parent: The structure that it was made from.
+        child: Structure with the geometry.
+        parent: Structure that it was made from.
         extra: Further names in `info` or `arrays`, as a labeller's `depends_on` has them.
 
     Raises:
@@ -48,6 +48,23 @@ def inherit(child: Atoms, parent: Atoms, extra: Sequence[str] = ()) -> Atoms:
             heir.set_array(name, parent.arrays[name])
     heir.set_constraint([copy.deepcopy(constraint) for constraint in parent.constraints])
     return heir
+
+
+def bare_copy(atoms: Atoms) -> Atoms:
+    """A copy with charge, moments, tags and a user's own columns, without results and calculator.
+
+    Results belong to one geometry: code that moves atoms begins with such a copy.
+    """
+    copy: Atoms = atoms.copy()
+    for key in RESULTS:
+        copy.info.pop(key, None)
+        copy.arrays.pop(key, None)
+    return copy
+
+
+def geometry_of(atoms: Atoms) -> Atoms:
+    """A copy of elements, positions, cell and pbc only."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def own_columns(atoms: Atoms) -> tuple[Mapping[str, object], Mapping[str, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""How many structures fit the memory at a time."""
+"""Memory of predictions, and the number of structures that fit it."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ __all__ = ["held_bytes", "how_many_fit"]
 
 
 def how_many_fit(structures: Structures, held: Callable[[Structures], int], max_memory: float | None) -> int:
-    """How many of the structures fit the memory: what a second copy of the largest adds to what is held.
+    """Number of structures that fit the memory, from the bytes that a second copy of the largest adds.
 
-    The factor of two is for the backward pass, which holds about as much again.
+    The factor of two is for the backward pass, which takes about as much again.
 
     Args:
-        structures: What has to be divided.
-        held: How many bytes are held for given structures.
+        structures: Structures that have to be divided.
+        held: Function from structures to the bytes that their graph takes.
         max_memory: Bytes that may be taken; None for no limit.
     """
     if max_memory is None or structures.n_structures == 1:
@@ -28,7 +28,7 @@ def how_many_fit(structures: Structures, held: Callable[[Structures], int], max_
 
 
 def held_bytes(compute: Callable[[], object]) -> int:
-    """How many bytes the graph of a computation holds for its backward pass, weights included."""
+    """Bytes that the graph of a computation keeps for its backward pass, weights included."""
     held: dict[int, int] = {}
 
     def weigh(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Who sees whom: all pairs of a molecule, a cell list for what repeats, behind one function."""
+"""Neighbours: all pairs of a molecule, a cell list for periodic structures, behind one function."""
 
 from dataclasses import replace
 
@@ -15,9 +15,9 @@ __all__ = ["distances", "edge_vectors", "shortest_distance", "with_edges"]
 def with_edges(structures: Structures, cutoff: float) -> Structures:
     """The same batch with its edges.
 
-    A batch of molecules gets all pairs, whatever their distance: such a list never goes stale, and what looks through
-    it fades out at the cutoff by itself. As soon as one structure is periodic, periodic structures get every
-    pair of images closer than the cutoff.
+    A batch of molecules gets all pairs at any distance: such a list stays valid as atoms move, and potentials vanish at
+    their cutoff. As soon as one structure is periodic, periodic structures get every pair of images closer than the
+    cutoff.
 
     Args:
         structures: The batch; edges that it already has are kept.
@@ -39,12 +39,12 @@ def all_pairs(structures: Structures) -> Edges:
     """Every ordered pair of different atoms of the same structure, without a Python loop over structures."""
     index, counts = structures.structure_index, structures.counts
     size = counts[index]
-    first = (counts.cumsum(0) - counts)[index]
+    first = structures.first_atoms[index]
     atoms = torch.arange(structures.n_atoms, device=index.device)
     target = torch.repeat_interleave(atoms, size - 1)
     first_edge = (size - 1).cumsum(0) - (size - 1)
     local = torch.arange(len(target), device=index.device) - first_edge[target]
-    # The k-th neighbour of the i-th atom is atom k, or k + 1 from i on: an atom does not see itself.
+    # The k-th neighbour of the i-th atom is atom k, or k + 1 from i on: an atom is not its own neighbour.
     source = first[target] + local + (local >= (target - first[target])).long()
     return Edges(source, target, structures.positions.new_zeros(len(target), 3))
 
@@ -83,10 +83,10 @@ def _cell_list(
 
 
 def edge_vectors(structures: Structures) -> Float[Tensor, "n_edges 3"]:
-    """From each atom to its neighbours, in Å.
+    """Vectors from each atom to its neighbours, in Å.
 
     Raises:
-        ValueError: If nobody has looked for the edges yet.
+        ValueError: If the structures have no edges.
     """
     if structures.edges is None:
         raise ValueError("the structures have no edges yet; call neighbors.with_edges(structures, cutoff) first")

@@ -1,4 +1,4 @@
-"""The backbone of peptides, found from their bonds alone: no names of atoms or residues are needed."""
+"""The backbone of peptides, found from their bonds without names of atoms or residues."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -83,7 +83,7 @@ class _Peptide:
         return min(self.beside(residue.carbon, NITROGEN), default=None)
 
     def in_order(self) -> list[Residue]:
-        """Along each chain from its N terminus; a chain that is closed begins at its lowest nitrogen."""
+        """Residues along each chain from its N terminus; a closed chain begins at its lowest nitrogen."""
         ordered: list[Residue] = []
         inner = {self.amide(residue) for residue in self.residues}
         by_end = sorted(self.residues, key=lambda residue: (residue.nitrogen in inner, residue))

@@ -14,9 +14,9 @@ __all__ = ["best_orders", "centred", "least_permuted_rmsd", "overlap", "rotation
 FEW = 48
 """Up to so many permutations, trying all of all pairs at once is faster than ruling some out pair by pair."""
 N_FIRST = 8
-"""How many of the most promising orders are looked at before others are ruled out."""
+"""Number of the most promising orders that are computed before others are ruled out."""
 MAX_BOUNDS = 4_000_000
-"""How many distances of all permutations together are compared at a time."""
+"""Number of distances, of all permutations together, that are compared at a time."""
 
 
 def best_orders(
@@ -50,7 +50,7 @@ def least_permuted_rmsd(
     align: bool = True,
     enough: float = math.inf,
 ) -> Float[np.ndarray, " n_pairs"]:
-    r"""What the RMSD of pairs cannot be below however like atoms are exchanged and molecules turned, in Å.
+    r"""Lower bound of the RMSD of pairs over all permutations of like atoms and all rotations, in Å.
 
     .. math:: n\, \mathrm{RMSD}^2 \geq \min_\pi \sum_i (r_i - r'_{\pi(i)})^2, \qquad
         2 n^2\, \mathrm{RMSD}^2 \geq \min_\pi \sum_{ij} (d_{ij} - d'_{\pi(i) j})^2

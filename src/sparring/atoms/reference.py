@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from sparring.atoms.dataset import ENERGY, FORCES
+__all__ = ["ENERGY", "FORCES", "checked_forces", "has_labels", "known_results", "with_label"]
 
-__all__ = ["checked_forces", "has_labels", "known_results", "with_label"]
+ENERGY, FORCES = "REF_energy", "REF_forces"
+"""Names of a label in `info` (eV) and `arrays` (eV/Å)."""
 
 
 def has_labels(atoms: Atoms) -> bool:
-    """Whether a structure carries an energy and forces: `REF_energy` and `REF_forces`, or results of a calculator."""
+    """True if a structure carries an energy and forces: `REF_energy` and `REF_forces`, or results of a calculator."""
     results = known_results(atoms)
     return (ENERGY in atoms.info or "energy" in results) and (FORCES in atoms.arrays or "forces" in results)
 
 
 def with_label(atoms: Atoms, energy_key: str, forces_key: str, where: str) -> Atoms:
-    """The label that a structure carries, under whatever names, as `REF_energy` in eV and `REF_forces` in eV/Å.
+    """The label that a structure carries, under any names, as `REF_energy` in eV and `REF_forces` in eV/Å.
 
     Under these names themselves the forces may be missing, as in files of a run that learns from energies only.
 
@@ -75,7 +76,7 @@ def checked_forces(name: str, forces: np.ndarray, n_atoms: int, where: str) -> n
 
 
 def known_results(atoms: Atoms) -> dict[str, Any]:
-    """What an attached calculator already knows of this very geometry, without computing anything."""
+    """Results of an attached calculator for this geometry, without computing anything."""
     calculator = atoms.calc
     if calculator is None or calculator.calculation_required(atoms, []):
         return {}

@@ -1,4 +1,4 @@
-"""Which of many structures are alike: hierarchical clustering, with distances only where they can decide something.
+"""Clusters of similar structures: hierarchical clustering that computes only the distances that matter.
 
 Two clusters can only be merged if some pair of their structures is within the threshold, whatever the linkage. So pairs
 that a lower bound keeps apart need no distance, unless other structures connect them.
@@ -26,7 +26,7 @@ Linkage = Literal["average", "single", "complete"]
 Pairs = Int[np.ndarray, " n_pairs"]
 Measure = Callable[[Pairs, Pairs], Float[np.ndarray, " n_pairs"]]
 N_AT_ONCE = {False: 16384, True: 256}
-"""How many pairs are measured between two reports of progress, without and with a search for the best exchange."""
+"""Number of pairs between two calls of `progress`, without and with permutations."""
 
 
 class _Group(NamedTuple):
@@ -61,10 +61,10 @@ def alike(
     Args:
         structures: Molecules, crystals, slabs and chains in any mixture.
         rmsd: Distance in Å within which clusters are merged.
-        align: Whether structures are compared after the best translation and rotation.
-        permute: Whether atoms of one element may be exchanged.
+        align: Flag to compare structures after the best translation and rotation.
+        permute: Flag to allow permutations of atoms of one element.
         linkage: Distance of two clusters: the mean over all pairs, or the shortest, or the longest.
-        progress: Called with the number of pairs done and to do.
+        progress: Callback with the number of pairs done and of all.
     """
     numbers = np.full(structures.n_structures, -1, dtype=np.int64)
     groups = _groups(structures, rmsd=rmsd, align=align, permute=permute)

@@ -1,4 +1,4 @@
-"""A batch of atomic structures as flat tensors, and its way from and to ASE."""
+"""A batch of atomic structures as flat tensors, and its conversion from and to ASE."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,17 +11,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring.atoms.constraints import constraints_of, fixed_coordinates
+from sparring.atoms.electronic_state import total_charge
 
 __all__ = ["Edges", "Structures"]
 
 
 class Edges(NamedTuple):
-    """Directed pairs of atoms that see each other, sorted by the atom that looks.
+    """Directed pairs of neighbouring atoms, sorted by the target.
 
     Attributes:
-        source: The neighbour of each edge.
-        target: The atom that sees it.
-        shifts: Lattice vectors, in units of the cell, that carry the neighbour to its image.
+        source: Index of the neighbour.
+        target: Index of the central atom.
+        shifts: Lattice translations of the neighbour to its image, in units of the cell.
     """
 
     source: Int[Tensor, " n_edges"]
@@ -36,12 +37,13 @@ class Structures:
     Attributes:
         positions: Cartesian coordinates in Å.
         atomic_numbers: Atomic numbers; 0 is ASE's dummy atom ``X``, the particle of a toy well.
-        structure_index: To which structure an atom belongs, in non-decreasing order.
+        structure_index: Index of the structure of each atom, in non-decreasing order.
         cells: Lattice vectors as rows, in Å; zeros where there is no lattice.
-        pbc: Along which lattice vectors a structure repeats.
-        periodic: Whether any structure repeats at all. A host value, so that no loop has to ask the device.
-        edges: Neighbours, once someone has looked for them (see :func:`sparring.atoms.neighbors.with_edges`).
-        fixed: Coordinates that nothing may move, as ASE's constraints have it; None where all atoms are free.
+        pbc: Lattice vectors along which a structure is periodic.
+        periodic: Flag for batches with any periodic structure; a host value, which needs no synchronisation.
+        edges: Neighbours; None until :func:`sparring.atoms.neighbors.with_edges` has found them.
+        fixed: Mask of the coordinates that ASE's constraints fix; None where all atoms are free.
+        charge: Total charges in e; None where all are zero.
     """
 
     positions: Float[Tensor, "n_atoms 3"]
@@ -52,6 +54,7 @@ class Structures:
     periodic: bool
     edges: Edges | None = None
     fixed: Bool[Tensor, "n_atoms 3"] | None = None
+    charge: Int[Tensor, " n_structures"] | None = None
 
     @property
     def n_structures(self) -> int:
@@ -69,6 +72,26 @@ class Structures:
         zeros = self.structure_index.new_zeros(self.n_structures)
         return zeros.index_add(0, self.structure_index, torch.ones_like(self.structure_index))
 
+    @property
+    def first_atoms(self) -> Int[Tensor, " n_structures"]:
+        """Index of the first atom of each structure."""
+        counts = self.counts
+        return counts.cumsum(0) - counts
+
+    def element_counts(self, n_elements: int) -> Int[Tensor, "n_structures n_elements_and_charge"]:
+        """Compositions as numbers: how many atoms of each element a structure has, and its charge in the last column.
+
+        Atomic numbers from `n_elements` on are counted as atomic number 0, by a count that no molecule has, so that a
+        molecule with an unknown element matches no row of known ones.
+        """
+        known = self.atomic_numbers < n_elements
+        amount = torch.where(known, 1, 1_000_000)
+        element = torch.where(known, self.atomic_numbers, 0)
+        flat = amount.new_zeros(self.n_structures * n_elements)
+        flat = flat.index_add(0, self.structure_index * n_elements + element, amount)
+        charge = flat.new_zeros(self.n_structures) if self.charge is None else self.charge
+        return torch.cat([flat.reshape(self.n_structures, n_elements), charge.unsqueeze(1)], dim=1)
+
     @classmethod
     def from_atoms(
         cls,
@@ -83,12 +106,13 @@ class Structures:
         Args:
             atoms: The structures.
             dtype: Precision of positions and cells.
-            device: Place of the tensors.
-            ignore_constraints: Whether all atoms count as free, where only energies and forces are asked for.
+            device: Device of the tensors.
+            ignore_constraints: Flag to treat all atoms as free, where only energies and forces are needed.
 
         Raises:
             ValueError: If there is no structure, or one of them has no atoms, coordinates that are not finite, pbc
-                along a lattice vector that is zero, or a constraint that cannot be kept.
+                along a lattice vector that is zero, a charge that is not an integer, or a constraint that cannot be
+                kept.
         """
         if not atoms:
             raise ValueError("got no structures; a batch needs at least one")
@@ -98,7 +122,7 @@ class Structures:
             if not np.isfinite(one.positions).all():
                 raise ValueError(f"structure {index} ({one.symbols}) has coordinates that are not finite")
             if (one.pbc & (one.cell.lengths() == 0)).any():
-                raise ValueError(f"structure {index} ({one.symbols}) repeats along a vector of no length")
+                raise ValueError(f"structure {index} ({one.symbols}) is periodic along a zero-length lattice vector")
         sizes = [len(one) for one in atoms]
         pbc = np.stack([one.pbc for one in atoms])
         return cls(
@@ -109,12 +133,12 @@ class Structures:
             pbc=torch.as_tensor(pbc, device=device),
             periodic=bool(pbc.any()),
             fixed=None if ignore_constraints else _fixed(atoms, device),
+            charge=_charges(atoms, device),
         )
 
     def to_atoms(self) -> list[Atoms]:
         """Unpack the batch into ASE's structures (geometry and fixed atoms only)."""
-        counts = self.counts.cpu()
-        first = counts.cumsum(0) - counts
+        counts, first = self.counts.cpu(), self.first_atoms.cpu()
         positions, cells = (values.detach().cpu().double().numpy() for values in (self.positions, self.cells))
         numbers, pbc = self.atomic_numbers.cpu().numpy(), self.pbc.cpu().numpy()
         structures = [
@@ -127,16 +151,15 @@ class Structures:
         return structures
 
     def with_positions(self, positions: Float[Tensor, "n_atoms 3"]) -> "Structures":
-        """The same atoms elsewhere.
+        """The same atoms at other positions.
 
-        All pairs of a molecule stay all its pairs wherever the atoms go, so its edges are kept. The neighbours of a
-        periodic structure change as atoms move, so those edges are dropped, for whoever needs them to find them anew:
-        a stale list cannot be built.
+        A molecule's edges are all its pairs of atoms, so they are kept. The neighbours of a
+        periodic structure change as atoms move, so those edges are dropped: no edge is ever stale.
         """
         return replace(self, positions=positions, edges=None if self.periodic else self.edges)
 
     def with_free_positions(self, positions: Float[Tensor, "n_atoms 3"]) -> "Structures":
-        """The same atoms elsewhere, but for fixed coordinates, which stay exactly where they are."""
+        """The same atoms at other positions, except fixed coordinates, which keep theirs exactly."""
         return self.with_positions(
             positions if self.fixed is None else torch.where(self.fixed, self.positions, positions)
         )
@@ -146,11 +169,11 @@ class Structures:
         return values if self.fixed is None else torch.where(self.fixed, 0.0, values)
 
     def take(self, indices: Int[Tensor, " n_taken"] | Int[np.ndarray, " n_taken"] | Sequence[int]) -> "Structures":
-        """Some of the structures, in the order named, repeats allowed; edges are left behind."""
+        """The structures with these indices, in this order, repeats allowed; without edges."""
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.structure_index.device)
         counts = self.counts
         taken = counts[chosen]
-        first_old, first_new = counts.cumsum(0) - counts, taken.cumsum(0) - taken
+        first_old, first_new = self.first_atoms, taken.cumsum(0) - taken
         structure_index = torch.repeat_interleave(torch.arange(len(chosen), device=chosen.device), taken)
         atoms = torch.arange(len(structure_index), device=chosen.device)
         atoms = atoms + (first_old[chosen] - first_new)[structure_index]
@@ -163,6 +186,7 @@ class Structures:
             pbc=self.pbc[chosen],
             edges=None,
             fixed=None if self.fixed is None else self.fixed[atoms],
+            charge=None if self.charge is None else self.charge[chosen],
         )
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Structures":
@@ -181,6 +205,7 @@ class Structures:
             pbc=self.pbc.to(device=device),
             edges=edges,
             fixed=None if self.fixed is None else self.fixed.to(device=device),
+            charge=None if self.charge is None else self.charge.to(device=device),
         )
 
 
@@ -191,3 +216,14 @@ def _fixed(atoms: Sequence[Atoms], device: torch.device | str) -> Bool[Tensor, "
     pairs = zip(atoms, masks, strict=True)
     whole = [np.zeros((len(one), 3), dtype=bool) if mask is None else mask for one, mask in pairs]
     return torch.as_tensor(np.concatenate(whole), device=device)
+
+
+def _charges(atoms: Sequence[Atoms], device: torch.device | str) -> Int[Tensor, " n_structures"] | None:
+    charges = []
+    for index, one in enumerate(atoms):
+        try:
+            charges.append(total_charge(one))
+        except ValueError as error:
+            formula = one.get_chemical_formula()
+            raise ValueError(f"structure {index} ({formula}): {str(error).removeprefix(f'{formula}: ')}") from None
+    return torch.tensor(charges, device=device) if any(charges) else None

@@ -1,4 +1,4 @@
-"""Torsions of a molecule: which four atoms are meant, and which atoms turn with them.
+"""Torsions of a molecule: the four atoms that define each, and the atoms that turn with it.
 
 A torsion i-j-k-l is that of the bond j-k. To change it, everything on the side of k is turned about the bond, and
 nothing else: bond lengths, angles and all torsions of other bonds stay as they are. So torsions may move each other's
@@ -16,6 +16,7 @@ import torch
 from ase import Atoms
 
 from sparring.atoms.bonds import BondGraph, find_bonds
+from sparring.atoms.electronic_state import total_charge
 from sparring.atoms.geometry import angle
 from sparring.atoms.peptides import NAMES, backbone_torsions
 from sparring.support.suggestions import did_you_mean
@@ -23,7 +24,7 @@ from sparring.support.suggestions import did_you_mean
 __all__ = ["Torsion", "bond_graph", "find"]
 
 STRAIGHT = math.radians(178)
-"""Three atoms with a wider angle are on a line: what turns about it has no torsion."""
+"""Three atoms with a wider angle are on a line, about which no torsion is defined."""
 
 Four = tuple[int, int, int, int]
 
@@ -34,7 +35,7 @@ class Torsion(NamedTuple):
     Attributes:
         atoms: The four atoms i, j, k and l.
         moving: The atoms that turn about the bond from j to k, in rising order; l is one of them.
-        name: As it was asked for, and where that stood for several, which of them.
+        name: Name or SMARTS that it was found by, with numbers where that matches several torsions.
     """
 
     atoms: Four
@@ -45,13 +46,13 @@ class Torsion(NamedTuple):
 def find(
     atoms: Atoms, torsions: Sequence[str | Sequence[int]], bonds: Sequence[Sequence[int]] | None = None
 ) -> tuple[Torsion, ...]:
-    """The torsions that are meant, in the order in which they are named.
+    """Torsions by atoms, names or SMARTS, in the order in which they are given.
 
     A torsion that is named twice is found once.
 
     Args:
         atoms: The molecule.
-        torsions: Each is four atoms, counted from 0; or "phi", "psi" or "omega" for all of a peptide's chain, with a
+        torsions: Four atoms each, counted from 0; or "phi", "psi" or "omega" for all of a peptide's chain, with a
             number for that of one residue ("phi2"); or a SMARTS of four atoms, which stands for one torsion about each
             bond that it matches, the one of the lowest atoms (this takes RDKit).
         bonds: Pairs of atoms; None to find them from the distances.
@@ -65,7 +66,7 @@ def find(
         raise ValueError(f"wanted a list of torsions, such as ['phi', (4, 6, 8, 14)], got {torsions!r}")
     if atoms.pbc.any():
         raise ValueError(
-            f"{_named(atoms)} is periodic, and what turns with a torsion would have no end; torsions are those of "
+            f"{_named(atoms)} is periodic, so the atoms on one side of a bond are not defined; torsions are those of "
             "molecules (set pbc to False if this is one in a box)"
         )
     graph = bond_graph(atoms, bonds)
@@ -78,20 +79,20 @@ def find(
             if known.atoms not in (four, four[::-1]):
                 raise ValueError(
                     f"torsions {known.name} and {name} of {_named(atoms)} are about the same bond "
-                    f"{_said(atoms, j, k)}, so that each turns the other; leave one of them out"
+                    f"{_labelled(atoms, j, k)}, so they are not independent; leave one of them out"
                 )
     return tuple(found.values())
 
 
 def bond_graph(atoms: Atoms, bonds: Sequence[Sequence[int]] | None = None) -> BondGraph:
-    """The bonds of a molecule: those given, or else those that its distances tell."""
+    """The bonds of a molecule: those given, or those found from its distances."""
     if bonds is None:
         bonds = [(bond.first, bond.second) for bond in find_bonds(atoms)]
     return BondGraph.of(len(atoms), bonds)
 
 
 def _resolve(atoms: Atoms, graph: BondGraph, asked: str | Sequence[int]) -> list[tuple[str, Four]]:
-    """What is meant, with a name for each: four atoms are their own."""
+    """The torsions that a name, a SMARTS or four atoms stand for, each with its name."""
     if not isinstance(asked, str):
         four = tuple(int(atom) for atom in asked)
         if len(four) != 4 or len(set(four)) != 4:
@@ -119,19 +120,19 @@ def _checked(atoms: Atoms, graph: BondGraph, four: Four, name: str) -> Torsion:
         if not graph.bonded(first, second):
             apart = f"{atoms.get_distance(first, second):.2f} Å apart"
             raise ValueError(
-                f"{of}: {_said(atoms, first, second)} are not bonded ({apart}); name four atoms in a chain of bonds, "
-                "or say what is bonded where distances do not tell"
+                f"{of}: {_labelled(atoms, first, second)} are not bonded ({apart}); name four atoms in a chain of "
+                "bonds, or give the bonds where distances do not show them"
             )
     i, j, k, l = four  # noqa: E741
     if graph.in_ring(j, k):
         raise ValueError(
-            f"{of}: the bond {_said(atoms, j, k)} is in a ring, which cannot turn without breaking; leave it out"
+            f"{of}: the bond {_labelled(atoms, j, k)} is in a ring, which cannot turn without breaking; leave it out"
             + (" (-!@ in a SMARTS matches bonds outside of rings)" if " at " in name else "")
         )
     positions = torch.as_tensor(atoms.positions)
     for three in ((i, j, k), (j, k, l)):
         if float(angle(positions, *three)) > STRAIGHT:
-            raise ValueError(f"{of}: {_said(atoms, *three)} are on a line, so that there is no torsion")
+            raise ValueError(f"{of}: {_labelled(atoms, *three)} are on a line, so that there is no torsion")
     return Torsion(four, tuple(sorted(graph.beyond(j, k) - {k})), name)
 
 
@@ -170,7 +171,7 @@ def _with_bond_orders(atoms: Atoms, graph: BondGraph) -> Any:  # noqa: ANN401 - 
     conformer = Chem.Conformer(len(atoms))
     conformer.SetPositions(np.asarray(atoms.positions, dtype=float))
     molecule.AddConformer(conformer)
-    charge = int(atoms.info.get("charge", 0))
+    charge = total_charge(atoms)
     try:
         with rdBase.BlockLogs():
             DetermineBondOrders(molecule, charge=charge, embedChiral=False)
@@ -187,6 +188,6 @@ def _named(atoms: Atoms) -> str:
     return str(atoms.get_chemical_formula())
 
 
-def _said(atoms: Atoms, *indices: int) -> str:
-    """Atoms as people read them: 6-8 (N-C)."""
+def _labelled(atoms: Atoms, *indices: int) -> str:
+    """Indices and symbols: 6-8 (N-C)."""
     return f"{'-'.join(map(str, indices))} ({'-'.join(atoms.symbols[index] for index in indices)})"

@@ -58,7 +58,7 @@ def _is_users(error: Exception) -> bool:
     """Errors that say by themselves what to do. Others are ours."""
     from sparring.labels import LabelError, LabellingError
     from sparring.runs.folder import RunFolderError
-    from sparring.starting_data.sampling import RelaxationError
+    from sparring.starting_data.relaxation import RelaxationError
     from sparring.training.fitting import TrainingError
 
     own = LabelError | LabellingError | RunFolderError | RelaxationError | TrainingError

@@ -8,12 +8,12 @@ import yaml
 from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY
+from sparring.atoms.inheritance import bare_copy
 from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, EnergyBelow
 from sparring.inputs.extxyz import read_labelled
 from sparring.inputs.reading import read_atoms
 from sparring.runs.generation import DATASET as DATA
-from sparring.starting_data.sampling import bare_copy
 from sparring.support.columns import Columns
 from sparring.systems import ammonia
 from sparring.units import quantity

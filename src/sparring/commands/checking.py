@@ -11,13 +11,13 @@ from ase import Atoms
 from sparring.assembly.labels import labeller, limits_of, n_workers
 from sparring.assembly.own_structures import are_mixed, compare_own
 from sparring.atoms.dataset import ENERGY
+from sparring.atoms.inheritance import bare_copy
 from sparring.atoms.reference import has_labels
 from sparring.commands.estimates import Estimate, count_labels
 from sparring.config import Config, sections
 from sparring.labels import Bounds, Label, LabelError, LabelStore, label
 from sparring.plausibility import Comparison, Finding
 from sparring.plausibility.choice import name_of
-from sparring.starting_data.sampling import bare_copy
 from sparring.support.cores import Cores, cores
 
 __all__ = ["estimate"]

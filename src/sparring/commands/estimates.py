@@ -9,7 +9,7 @@ from sparring.assembly.planning import candidates_per_seed
 from sparring.config import Config, sections
 from sparring.labels import Label, n_langevin_snapshots
 from sparring.plausibility import Finding
-from sparring.starting_data.sampling import n_hessian_labels
+from sparring.starting_data.normal_modes import n_hessian_labels
 from sparring.support.cores import Cores, cores
 from sparring.systems.own import is_labelled
 

@@ -26,7 +26,7 @@ from sparring.runs.generation import OPEN_FAILURES
 from sparring.runs.results import Labelled
 from sparring.runs.saved_run import SavedRun
 from sparring.starting_data.isolated import split_isolated
-from sparring.starting_data.screening import screen, tell_states
+from sparring.starting_data.screening import require_one_state, screen
 from sparring.support.devices import require_device, torch_threads
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
@@ -166,7 +166,7 @@ def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
     if not isinstance(config.system, sections.Own):
         return structures
     file = str(config.system.file)
-    tell_states(structures, potential=config.committee.potential.kind, file=file)
+    require_one_state(structures, potential=config.committee.potential.kind, file=file)
     failures: list[LabelError] = []
     bounds = Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
     kept = screen(own.numbered(structures), bounds, lambda _, error: failures.append(error), file=file)

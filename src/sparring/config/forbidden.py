@@ -15,7 +15,7 @@ _WORDS = re.compile(
     r"interpreter|hooks?)"
 )
 _PARTS = ("command", "execut", "mpi", "srun", "launcher")
-"""Whatever has one of these in its name is about programs."""
+"""Parts of the names of parameters that run programs."""
 _OURS = {"label", "prefix", "directory", "restart", "ignore_bad_restart_file", "tmp_dir", "seed", "atoms"}
 """Every label has a folder and names of its own; names of files are pasted into command lines, too."""
 _FILE = re.compile(r"[\w.,:+\-/=@%]*", re.ASCII)

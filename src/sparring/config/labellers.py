@@ -1,4 +1,4 @@
-"""The sections about labels: who computes them, where they are kept and which are believed."""
+"""The sections about labels: labellers, store, limits and bounds."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _SECONDS = {
 
 
 def _duration(value: object) -> object:
-    """Seconds; a duration is no time of dynamics, so a bare number has no unit that everybody would guess."""
+    """Seconds. A bare number is refused: its unit would be ambiguous, because times of dynamics are in fs."""
     match = (
         re.fullmatch(r"\s*([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", value)
         if isinstance(value, str)
@@ -105,7 +105,7 @@ class OpenMM(Section):
 
 
 class Bounds(Section):
-    """What a label must satisfy to be believed; null switches a bound off."""
+    """Bounds outside which a label counts as failed; null switches a bound off."""
 
     min_distance: Length | None = 0.5
     max_force: Force | None = 100.0
@@ -113,7 +113,7 @@ class Bounds(Section):
 
 
 class Labels(Section):
-    """Who labels, where labels are kept, what they may cost, and which are believed."""
+    """Labeller, store, limits and bounds of labels."""
 
     labeller: Annotated[GroundTruth | PySCF | OpenMM | ASE | Plugin, Field(discriminator="kind")]
     store: Path | None = None

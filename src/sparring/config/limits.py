@@ -1,4 +1,4 @@
-"""Numbers that are right by themselves but would keep a machine busy for ever, or end in an overflow somewhere."""
+"""Limits of numbers that would make a run endless or overflow."""
 
 from collections.abc import Iterator
 
@@ -52,7 +52,7 @@ MOST_STEPS, MOST_SNAPSHOTS = 1e10, 1e6
 
 
 def beyond_limits(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """Numbers that are too small or too large for anything that a run could do."""
+    """Problems with numbers that are too small or too large."""
     yield from list(_out_of_range(config, ())) or [*_too_many_parameters(config), *_too_many_steps(config)]
 
 

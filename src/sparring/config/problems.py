@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words that help to mend it."""
+"""Problems of a configuration, with messages that help to correct it."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ LIMITS = {
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used. Its text has one line a problem: "file:line: key: what and how to mend"."""
+    """A configuration that cannot be used, with one line a problem: "file:line: key: problem and correction"."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -44,7 +44,7 @@ class _Where(NamedTuple):
 
 
 def dotted(path: Iterable[str | int]) -> str:
-    """The path of a key as people write it.
+    """The path of a key in dotted form.
 
     >>> dotted(("selection", 0, "percentile"))
     'selection[0].percentile'

@@ -1,4 +1,4 @@
-"""A YAML file as plain data that remembers on which line every key stands.
+"""A YAML file as plain data with the line of every key.
 
 Plain words and numbers are read as YAML 1.2 has them, not as PyYAML does by default: ``3e-4`` is a number, ``yes`` and
 ``1:30`` are text, ``010`` is ten. A key that is given twice is an error, and so is a tag that asks for an object.
@@ -19,7 +19,7 @@ FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\
 
 
 class Document(NamedTuple):
-    """What a file says, and where: ``places`` maps the path of a key to how a line about it begins, "file:line: "."""
+    """Data of a file; ``places`` maps the path of a key to the beginning of its messages, "file:line: "."""
 
     data: dict[str, object]
     places: dict[KeyPath, str]
@@ -28,7 +28,7 @@ class Document(NamedTuple):
 LARGEST_FILE = 1_000_000
 """Bytes of a configuration; the largest that makes sense is a thousand times smaller."""
 DEEPEST, MOST_VALUES = 50, 100_000
-"""How deep sections and lists may be nested, and how many values there may be once aliases are written out."""
+"""Largest depth of sections and lists, and largest number of values with aliases expanded."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -189,7 +189,7 @@ def _check_aliases(path: Path, node: yaml.Node) -> None:
 
 
 def _extent(node: yaml.Node, known: dict[int, _Extent]) -> _Extent:
-    """How many values a node stands for once aliases are written out, and how deep; one within itself counts once."""
+    """Number of values of a node with aliases expanded, and its depth; a node within itself counts once."""
     if id(node) not in known:
         known[id(node)] = _Extent(1, 1)
         parts = [_extent(part, known) for part in _parts(node)]

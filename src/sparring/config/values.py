@@ -19,7 +19,7 @@ class Quantity:
         dimension: Dimension, as :func:`sparring.units.quantity` names it.
         unit: Internal unit.
         most: Largest value that makes sense, in the internal unit.
-        zero: Whether it may be zero.
+        zero: Flag to allow zero.
     """
 
     dimension: str
@@ -54,7 +54,7 @@ class Quantity:
 
 
 def shown(value: object) -> str:
-    """A value as it stands in YAML, near enough.
+    """A value approximately as in YAML.
 
     >>> shown(None), shown(True), shown("5 Å")
     ('nothing', 'true', "'5 Å'")
@@ -63,7 +63,7 @@ def shown(value: object) -> str:
 
 
 def bound(limit: int | float) -> str:
-    """A bound as people read it.
+    """A bound as text.
 
     >>> bound(1000000), bound(0.5), bound(1e23)
     ('1,000,000', '0.5', '1e+23')

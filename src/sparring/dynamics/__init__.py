@@ -1,4 +1,4 @@
-"""Molecular dynamics of many copies at once, for any committee."""
+"""Molecular dynamics of many replicas at once, for any committee."""
 
 from sparring.dynamics.bonds import BondsKept
 from sparring.dynamics.criteria import CloserThan, DistanceWindow, EnergyBelow

@@ -1,4 +1,4 @@
-"""The criterion for molecules of any kind: their bonds hold."""
+"""A criterion for molecules of any kind: bonds stay bonds."""
 
 import functools
 from dataclasses import InitVar, dataclass, field
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sparring.atoms.bonds import Bond, find_bonds
 from sparring.atoms.structures import Structures
-from sparring.dynamics.criteria import first_atoms
 from sparring.dynamics.system import Observation
 
 __all__ = ["BondsKept"]
@@ -20,15 +19,15 @@ __all__ = ["BondsKept"]
 class BondsKept:
     """A bond of the starting structure has broken or collapsed.
 
-    Atoms are bonded that stand closer than 1.25 times the sum of their covalent radii. Copies must start near that
-    structure, and with its atoms in the same order.
+    Atoms are bonded that stand closer than 1.25 times the sum of their covalent radii. Replicas must start near that
+    structure, with its atoms in the same order.
 
     Attributes:
-        factor: How short and how long a bond may become, as multiples of its length in the starting structure.
-        bonds: What is bonded there.
+        factor: Shortest and longest length of a bond, as multiples of its length in the starting structure.
+        bonds: Bonds of the starting structure.
 
     Raises:
-        ValueError: If nothing is bonded, or the factors are not one below and one above 1.
+        ValueError: If there are no bonds, or the factors are not one below and one above 1.
     """
 
     start: InitVar[Atoms]
@@ -44,34 +43,34 @@ class BondsKept:
         object.__setattr__(self, "bonds", find_bonds(start))
         object.__setattr__(self, "numbers", tuple(start.numbers.tolist()))
         if not self.bonds:
-            raise ValueError(f"nothing is bonded in {start.get_chemical_formula()}; use CloserThan or DistanceWindow")
+            raise ValueError(f"there are no bonds in {start.get_chemical_formula()}; use CloserThan or DistanceWindow")
 
     def __str__(self) -> str:
-        """In words."""
+        """Description for messages."""
         low, high = self.factor
         return f"a bond outside {low:g} to {high:g} of its length"
 
     def check(self, structures: Structures) -> None:
-        """Whether copies have the atoms of the structure whose bonds these are.
+        """Check that replicas have the atoms of the starting structure.
 
         Raises:
             ValueError: If one of them has others.
         """
         wanted = list(self.numbers) * structures.n_structures
         if structures.atomic_numbers.tolist() != wanted or bool((structures.counts != len(self.numbers)).any()):
-            raise ValueError(f"{self}: the bonds are those of another molecule; take them from where copies start")
+            raise ValueError(f"{self}: the bonds are those of another molecule; take them from the starting structure")
 
     def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
-        """Copies with such a bond."""
+        """Replicas with such a bond."""
         low, high = self.factor
         stretch = self.stretch(structures)
         return ((stretch < low) | (stretch > high)).any(-1)
 
     def stretch(self, structures: Structures) -> Float[Tensor, "n_copies n_bonds"]:
-        """Lengths of the bonds as multiples of what they were in the starting structure; no host synchronisation."""
+        """Lengths of the bonds as multiples of those in the starting structure; no host synchronisation."""
         positions = structures.positions
         pairs, shifts, lengths = _of_bonds(self.bonds, positions.device, positions.dtype)
-        atoms = first_atoms(structures).unsqueeze(-1) + pairs.unsqueeze(1)
+        atoms = structures.first_atoms.unsqueeze(-1) + pairs.unsqueeze(1)
         first, second = (positions.index_select(0, column.flatten()).unflatten(0, column.shape) for column in atoms)
         # Positions are never wrapped into the cell, so a bond keeps its image.
         vectors = second - first + shifts @ structures.cells if structures.periodic else second - first

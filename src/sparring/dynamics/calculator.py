@@ -14,7 +14,7 @@ __all__ = ["CommitteeCalculator"]
 
 
 class CommitteeCalculator(Calculator):
-    """Mean energy and forces of a committee, and how far its members disagree, for everything that ASE can do.
+    """Mean energy and forces of a committee with their uncertainties, for all methods of ASE.
 
     Results, in eV and Å:
 
@@ -25,7 +25,7 @@ class CommitteeCalculator(Calculator):
     ``energy_var``          variance of the energy (Eq. 5), ()
     ``forces_var``          variance of the forces (Eq. 7), ()
     ``energy_uncertainty``  its root, the standard deviation, ()
-    ``forces_uncertainty``  likewise, ()
+    ``forces_uncertainty``  root of ``forces_var``, ()
     ======================  =====================================================================
     """
 

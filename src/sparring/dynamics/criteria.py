@@ -1,4 +1,4 @@
-"""What ends the trajectory of a copy, other than numbers that are not finite."""
+"""Criteria that end the trajectory of a replica, besides values that are not finite."""
 
 import functools
 import itertools
@@ -14,7 +14,7 @@ from sparring.atoms.neighbors import distances, shortest_distance
 from sparring.atoms.structures import Structures
 from sparring.dynamics.system import Observation
 
-__all__ = ["CloserThan", "DistanceWindow", "EnergyBelow", "first_atoms"]
+__all__ = ["CloserThan", "DistanceWindow", "EnergyBelow"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class CloserThan:
     """Two atoms, or an atom and an image, have run into each other.
 
     Attributes:
-        distance: In Å.
+        distance: Shortest allowed distance in Å.
 
     Raises:
         ValueError: If the distance is not positive.
@@ -36,35 +36,35 @@ class CloserThan:
             raise ValueError(f"the distance must be positive, got {self.distance} Å")
 
     def __str__(self) -> str:
-        """In words."""
+        """Description for messages."""
         return f"atoms closer than {self.distance:g} Å"
 
     @property
     def reach(self) -> float:
-        """How far it looks, in Å."""
+        """Length of the edges that it needs, in Å."""
         return self.distance
 
     def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
-        """Copies with such a pair."""
+        """Replicas with such a pair."""
         return shortest_distance(structures) < self.distance
 
 
 @dataclass(frozen=True)
 class EnergyBelow:
-    """The energy has fallen into a hole that cannot be there.
+    """The energy is lower than it can be.
 
     Attributes:
-        energy: In eV, on the committee's scale.
+        energy: Lowest allowed energy in eV, on the scale of the committee.
     """
 
     energy: float
 
     def __str__(self) -> str:
-        """In words."""
+        """Description for messages."""
         return f"energy below {self.energy:.10g} eV"
 
     def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
-        """Copies whose mean energy is below."""
+        """Replicas with a lower mean energy."""
         return observation.energy < self.energy
 
 
@@ -72,14 +72,14 @@ class EnergyBelow:
 class DistanceWindow:
     """Two atoms are closer, or farther apart, than they may be.
 
-    With elements this is about every pair of their atoms in a copy, bonded or not; with indices about the pairs that
-    are listed, the first with the first and so on. Where a structure repeats, the nearest images of a pair count.
+    Elements stand for every pair of their atoms in a replica, bonded or not; indices for the listed pairs, the first
+    with the first and so on. In periodic structures, the nearest images of a pair count.
 
     Attributes:
-        first: The symbol of an element, or places of atoms in a copy, from 0.
-        second: Likewise, as many.
-        low: In Å.
-        high: In Å; without it atoms may part.
+        first: Symbol of an element, or indices of atoms in a replica, from 0.
+        second: Symbol of an element, or as many indices of atoms.
+        low: Shortest distance in Å.
+        high: Longest distance in Å; infinite for no upper bound.
 
     Raises:
         ValueError: If there is no such element or pair, or the window is empty or excludes nothing.
@@ -102,12 +102,12 @@ class DistanceWindow:
         pairs = self._pairs
         if not pairs or any(low < 0 or low == high for low, high in pairs):
             raise ValueError(
-                "a window needs two elements, or places of atoms, from 0 and different, in lists of the same length; "
+                "a window needs two elements, or two lists of the same length of different atoms, counted from 0; "
                 f"got {self.first!r} and {self.second!r}"
             )
 
     def __str__(self) -> str:
-        """In words."""
+        """Description for messages."""
         pairs = " ".join(f"{i}-{j}" for i, j in self._pairs) or f"{self.first}-{self.second}"
         if self.high == math.inf:
             return f"{pairs} closer than {self.low:g} Å"
@@ -115,7 +115,7 @@ class DistanceWindow:
 
     @property
     def reach(self) -> float:
-        """How far it looks, in Å."""
+        """Length of the edges that it needs, in Å."""
         return self.low if self.high == math.inf else self.high
 
     @property
@@ -126,7 +126,7 @@ class DistanceWindow:
         return tuple(sorted({(min(pair), max(pair)) for pair in zip(self.first, self.second, strict=True)}))
 
     def check(self, structures: Structures) -> None:
-        """Whether it says anything about every structure.
+        """Check that the criterion applies to every structure.
 
         Raises:
             ValueError: If one of them has no such pair.
@@ -135,44 +135,44 @@ class DistanceWindow:
             needed, smallest = 1 + max(itertools.chain(*self._pairs)), int(structures.counts.min())
             if needed > smallest:
                 raise ValueError(f"{self}: there is no atom {needed - 1}; the structure has {smallest}, counted from 0")
-        elif bool((self._n_meant(structures) == 0).any()):
+        elif bool((self._n_pairs(structures) == 0).any()):
             raise ValueError(f"{self}: the structure has no pair of {self.first} and {self.second}")
 
     def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
-        """Copies with a pair outside.
+        """Replicas with a pair outside.
 
-        Asks the device only where structures repeat and there is an upper bound.
+        No host synchronisation, except for periodic structures and an upper bound.
         """
         distance, edges = distances(structures), structures.edges
-        assert edges is not None  # distances() has just looked
+        assert edges is not None  # distances() requires them
         owner = structures.structure_index.index_select(0, edges.target)
-        meant = self._meant(structures, edges.source, edges.target)
+        is_pair = self._is_pair(structures, edges.source, edges.target)
         if self.high == math.inf:
-            return _any_of(meant & (distance < self.low), owner, structures.n_structures)
+            return _any_of(is_pair & (distance < self.low), owner, structures.n_structures)
         if not structures.periodic:  # then the edges are all pairs
             outside = (distance < self.low) | (distance > self.high)
-            return _any_of(meant & outside, owner, structures.n_structures)
-        closer = _any_of(meant & (distance < self.low), owner, structures.n_structures)
-        return closer | (self._n_near(structures, meant & (distance <= self.high)) < self._n_meant(structures))
+            return _any_of(is_pair & outside, owner, structures.n_structures)
+        closer = _any_of(is_pair & (distance < self.low), owner, structures.n_structures)
+        return closer | (self._n_near(structures, is_pair & (distance <= self.high)) < self._n_pairs(structures))
 
-    def _meant(
+    def _is_pair(
         self, structures: Structures, source: Int[Tensor, " n_edges"], target: Int[Tensor, " n_edges"]
     ) -> Bool[Tensor, " n_edges"]:
-        """Which edges are about a pair that is meant, in whatever order."""
+        """Mask of the edges that join a pair of the criterion, in either order."""
         if isinstance(self.first, str) and isinstance(self.second, str):
             one, other = atomic_numbers[self.first], atomic_numbers[self.second]
             numbers = structures.atomic_numbers
-            seen, seer = numbers.index_select(0, source), numbers.index_select(0, target)
-            return ((seen == one) & (seer == other)) | ((seen == other) & (seer == one))
+            source_z, target_z = numbers.index_select(0, source), numbers.index_select(0, target)
+            return ((source_z == one) & (target_z == other)) | ((source_z == other) & (target_z == one))
         table = _table(self._pairs, source.device)
         beyond = len(table) - 1
-        first = first_atoms(structures).index_select(0, structures.structure_index)
+        first = structures.first_atoms.index_select(0, structures.structure_index)
         place = (torch.arange(structures.n_atoms, device=first.device) - first).clamp(max=beyond)
         flat = place.index_select(0, target) * len(table) + place.index_select(0, source)
         return table.flatten().index_select(0, flat)
 
-    def _n_meant(self, structures: Structures) -> Int[Tensor, " n_copies"]:
-        """How many ordered pairs of different atoms are meant in each copy."""
+    def _n_pairs(self, structures: Structures) -> Int[Tensor, " n_copies"]:
+        """Number of ordered pairs of different atoms of the criterion in each replica."""
         index = structures.structure_index
         zeros = index.new_zeros(structures.n_structures)
         if self._pairs:
@@ -185,7 +185,7 @@ class DistanceWindow:
         return one * (one - 1) if self.first == self.second else 2 * one * other
 
     def _n_near(self, structures: Structures, near: Bool[Tensor, " n_edges"]) -> Int[Tensor, " n_copies"]:
-        """How many ordered pairs of different atoms have an edge that is near, in each copy."""
+        """Number of ordered pairs of different atoms with an edge in `near`, in each replica."""
         assert structures.edges is not None
         source, target, _ = structures.edges
         near = near & (source != target)
@@ -194,23 +194,17 @@ class DistanceWindow:
         return owner.new_zeros(structures.n_structures).index_add(0, owner, torch.ones_like(owner))
 
 
-def first_atoms(structures: Structures) -> Int[Tensor, " n_copies"]:
-    """Where the atoms of each copy begin."""
-    counts = structures.counts
-    return counts.cumsum(0) - counts
-
-
 def _any_of(
     flags: Bool[Tensor, " n_edges"], owner: Int[Tensor, " n_edges"], n_copies: int
 ) -> Bool[Tensor, " n_copies"]:
-    """Copies to which something belongs that is true."""
+    """Replicas with any true flag."""
     return owner.new_zeros(n_copies).index_add(0, owner, flags.long()) > 0
 
 
 # Kept on the device: to copy it there in every step would make the host wait.
 @functools.lru_cache(maxsize=64)
 def _table(pairs: tuple[tuple[int, int], ...], device: torch.device) -> Bool[Tensor, "size size"]:
-    """Which places make a pair; the last row and column are for all places beyond."""
+    """Matrix of the indices that make a pair; the last row and column are for all indices beyond."""
     size = 2 + max(itertools.chain(*pairs))
     table = torch.zeros(size, size, dtype=torch.bool)
     for i, j in pairs:

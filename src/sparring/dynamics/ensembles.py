@@ -1,4 +1,4 @@
-r"""Equations of motion: what one time step does to all copies.
+r"""Equations of motion: one time step of all replicas.
 
 Every step is a product of exactly solvable pieces (Trotter), written in the order in which they act:
 
@@ -24,54 +24,71 @@ from torch import Tensor
 from sparring import units
 from sparring.dynamics.system import Bath, Look, Phase, System
 
-__all__ = ["NVE", "Ensemble", "Langevin", "NoseHooverChain", "Temperature", "per_copy"]
+__all__ = [
+    "ENSEMBLES",
+    "FRICTION",
+    "NVE",
+    "TIME_CONSTANT",
+    "Ensemble",
+    "Langevin",
+    "NoseHooverChain",
+    "Temperature",
+    "ensemble_of",
+    "per_copy",
+]
+
+ENSEMBLES = ("nose_hoover", "langevin", "nve")
+FRICTION = units.quantity("10 1/ps", "rate")
+"""Default friction of Langevin dynamics in 1/fs."""
+TIME_CONSTANT = units.quantity("50 fs", "time")
+"""Default time constant of a Nosé-Hoover chain in fs."""
 
 Temperature: TypeAlias = float | Sequence[float] | Tensor
-"""In K, one for all copies or one for each."""
+"""Temperature in K, one for all replicas or one for each."""
 
 VELOCITIES, NOISE = range(2)
-"""What random numbers are for."""
+"""Streams of random numbers."""
 
 
 def per_copy(temperature: Temperature, n_copies: int) -> Float[Tensor, " n_copies"]:
-    """The temperature of each copy, in K.
+    """The temperature of each replica, in K.
 
     Raises:
-        ValueError: If a temperature is negative or not finite, or there are neither one nor as many as copies.
+        ValueError: If a temperature is negative or not finite, or there is neither one nor one for each replica.
     """
     values = torch.as_tensor(temperature, dtype=torch.float64, device="cpu").flatten()
     for one in values.tolist():
         units.kT(one)  # raises where that is no temperature
     if len(values) not in (1, n_copies):
-        raise ValueError(f"need one temperature, or one for each of {n_copies} copies, got {len(values)}")
+        raise ValueError(f"need one temperature, or one for each of {n_copies} replicas, got {len(values)}")
     return values.expand(n_copies).clone()
 
 
 @runtime_checkable
 class Ensemble(Protocol):
-    """What is held constant, and how."""
+    """An ensemble and its integrator."""
 
     @property
     def temperature(self) -> Temperature:
-        """In K, one for all copies or one for each."""
+        """Temperature in K, one for all replicas or one for each."""
 
     def bath(self, system: System) -> Bath:
         """The thermostats before the first step."""
 
     def step(self, phase: Phase, system: System, look: Look, *, timestep: float, step: int) -> Phase:
-        """Where all copies are one time step later; no host synchronisation.
+        """All replicas one time step later; no host synchronisation.
 
         Args:
-            phase: Where they are.
-            system: What moves.
-            look: Gives energies and forces at new positions.
-            timestep: In fs.
-            step: The number of this step, from 0; random numbers belong to it.
+            phase: Positions, velocities and forces.
+            system: Constants of the replicas.
+            look: Function that evaluates energies and forces at new positions.
+            timestep: Time step in fs.
+            step: Number of this step, from 0, which selects the random numbers.
         """
 
 
 def kick(phase: Phase, system: System, timestep: float) -> Phase:
-    """B for a time step; fixed atoms feel no force."""
+    """B for a time step; forces on fixed atoms are zero."""
     forces = system.structures.on_free(phase.seen.forces)
     return phase._replace(velocities=phase.velocities + timestep * forces / system.masses.unsqueeze(-1))
 
@@ -92,13 +109,13 @@ class NVE:
     """Constant energy: B A B, velocity Verlet (Swope et al. 1982, doi:10.1063/1.442716).
 
     Attributes:
-        temperature: Of the velocities to begin with, in K; nothing holds it later.
+        temperature: Temperature of the initial velocities in K; there is no thermostat.
     """
 
     temperature: Temperature = 0.0
 
     def bath(self, system: System) -> Bath:
-        """None."""
+        """No thermostat."""
         return no_bath(system)
 
     def step(self, phase: Phase, system: System, look: Look, *, timestep: float, step: int) -> Phase:
@@ -113,10 +130,10 @@ class Langevin:
     r"""Constant temperature by friction and noise: B A O A B.
 
     Leimkuhler and Matthews (2013), doi:10.1063/1.4802990. Of the splittings it is the one whose positions are closest
-    to Boltzmann's distribution. Where centres of mass rest, the noise does not push them.
+    to Boltzmann's distribution. The noise does not move centres of mass that are fixed.
 
     Attributes:
-        temperature: In K.
+        temperature: Temperature in K.
         friction: Rate :math:`\gamma` in 1/fs.
 
     Raises:
@@ -132,7 +149,7 @@ class Langevin:
             raise ValueError(f"friction is a rate that is finite and not negative, got {self.friction} 1/fs")
 
     def bath(self, system: System) -> Bath:
-        """Nothing but the heat that will flow."""
+        """The heat that has been exchanged, zero at first."""
         return no_bath(system)
 
     def step(self, phase: Phase, system: System, look: Look, *, timestep: float, step: int) -> Phase:
@@ -143,7 +160,7 @@ class Langevin:
         return kick(phase, system, timestep / 2)
 
     def _relax(self, phase: Phase, system: System, timestep: float, step: int) -> Phase:
-        """O, and the heat that it takes from the copies."""
+        """O, and the heat that it takes from the replicas."""
         kept = math.exp(-self.friction * timestep)
         noise = math.sqrt(-math.expm1(-2 * self.friction * timestep)) * system.thermal(stream=NOISE, step=step)
         velocities = kept * phase.velocities + noise
@@ -170,7 +187,7 @@ class NoseHooverChain:
     and :math:`U + K + \sum_j Q_j \dot\eta_j^2 / 2 + f kT \eta_1 + \sum_{j>1} kT \eta_j` is conserved.
 
     Attributes:
-        temperature: In K, above zero.
+        temperature: Temperature in K, above zero.
         time_constant: :math:`\tau` in fs; some tens of time steps.
         n_links: Length of the chain; with one it is the thermostat of Nosé and Hoover.
 
@@ -240,7 +257,23 @@ def _driven(
     energies: Sequence[Tensor],
     duration: float,
 ) -> Tensor:
-    """The speed of a link, driven by what is before it in the chain and slowed down by what is behind it."""
+    """The speed of a link, driven by the link before it in the chain and damped by the link behind it."""
     driving = twice_kinetic if link == 0 else masses[link - 1] * speeds[link - 1].square()
     damping = torch.exp(-duration / 2 * speeds[link + 1]) if link + 1 < len(speeds) else 1.0
     return (speeds[link] * damping + duration * (driving - energies[link]) / masses[link]) * damping
+
+
+def ensemble_of(kind: str, temperature: Temperature, *, friction: float, time_constant: float) -> Ensemble:
+    """An ensemble by its name; arguments of the others are ignored.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    match kind:
+        case "nose_hoover":
+            return NoseHooverChain(temperature, time_constant)
+        case "langevin":
+            return Langevin(temperature, friction)
+        case "nve":
+            return NVE(temperature)
+    raise ValueError(f"unknown ensemble {kind!r}; wanted one of {', '.join(ENSEMBLES)}")

@@ -1,4 +1,4 @@
-"""What is noted of many copies on their way, and what became of them."""
+"""Traces of replicas, and the result of a simulation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,31 +16,31 @@ from sparring.units import kT
 __all__ = ["DynamicsResult", "Log", "State", "Write", "join"]
 
 Write = Callable[[list[Atoms]], None]
-"""Takes the frames of one point in time."""
+"""Function that takes the frames of one point in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsResult:
-    """What became of every copy.
+    """Final states and traces of all replicas.
 
-    Traces have a row for every ``every`` steps, from the start on; behind the failure of a copy its values are NaN.
+    Traces have a row for every ``every`` steps, from the start on; after the failure of a replica its values are NaN.
 
     Attributes:
-        structures: Where each copy is at the end; where it last was well, if it failed.
-        velocities: Its velocities there, in Å/fs.
-        status: How each trajectory ended, a :class:`Status`: from 2 on, the criterion of that number (less 2) ended it.
-        failure_time: When, in fs; NaN for a copy that finished.
-        failed: Which copies failed.
-        offending: Where these were found to have failed; this need not be finite.
-        reasons: The words for each status.
-        time: Of the rows of traces, in fs.
-        energy: The committee's mean energy, in eV.
-        kinetic_energy: In eV.
-        temperature: The kinetic energy as a temperature, in K.
-        conserved: The energy of a copy and its thermostat together, in eV: up to the error of the time step, constant.
-        energy_variance: Disagreement of the committee about the energy, in eV².
-        force_variance: Disagreement about the forces, in (eV/Å)².
-        positions: The trajectories in Å, if they were to be kept.
+        structures: Final geometry of each replica; of one that failed, the last before the failure.
+        velocities: Velocities there, in Å/fs.
+        status: End of each trajectory, a :class:`Status`; from 2 on, 2 plus the index of the criterion.
+        failure_time: Time of failure in fs; NaN for a replica that finished.
+        failed: Indices of the replicas that failed.
+        offending: Geometries at which these failed; positions need not be finite.
+        reasons: Description of each status.
+        time: Time of each row of the traces, in fs.
+        energy: Mean energy of the committee, in eV.
+        kinetic_energy: Kinetic energy in eV.
+        temperature: Kinetic energy as a temperature, in K.
+        conserved: Energy of a replica and its thermostat, in eV: constant up to the error of the time step.
+        energy_variance: Variance of the energy over the members, in eV².
+        force_variance: Variance of the forces over the members, in (eV/Å)².
+        positions: Trajectories in Å, with `keep_frames`.
     """
 
     structures: Structures
@@ -65,15 +65,15 @@ _TRACES = ("energy", "kinetic_energy", "temperature", "conserved", "energy_varia
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What the next step of many copies needs. A copy that has failed rests where it last was well.
+    """Everything that the next step needs. A replica that has failed keeps its last state before the failure.
 
     Attributes:
-        system: What moves.
-        phase: Where it is.
-        step: How many steps have been taken.
-        status: Whether a copy has failed and why, a :class:`Status`.
-        failed_at: At which step; -1 if it has not.
-        offending: Where its atoms then were.
+        system: Constants of the replicas.
+        phase: Positions, velocities, energies and forces.
+        step: Number of steps done.
+        status: State of each trajectory, a :class:`Status`.
+        failed_at: Step of the failure; -1 without one.
+        offending: Positions at the failure.
     """
 
     system: System
@@ -84,7 +84,7 @@ class State:
     offending: Float[Tensor, "n_atoms 3"]
 
     def take(self, chosen: Bool[Tensor, " n_copies"]) -> "State":
-        """The copies that are chosen."""
+        """The chosen replicas."""
         copies, atoms = torch.nonzero(chosen).flatten(), torch.nonzero(chosen[self.system.index]).flatten()
         positions, velocities, seen, bath = self.phase
         of_copies = {name: value[copies] for name, value in seen._asdict().items() if name != "forces"}
@@ -100,15 +100,15 @@ class State:
 
 
 class Log:
-    """Notes the copies of one batch, row by row, and sees those off that have failed.
+    """Records traces of a batch and removes replicas that have failed.
 
     Args:
-        start: Where they start.
-        numbers: By which frames know them.
-        timestep: In fs.
-        reasons: The words for each status.
-        keep_frames: Whether to keep positions.
-        write: Takes frames.
+        start: Starting geometries.
+        numbers: Number of each replica in frames.
+        timestep: Time step in fs.
+        reasons: Description of each status.
+        keep_frames: Flag to keep positions in memory.
+        write: Function that takes frames.
     """
 
     def __init__(
@@ -131,8 +131,8 @@ class Log:
         self.rows: dict[str, list[Tensor]] = {name: [] for name in _TRACES}
         self.frames: list[Tensor] | None = [] if keep_frames else None
 
-    def note(self, state: State) -> State:
-        """Add a row; gives the copies that go on."""
+    def record(self, state: State) -> State:
+        """Add a row of traces; returns the replicas that go on."""
         self.times.append(state.step * self.timestep)
         going = state.status == Status.FINISHED
         empty = self.start.positions.new_full((self.start.n_structures,), torch.nan, dtype=torch.float64)
@@ -142,14 +142,14 @@ class Log:
         if self.frames is not None:
             here = torch.where(going[state.system.index].unsqueeze(-1), state.phase.positions, torch.nan)
             self.frames.append(torch.full_like(self.last, torch.nan).index_copy(0, state.system.atom, here))
-        left = self._see_off(state)
+        left = self._drop_failed(state)
         if self.write and left.system.n_copies:
             self.write(self._frames(left, left.phase.positions, {"step": [state.step] * left.system.n_copies}))
         return left
 
     def close(self, state: State) -> DynamicsResult:
-        """What became of all copies."""
-        self._settle(self._see_off(state))
+        """Result of all replicas."""
+        self._store_final(self._drop_failed(state))
         failed = torch.nonzero(self.status != Status.FINISHED).flatten()
         ended = replace(self.start, positions=self.offending, edges=None).take(failed)
         return DynamicsResult(
@@ -165,16 +165,16 @@ class Log:
             **{name: torch.stack(rows) for name, rows in self.rows.items()},
         )
 
-    def _see_off(self, state: State) -> State:
-        """Settle the copies that have failed, and go on without them."""
+    def _drop_failed(self, state: State) -> State:
+        """Store the replicas that have failed, and go on without them."""
         failed = state.status != Status.FINISHED
         if not bool(failed.any()):
             return state
         gone = state.take(failed)
-        self._settle(gone)
+        self._store_final(gone)
         if self.write:
             steps = gone.failed_at.tolist()
-            # A copy that fails at the start never was well.
+            # A replica that fails at the start has no state before the failure.
             well = [at > 0 for at in steps]
             last = self._frames(gone, gone.phase.positions, {"step": [at - 1 for at in steps]})
             why = [self.reasons[status] for status in gone.status.tolist()]
@@ -183,7 +183,7 @@ class Log:
             self.write([one for one in frames if bool(torch.isfinite(torch.as_tensor(one.positions)).all())])
         return state.take(~failed)
 
-    def _settle(self, state: State) -> None:
+    def _store_final(self, state: State) -> None:
         copy, atom = state.system.copy, state.system.atom
         self.status = self.status.index_copy(0, copy, state.status)
         self.failed_at = self.failed_at.index_copy(0, copy, state.failed_at)
@@ -194,7 +194,7 @@ class Log:
     def _frames(
         self, state: State, positions: Tensor, info: dict[str, list[int] | list[str]], *, seen: bool = True
     ) -> list[Atoms]:
-        """The copies as ASE has them, each with its own part of the info."""
+        """The replicas as ASE structures, each with its own part of the info."""
         frames = replace(state.system.structures, positions=positions, edges=None).to_atoms()
         columns: dict[str, Sequence[object]] = {
             "copy": [self.numbers[copy] for copy in state.system.copy.tolist()],
@@ -226,7 +226,7 @@ def _thermodynamics(state: State) -> dict[str, Tensor]:
 
 
 def join(start: Structures, parts: Sequence[DynamicsResult]) -> DynamicsResult:
-    """The parts of one simulation, put together again."""
+    """Joined results of the parts of one simulation."""
     first = parts[0]
     status = torch.cat([part.status for part in parts])
     failed = torch.nonzero(status != Status.FINISHED).flatten()

@@ -1,4 +1,4 @@
-"""Many copies through time, in one batch or in as many as the memory asks for."""
+"""Dynamics of many replicas, in one batch or in as many as the memory requires."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,21 +31,19 @@ def init(
     fixed_centre: bool = True,
     numbers: Sequence[int] | None = None,
 ) -> State:
-    """All copies before the first step; for the arguments see :func:`simulate`.
+    """Initial state of all replicas; for the arguments see :func:`simulate`.
 
-    The temperature, if it is given, takes the place of the ensemble's.
+    A temperature replaces that of the ensemble.
     """
     committee.require_known(start)
     n_copies = start.n_structures
-    numbers = range(n_copies) if numbers is None else numbers
-    if len(numbers) != n_copies:
-        raise ValueError(f"need a number for each of {n_copies} copies, got {len(numbers)}")
+    numbers = _numbers(numbers, n_copies)
     if fixed_centre and bool((start.counts == 1).any()):
-        raise ValueError("nothing of a single atom moves if its centre of mass rests; pass fixed_centre=False")
+        raise ValueError("a single atom cannot move with a fixed centre of mass; pass fixed_centre=False")
     if start.fixed is not None:
         for index, fixed in enumerate(start.fixed.split(start.counts.tolist())):
             if bool(fixed.all()):
-                raise ValueError(f"copy {index} cannot move: all its {len(fixed)} atoms are fixed; free some of them")
+                raise ValueError(f"replica {index} cannot move: all its {len(fixed)} atoms are fixed; free some")
     system = System.of(
         replace(start, edges=None).to(dtype=committee.dtype, device=committee.device),
         temperature=per_copy(ensemble.temperature if temperature is None else temperature, n_copies),
@@ -73,9 +71,9 @@ def init(
 def step(
     committee: Committee, state: State, *, ensemble: Ensemble, timestep: float, criteria: Sequence[Criterion] = ()
 ) -> State:
-    """All copies one time step later.
+    """All replicas one time step later.
 
-    No host synchronisation but for the neighbours of periodic structures, which are looked for on the host.
+    No host synchronisation but for the neighbours of periodic structures, which are found on the host.
     """
     system, old = state.system, state.phase
     look = partial(observe, committee, system, criteria)
@@ -113,31 +111,31 @@ def simulate(
 ) -> DynamicsResult:
     """Molecular dynamics of all structures at once, under the mean forces of a committee.
 
-    Copies do not notice one another: how they are divided to fit the memory, and which of them fail, changes nothing
-    for the others. Positions and velocities are in double precision whatever the committee's is.
+    Replicas are independent: how they are divided to fit the memory, and which of them fail, changes nothing for the
+    others. Positions and velocities are in double precision, whatever the precision of the committee.
 
     Args:
-        committee: Whose mean forces act.
-        start: Where copies start; see :func:`side_by_side` for many copies of a structure.
-        ensemble: What is held constant: :class:`sparring.NVE`, :class:`sparring.Langevin` or
+        committee: Committee with the mean forces that act.
+        start: Starting geometries; see :func:`side_by_side` for many replicas of a structure.
+        ensemble: Ensemble, such as :class:`sparring.NVE`, :class:`sparring.Langevin` or
             :class:`sparring.NoseHooverChain`.
-        timestep: In fs.
-        n_steps: How many steps to take.
-        seed: Of the velocities and the noise.
-        every: After how many steps a row is noted, frames are written and copies that have failed leave.
-        criteria: What ends a trajectory, besides numbers that are not finite.
-        velocities: To begin with, in Å/fs, taken as they are; by default drawn at the temperatures of the ensemble.
-            Fixed atoms have none.
-        fixed_centre: Whether the centre of mass of each copy rests to begin with, and the thermostat lets it. Then a
-            copy of n atoms has 3n - 3 degrees of freedom, else 3n. In an external potential, let it move. Along an axis
-            along which an atom is fixed it moves anyway; f fixed coordinates make f degrees of freedom less.
-        numbers: By which random numbers and frames know the copies, so that a copy can be repeated apart from the
-            others; by default its place.
-        max_memory: Bytes to take at a time; copies beyond are simulated later. None for no limit.
-        keep_frames: Whether to keep whole trajectories in memory.
-        write: Takes the frames of all copies at one point in time, and what a failed copy last was and became. If not
-            all copies fit the memory, each part's frames come from the start to the end, then the next part's.
-        progress: Called with the number of steps done and to do.
+        timestep: Time step in fs.
+        n_steps: Number of steps.
+        seed: Seed of the velocities and the noise.
+        every: Number of steps between rows of traces, frames, and removals of replicas that have failed.
+        criteria: Criteria that end a trajectory, besides values that are not finite.
+        velocities: Initial velocities in Å/fs, taken as they are; by default drawn at the temperatures of the
+            ensemble. Those of fixed atoms are zero.
+        fixed_centre: Flag to keep the centre of mass of each replica at rest. Then a replica of n atoms has 3n - 3
+            degrees of freedom, else 3n. False for an external potential. The centre moves along axes along which an
+            atom is fixed; f fixed coordinates are f degrees of freedom less.
+        numbers: Number of each replica in frames and for random numbers, so that a replica can be repeated without the
+            others; by default its index.
+        max_memory: Bytes to take at a time; further replicas are simulated later. None for no limit.
+        keep_frames: Flag to keep whole trajectories in memory.
+        write: Function that takes the frames of all replicas at one point in time, and the frames before and at a
+            failure. If not all replicas fit the memory, the frames of each part come together.
+        progress: Callback with the number of steps done and of all.
 
     Raises:
         ValueError: If the arguments make no sense.
@@ -145,18 +143,15 @@ def simulate(
     if not timestep > 0 or n_steps < 0 or every < 1:
         raise ValueError(f"need timestep > 0, n_steps >= 0 and every >= 1, got {timestep} fs, {n_steps} and {every}")
     n_copies = start.n_structures
-    # What holds for every part is checked before the first one starts.
     temperature = per_copy(ensemble.temperature, n_copies)
-    numbers = range(n_copies) if numbers is None else numbers
-    if len(numbers) != n_copies:
-        raise ValueError(f"need a number for each of {n_copies} copies, got {len(numbers)}")
+    numbers = _numbers(numbers, n_copies)
     if velocities is not None and velocities.shape != start.positions.shape:
         raise ValueError(f"need velocities of shape {tuple(start.positions.shape)}, got {tuple(velocities.shape)}")
     committee.require_known(start)
     committee = committee.without_domain()
     start = replace(start.to(device=committee.device), edges=None)
     reasons = ("finished", "not finite", *(getattr(one, "__name__", repr(one)) for one in criteria))
-    size = how_many_fit(start, lambda some: _held(committee, some), max_memory)
+    size = how_many_fit(start, lambda some: _graph_bytes(committee, some), max_memory)
     parts: list[DynamicsResult] = []
     total = -(-n_copies // size) * n_steps
     for first in range(0, n_copies, size):
@@ -175,13 +170,13 @@ def simulate(
             numbers=numbers[part],
         )
         log = Log(here, numbers[part], timestep=timestep, reasons=reasons, keep_frames=keep_frames, write=write)
-        state = log.note(state)
+        state = log.record(state)
         done = len(parts) * n_steps
         for count in range(1, n_steps + 1):
             if state.system.n_copies:
                 state = step(committee, state, ensemble=ensemble, timestep=timestep, criteria=criteria)
             if count % every == 0:
-                state = log.note(replace(state, step=count))
+                state = log.record(replace(state, step=count))
             if progress:
                 progress(done + count, total)
         parts.append(log.close(state))
@@ -191,20 +186,29 @@ def simulate(
 def side_by_side(
     structures: Structures, temperatures: Sequence[float], n_copies: int
 ) -> tuple[Structures, Float[Tensor, " n_all"]]:
-    """Copies of every structure at every temperature: a batch to start from, and the temperature of each in K.
+    """Replicas of every structure at every temperature: starting geometries, and the temperature of each in K.
 
-    The copies of a structure stand together, the structures of a temperature likewise.
+    Temperatures are in the outer loop, then structures, then replicas.
 
     Raises:
-        ValueError: If there is to be less than one copy, or no temperature.
+        ValueError: If there are no replicas or no temperatures.
     """
     if n_copies < 1 or not temperatures:
-        raise ValueError(f"need at least one copy and one temperature, got {n_copies} and {list(temperatures)}")
+        raise ValueError(f"need at least one replica and one temperature, got {n_copies} and {list(temperatures)}")
     indices = torch.arange(structures.n_structures).repeat_interleave(n_copies)
     start = structures.take(indices.repeat(len(temperatures)))
     return start, torch.as_tensor(list(temperatures), dtype=torch.float64).repeat_interleave(len(indices))
 
 
-def _held(committee: Committee, structures: Structures) -> int:
+def _numbers(numbers: Sequence[int] | None, n_copies: int) -> Sequence[int]:
+    """The numbers of replicas, by default their indices."""
+    if numbers is None:
+        return range(n_copies)
+    if len(numbers) != n_copies:
+        raise ValueError(f"need a number for each of {n_copies} replicas, got {len(numbers)}")
+    return numbers
+
+
+def _graph_bytes(committee: Committee, structures: Structures) -> int:
     some = committee.prepare(structures)
     return held_bytes(lambda: committee.predict(some, differentiable=False))

@@ -1,4 +1,4 @@
-"""What moves and what is seen of it: the nouns of molecular dynamics, all copies of a batch at once."""
+"""Types of molecular dynamics, for all replicas of a batch at once, and the evaluation of a committee on them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ __all__ = ["Bath", "Criterion", "Look", "Observation", "Phase", "Status", "Syste
 
 
 class Status(IntEnum):
-    """How a trajectory ended; from CRITERION on, it was the criterion of that number that ended it."""
+    """End of a trajectory; values from CRITERION on are the index of the criterion plus CRITERION."""
 
     FINISHED = 0
     NOT_FINITE = 1
@@ -30,14 +30,14 @@ class Status(IntEnum):
 
 
 class Observation(NamedTuple):
-    """What the committee makes of every copy, in double precision.
+    """Predictions of the committee for every replica, in double precision.
 
     Attributes:
         energy: Mean energy of the members, in eV.
         forces: Mean forces of the members, in eV/Å.
-        energy_variance: Disagreement about the energy, in eV²; zero for a single member.
-        force_variance: Disagreement about the forces, in (eV/Å)²; zero for a single member.
-        status: Whether this ends a trajectory, see :class:`Status`.
+        energy_variance: Variance of the energy, in eV²; zero for a single member.
+        force_variance: Variance of the forces, in (eV/Å)²; zero for a single member.
+        status: End of the trajectory, if any; see :class:`Status`.
     """
 
     energy: Float[Tensor, " n_copies"]
@@ -49,26 +49,26 @@ class Observation(NamedTuple):
 
 @runtime_checkable
 class Criterion(Protocol):
-    """Which copies have failed. A plain function will do.
+    """A criterion for the failure of replicas. A plain function will do.
 
-    One that looks at distances says in an attribute ``reach`` how far, in Å, and finds edges at least that long.
+    One that needs distances has an attribute ``reach``, in Å, and gets edges at least that long.
     """
 
     def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
-        """True for the copies whose trajectory ends here; no host synchronisation."""
+        """True for the replicas whose trajectory ends here; no host synchronisation."""
 
 
 Look: TypeAlias = Callable[[Tensor], Observation]
-"""What is seen of every copy when its atoms are at given positions."""
+"""Function from positions to the observation of every replica."""
 
 
 class Bath(NamedTuple):
-    """A thermostat's own state, for every copy.
+    """State of the thermostat of every replica.
 
     Attributes:
-        positions: Of the links of a chain, without a unit.
-        velocities: Of these links, in 1/fs.
-        energy: What the thermostat has taken from the copy, in eV: with the copy's own energy it is conserved.
+        positions: Positions of the links of a chain, dimensionless.
+        velocities: Velocities of the links, in 1/fs.
+        energy: Energy taken from the replica, in eV; its sum with the replica's own energy is conserved.
     """
 
     positions: Float[Tensor, "n_copies n_links"]
@@ -77,13 +77,13 @@ class Bath(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """Where all copies are in phase space, and what is seen of them there.
+    """All replicas in phase space, with energies and forces.
 
     Attributes:
-        positions: In Å, never wrapped into a cell.
-        velocities: In Å/fs.
+        positions: Positions in Å, never wrapped into a cell.
+        velocities: Velocities in Å/fs.
         seen: Energies and forces at these positions.
-        bath: The thermostats.
+        bath: State of the thermostats.
     """
 
     positions: Float[Tensor, "n_atoms 3"]
@@ -94,20 +94,20 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """What stays the same while copies move.
+    """Everything that stays constant during dynamics.
 
     Attributes:
-        structures: Where the copies started, in the precision of the committee; molecules have their edges.
-        masses: In eV fs²/Å².
-        degrees: Degrees of freedom of each copy: its coordinates, less those that are fixed, less the axes along which
-            its centre of mass rests.
-        temperature: Of each copy, in K.
-        key: Names the random numbers of each copy.
-        row: The place of an atom in its copy.
-        copy: The place of each copy in the batch that dynamics began with.
-        atom: The place of each atom in that batch.
-        fixed_centre: Whether centres of mass rest, along axes along which no atom is fixed.
-        reach: How long edges have to be, in Å; zero if nobody looks at them.
+        structures: Starting geometries, in the precision of the committee; molecules have their edges.
+        masses: Atomic masses in eV fs²/Å².
+        degrees: Degrees of freedom of each replica: its coordinates, less those that are fixed, less the axes along
+            which its centre of mass rests.
+        temperature: Temperature of each replica, in K.
+        key: Key of the random numbers of each replica.
+        row: Index of each atom within its replica.
+        copy: Index of each replica in the initial batch.
+        atom: Index of each atom in the initial batch.
+        fixed_centre: Flag for centres of mass at rest, along axes along which no atom is fixed.
+        reach: Cutoff of the edges in Å; zero if none are needed.
     """
 
     structures: Structures
@@ -141,7 +141,7 @@ class System:
             degrees=_degrees(structures, fixed_centre),
             temperature=temperature.to(device),
             key=key.to(device),
-            row=atom - (counts.cumsum(0) - counts)[index],
+            row=atom - structures.first_atoms[index],
             copy=torch.arange(len(counts), device=device),
             atom=atom,
             fixed_centre=fixed_centre,
@@ -150,34 +150,34 @@ class System:
 
     @property
     def index(self) -> Int[Tensor, " n_atoms"]:
-        """To which copy each atom belongs."""
+        """Index of the replica of each atom."""
         return self.structures.structure_index
 
     @property
     def n_copies(self) -> int:
-        """How many copies move."""
+        """Number of replicas."""
         return self.structures.n_structures
 
     @property
     def kT(self) -> Float[Tensor, " n_copies"]:
-        """Thermal energy of each copy, in eV."""
+        """Thermal energy of each replica, in eV."""
         return kT(1.0) * self.temperature
 
     def of_atoms(self, values: Float[Tensor, " n_copies"]) -> Float[Tensor, "n_atoms 1"]:
-        """What belongs to a copy, for each of its atoms."""
+        """Values of replicas, repeated for each of their atoms."""
         return values.index_select(0, self.index).unsqueeze(-1)
 
     def at(self, positions: Float[Tensor, "n_atoms 3"]) -> Structures:
-        """The copies elsewhere, with the edges that committee and criteria need."""
+        """The replicas at other positions, with the edges that committee and criteria need."""
         structures = self.structures.with_positions(positions.to(self.structures.positions.dtype))
         return with_edges(structures, self.reach) if self.reach else structures
 
     def kinetic_energy(self, velocities: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, " n_copies"]:
-        r"""Kinetic energy :math:`K = \sum_i m_i v_i^2 / 2` of each copy, in eV."""
+        r"""Kinetic energy :math:`K = \sum_i m_i v_i^2 / 2` of each replica, in eV."""
         return sum_over_atoms(self.masses * velocities.square().sum(-1) / 2, self.index, self.n_copies)
 
     def thermal(self, *, stream: int, step: int) -> Float[Tensor, "n_atoms 3"]:
-        r"""Velocities of Maxwell and Boltzmann, :math:`v \sim N(0, kT/m)`, in Å/fs.
+        r"""Velocities of the Maxwell-Boltzmann distribution, :math:`v \sim N(0, kT/m)`, in Å/fs.
 
         Where centres of mass rest, the motion of the centre is taken out. The rest still is normal, with as many
         dimensions as there are degrees of freedom.
@@ -190,16 +190,16 @@ class System:
         mass, *momentum = (sum_over_atoms(column, self.index, self.n_copies) for column in columns)
         drift = torch.cat([self.of_atoms(p / mass) for p in momentum], dim=-1)
         if self.structures.fixed is not None:
-            drift = torch.where(_held_axes(self.structures).index_select(0, self.index), 0.0, drift)
+            drift = torch.where(_fixed_axes(self.structures).index_select(0, self.index), 0.0, drift)
         return velocities - drift
 
     def finite(self, values: Float[Tensor, "n_atoms 3"]) -> Bool[Tensor, " n_copies"]:
-        """Whether all values of a copy's atoms are finite."""
+        """True for replicas whose atoms have finite values."""
         bad = (~torch.isfinite(values)).any(-1).long()
         return bad.new_zeros(self.n_copies).index_add(0, self.index, bad) == 0
 
     def take(self, copies: Int[Tensor, " n_taken"], atoms: Int[Tensor, " n_atoms_taken"]) -> "System":
-        """Some of the copies, and the atoms that are theirs."""
+        """Some of the replicas, and their atoms."""
         structures = self.structures.take(copies)
         return replace(
             self,
@@ -211,31 +211,31 @@ class System:
         )
 
 
-def _held_axes(structures: Structures) -> Bool[Tensor, "n_copies 3"]:
-    """Along which axes an atom of a copy is fixed: its momentum is not conserved there, and its centre cannot rest."""
+def _fixed_axes(structures: Structures) -> Bool[Tensor, "n_copies 3"]:
+    """Axes along which an atom is fixed: the momentum is not conserved there, and the centre of mass cannot rest."""
     assert structures.fixed is not None
     counts = structures.positions.new_zeros(structures.n_structures, 3)
     return counts.index_add(0, structures.structure_index, structures.fixed.to(counts)) > 0
 
 
 def _degrees(structures: Structures, fixed_centre: bool) -> Float[Tensor, " n_copies"]:
-    """Degrees of freedom of each copy."""
+    """Degrees of freedom of each replica."""
     degrees = 3 * structures.counts
     if structures.fixed is None:
         return (degrees - 3 * fixed_centre).double()
     n_fixed = sum_over_atoms(structures.fixed.sum(-1).double(), structures.structure_index, structures.n_structures)
-    return degrees.double() - n_fixed - fixed_centre * (~_held_axes(structures)).sum(-1).double()
+    return degrees.double() - n_fixed - fixed_centre * (~_fixed_axes(structures)).sum(-1).double()
 
 
 def observe(
     committee: Committee, system: System, criteria: Sequence[Criterion], positions: Float[Tensor, "n_atoms 3"]
 ) -> Observation:
-    """What the committee makes of the copies at these positions, and whose trajectory that ends."""
+    """Predictions for the replicas at these positions, and the trajectories that end there."""
     fine = system.finite(positions)
-    # No list of neighbours takes coordinates that are not finite: such a copy is looked at where it started.
+    # Neighbour lists need finite coordinates: other replicas are evaluated at their starting positions.
     start = system.structures.positions.double()
     structures = system.at(torch.where(fine[system.index].unsqueeze(-1), positions, start))
-    # What the committee knows is checked before the first step: to ask again would make the host wait.
+    # The domain of the committee is checked before the first step; a check here would make the host wait.
     energy, forces = committee.without_domain().predict(structures, differentiable=False)
     mean_energy, mean_forces = energy.mean(0).double(), forces.mean(0).double()
     fine = fine & torch.isfinite(mean_energy) & system.finite(mean_forces)
@@ -257,7 +257,7 @@ def observe(
 
 
 def pick(chosen: Bool[Tensor, " n_copies"], system: System, one: Phase, other: Phase) -> Phase:
-    """One phase for the copies that are chosen, the other for the rest."""
+    """The first phase for the chosen replicas, the second for the rest."""
     atoms, links = chosen[system.index].unsqueeze(-1), chosen.unsqueeze(-1)
     seen = {
         name: torch.where(atoms if name == "forces" else chosen, value, getattr(other.seen, name))

@@ -10,31 +10,25 @@ from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import (
-    NVE,
     CloserThan,
     DynamicsResult,
-    Ensemble,
-    Langevin,
-    NoseHooverChain,
-    Temperature,
     side_by_side,
     simulate,
 )
+from sparring.dynamics.ensembles import ENSEMBLES, FRICTION, TIME_CONSTANT, ensemble_of
 from sparring.dynamics.records import Write
 from sparring.inputs.extxyz import frame_text
 from sparring.support.devices import require_device
 
 __all__ = ["ENSEMBLES", "committee_on", "ensemble_of", "md", "trajectory"]
 
-ENSEMBLES = ("nose_hoover", "langevin", "nve")
-
 
 @contextmanager
 def trajectory(path: str | Path) -> Iterator[Write]:
-    """A new extended XYZ file, and what appends frames to it.
+    """Open a new extended XYZ file; gives a function that appends frames to it.
 
-    All frames that were written at once reach the operating system together, so that a job that is killed leaves a
-    file that can be read up to its last complete frame.
+    All frames of one call are flushed together, so that a job that is killed leaves a file that can be read up to its
+    last complete frame.
 
     Raises:
         OSError: If the file cannot be opened.
@@ -51,22 +45,6 @@ def trajectory(path: str | Path) -> Iterator[Write]:
         yield write
 
 
-def ensemble_of(kind: str, temperature: Temperature, *, friction: float, time_constant: float) -> Ensemble:
-    """An ensemble by its name.
-
-    Raises:
-        ValueError: If there is none of that name.
-    """
-    match kind:
-        case "nose_hoover":
-            return NoseHooverChain(temperature, time_constant)
-        case "langevin":
-            return Langevin(temperature, friction)
-        case "nve":
-            return NVE(temperature)
-    raise ValueError(f"unknown ensemble {kind!r}; wanted one of {', '.join(ENSEMBLES)}")
-
-
 def md(
     committee: Committee,
     structures: Sequence[Atoms],
@@ -77,44 +55,44 @@ def md(
     duration: float,
     timestep: float,
     ensemble: str = "nose_hoover",
-    friction: float = 0.01,
-    time_constant: float = 50.0,
+    friction: float = FRICTION,
+    time_constant: float = TIME_CONSTANT,
     every: int = 10,
     seed: int = 0,
     min_distance: float = 0.5,
     progress: Callable[[int, int], None] | None = None,
 ) -> DynamicsResult:
-    """Copies of every structure at every temperature, side by side, with their trajectories in an extended XYZ file.
+    """Replicas of every structure at every temperature, with their trajectories in an extended XYZ file.
 
-    The copies of a structure stand together, the structures of a temperature likewise. Each frame knows its copy, the
-    structure it started from, step, time, temperature, and what the committee makes of it; the last frame of a copy
-    that has failed says why. Centres of mass rest, unless one of the structures is a single atom.
+    Temperatures are in the outer loop, then structures, then replicas. Frames have the number of their replica
+    (``copy``), the index of the structure it started from, step, time, temperature and the committee's predictions; the
+    last frame of a replica that has failed has the reason. Centres of mass rest, unless a structure is a single atom.
 
     Args:
-        committee: Whose mean forces act.
-        structures: Where copies start.
-        output: The file.
-        temperatures: In K.
-        n_copies: Of each structure at each temperature.
-        duration: In fs.
-        timestep: In fs.
-        ensemble: ``nose_hoover``, ``langevin`` or ``nve``.
-        friction: Of Langevin's thermostat, in 1/fs.
-        time_constant: Of the Nosé-Hoover chain, in fs.
-        every: After how many steps frames are written.
-        seed: Of the velocities and the noise.
-        min_distance: Atoms closer than this, in Å, end the trajectory of their copy; 0 for no such end.
-        progress: Called with the number of steps done and to do.
+        committee: Committee with the mean forces that act.
+        structures: Starting geometries.
+        output: File of the trajectories.
+        temperatures: Temperatures in K.
+        n_copies: Number of replicas of each structure at each temperature.
+        duration: Duration in fs.
+        timestep: Time step in fs.
+        ensemble: Name of the ensemble: ``nose_hoover``, ``langevin`` or ``nve``.
+        friction: Friction of the Langevin thermostat in 1/fs.
+        time_constant: Time constant of the Nosé-Hoover chain in fs.
+        every: Number of steps between frames.
+        seed: Seed of the velocities and the noise.
+        min_distance: Distance of atoms in Å below which a trajectory ends; 0 for no such criterion.
+        progress: Callback with the number of steps done and of all.
 
     Raises:
-        ValueError: If the arguments make no sense, or the committee was not trained on such structures.
+        ValueError: If an argument is out of range, or the committee was not trained on such structures.
         OSError: If the file cannot be written.
     """
     committee.require_known(structures)
     if not timestep > 0 or not duration >= 0:
         raise ValueError(f"need a timestep > 0 and a duration >= 0, got {timestep} fs and {duration} fs")
     start, temperature = side_by_side(Structures.from_atoms(structures), temperatures, n_copies)
-    held = ensemble_of(ensemble, temperature, friction=friction, time_constant=time_constant)
+    thermostat = ensemble_of(ensemble, temperature, friction=friction, time_constant=time_constant)
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     with trajectory(output) as write:
 
@@ -129,7 +107,7 @@ def md(
         return simulate(
             committee,
             start,
-            ensemble=held,
+            ensemble=thermostat,
             timestep=timestep,
             n_steps=round(duration / timestep),
             every=every,

@@ -1,1 +1,1 @@
-"""How structures come in from files: what columns and header keys mean, which formats there are, what is refused."""
+"""Structures from files of users: formats, names of columns and header keys, and checks."""

@@ -1,6 +1,6 @@
-"""Whether what a file says can be a structure at all: columns, elements, coordinates, cells, sizes of labels.
+"""Checks that values in a file can be a structure: columns, elements, coordinates, cells, sizes of labels.
 
-Each check is cheap and comes before whatever would be slow, huge or fatal with such a value: a neighbour search in a
+Each check is cheap and comes before code that would be slow or fail with such a value: a neighbour search in a
 cell of 1e-6 Å does not end, one in a cell of 1e7 Å beside 12 Å kills the process.
 """
 
@@ -28,7 +28,7 @@ __all__ = [
 
 MAX_COLUMNS = 10_000
 HEAVIEST = 99
-"""Potentials have a place for the elements up to this atomic number."""
+"""Largest atomic number that potentials support."""
 SHORTEST_VECTOR = 0.5
 LONGEST_VECTOR = 1e4
 THINNEST_CELL = 0.1
@@ -54,7 +54,7 @@ class Column(NamedTuple):
 
 
 def columns_of(properties: str) -> dict[str, Column]:
-    """What the header's Properties announce.
+    """Columns in the header's Properties.
 
     Raises:
         ValueError: If it is no list of name:type:width, or species and positions are missing or of another type.
@@ -85,12 +85,12 @@ def columns_of(properties: str) -> dict[str, Column]:
 
 
 def check_rows(rows: Sequence[str], columns: Mapping[str, Column], *, announced: bool, cut_off: str | None) -> None:
-    """Whether every row has the words that its columns need.
+    """Check that every row has the words that its columns need.
 
     Args:
         rows: Lines of the frame's atoms.
         columns: Groups of columns, in order.
-        announced: Whether the header has Properties.
+        announced: True if the header has Properties.
         cut_off: Advice if the last row may be incomplete because the file was cut off.
 
     Raises:
@@ -123,7 +123,7 @@ def _wrong_length(index: int, n_values: int, n_columns: int, columns: Mapping[st
         )
     return (
         f"atom {index} has {n_values} columns; without Properties in the comment line there are {n_columns}: {names}; "
-        "say what the others are, as in Properties=species:S:1:pos:R:3:forces:R:3"
+        "name the others, as in Properties=species:S:1:pos:R:3:forces:R:3"
     )
 
 
@@ -159,7 +159,7 @@ def _check_words(index: int, row: str, values: list[str], places: Mapping[str, t
 
 
 def require_finite_geometry(atoms: Atoms, where: str, *, allow_dummy: bool) -> None:
-    """Whether elements exist, coordinates and cell are finite, and the structure repeats only along lattice vectors.
+    """Check that elements exist, coordinates and cell are finite, and periodic directions have a lattice vector.
 
     Raises:
         ValueError: If not; the message begins with `where`.
@@ -183,13 +183,13 @@ def require_finite_geometry(atoms: Atoms, where: str, *, allow_dummy: bool) -> N
     flat = [axis for axis in range(3) if atoms.pbc[axis] and not atoms.cell.array[axis].any()]
     if flat:
         raise ValueError(
-            f"{where}: pbc says that it repeats along lattice vector {flat[0]}, which is zero; "
+            f"{where}: it is periodic (pbc) along lattice vector {flat[0]}, which is zero; "
             'give a Lattice or pbc="F F F"'
         )
 
 
 def check_cell(atoms: Atoms, where: str) -> None:
-    """Whether the periodic lattice vectors are of believable lengths and span a lattice.
+    """Check that the periodic lattice vectors have plausible lengths and span a lattice.
 
     Raises:
         ValueError: If not; the message begins with `where`.
@@ -200,7 +200,7 @@ def check_cell(atoms: Atoms, where: str) -> None:
         if not SHORTEST_VECTOR <= length <= LONGEST_VECTOR:
             raise ValueError(
                 f"{where}: lattice vector {number} is {length:.4g} Å long, allowed are {SHORTEST_VECTOR:g} to "
-                f"{LONGEST_VECTOR:g} Å where it repeats; correct the Lattice (in Å), or say pbc=F along it"
+                f"{LONGEST_VECTOR:g} Å where it repeats; correct the Lattice (in Å), or set pbc=F along it"
             )
     # Distances between lattice planes: of a vector from the span of the others.
     for axis in range(len(vectors)) if len(vectors) > 1 else ():
@@ -215,7 +215,7 @@ def check_cell(atoms: Atoms, where: str) -> None:
 
 
 def check_atoms(atoms: Atoms, where: str) -> None:
-    """Whether there are potentials for the elements, coordinates are in Å, and no two atoms are in one place.
+    """Check that potentials support the elements, coordinates are in Å, and no two atoms are at one position.
 
     Raises:
         ValueError: If not; the message begins with `where`.
@@ -224,7 +224,7 @@ def check_atoms(atoms: Atoms, where: str) -> None:
     if len(heavy):
         raise ValueError(
             f"{where}: atom {heavy[0]} is {chemical_symbols[atoms.numbers[heavy[0]]]} (atomic number "
-            f"{atoms.numbers[heavy[0]]}); potentials know the elements up to {chemical_symbols[HEAVIEST]} ({HEAVIEST})"
+            f"{atoms.numbers[heavy[0]]}); potentials support elements up to {chemical_symbols[HEAVIEST]} ({HEAVIEST})"
         )
     far = np.flatnonzero(np.abs(atoms.positions).max(axis=1) > FARTHEST)
     if len(far):
@@ -242,7 +242,7 @@ def check_atoms(atoms: Atoms, where: str) -> None:
 
 
 def check_labels(energy: float | None, forces: np.ndarray | None, where: str) -> None:
-    """Whether energy (eV) and forces (eV/Å) are of a size that numbers from a method can have.
+    """Check that energy (eV) and forces (eV/Å) are of a plausible size.
 
     Raises:
         ValueError: If not; the message begins with `where`.
@@ -260,7 +260,7 @@ def check_labels(energy: float | None, forces: np.ndarray | None, where: str) ->
 
 
 def _same_place(atoms: Atoms) -> tuple[int, int, float] | None:
-    """Two atoms that are one, also through the walls of the cell."""
+    """Two atoms at one position, also across the faces of the cell."""
     if len(atoms) < 2:
         return None
     from scipy.spatial import cKDTree
@@ -270,7 +270,7 @@ def _same_place(atoms: Atoms) -> tuple[int, int, float] | None:
     inverse = np.linalg.inv(cell)
     fractions, owner = atoms.positions @ inverse, np.arange(len(atoms))
     fractions = np.where(periodic, fractions % 1.0, fractions)
-    for axis in np.flatnonzero(periodic):  # whoever is next to a wall appears again beyond it
+    for axis in np.flatnonzero(periodic):  # atoms next to a face are repeated beyond it
         near = fractions[:, axis] < SAME_PLACE * np.linalg.norm(inverse[:, axis])
         fractions = np.concatenate([fractions, fractions[near] + np.eye(3)[axis]])
         owner = np.concatenate([owner, owner[near]])

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from sparring.atoms.electronic_state import electronic_state
 from sparring.atoms.reference import known_results
 from sparring.inputs.names import CHARGES, MULTIPLICITIES, like_charge, like_multiplicity
-from sparring.labels.base import electronic_state
 
 __all__ = ["take_state"]
 
 
 def take_state(atoms: Atoms, where: str, words: Sequence[str] = ()) -> list[str]:
-    """Put charge and multiplicity of a structure under `charge` and `multiplicity`, and tell what was ignored.
+    """Put charge and multiplicity of a structure under `charge` and `multiplicity`, and return notes on ignored data.
 
     `spin` and `total_spin` are multiplicities, as OMol25, fairchem and MACE have them. PySCF's `spin` is 2S; since the
     two differ by one, only one of them fits the number of electrons, and the other is an error here.
@@ -48,8 +48,8 @@ def _one_of(atoms: Atoms, names: tuple[str, ...], where: str) -> tuple[str, int]
     """The value that all names of a meaning agree about, and the first of the names; they are taken out of `info`."""
     found = {name: _whole(name, atoms.info.pop(name), where) for name in names if name in atoms.info}
     if len(set(found.values())) > 1:
-        said = " and ".join(f"{name}={value}" for name, value in found.items())
-        raise ValueError(f"{where}: {said} disagree, and mean the same; keep {names[0]} with the right value")
+        values = " and ".join(f"{name}={value}" for name, value in found.items())
+        raise ValueError(f"{where}: {values} disagree, and mean the same; keep {names[0]} with the right value")
     return next(iter(found.items()), None)
 
 
@@ -96,8 +96,8 @@ def _bare_pair(atoms: Atoms, words: Sequence[str], where: str) -> list[str]:
 
 def _in_words(words: Sequence[str]) -> list[str]:
     """Charges and multiplicities that a comment in words speaks of."""
-    said = re.findall(r"\b(charge|mult|multiplicity|spin)\b ?:? ?([+-]?[0-9]+)\b", " ".join(words), re.IGNORECASE)
-    return [f"{name}: {value} in the comment line is not read; write it as key=value" for name, value in said]
+    written = re.findall(r"\b(charge|mult|multiplicity|spin)\b ?:? ?([+-]?[0-9]+)\b", " ".join(words), re.IGNORECASE)
+    return [f"{name}: {value} in the comment line is not read; write it as key=value" for name, value in written]
 
 
 def _ignored(atoms: Atoms, *, moment: bool) -> list[str]:

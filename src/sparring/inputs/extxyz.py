@@ -67,7 +67,7 @@ def read_structures(path: str | Path, *, allow_dummy: bool = False, allow_empty:
     Raises:
         ValueError: If the file is empty or cut off, or a frame has a header or a row that cannot be parsed, an unknown
             element, an atomic number that is not positive, or coordinates or a cell that are not finite or not
-            believable. The message names file and frame, counting from 0.
+            plausible. The message names file and frame, counting from 0.
         OSError: If the file cannot be opened.
     """
     return [atoms for atoms, _ in read_frames(path, allow_dummy=allow_dummy, allow_empty=allow_empty)]
@@ -225,13 +225,13 @@ def frame_text(atoms: Atoms, where: str) -> str:
 
 
 def _energies(known: Mapping[str, object]) -> list[str]:
-    """The energy that a calculator knows, and the free energy if it is another."""
+    """Energy in the results of a calculator, and the free energy if it differs."""
     names = [name for name in ("energy", "free_energy") if name in known]
     return names[:1] if len({known[name] for name in names}) < 2 else names
 
 
 def _column_group(name: str, values: np.ndarray, n_atoms: int, where: str) -> tuple[str, list[list[str]]]:
-    """What the header says of a per-atom array, and its words for every atom."""
+    """Entry of a per-atom array in the header, and its text for every atom."""
     array = np.asarray(values)
     if array.ndim not in (1, 2) or len(array) != n_atoms or not array.size or array.dtype.kind not in _COLUMN_TYPES:
         raise ValueError(

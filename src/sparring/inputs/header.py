@@ -25,7 +25,7 @@ _CELLS = ("cell", "box", "unit_cell", "lattice_vectors", "cell_vectors")
 
 
 class Header(NamedTuple):
-    """What a comment line says.
+    """Contents of a comment line.
 
     Attributes:
         info: The value of every key; True for a word without a value, as in ASE.
@@ -66,7 +66,7 @@ def _check_pbc(value: object) -> None:
 
 
 def check_spelling(info: Mapping[str, object]) -> None:
-    """Whether a cell, columns or periodicity hide under names that the format does not know.
+    """Check that cell, columns and periodicity have the names of the format.
 
     Raises:
         ValueError: If they do.

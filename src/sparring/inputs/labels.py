@@ -1,7 +1,7 @@
-"""The label that a frame of a user's file carries: which energy and which forces it means, or why that is not clear.
+"""Labels in files of users: the energy and the forces of a frame, or an error if they are ambiguous.
 
-Nothing is guessed. Names that are known are read; any other that looks like an energy or like forces is an error that
-shows the two lines to write, for the alternative is to compute anew, without a word, what the file already has.
+Nothing is guessed. Known names are read; any other that looks like an energy or like forces is an error that shows the
+two lines to write, because the alternative is to compute labels again that the file already has.
 """
 
 import math
@@ -32,7 +32,7 @@ SAME_ENERGY = 1e-6
 
 
 class _Found(NamedTuple):
-    """All that a frame has, by name: scalars of the header and results, and columns."""
+    """Values of a frame by name: scalars of the header and results, and columns."""
 
     scalars: dict[str, object]
     columns: dict[str, np.ndarray]
@@ -50,18 +50,18 @@ def take_label(
     required: bool = False,
     foreign_units: bool = False,
 ) -> list[str]:
-    """Put the label of a structure under `REF_energy` (eV) and `REF_forces` (eV/Å), and tell what was decided.
+    """Put the label of a structure under `REF_energy` (eV) and `REF_forces` (eV/Å), and return notes on the decisions.
 
     A structure without any hint of a label is left without; one with an energy and nothing like forces gets the energy
-    only. A lone atom has no force, whether the file says so or not.
+    only. The force on a single atom is zero, also if the file has none.
 
     Args:
-        atoms: The structure, whose `info` and `arrays` are changed and whose calculator is taken off.
+        atoms: Structure, whose `info` and `arrays` are changed and whose calculator is removed.
         where: File and frame, for messages.
         energy_key: The file's name of the energy; left as it is, known names are looked for.
         forces_key: The file's name of the forces; left as it is, known names are looked for.
-        required: Whether a structure without a label is an error.
-        foreign_units: Whether the caller converts units, so that names which say another one are not refused.
+        required: Flag to raise for a structure without a label.
+        foreign_units: Flag for a caller that converts units, so that names with another unit are not refused.
 
     Raises:
         ValueError: If it is not clear what the label is, or it is not finite, of wrong shape or in another unit.
@@ -104,7 +104,7 @@ def take_label(
 
 
 def drop_labels(atoms: Atoms) -> list[str]:
-    """Take off whatever is a label or looks like one, and tell what it was."""
+    """Remove everything that is a label or looks like one; returns notes on it."""
     found = _look(atoms)
     scalars = [name for name in found.scalars if name in ENERGIES or name in found.like_energies]
     columns = [name for name in found.columns if name in FORCE_COLUMNS or name in found.like_forces]
@@ -134,7 +134,7 @@ def _look(atoms: Atoms) -> _Found:
 
 
 def _known_names(found: _Found, where: str) -> tuple[str | None, str | None, list[str]]:
-    """Which of the known names are the label; the energy of one method and the forces of another would be none."""
+    """Known names of the energy and the forces of one method."""
     if ENERGY in found.scalars or FORCES in found.columns:
         energy_name = ENERGY if ENERGY in found.scalars else None
         return energy_name, FORCES if FORCES in found.columns else None, _free_energy_left(found, energy_name)
@@ -146,8 +146,8 @@ def _known_names(found: _Found, where: str) -> tuple[str | None, str | None, lis
     others = [other for other in there.values() if abs(other - energy) > SAME_ENERGY]
     total = there.get("total_energy", energy)
     if all(abs(total - other) > SAME_ENERGY for known, other in there.items() if known != "total_energy") and others:
-        said = " and ".join(f"{one}={value!r}" for one, value in there.items())
-        raise ValueError(f"{where}: {said} differ; name the one that belongs to the forces: `energy_key: {name}`")
+        values = " and ".join(f"{one}={value!r}" for one, value in there.items())
+        raise ValueError(f"{where}: {values} differ; name the one that belongs to the forces: `energy_key: {name}`")
     if not others:
         return name, forces_name, []
     return (
@@ -175,7 +175,7 @@ def _free_energy_left(found: _Found, energy_name: str | None) -> list[str]:
 def _not_seen(
     atoms: Atoms, found: _Found, energy_name: str | None, forces_name: str | None, energy_key: str, forces_key: str
 ) -> str:
-    """What the frame has, and the two lines that say what it is."""
+    """Message with the names in the frame, and the two lines to write."""
     has = ", ".join([*sorted({*found.scalars} - {"uid"}), *sorted(found.columns)][:30]) or "the geometry"
     energies = [name for name in found.like_energies if name != energy_key] or [energy_key]
     columns = [name for name in (found.like_forces or found.vectors) if name != forces_key]
@@ -206,20 +206,20 @@ def _not_seen(
 def _check_names(energy_key: str, forces_key: str, where: str, *, foreign_units: bool) -> None:
     if is_gradient(forces_key):
         raise ValueError(
-            f"{where}: forces_key {forces_key!r} says that it is a gradient; forces are -dE/dx, in eV/Å: change the "
+            f"{where}: forces_key {forces_key!r} is a gradient by its name; forces are -dE/dx, in eV/Å: change the "
             "sign, and call the columns otherwise"
         )
     for option, key in (("energy_key", energy_key), ("forces_key", forces_key)):
         unit = foreign_unit(key)
         if unit and not foreign_units:
             raise ValueError(
-                f"{where}: {option} {key!r} says that its unit is {unit}; energies are in eV and forces in eV/Å: "
+                f"{where}: {option} {key!r} has the unit {unit} by its name; energies are in eV and forces in eV/Å: "
                 "convert them, and call them otherwise"
             )
 
 
 def _check_units(atoms: Atoms, found: _Found, where: str) -> None:
-    """Units that the header names, which nobody would convert."""
+    """Check for units in the header, which are not converted."""
     for name, value in atoms.info.items():
         word = None
         if "unit" in name.lower() and isinstance(value, str):
@@ -229,7 +229,7 @@ def _check_units(atoms: Atoms, found: _Found, where: str) -> None:
         if word:
             said = f"{name}={value}" if value is not True else name
             raise ValueError(
-                f"{where}: the header says {said!r}; a unit in a file is not converted: energies are in eV, lengths in "
+                f"{where}: the header has {said!r}; a unit in a file is not converted: energies are in eV, lengths in "
                 "Å, forces in eV/Å"
             )
 

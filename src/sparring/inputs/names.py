@@ -1,4 +1,4 @@
-"""What columns and header keys mean, under the names that people's files have.
+"""Names of columns and header keys in files, and their meanings.
 
 The table is data: the page docs/inputs.md shows it, and a test holds the two together. Names were looked up where they
 come from: ASE's results of calculators, MACE's REF_ keys and its `total_charge` and `total_spin` (2S+1), NequIP's
@@ -137,7 +137,7 @@ _UNIT_WORDS = re.compile(
 
 
 def like_energy(name: str, value: object) -> bool:
-    """Whether a header key looks like the energy of a label that nobody has named."""
+    """True if a header key looks like the energy of a label under an unknown name."""
     if name.startswith("committee_") or isinstance(value, bool) or not isinstance(value, (int, float, np.number, str)):
         return False
     if isinstance(value, str) and not re.match(r"\s*[+-]?\d*\.?\d", value):
@@ -149,7 +149,7 @@ def like_energy(name: str, value: object) -> bool:
 
 
 def like_forces(name: str, value: np.ndarray) -> bool:
-    """Whether columns look like the forces of a label that nobody has named."""
+    """True if columns look like the forces of a label under an unknown name."""
     if re.fullmatch(r"(force|forces|f)_?[xyz]", name, re.IGNORECASE) and value.ndim == 1:
         return True
     if name.startswith("committee_") or value.ndim != 2 or value.shape[1] != 3 or value.dtype.kind not in "fiu":
@@ -159,25 +159,25 @@ def like_forces(name: str, value: np.ndarray) -> bool:
 
 
 def unknown_vectors(name: str, value: np.ndarray) -> bool:
-    """Whether columns are three numbers for each atom of which nobody knows what they are: forces, perhaps."""
+    """True if columns are three numbers for each atom with an unknown meaning, possibly forces."""
     vectors = value.ndim == 2 and value.shape[1] == 3 and value.dtype.kind == "f"
     known = any(word in name.lower() for word in _VECTORS) or name.startswith("committee_")
     return vectors and not known
 
 
 def is_gradient(name: str) -> bool:
-    """Whether a name says dE/dx, which has the sign opposite to a force."""
+    """True if a name stands for dE/dx, whose sign is opposite to a force."""
     return bool(_GRADIENT.search(name.lower())) and "forc" not in name.lower()
 
 
 def like_charge(name: str) -> bool:
-    """Whether a header key looks like a total charge."""
+    """True if a header key looks like a total charge."""
     lower = name.lower()
     return ("charge" in lower and lower not in ("initial_charges", "charges")) or lower in ("q", "chg", "qtot")
 
 
 def like_multiplicity(name: str) -> bool:
-    """Whether a header key looks like a multiplicity or a number of electrons."""
+    """True if a header key looks like a multiplicity or a number of electrons."""
     lower = name.lower()
     if lower in ("magmom", "nelect", "n_electrons", "nelec", "uhf", "nupdown", "n_unpaired", "unpaired", "two_s", "2s"):
         return True

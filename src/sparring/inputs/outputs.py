@@ -1,4 +1,4 @@
-"""What ASE does not read from the outputs of codes: charge and multiplicity, and CP2K's output as a whole."""
+"""Charge and multiplicity in outputs of codes, and CP2K's output as a whole, which ASE does not read."""
 
 import re
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ _NUMBER = r"[+-]?\d+\.\d+(?:[Ee][+-]?\d+)?"
 
 
 def state_of_output(text: str, kind: str) -> dict[str, int]:
-    """Charge and multiplicity that an output tells, as entries of `info`.
+    """Charge and multiplicity in an output, as entries of `info`.
 
     Raises:
-        ValueError: If it tells several.
+        ValueError: If the output has several.
     """
     state = {}
     for name, pattern in (("charge", _CHARGE.get(kind)), ("multiplicity", _MULTIPLICITY.get(kind))):
@@ -46,7 +46,7 @@ def state_of_output(text: str, kind: str) -> dict[str, int]:
 
 
 def is_cp2k(text: str) -> bool:
-    """Whether a text is the main output of CP2K."""
+    """True if a text is the main output of CP2K."""
     return "CP2K|" in text[:20_000]
 
 

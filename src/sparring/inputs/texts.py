@@ -1,4 +1,4 @@
-"""The text of a file, whatever it is compressed with; what is not UTF-8 is named, with the command that converts it."""
+"""The text of a file, compressed or not; errors for other encodings show the command that converts it."""
 
 import bz2
 import gzip
@@ -11,7 +11,7 @@ _DECOMPRESS = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ"
 
 
 def content_of(path: Path) -> bytes:
-    """What a file holds, decompressed if it is compressed (gzip, bzip2, xz).
+    """The bytes of a file, decompressed if it is compressed (gzip, bzip2, xz).
 
     Raises:
         ValueError: If it is compressed and damaged.

@@ -1,13 +1,14 @@
 """Labels: energies and forces of the ground truth, computed once and kept.
 
-``label`` computes them with any ``Labeller``: PySCF, a force field through OpenMM, whatever ASE knows by name, or a
-plugin. Importing this package loads no quantum-chemistry code; a labeller loads its own when it is made.
+``label`` computes them with any ``Labeller``: PySCF, a force field through OpenMM, calculators that ASE has by name, or
+a plugin. Importing this package loads no quantum-chemistry code; a labeller loads its own when it is made.
 """
 
-from sparring.labels.ase import ASECalculator, FromCalculator, plugin
+from sparring.labels.ase import ASECalculator, FromCalculator
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
 from sparring.labels.limits import Limits
 from sparring.labels.openmm import OpenMM, langevin_snapshots, n_langevin_snapshots
+from sparring.labels.plugins import plugin
 from sparring.labels.pool import (
     LabellingError,
     LabelReport,

@@ -1,11 +1,10 @@
-"""Labels by any ASE calculator: by its name, as a live object, or from a plugin."""
+"""Labels by any ASE calculator: by its name, or as an object."""
 
 import contextlib
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,15 @@ from ase.calculators.calculator import (
 )
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
+from sparring.atoms.electronic_state import electronic_state
 from sparring.labels import guard
-from sparring.labels.base import Label, Labeller, depends_on, electronic_state, label_input
+from sparring.labels.base import Label, Labeller, depends_on, label_input
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
-from sparring.support.plugins import registered
 from sparring.support.suggestions import did_you_mean
 
-PLUGIN_GROUP = "sparring.labellers"
-
-
-# What charge and multiplicity are called where they can be set.
+# Parameters for charge and multiplicity, by calculator.
 _ELECTRONIC_STATE = {
     "gaussian": ("charge", "mult"),
     "orca": ("charge", "mult"),
@@ -40,7 +36,7 @@ _ELECTRONIC_STATE = {
     "qchem": ("charge", "multiplicity"),
     "tblite": ("charge", "multiplicity"),
 }
-# What else of a structure these read: tags tell species, ghost atoms or basis sets of one element apart.
+# Further names that these read: tags tell species, ghost atoms or basis sets of one element apart.
 _DEPENDS_ON = {
     "castep": ("castep_custom_species", "castep_labels"),
     "crystal": ("tags",),
@@ -49,7 +45,7 @@ _DEPENDS_ON = {
     "onetep": ("tags", "onetep_species"),
     "siesta": ("tags",),
 }
-# These take any parameter and read those they know, which are the ones that have a default.
+# All parameters that these read have a default; they ignore others.
 _ALL_PARAMETERS_HAVE_DEFAULTS = ("emt", "lj", "morse", "tblite")
 _START_WITH_THE_OBJECT = ("cp2k",)
 
@@ -57,14 +53,13 @@ _START_WITH_THE_OBJECT = ("cp2k",)
 class ASECalculator:
     """Labels by an ASE calculator that is known by name, such as "tblite", "emt", "orca".
 
-    The calculator is made anew for every label and works in a folder of its own; so no label depends on the one before
-    it. Charge and multiplicity of the structure are handed to calculators that take
-    them. The energy is the one that the forces are the derivative of (ASE's ``force_consistent``).
+    Each label has a new calculator and a new folder, so that labels are independent. Charge and multiplicity are passed
+    to calculators that take them. The energy is consistent with the forces (ASE's ``force_consistent``).
 
     Args:
         name: The calculator's name in ASE's registry, or of a package that provides one (tblite).
-        parameters: What the calculator's class takes, without charge and multiplicity, which belong to the structure.
-            A parameter that names a file counts by the content of the file.
+        parameters: Parameters of the calculator's class, without charge and multiplicity, which belong to the
+            structure. A parameter that names a file counts by the content of the file.
 
     Raises:
         ValueError: If the name or a parameter is unknown, or ASE does not know where the program is.
@@ -110,7 +105,7 @@ class ASECalculator:
         """Compute the label of a structure.
 
         Raises:
-            ValueError: If the structure is charged, or of high spin, and the calculator cannot be told so.
+            ValueError: If the structure is charged, or of high spin, and the calculator has no parameter for it.
             CalculationFailed: If the calculator gave up for another reason than a lack of convergence.
         """
         state = _state_parameters(atoms, self._state_names, self._name)
@@ -146,15 +141,15 @@ class FromCalculator:
 
     Args:
         calculator: The calculator.
-        method: Names all that changes its results, such as a file of weights, for the key of a label. Without it the
-            class and the ``parameters`` do, for calculators of ASE and for those that hold nothing else.
-        version: Of the code that computes; without it, of the package that provides the class.
+        method: Description of all that changes its results, such as a file of weights, for the key of a label; by
+            default the class and the ``parameters``, for calculators of ASE and for those without further state.
+        version: Version of the code that computes; by default of the package that provides the class.
         depends_on: Names in info or arrays of a structure that the calculator reads besides charge, multiplicity and
             initial moments and charges; without it, those in the calculator's own attribute of this name.
 
     Raises:
-        ValueError: If ``calculator`` is no ASE calculator, holds a charge or a multiplicity of its own, or does not say
-            what it computes.
+        ValueError: If ``calculator`` is not an ASE calculator, has a charge or a multiplicity of its own, or its method
+            is not clear.
     """
 
     def __init__(
@@ -181,7 +176,7 @@ class FromCalculator:
             )
         if method is None and not _is_described_by_parameters(calculator):
             raise ValueError(
-                f"what {self._class_name} computes is not told by its parameters alone; name it for the label store: "
+                f"the parameters of {self._class_name} do not describe it completely; name it for the label store: "
                 "FromCalculator(calculator, method='...')"
             )
         if method is None:
@@ -210,46 +205,6 @@ class FromCalculator:
                 self._calculator.set(**before)
 
 
-def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Labeller:
-    """A labeller, or an ASE calculator, that an installed package registers under "sparring.labellers".
-
-    Args:
-        name: The name of the entry point, which is a callable.
-        parameters: What it takes.
-
-    Raises:
-        ValueError: If no package registers the name, or it gives neither labeller nor ASE calculator.
-    """
-    point = registered(PLUGIN_GROUP, name, "labeller")
-    made: Any = point.load()(**absolute(parameters or {}))
-    version = f"{point.dist.name} {point.dist.version}" if point.dist is not None else None
-    if not isinstance(made, Labeller):
-        made = FromCalculator(made, method=f"{name} {described(parameters or {})}", version=version)
-    try:
-        ForkingPickler.dumps(made)
-    # What pickling raises depends on what is in the way; what was made here can be made in a worker, too.
-    except Exception:
-        return _Remade(name, absolute(parameters or {}), made)
-    found: Labeller = made
-    return found
-
-
-class _Remade:
-    """A plugin's labeller that is made anew in every process."""
-
-    def __init__(self, name: str, parameters: Mapping[str, object], made: Labeller) -> None:
-        self._recipe = (name, parameters)
-        self._made = made
-        self.method = made.method
-        self.version = made.version
-
-    def __call__(self, atoms: Atoms) -> Label:
-        return self._made(atoms)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return plugin, self._recipe
-
-
 def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators share no type
     """A labeller as it is, an ASE calculator as ``FromCalculator``.
 
@@ -260,7 +215,7 @@ def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators sh
 
 
 def calculator_depends_on(name: str) -> tuple[str, ...]:
-    """What an ASE calculator of this name reads of a structure besides what all do."""
+    """Names in info or arrays that an ASE calculator of this name reads, besides the standard ones."""
     return _DEPENDS_ON.get(name, ())
 
 
@@ -279,7 +234,7 @@ def _in_worker() -> bool:
 
 
 def _try_method(calculator: Any, name: str) -> None:  # noqa: ANN401 - ASE calculators share no type
-    """Compute a hydrogen molecule, in a millisecond: only then does tblite look at its method."""
+    """Compute a hydrogen molecule, in a millisecond: only then does tblite check its method."""
     hydrogen = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.8]])
     try:
         calculator.calculate(hydrogen, ["energy"], all_changes)
@@ -296,14 +251,14 @@ def _is_described_by_parameters(calculator: BaseCalculator) -> bool:
 
 
 def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: str) -> dict[str, int]:
-    """Charge and multiplicity as the calculator takes them; an error if it takes none and they were asked for."""
+    """Charge and multiplicity as parameters of the calculator; an error if it has none and they are not the default."""
     state = electronic_state(atoms)
     if names is not None:
         return dict(zip(names, state, strict=True))
     if state.charge or state.multiplicity > 2:
         raise ValueError(
             f"{atoms.get_chemical_formula()} has charge {state.charge} and multiplicity {state.multiplicity}, which "
-            f"{calculator!r} cannot be told; use a labeller that takes them"
+            f"{calculator!r} has no parameters for; use a labeller that has"
         )
     return {}
 
@@ -326,7 +281,7 @@ def _compute(
         if structure.pbc.all() and "stress" in properties:
             stress = np.array(structure.get_stress(apply_constraint=False), dtype=float)
     except CalculationFailed as error:
-        # Not every interface has a type for this failure; all say it in the same word.
+        # Not every interface has a type for this failure; all have the same word in the message.
         if not isinstance(error, SCFError) and "converge" not in str(error).lower():
             raise
         converged = False
@@ -342,5 +297,5 @@ def _compute(
 
 
 def _names(calculator: Any) -> tuple[str, ...]:  # noqa: ANN401 - no common type
-    """What a calculator says that it reads, or what is known of ASE's of this name."""
+    """Names in info or arrays that a calculator depends on, by its own attribute or by its name in ASE."""
     return depends_on(calculator) or calculator_depends_on(str(getattr(calculator, "name", "")))

@@ -1,15 +1,34 @@
-"""What a label is, who makes one, and when it may become a training point."""
+"""Labels, labellers, and the checks of a label before it is trained on."""
 
 import copy
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
+
+from sparring.atoms.composition import composition
+from sparring.atoms.electronic_state import ElectronicState, electronic_state
+from sparring.atoms.inheritance import geometry_of
+
+__all__ = [
+    "GEOMETRY_REASONS",
+    "Bounds",
+    "ElectronicState",
+    "Label",
+    "LabelError",
+    "Labeller",
+    "Reason",
+    "check",
+    "check_distance",
+    "composition",
+    "depends_on",
+    "electronic_state",
+    "label_input",
+]
 
 Reason = Literal[
     "not_converged",
@@ -29,15 +48,15 @@ GEOMETRY_REASONS: tuple[Reason, ...] = ("not_converged", "not_finite", "energy",
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Label:
-    """Energy and forces of one structure, as the labeller gave them; whether they may be used, ``check`` says.
+    """Energy and forces of one structure, as the labeller gave them; ``check`` refuses unusable ones.
 
     Attributes:
         energy: Total energy in eV.
-        forces: In eV/Å.
-        stress: In eV/Å³ and Voigt order (xx, yy, zz, yz, xz, xy); None where there is none.
+        forces: Forces in eV/Å.
+        stress: Stress in eV/Å³ and Voigt order (xx, yy, zz, yz, xz, xy); None where there is none.
         method: The labeller's ``method``.
         version: The labeller's ``version``.
-        converged: Whether the labeller's own criteria were met.
+        converged: True if the labeller's own criteria were met.
         wall_time: Time the label took, in seconds.
     """
 
@@ -51,11 +70,11 @@ class Label:
 
 
 class LabelError(Exception):
-    """A structure has no usable label. This is data: it is counted, reported and carried on from.
+    """A structure has no usable label. This is data: it is counted and reported, and the run goes on.
 
     Attributes:
-        reason: What went wrong, in a word that can be counted.
-        message: The whole story.
+        reason: Kind of failure.
+        message: Full description.
         files: Folder with the input and output of the calculation, where they were kept.
     """
 
@@ -67,33 +86,33 @@ class LabelError(Exception):
 
     @property
     def is_geometry(self) -> bool:
-        """Whether the geometry may be at fault. If not, the same structure may well get a label another time."""
+        """True if the geometry may be at fault. If not, the same structure may get a label another time."""
         return self.reason in GEOMETRY_REASONS
 
     def __str__(self) -> str:
         return self.message
 
     def named(self, name: str) -> "LabelError":
-        """The same failure, with the structure's name before the message and the folder of its files behind it."""
+        """The same failure, with the structure's name before the message and the folder of its files after it."""
         where = f"; its files are in {self.files}" if self.files is not None else ""
         return LabelError(self.reason, f"{name}: {self.message}{where}", self.files)
 
 
 @runtime_checkable
 class Labeller(Protocol):
-    """Whatever computes labels. A plain function will do, with the two attributes set on it.
+    """Computes labels. A plain function will do, with the two attributes set on it.
 
-    It must give the same label for the same structure whatever it computed before. To work in several processes it
+    It must give the same label for the same structure, independent of earlier calls. To work in several processes it
     must be picklable.
 
-    It is handed what the key of a label counts, and nothing else: geometry, charge and multiplicity, and initial
-    moments and charges where there are any. What else in ``atoms.info`` or ``atoms.arrays`` it reads, such as tags or
-    an electric field, it names in an attribute ``depends_on``, a tuple of names (optional; none if it is left out).
-    These then count in the key, and descendants of a structure have them, too.
+    It gets only what is in the key of a label: geometry, charge and multiplicity, and initial moments and charges where
+    there are any. Further names in ``atoms.info`` or ``atoms.arrays`` that it reads, such as tags or an electric field,
+    are listed in an optional attribute ``depends_on``, a tuple of names. These are then in the key, too, and are handed
+    on to structures made from others.
 
     Attributes:
-        method: Names everything that changes the result: level of theory, basis, grids, thresholds.
-        version: Names the code that computes, with its version.
+        method: Description of everything that changes the result: level of theory, basis, grids, thresholds.
+        version: Name and version of the code that computes.
     """
 
     @property
@@ -117,7 +136,7 @@ class Labeller(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Outside of these a label is taken for a failure of the method. None switches a bound off.
+    """Bounds outside which a label counts as a failure of the method. None switches a bound off.
 
     Electronic-structure codes do not always notice their own failure: for overlapping atoms tblite once gave +727 eV
     and no error.
@@ -125,7 +144,7 @@ class Bounds:
     Attributes:
         min_distance: Shortest distance between two atoms, in Å.
         max_force: Longest force vector on an atom, in eV/Å.
-        energy_window: How far above the lowest known energy of the same composition, in eV.
+        energy_window: Largest energy above the lowest known one of the same composition, in eV.
     """
 
     min_distance: float | None = 0.5
@@ -139,43 +158,11 @@ class Bounds:
                 raise ValueError(f"{name} must not be negative, got {value}; None switches the bound off")
 
 
-class ElectronicState(NamedTuple):
-    """Total charge in e, and multiplicity 2S+1."""
-
-    charge: int
-    multiplicity: int
-
-
-def electronic_state(atoms: Atoms) -> ElectronicState:
-    """Charge and multiplicity of a structure: ``atoms.info["charge"]`` and ``atoms.info["multiplicity"]``.
-
-    Left out, the charge is 0 and the multiplicity the lowest: 1 for an even number of electrons, 2 for an odd one. (The
-    ground state of O₂ is a triplet; that has to be said.)
-
-    Raises:
-        ValueError: If either is no integer, or they do not fit the number of electrons.
-    """
-    formula = atoms.get_chemical_formula()
-    charge = _integer(atoms, "charge", 0)
-    n_electrons = int(atoms.numbers.sum()) - charge
-    if n_electrons < 0:
-        raise ValueError(f"{formula} has only {n_electrons + charge} electrons to lose, got charge {charge}")
-    multiplicity = _integer(atoms, "multiplicity", 1 + n_electrons % 2)
-    unpaired = multiplicity - 1
-    if unpaired < 0 or unpaired > n_electrons or (n_electrons - unpaired) % 2:
-        raise ValueError(
-            f"{formula} with charge {charge} has {n_electrons} electrons, which cannot have multiplicity "
-            f"{multiplicity}; set atoms.info['charge'] or atoms.info['multiplicity'] (the lowest is "
-            f"{1 + n_electrons % 2})"
-        )
-    return ElectronicState(charge=charge, multiplicity=multiplicity)
-
-
 def depends_on(labeller: object) -> tuple[str, ...]:
-    """Names in info or arrays of a structure that a labeller reads besides what all do.
+    """Names in info or arrays of a structure that a labeller reads, besides the standard ones.
 
     Raises:
-        ValueError: If they are no tuple or list of names.
+        ValueError: If they are not a tuple or list of names.
     """
     names = getattr(labeller, "depends_on", ())
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
@@ -186,15 +173,15 @@ def depends_on(labeller: object) -> tuple[str, ...]:
 
 
 def label_input(atoms: Atoms, names: Sequence[str] = ()) -> Atoms:
-    """A copy with all that is in the key of a label, and nothing else, lest anything else change the label.
+    """A copy with only what is in the key of a label, so that nothing else can change the label.
 
-    Constraints are not: a label has the forces on all atoms.
+    Constraints are left out: a label has the forces on all atoms.
 
     Args:
         atoms: The structure.
         names: Further names in info or arrays that the labeller reads.
     """
-    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare = geometry_of(atoms)
     bare.info = electronic_state(atoms)._asdict()
     for name in ("initial_magmoms", "initial_charges"):
         if atoms.has(name) and np.any(atoms.get_array(name)):
@@ -207,30 +194,13 @@ def label_input(atoms: Atoms, names: Sequence[str] = ()) -> Atoms:
     return bare
 
 
-def composition(atoms: Atoms) -> str:
-    """What energies are compared within: the formula, and the charge where there is one, as "NH3" or "H4N+1"."""
-    charge = electronic_state(atoms).charge
-    formula: str = atoms.get_chemical_formula()
-    return f"{formula}{charge:+d}" if charge else formula
-
-
-def _integer(atoms: Atoms, name: str, default: int) -> int:
-    value = atoms.info.get(name, default)
-    try:
-        # Files give 1 as 1.0; nothing is lost by taking it.
-        return operator.index(int(value) if isinstance(value, float | np.floating) and value == int(value) else value)
-    except (TypeError, ValueError, OverflowError):
-        formula = atoms.get_chemical_formula()
-        raise ValueError(f"{formula}: {name} must be an integer, got atoms.info[{name!r}] = {value!r}") from None
-
-
 def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | None = None) -> None:
-    """Refuse a label that must not become a training point.
+    """Refuse a label that must not be trained on.
 
     Args:
         label: The label of ``atoms``.
         atoms: The structure.
-        bounds: What is believable.
+        bounds: Bounds of distances, forces and energies.
         lowest_energy: Lowest known energy of the same composition, in eV; without it the energy is not bounded.
 
     Raises:
@@ -249,7 +219,7 @@ def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | Non
         raise LabelError(
             "force",
             f"the force of {lengths[i]:.4g} eV/Å on atom {i} ({atoms.symbols[i]}) is above the bound of "
-            f"{bounds.max_force:g} eV/Å; raise max_force if it is meant",
+            f"{bounds.max_force:g} eV/Å; raise max_force to allow it",
         )
     if bounds.energy_window is not None and lowest_energy is not None:
         above = label.energy - lowest_energy
@@ -257,12 +227,12 @@ def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | Non
             raise LabelError(
                 "energy",
                 f"its energy is {above:.4g} eV above the lowest known of this composition, more than the window of "
-                f"{bounds.energy_window:g} eV; raise energy_window if it is meant",
+                f"{bounds.energy_window:g} eV; raise energy_window to allow it",
             )
 
 
 def check_distance(atoms: Atoms, bounds: Bounds) -> None:
-    """Refuse a structure with atoms too close to each other, which needs no label to be known.
+    """Refuse a structure with atoms too close to each other, before it is labelled.
 
     Raises:
         LabelError: If two atoms, or an atom and a periodic image, are closer than ``bounds.min_distance``.
@@ -279,5 +249,5 @@ def check_distance(atoms: Atoms, bounds: Bounds) -> None:
         raise LabelError(
             "distance",
             f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {distance[nearest]:.4g} Å apart, less "
-            f"than the bound of {bounds.min_distance:g} Å; lower min_distance if it is meant",
+            f"than the bound of {bounds.min_distance:g} Å; lower min_distance to allow it",
         )

@@ -77,7 +77,7 @@ def main() -> None:
         signal.signal(ignored, signal.SIG_IGN)
     guarded, parent, text = sys.stdin.fileno(), os.getppid(), b""
     workers: dict[int, tuple[str, str]] = {}
-    # A process forked by the guarded one may hold the pipe open; who the parent is tells the truth.
+    # A process forked by the guarded one may hold the pipe open; the number of the parent is reliable.
     while os.getppid() == parent:
         if not select.select([guarded], [], [], 0.5)[0]:
             continue

@@ -1,4 +1,4 @@
-"""What tells one labeller from another in the key of a label: its parameters and the version of its code."""
+"""Identity of a labeller in the key of a label: its parameters and the version of its code."""
 
 import functools
 import hashlib

@@ -15,7 +15,7 @@ __all__ = ["is_own_code", "outcomes_here"]
 
 
 def is_own_code(labeller: Labeller) -> bool:
-    """Whether it is a formula of this package, such as a toy well, which neither exits nor hangs."""
+    """True for a formula of this package, such as a toy well, which neither exits nor hangs."""
     return isinstance(labeller, FromCalculator) and labeller.module.partition(".")[0] == "sparring"
 
 
@@ -26,7 +26,7 @@ def outcomes_here(
 
     Args:
         tasks: Structures by the keys of their labels.
-        labeller: Computes them.
+        labeller: Labeller that computes them.
         store: Keeps each as soon as it is computed.
     """
     if store is not None:

@@ -56,7 +56,7 @@ class Died(NamedTuple):
     output: str
 
     def __str__(self) -> str:
-        """How it ended, for a message."""
+        """Exit code or signal, for a message."""
         code = self.exit_code
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
@@ -67,11 +67,11 @@ class Died(NamedTuple):
 
 
 def recipe(labeller: Labeller) -> Recipe:
-    """What a worker needs to have the same labeller.
+    """Everything that a worker needs to make the same labeller.
 
     Raises:
         ValueError: If the labeller cannot be pickled, or is defined in an interactive session.
-        RuntimeError: If a worker is just importing the script that asks for this.
+        RuntimeError: If a worker is importing the script that calls this.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError(_GUARD_MISSING)
@@ -102,12 +102,12 @@ class Guard:
         )
 
     def add(self, worker: "Worker") -> None:
-        """ProgressBars over a worker."""
-        self._tell(f"add {worker.pid} {worker.marker} {worker.folder}")
+        """Guard a worker."""
+        self._send(f"add {worker.pid} {worker.marker} {worker.folder}")
 
     def remove(self, worker: "Worker") -> None:
-        """ProgressBars no longer over a worker, which has ended."""
-        self._tell(f"end {worker.pid}")
+        """Stop guarding a worker, which has ended."""
+        self._send(f"end {worker.pid}")
 
     def close(self) -> None:
         """End the guard."""
@@ -116,7 +116,7 @@ class Guard:
             self._process.stdin.close()
         self._process.wait()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.write(f"{line}\n".encode())
@@ -127,12 +127,12 @@ class Worker:
     """A process that computes labels one after another.
 
     Attributes:
-        connection: The pipe to it.
-        key: The label that it was given last, if it has not answered yet.
-        ready: Whether it has started and has the labeller.
-        folder: Its scratch folder.
-        marker: Variable by which its environment and that of its descendants is known.
-        pid: Its process.
+        connection: Pipe to the process.
+        key: Key of its current label, if it has not answered yet.
+        ready: True once it has started and has the labeller.
+        folder: Scratch folder.
+        marker: Value of an environment variable that its descendants inherit.
+        pid: Process number.
     """
 
     def __init__(self, ingredients: Recipe) -> None:
@@ -164,7 +164,7 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """True if the process runs."""
         return self._process.poll() is None
 
     @property
@@ -183,7 +183,7 @@ class Worker:
             self.connection.send(Task(atoms, self.task_folder, store))
 
     def receive(self) -> Any:  # noqa: ANN401 - a pipe has no types
-        """Its message, or how it died."""
+        """Its message, or a `Died`."""
         try:
             message = self.connection.recv()
         # A labeller can also close the pipe, or write into it.
@@ -194,7 +194,7 @@ class Worker:
         return message
 
     def died(self) -> Died:
-        """How it ended; it is ended if it has not."""
+        """End it if it has not ended, and describe the end."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         code = self._process.poll()
@@ -216,7 +216,7 @@ class Worker:
 
         Args:
             patience: Time to end by itself, in seconds.
-            keep_folder: Whether its scratch folder stays.
+            keep_folder: Flag to keep its scratch folder.
         """
         self.connection.close()
         if patience:

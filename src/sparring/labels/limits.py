@@ -1,4 +1,4 @@
-"""What one label may take: time and memory."""
+"""Limits of time and memory of a label."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ DEFAULT_TIME_LIMIT = 3600.0
 class Limits:
     """Limits of one label; None for no limit.
 
-    Memory is what a worker and all programs that it has started hold together (resident set size). It is looked at a
-    few times in a second, so it may be passed for a moment. (A limit of the address space would refuse codes that
+    Memory is the resident set size of a worker and all programs that it has started. It is checked a few times in a
+    second, so it may be exceeded for a moment. (A limit of the address space would refuse codes that
     reserve much more than they use, as OpenMP, CUDA and Go do.)
 
     Attributes:
@@ -45,7 +45,7 @@ class Limits:
         return LabelError(
             "timed_out",
             f"{method} took longer than the time limit of {duration(self.time)} and was ended; raise labels.time_limit "
-            "if it is meant to take so long",
+            "to allow it",
         )
 
     def too_large(self, method: str, n_bytes: float) -> LabelError:
@@ -53,7 +53,7 @@ class Limits:
         assert self.memory is not None
         return LabelError(
             "out_of_memory",
-            f"{method} held {n_bytes / 1e9:.3g} GB, more than the memory limit of {self.memory / 1e9:.3g} GB, and was "
+            f"{method} took {n_bytes / 1e9:.3g} GB, more than the memory limit of {self.memory / 1e9:.3g} GB, and was "
             "ended; raise labels.memory_limit, or take fewer workers",
         )
 
@@ -68,7 +68,7 @@ def memory_of(marker: str) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A duration in the unit that people would choose."""
+    """A duration in a convenient unit."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"

@@ -1,4 +1,4 @@
-"""Many labels at once, each computed once and judged by the same rules."""
+"""Many labels at once, each computed once and checked by the same rules."""
 
 import contextlib
 import functools
@@ -12,8 +12,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from sparring.atoms.composition import composition
 from sparring.labels.ase import as_labeller
-from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, composition
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance
 from sparring.labels.limits import Limits
 from sparring.labels.store import LabelStore, label_key
 from sparring.labels.worker_process import Outcome
@@ -22,13 +23,13 @@ from sparring.labels.workers import Workers
 
 @dataclass(frozen=True, kw_only=True)
 class LabelReport:
-    """What became of the structures of one call.
+    """Labels and failures of one call.
 
     Attributes:
         labels: A label or the reason why there is none, in the order of the structures.
-        keys: The names of the labels in a store.
-        n_computed: How many labels the labeller was asked for and gave or failed to.
-        n_reused: How many structures got theirs from the store, or from an identical structure in the same call.
+        keys: Keys of the labels in a store.
+        n_computed: Number of labels that the labeller computed or failed to compute.
+        n_reused: Number of structures with a label from the store, or from an identical structure in the same call.
     """
 
     labels: tuple[Label | LabelError, ...]
@@ -42,10 +43,10 @@ class LabelReport:
         return tuple(one for one in self.labels if isinstance(one, LabelError))
 
     def require_labeller(self, max_failed: float = 1.0) -> None:
-        """Refuse to go on where the labeller, not the geometries, is to blame for too many failures.
+        """Raise if too many labels failed because of the labeller, not the geometries.
 
         Args:
-            max_failed: Share of the structures that may fail so; all of them never may.
+            max_failed: Largest share of such failures; a call in which all fail so always raises.
 
         Raises:
             LabellingError: With a table of the causes.
@@ -66,12 +67,12 @@ class LabellingError(RuntimeError):
 
 
 def require_labeller(failures: Sequence[LabelError], n_structures: int, max_failed: float = 1.0) -> None:
-    """Refuse to go on where the labeller, not the geometries, is to blame for too many failures.
+    """Raise if too many labels failed because of the labeller, not the geometries.
 
     Args:
         failures: The failures.
-        n_structures: Number of structures that labels were asked for.
-        max_failed: Share of the structures that may fail so; all of them never may.
+        n_structures: Number of structures in the call.
+        max_failed: Largest share of such failures; a call in which all fail so always raises.
 
     Raises:
         LabellingError: With a table of the causes.
@@ -82,14 +83,14 @@ def require_labeller(failures: Sequence[LabelError], n_structures: int, max_fail
     raise LabellingError(
         f"{len(at_fault)} of {n_structures} labels failed for reasons that are not the geometry's:\n"
         f"{causes(at_fault)}\n"
-        "Nothing of this step is kept but the labels that there are. Mend the labeller or its limits (labels.labeller, "
-        "labels.time_limit, labels.memory_limit), then give the same command again: failed labels are asked for anew.",
+        "Finished labels are kept. Correct the labeller or its limits (labels.labeller, labels.time_limit, "
+        "labels.memory_limit), then run the same command again: failed labels are computed again.",
         failures,
     )
 
 
 def by_reason(failures: Sequence[LabelError]) -> dict[str, int]:
-    """How many labels failed for each reason, the most frequent first."""
+    """Number of failures by reason, the most frequent first."""
     return dict(Counter(error.reason for error in failures).most_common())
 
 
@@ -121,17 +122,17 @@ def label(
     with it.
 
     Args:
-        structures: What to label. Charge and multiplicity are in ``atoms.info``; see ``electronic_state``.
+        structures: Structures to label. Charge and multiplicity are in ``atoms.info``; see ``electronic_state``.
         labeller: A labeller, or a live ASE calculator.
-        store: Where labels are looked up and kept; None keeps none.
+        store: Store in which labels are looked up and kept; None keeps none.
         n_workers: Number of processes.
-        bounds: What is believable; ``Bounds()`` if left out.
-        lowest_energies: Lowest known energy in eV of a composition, which ``bounds.energy_window`` starts from;
-            good labels of this call count too. The keys are as ``composition`` gives them.
-        progress: Called in this process with the number of structures done and of all, at the start and after each.
+        bounds: Bounds outside which a label counts as failed; ``Bounds()`` if left out.
+        lowest_energies: Lowest known energy in eV of each composition (see ``composition``), from which
+            ``bounds.energy_window`` is measured; labels of this call that pass the checks count too.
+        progress: Callback with the number of structures done and of all, in this process, at the start and after each.
         limits: Time and memory that a label may take; an hour and no bound of memory if left out.
         failed: Folder in which inputs and outputs of failed labels are kept; None keeps none.
-        workers: Processes that are there already, instead of ``n_workers``, ``limits`` and ``failed``.
+        workers: Running processes, instead of ``n_workers``, ``limits`` and ``failed``.
 
     Raises:
         ValueError: If a structure is not well defined, the labeller cannot be sent to a worker, or a record of the
@@ -165,7 +166,7 @@ def label(
     results = [refused[i] if i in refused else found[key].result for i, key in enumerate(keys)]
     files = [None if i in refused else found[key].files for i, key in enumerate(keys)]
     return LabelReport(
-        labels=tuple(_judged(structures, results, files, bounds, lowest_energies or {})),
+        labels=tuple(_checked_all(structures, results, files, bounds, lowest_energies or {})),
         keys=keys,
         n_computed=n_computed,
         n_reused=len(keys) - len(refused) - n_computed,
@@ -204,14 +205,14 @@ def _notify(
         progress(n_structures - n_waiting, n_structures)
 
 
-def _judged(
+def _checked_all(
     structures: Sequence[Atoms],
     results: Sequence[Label | LabelError],
     files: Sequence[Path | None],
     bounds: Bounds,
     known: Mapping[str, float],
 ) -> Iterator[Label | LabelError]:
-    """Check the labels and name the structures in the errors.
+    """Check all labels, and name the structures in the errors.
 
     The energy window starts from the lowest energy of all that pass the other checks, so the order does not matter.
     """

@@ -39,7 +39,7 @@ _FALLBACKS = {
     "turbomole": "dscf",
     "vasp": None,
 }
-"""What is run where nothing is configured, by those whose class does not say so; None for nothing."""
+"""Default commands of calculators whose class has none; None if there is none."""
 
 
 def unusable(name: str) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from sparring.labels.base import Label, electronic_state
+from sparring.atoms.electronic_state import electronic_state
+from sparring.labels.base import Label
 from sparring.support.suggestions import did_you_mean
 from sparring.units import BOHR, HARTREE
 
-# ORCA's BP86 has another local correlation than libxc's "bp86", and D3 has to be told its name: 0.011 kcal/mol from
+# ORCA's BP86 has another local correlation than libxc's "bp86", and D3 needs its name: 0.011 kcal/mol from
 # ORCA's relative energies of distorted ammonia, instead of 0.078.
 _RECIPES = {"bp86": ("b88,gga_c_p86vwn", "bp86")}
 _METHOD = re.compile(r"(?P<functional>[^/]+?)(?:-(?P<dispersion>d3bj|d3zero|d4))?/(?P<basis>[^/]+)")
@@ -33,13 +34,13 @@ class PySCF:
 
     Args:
         method: Functional and basis, with a stroke between them.
-        auxiliary_basis: For density fitting of the two-electron integrals; None computes them exactly.
-        grid_level: Of the integration grid, from 0 (coarse) to 9.
+        auxiliary_basis: Basis for density fitting of the two-electron integrals; None computes them exactly.
+        grid_level: Level of the integration grid, from 0 (coarse) to 9.
         energy_tolerance: Change of the energy in Hartree at which the SCF has converged.
-        max_cycles: Of the SCF, and of its second attempt.
+        max_cycles: Maximum cycles of the SCF, and of its second attempt.
 
     Attributes:
-        method: The level and all that goes with it, as it stands in the key of a label.
+        method: Level of theory with all settings, as in the key of a label.
         version: The versions of PySCF and, where it is used, of pyscf-dispersion.
 
     Raises:

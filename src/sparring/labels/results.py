@@ -73,7 +73,7 @@ def sound(result: object, atoms: Atoms, labeller: Labeller) -> Label:
 
 
 class _Result:
-    """Reads the fields of a result and says what is wrong with them."""
+    """Reads and checks the fields of a result."""
 
     def __init__(self, method: str, result: object) -> None:
         self.method = method
@@ -137,7 +137,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - whatever a labeller gave
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Which interrupts came from outside while the labeller worked; only the main thread can know."""
+    """Interrupts from outside while the labeller works; only the main thread gets them."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ase import Atoms
 
-from sparring.labels.base import LabelError, electronic_state
+from sparring.atoms.electronic_state import electronic_state
+from sparring.atoms.inheritance import geometry_of
+from sparring.labels.base import LabelError
 from sparring.labels.worker_process import OUTPUT
 
 __all__ = ["keep", "remove", "tail"]
@@ -19,12 +21,12 @@ LARGEST_KEPT = 50_000_000
 
 
 def keep(folder: Path, failed: Path, key: str, atoms: Atoms, error: LabelError) -> Path | None:
-    """Move the folder of a label that failed to where people find it, and add the structure and the reason.
+    """Move the folder of a failed label to the folder of failures, and add the structure and the reason.
 
     Args:
-        folder: Where it was computed.
+        folder: Scratch folder of the label.
         failed: Folder for the folders of failed labels.
-        key: The name of the label; an older folder of the same name is replaced.
+        key: Key of the label; an older folder of the same name is replaced.
         atoms: The structure.
         error: The failure.
 
@@ -39,7 +41,7 @@ def keep(folder: Path, failed: Path, key: str, atoms: Atoms, error: LabelError) 
         remove(kept)
         left_out = _without_large_files(folder)
         shutil.move(folder, kept)
-        bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        bare = geometry_of(atoms)
         bare.info = electronic_state(atoms)._asdict()
         ase.io.write(kept / "structure.xyz", bare, format="extxyz")
         lines = [f"{error.reason}: {error.message}", *(f"not kept, too large: {name}" for name in left_out)]
@@ -68,7 +70,7 @@ def tail(file: Path, n_characters: int = 300) -> str:
 def output_of(folder: Path) -> str:
     """The end of the message about a failure: what the label's program printed last, if anything."""
     text = tail(folder / OUTPUT)
-    return f"; the last that it printed: {text}" if text else ""
+    return f"; last output: {text}" if text else ""
 
 
 def _without_large_files(folder: Path) -> list[str]:

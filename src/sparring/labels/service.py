@@ -29,7 +29,7 @@ class LabelService:
     """One labeller with its store, bounds, worker processes and limits.
 
     Attributes:
-        labeller: Computes the labels.
+        labeller: Labeller that computes the labels.
         store: Folder of labels, in which they are looked up before they are computed.
         bounds: Limits outside which a label counts as failed.
         n_workers: Number of processes.
@@ -37,7 +37,7 @@ class LabelService:
         limits: Time and memory that a label may take.
         failed: Folder in which inputs and outputs of failed labels are kept.
         max_failed: Share of the labels of one call that may fail for reasons that are not the geometry's.
-        workers: The processes, which all that asks for labels shares.
+        workers: Processes shared by all requests for labels.
     """
 
     labeller: Labeller

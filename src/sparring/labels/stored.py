@@ -1,4 +1,4 @@
-"""The way back to ASE: a calculator whose every result is a label in a store."""
+"""An ASE calculator with a store of labels behind it."""
 
 import os
 from collections.abc import Iterable
@@ -7,8 +7,9 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 
+from sparring.atoms.electronic_state import electronic_state
 from sparring.labels.ase import as_labeller
-from sparring.labels.base import Bounds, LabelError, Labeller, check, check_distance, depends_on, electronic_state
+from sparring.labels.base import Bounds, LabelError, Labeller, check, check_distance, depends_on
 from sparring.labels.store import LabelStore, further
 from sparring.labels.workers import Workers
 
@@ -21,7 +22,7 @@ class StoredCalculator(Calculator):
     Labels are computed in a process of their own, which is started once and serves all steps.
 
     Args:
-        labeller: Computes what the store has not.
+        labeller: Labeller for structures without a label in the store.
         store: The store, or its folder.
         bounds: Results outside of these are errors.
         workers: Processes of this labeller to share; its own one if left out.
@@ -47,7 +48,7 @@ class StoredCalculator(Calculator):
         self.workers = workers or Workers(self.labeller)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; for ASE charge and multiplicity would not count."""
+        """Changes since the last calculation, with charge and multiplicity, which ASE ignores."""
         changes: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
         if self.atoms is not None and electronic_state(self.atoms) != electronic_state(atoms):
             changes.append("electronic_state")

@@ -1,4 +1,4 @@
-"""What a worker process does: one label after another, each in a folder of its own, until the pipe is closed."""
+"""The program of a worker process: one label after another, each in a folder of its own, until the pipe is closed."""
 
 import contextlib
 import multiprocessing

@@ -1,7 +1,6 @@
-"""Who computes labels: processes that may exit, hang or be ended without harm to the run and to other labels."""
+"""Worker processes that compute labels: one may exit, hang or be ended without harm to the run and to other labels."""
 
 import logging
-import os
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,8 +13,9 @@ from ase import Atoms
 from sparring.labels import scratch
 from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.in_process import is_own_code, outcomes_here
-from sparring.labels.launch import Died, Guard, Recipe, Worker, recipe
+from sparring.labels.launch import Died, Worker, recipe
 from sparring.labels.limits import Limits
+from sparring.labels.processes import Processes
 from sparring.labels.store import LabelStore
 from sparring.labels.worker_process import Outcome, Refused
 
@@ -26,30 +26,30 @@ logger = logging.getLogger(__name__)
 MOST_STARTS = 3
 """Processes in a row that may die before they are ready."""
 PAUSE = 1.0
-"""Seconds between two looks at whether the workers are still there."""
+"""Seconds between two checks that the workers run."""
 MEMORY_PAUSE = 0.25
-"""Seconds between two looks at the memory."""
+"""Seconds between two checks of the memory."""
 
 
 class Workers:
     """Processes with one thread each that compute the labels of one labeller.
 
-    They are started when they are needed. One stays for the next label, so that what asks step by step does not wait
-    for a start each time. All of them end with this object or with the process, also if that is killed, and so do the
+    They are started when they are needed. One stays for the next label, so that optimisers do not wait for a start at
+    each step. All of them end with this object or with the process, also if that is killed, and so do the
     programs that they have started. Each label is computed in a scratch folder of its own, which is removed afterwards.
 
     Formulas of this package are computed in this process. So are labels of an object that cannot be sent to another
     process, if one worker is wanted; this is logged.
 
     Args:
-        labeller: Computes the labels.
+        labeller: Labeller that computes the labels.
         n_workers: Number of processes.
         limits: Time and memory of a label; `Limits()` if left out.
         failed: Folder in which the scratch folders of failed labels are kept, under the key of the label; None keeps
             none.
 
     Raises:
-        ValueError: If there is to be more than one process, and the labeller cannot be sent to any.
+        ValueError: If there is more than one process, and the labeller cannot be pickled.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Workers:
         self.n_workers = max(1, n_workers)
         self.limits = limits or Limits()
         self.failed = failed
-        self._processes: _Processes | None = None
+        self._processes: Processes | None = None
         self._why_here = ""
         if is_own_code(labeller):
             return
         try:
-            self._processes = _Processes(recipe(labeller))
+            self._processes = Processes(recipe(labeller))
         except ValueError as error:
             if n_workers > 1:
                 raise ValueError(
@@ -73,11 +73,11 @@ class Workers:
                 ) from error
             self._why_here = str(error)
         else:
-            weakref.finalize(self, _Processes.close, self._processes)
+            weakref.finalize(self, Processes.close, self._processes)
 
     @property
     def method(self) -> str:
-        """The labeller's method: this object is a labeller, too, which computes elsewhere."""
+        """The labeller's method: this object is itself a labeller."""
         return self.labeller.method
 
     @property
@@ -89,7 +89,7 @@ class Workers:
         """One label that is not kept.
 
         Raises:
-            LabelError: If the labeller has none to give.
+            LabelError: If the structure has no label.
         """
         (outcome,) = (outcome for _, outcome in self.outcomes({"label": atoms}, None))
         if isinstance(outcome.result, LabelError):
@@ -113,7 +113,7 @@ class Workers:
         """One label, from the store or computed and kept there.
 
         Raises:
-            LabelError: If the labeller has none to give.
+            LabelError: If the structure has no label.
         """
         key = store.key(atoms, self.labeller)
         found = store.get(key)
@@ -131,7 +131,7 @@ class Workers:
 
         Args:
             tasks: Structures by the keys of their labels.
-            store: Keeps each as soon as it is computed, whatever happens to this process then.
+            store: Store that keeps each label as soon as it is computed, even if this process is killed then.
 
         Raises:
             ValueError: If the labeller cannot be made in a worker.
@@ -196,7 +196,7 @@ class Workers:
                 self._processes.end(worker)
 
     def _messages(self, busy: Mapping[Any, Worker]) -> Iterator[tuple[Worker, Any]]:
-        """What comes next: answers, deaths, and failures of those that have passed a limit."""
+        """Next messages: answers, ended processes, and failures of those that have passed a limit."""
         method, limits = self.labeller.method, self.limits
         waits = [one for worker in busy.values() if (one := worker.remaining(limits)) is not None]
         waits.append(PAUSE if limits.memory is None else MEMORY_PAUSE)
@@ -216,7 +216,7 @@ class Workers:
                 yield worker, limits.too_large(method, held)
 
     def _taken_back(self, worker: Worker, atoms: Atoms, message: Any) -> Any:  # noqa: ANN401 - a pipe has no types
-        """Look after the process and the folder of a label that is done, one way or the other."""
+        """Release the process and the folder of a label that is done or has failed."""
         assert self._processes is not None
         if isinstance(message, Outcome):
             message = self._filed(worker.task_folder, str(worker.key), atoms, message)
@@ -260,56 +260,6 @@ class Workers:
         return Outcome(LabelError("crashed", message, files), computed=True, files=files)
 
 
-class _Processes:
-    """The processes that are there, and their guard."""
-
-    def __init__(self, ingredients: Recipe) -> None:
-        self._recipe = ingredients
-        self._owner = os.getpid()
-        self._guard: Guard | None = None
-        self._all: list[Worker] = []
-        self._idle: list[Worker] = []
-
-    def take(self) -> Worker:
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.is_alive:
-                return worker
-            self.end(worker)
-        if self._guard is None:
-            self._guard = Guard()
-        worker = Worker(self._recipe)
-        self._all.append(worker)
-        self._guard.add(worker)
-        return worker
-
-    def give_back(self, worker: Worker) -> None:
-        worker.key = None
-        self._idle.append(worker)
-
-    def keep_one(self) -> None:
-        while len(self._idle) > 1:
-            self.end(self._idle.pop(), patience=2.0)
-
-    def end(self, worker: Worker, *, patience: float = 0.0, keep_folder: bool = False) -> None:
-        worker.end(patience=patience, keep_folder=keep_folder)
-        if worker in self._all:
-            self._all.remove(worker)
-            assert self._guard is not None
-            self._guard.remove(worker)
-
-    def close(self) -> None:
-        # A fork of this process has a copy of this object, but the workers are not its own.
-        if os.getpid() != self._owner:
-            return
-        self._idle.clear()
-        for worker in list(self._all):
-            self.end(worker, patience=2.0 if worker.key is None else 0.0)
-        if self._guard is not None:
-            self._guard.close()
-            self._guard = None
-
-
 def _sendable(atoms: Atoms) -> Atoms:
     """A copy without a calculator, which may not be picklable."""
     copy: Atoms = atoms.copy()
@@ -318,9 +268,9 @@ def _sendable(atoms: Atoms) -> Atoms:
 
 
 def _not_started(labeller: Labeller, died: Died) -> str:
-    told = f"; it printed: {died.output}" if died.output else ""
+    printed = f"; it printed: {died.output}" if died.output else ""
     return (
-        f"{MOST_STARTS} worker processes for {labeller.method} ended before they were ready ({died}){told}. Look "
+        f"{MOST_STARTS} worker processes for {labeller.method} ended before they were ready ({died}){printed}. Look "
         "whether the labeller's package can be imported by itself, and whether there is memory and room in the folder "
         "for temporary files (TMPDIR)"
     )

@@ -1,7 +1,7 @@
-"""Whether the labels of a file and those of a labeller are of one kind: unit, sign, zero of energy, method.
+"""Agreement of the labels of a file with those of a labeller: unit, sign, zero of energy, method.
 
-Both label the same few frames. Where they disagree, what they have in common tells why: a constant ratio is a unit, a
-ratio of -1 a sign, a constant difference of energies another zero, and anything else another method.
+Both label the same few frames. Where they disagree, the pattern of the differences shows why: a constant ratio is a
+unit, a ratio of -1 a sign, a constant difference of energies another zero, and anything else another method.
 """
 
 import math
@@ -28,7 +28,7 @@ class Compared(NamedTuple):
     """A frame with the label of the file and the labeller's.
 
     Attributes:
-        name: How messages call the frame.
+        name: Name of the frame in messages.
         composition: Energies are compared within it.
         numbers: Atomic numbers.
         energy: Energy of the file, in eV.

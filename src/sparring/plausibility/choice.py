@@ -1,4 +1,4 @@
-"""Which frames of a file are labelled once more to see whether its labels are the labeller's."""
+"""Choice of frames of a file that a labeller labels again for a comparison."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,17 +7,18 @@ import numpy as np
 from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES
-from sparring.labels import Bounds, Label, LabelError, electronic_state
+from sparring.atoms.electronic_state import electronic_state
+from sparring.labels import Bounds, Label, LabelError
 from sparring.labels import check as check_label
 
-__all__ = ["believed", "frames_to_compare", "name_of"]
+__all__ = ["bounds_error", "frames_to_compare", "name_of"]
 
 _PATIENCE = 50
 """Frames that are tried one after the other until a label is within bounds."""
 
 
 def frames_to_compare(structures: Sequence[Atoms], bounds: Bounds | None = None, *, at_most: int = 3) -> list[int]:
-    """A few labelled frames that tell most for their cost: smallest molecules first, all of one composition but one.
+    """A few informative labelled frames: smallest molecules first, all of one composition but one.
 
     Of the smallest composition the frame of lowest energy and the one in the middle, whose difference shows the unit
     and whose totals the zero; then one of the next composition, or the frame with the largest forces. Frames whose
@@ -42,14 +43,14 @@ def frames_to_compare(structures: Sequence[Atoms], bounds: Bounds | None = None,
     for limits in (bounds, replace(bounds, max_force=None)):
         chosen: list[int] = []
         for order in orders:
-            chosen += [index for index in order[:_PATIENCE] if believed(structures[index], limits) is None][:1]
+            chosen += [index for index in order[:_PATIENCE] if bounds_error(structures[index], limits) is None][:1]
         if chosen:
             break
     return list(dict.fromkeys(chosen))[:at_most]
 
 
-def believed(atoms: Atoms, bounds: Bounds) -> str | None:
-    """Why the label that a frame carries is out of bounds, or None."""
+def bounds_error(atoms: Atoms, bounds: Bounds) -> str | None:
+    """Message if the label that a frame carries is out of bounds, or None."""
     forces = atoms.arrays.get(FORCES)
     known = Label(
         energy=float(atoms.info[ENERGY]),
@@ -67,7 +68,7 @@ def believed(atoms: Atoms, bounds: Bounds) -> str | None:
 
 
 def name_of(atoms: Atoms, index: int) -> str:
-    """How messages call a frame."""
+    """Name of a frame in messages."""
     return f"frame {index} ({atoms.get_chemical_formula()})"
 
 

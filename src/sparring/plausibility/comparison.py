@@ -6,14 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
+from sparring.atoms.composition import composition
+from sparring.atoms.constraints import without_constraints
 from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.inheritance import bare_copy
 from sparring.labels import Bounds, Label, LabelError
-from sparring.labels.base import composition
 from sparring.plausibility.agreement import Compared, disagreements
 from sparring.plausibility.choice import frames_to_compare, name_of
 from sparring.plausibility.consistency import inconsistencies
 from sparring.plausibility.findings import Finding
-from sparring.starting_data.sampling import bare_copy
 
 __all__ = ["Comparison", "compare", "require"]
 
@@ -21,7 +22,7 @@ Labels = Sequence[Label | LabelError]
 
 
 class Comparison(NamedTuple):
-    """What comparing labels has found, and the labels that it took.
+    """Findings of a comparison of labels, and the labels of the labeller.
 
     Attributes:
         findings: Faults and doubts, worst first; empty if all agrees.
@@ -67,9 +68,9 @@ def compare(
         if isinstance(label, Label):
             pairs.append(_compared(structures[index], name, label))
         else:
-            text = f"{file}, {name}: its label cannot be compared, for the labeller has none: {label}"
+            text = f"{file}, {name}: its label cannot be compared, because the labeller failed: {label}"
             failures.append(Finding("warn", text))
-    # Where a labeller has shown what is wrong, the file's own forces would only say it again, and know less.
+    # After a disagreement with a labeller, the consistency of the file adds nothing.
     found = disagreements(pairs, file, **units) or inconsistencies(structures, file, **units)
     return Comparison((*found, *failures), tuple(chosen), labels)
 
@@ -78,7 +79,7 @@ def require(comparison: Comparison) -> None:
     """Stop because of what a comparison has found, if it would put wrong numbers into the data.
 
     Raises:
-        ValueError: If a finding says stop. The message has one line for each.
+        ValueError: If the severity of a finding is "stop". The message has one line for each.
     """
     stops = [finding.text for finding in comparison.findings if finding.severity == "stop"]
     if stops:
@@ -102,8 +103,5 @@ def _compared(atoms: Atoms, name: str, label: Label) -> Compared:
 
 
 def _bare(atoms: Atoms) -> Atoms:
-    """The frame as a labeller should see it: without its label, and with no atom held."""
-    bare = bare_copy(atoms)
-    bare.calc = None
-    bare.set_constraint()
-    return bare
+    """The frame without its label, and with no atom fixed."""
+    return without_constraints(bare_copy(atoms))

@@ -1,6 +1,6 @@
-r"""Whether the energies and forces of a file belong together, without any labeller.
+r"""Consistency of the energies and forces of a file, without any labeller.
 
-Between two frames a small step apart, energies change by what the forces say:
+Between two frames a small step apart, energies change by the work of the forces:
 
 .. math:: E_b - E_a \approx -\tfrac{1}{2} (F_a + F_b) \cdot (x_b - x_a)
 

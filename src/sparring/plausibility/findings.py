@@ -1,4 +1,4 @@
-"""What was found out about somebody's labels, as data, and the units that they may be in."""
+"""Findings about labels of a file, as data, and the units that labels may be in."""
 
 import math
 from typing import Literal, NamedTuple

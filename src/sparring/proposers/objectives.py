@@ -149,7 +149,7 @@ class Boltzmann:
         f = \max(3n - 6, 1), \text{ or } \max(3n - 3, 1) \text{ of what is periodic}
 
     f degrees of freedom hold a thermal energy of f kT/2, so that a structure as hot as ammonia in every one of them has
-    the same weight. Energies of molecules that differ in composition
+    the same weight. Energies of molecules that differ in composition or charge
     share no zero, so each composition has a Q of its own, from the structures of the data set that have it. Everything
     is measured from the lowest energy of the composition, so that thousands of eV neither overflow nor drown the rest.
 
@@ -158,14 +158,14 @@ class Boltzmann:
     Attributes:
         kT: Thermal energy in eV.
         per: Whether a total energy counts, or its share of an atom or a degree of freedom.
-        compositions: How many atoms of each element, one row a composition.
+        compositions: Number of atoms of each element, and the charge last; one row a composition.
         lowest: Lowest energy of each composition, in eV.
         log_partition: :math:`\ln Q` of each composition, measured from its lowest energy.
     """
 
     kT: float
     per: Per = "structure"
-    compositions: Int[Tensor, "n_compositions n_elements"]
+    compositions: Int[Tensor, "n_compositions n_elements_and_charge"]
     lowest: Float[Tensor, " n_compositions"]
     log_partition: Float[Tensor, " n_compositions"]
 
@@ -180,7 +180,7 @@ class Boltzmann:
             raise ValueError(f"kT must be a positive energy in eV, got {kT}")
         if per not in get_args(Per):
             raise ValueError(f"energies count per {', '.join(get_args(Per))}, got per={per!r}")
-        rows = composition(reference.structures, n_elements=int(reference.structures.atomic_numbers.max()) + 1)
+        rows = reference.structures.element_counts(int(reference.structures.atomic_numbers.max()) + 1)
         compositions, which = torch.unique(rows, dim=0, return_inverse=True)
         groups = [reference.energy[which == k] for k in range(len(compositions))]
         lowest = torch.stack([energies.min() for energies in groups])
@@ -192,7 +192,7 @@ class Boltzmann:
     def __call__(self, prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Logarithm of p for every structure under the committee's mean energy."""
         device = prediction.energy.device
-        rows = composition(structures, n_elements=self.compositions.shape[1])
+        rows = structures.element_counts(self.compositions.shape[1] - 1)
         same = (rows.unsqueeze(1) == self.compositions.to(device)).all(-1)
         # Rows of zeros where nothing matches would pass for an energy of zero; NaN says that nothing is known.
         unknown = torch.where(same.any(1), 0.0, torch.nan)
@@ -216,20 +216,6 @@ def relative_size(structures: Structures, per: Per) -> Float[Tensor, " n_structu
         held = held.index_add(0, structures.structure_index, structures.fixed.double().sum(1))
         rigid = torch.where(held > 0, 0.0, rigid)  # a structure that is held somewhere is not free to move as a whole
     return (3 * counts - held - rigid).clamp(min=1.0) / AMMONIA_DEGREES_OF_FREEDOM
-
-
-def composition(structures: Structures, n_elements: int) -> Int[Tensor, "n_structures n_elements"]:
-    """How many atoms of each element a structure has; elements beyond the last are counted with atomic number 0.
-
-    Dummy atoms (``X``, atomic number 0) are told apart from elements that are not in the table by a count that no
-    molecule has, so that a molecule with an unknown element matches nothing.
-    """
-    known = structures.atomic_numbers < n_elements
-    amount = torch.where(known, 1, 1_000_000)
-    element = torch.where(known, structures.atomic_numbers, 0)
-    flat = amount.new_zeros(structures.n_structures * n_elements)
-    flat = flat.index_add(0, structures.structure_index * n_elements + element, amount)
-    return flat.reshape(structures.n_structures, n_elements)
 
 
 def boltzmann(kT: float, reference: Dataset, *, per: Per = "structure") -> Term:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from sparring.atoms.composition import composition
 from sparring.reporting.data import Origin, Run
 from sparring.reporting.style import INK, SOURCES, generation_colours
 from sparring.validation.diversity.compute import Diversity
@@ -192,7 +193,7 @@ def _quantities(run: Run, structures: Sequence[_Structure], mapped: Mapped | Non
         for axis in range(2 if positions[:, 1].any() else 1):
             name, values = "xy"[axis], positions[:, axis]
             yield _Quantity(name=name, label=f"{name} (Å)", values=values, is_fact=False, plane="space")
-    energy = [one.atoms.info["REF_energy"] - run.lowest[one.atoms.get_chemical_formula()] for one in structures]
+    energy = [one.atoms.info["REF_energy"] - run.lowest[composition(one.atoms)] for one in structures]
     yield _Quantity(
         name="energy", label=f"energy above lowest ({run.unit.name})", values=run.unit.show(np.array(energy))
     )

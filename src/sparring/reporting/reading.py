@@ -1,6 +1,6 @@
 """What the report reads from a run folder, and nothing of a stage that has not committed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import yaml
 from ase import Atoms
 from jaxtyping import Float
 
+from sparring.atoms.composition import composition, lowest_energies
 from sparring.reporting.data import (
     Failure,
     Generation,
@@ -48,7 +49,7 @@ def read_run(folder: Path) -> Run:
     datasets = {one: one.frames() for one in generations}
     fresh = {one: one.labelled() for one in generations}
     predicted = {one: one.predictions() for one in generations}
-    lowest = _lowest_energies(chain.from_iterable([*datasets.values(), *fresh.values()]))
+    lowest = lowest_energies(list(chain.from_iterable([*datasets.values(), *fresh.values()])))
     start = next(iter(datasets.values()), [])
     newest = next((one for one in reversed(generations) if predicted[one]), None)
     plane = torsion_plane() if kind == "alanine_dipeptide" else None
@@ -118,19 +119,13 @@ def _generation(
     )
 
 
-def _lowest_energies(frames: Iterable[Atoms]) -> dict[str, float]:
-    lowest: dict[str, float] = {}
-    for atoms in frames:
-        formula = atoms.get_chemical_formula()
-        lowest[formula] = min(lowest.get(formula, np.inf), float(atoms.info["REF_energy"]))
-    return lowest
 
 
 def _above(
     energy: Float[np.ndarray, "*shape"], frames: Sequence[Atoms], lowest: Mapping[str, float]
 ) -> Float[np.ndarray, "*shape"]:
     """Energies, structures last, above the lowest label of each structure's composition."""
-    zero = np.array([lowest[atoms.get_chemical_formula()] for atoms in frames])
+    zero = np.array([lowest[composition(atoms)] for atoms in frames])
     above: Float[np.ndarray, "*shape"] = energy - zero
     return above
 

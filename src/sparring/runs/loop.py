@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from sparring.atoms.composition import lowest_energies
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.atoms.inheritance import inherit
@@ -20,7 +21,6 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.evaluation import errors, survey
 from sparring.labels import Label, LabelReport, labelled_atoms
-from sparring.labels.base import composition
 from sparring.proposers.ascent import AttackResult
 from sparring.proposers.objectives import Objective
 from sparring.runs.cache import StageCache, no_cache
@@ -254,10 +254,3 @@ def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen)
     return Labelled(labelled, tuple(failures), report.n_computed, report.n_reused)
 
 
-def lowest_energies(atoms: Sequence[Atoms]) -> dict[str, float]:
-    """The lowest known energy in eV of each composition, charge included."""
-    lowest: dict[str, float] = {}
-    for one in atoms:
-        name, energy = composition(one), float(one.info["REF_energy"])
-        lowest[name] = min(lowest.get(name, energy), energy)
-    return lowest

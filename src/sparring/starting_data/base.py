@@ -1,4 +1,4 @@
-"""What a run begins with: labelled structures, and an account of those that have no usable label."""
+"""Starting data of a run: labelled structures, and those without a usable label."""
 
 import logging
 from collections import Counter
@@ -18,21 +18,21 @@ logger = logging.getLogger(__name__)
 
 
 class StartFailure(NamedTuple):
-    """A structure that a run could not begin with: where it comes from, and what was wrong."""
+    """A structure without a usable label: its source, and the failure."""
 
     structure: str
     error: LabelError
 
 
 class Starting(NamedTuple):
-    """Labelled structures to begin with, isolated atoms among them, and those that have no usable label."""
+    """Labelled starting structures, with isolated atoms, and the failures."""
 
     atoms: Sequence[Atoms]
     failures: tuple[StartFailure, ...] = ()
 
 
 def described(info: Mapping[str, object]) -> str:
-    """Where a structure comes from by its `info`, in a few words: "frame 3", "normal_mode of frame 3", "langevin"."""
+    """Source of a structure from its `info`, in a few words: "frame 3", "normal_mode of frame 3", "langevin"."""
     source, frame = str(info.get("source", "no source")), info.get("frame")
     if source == "file":
         return "file" if frame is None else f"frame {frame}"
@@ -40,7 +40,7 @@ def described(info: Mapping[str, object]) -> str:
 
 
 def count_reasons(failures: Sequence[StartFailure]) -> dict[str, int]:
-    """How often each reason occurs, the most frequent first."""
+    """Number of failures by reason, the most frequent first."""
     return dict(Counter(failure.error.reason for failure in failures).most_common())
 
 

@@ -1,7 +1,7 @@
-"""Isolated atoms, as data sets for MACE have them: they give the elements their reference energies, and nothing else.
+"""Isolated atoms, as data sets for MACE have them: they give the elements their reference energies.
 
-As in MACE, they are not trained on: forces on a single atom are zero for every potential, so it teaches nothing but an
-energy, and it is further from all other structures in energy than these are from each other.
+As in MACE, they are not trained on: forces on a single atom are zero for every potential, so it adds only an energy,
+and it is further from all other structures in energy than these are from each other.
 """
 
 import logging
@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.electronic_state import total_charge
 
 __all__ = [
     "atomic_energies",
@@ -32,9 +33,9 @@ FAR = 8.0
 
 
 def is_isolated_atom(atoms: Atoms) -> bool:
-    """Whether a structure is a single atom by itself; a crystal with one atom in its cell is none.
+    """True if a structure is a single isolated atom; a crystal with one atom in its cell is not.
 
-    Codes that know periodic systems only put the atom into a large box. The box is recognised by its size, or by
+    Codes for periodic systems put the atom into a large box. The box is recognised by its size, or by
     `config_type=IsolatedAtom`.
     """
     if len(atoms) != 1 or atoms.numbers[0] == 0:
@@ -67,7 +68,7 @@ def atomic_energies(isolated: Sequence[Atoms]) -> dict[int, float]:
     lowest: dict[int, float] = {}
     for atoms in isolated:
         number, energy = int(atoms.numbers[0]), float(atoms.info[ENERGY])
-        if int(atoms.info.get("charge", 0)) == 0:
+        if total_charge(atoms) == 0:
             lowest[number] = min(lowest.get(number, energy), energy)
     return dict(sorted(lowest.items()))
 

@@ -1,7 +1,7 @@
-"""Structures from files before they are learnt from: believable labels, duplicates, charges a network cannot see.
+"""Checks of structures from files before training: plausible labels, duplicates, charges that a network ignores.
 
-A label from a file is held to the bounds that hold for computed ones. A frame that is refused is a failure like that of
-a labeller: counted, reported and carried on from.
+A label from a file must satisfy the bounds of computed ones. A frame that is refused is a failure like that of a
+labeller: it is counted and reported, and the run goes on.
 """
 
 import logging
@@ -11,15 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from sparring.atoms.composition import composition
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.duplicates import duplicate_groups
+from sparring.atoms.electronic_state import electronic_state
 from sparring.atoms.structures import Structures
-from sparring.labels.base import Bounds, Label, LabelError, check, composition, electronic_state
+from sparring.labels.base import Bounds, Label, LabelError, check
 from sparring.labels.service import Failed
 from sparring.starting_data.isolated import is_isolated_atom
 from sparring.units import HARTREE, KCAL_PER_MOL
 
-__all__ = ["believable", "screen", "tell_states"]
+__all__ = ["label_errors", "require_one_state", "screen"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +40,12 @@ SHOWN = 3
 
 
 def screen(structures: Sequence[Atoms], bounds: Bounds, failed: Failed, *, file: str = "the file") -> list[Atoms]:
-    """The structures without those whose label is not believable; duplicates are noticed and stay.
+    """The structures without those whose label is not plausible; duplicates are logged and stay.
 
     Args:
         structures: Structures of a file with or without labels, and the number of their frame in ``info["frame"]``.
         bounds: Limits outside which a label is not trained on.
-        failed: Called with each structure that is left out, and the reason.
+        failed: Callback with each structure that is left out, and the reason.
         file: Name of the file, for messages.
 
     Raises:
@@ -56,7 +58,7 @@ def screen(structures: Sequence[Atoms], bounds: Bounds, failed: Failed, *, file:
             electronic_state(atoms)
         except ValueError as impossible:
             raise ValueError(f"{where}: {impossible}") from impossible
-    for atoms, error, where in zip(structures, believable(structures, bounds), names, strict=True):
+    for atoms, error, where in zip(structures, label_errors(structures, bounds), names, strict=True):
         if error is None:
             kept.append(atoms)
             continue
@@ -68,12 +70,12 @@ def screen(structures: Sequence[Atoms], bounds: Bounds, failed: Failed, *, file:
             "%s: %d of %d frames are not trained on (%s); labels.bounds decide, and failures.csv names each",
             *(file, sum(reasons.values()), len(structures), counts),
         )
-    _tell_duplicates(kept, file)
+    _check_duplicates(kept, file)
     return kept
 
 
-def believable(structures: Sequence[Atoms], bounds: Bounds) -> list[LabelError | None]:
-    """Why the label of each structure is not believable; None where it is, or where there is no label.
+def label_errors(structures: Sequence[Atoms], bounds: Bounds) -> list[LabelError | None]:
+    """Failure of the label of each structure; None if it passes, or if there is no label.
 
     The energy window is above the lowest energy of the same composition and charge among those that pass otherwise.
     """
@@ -126,8 +128,8 @@ def _problem(atoms: Atoms, bounds: Bounds, middle: dict[str, float], lowest: flo
     return None
 
 
-def _tell_duplicates(structures: Sequence[Atoms], file: str) -> None:
-    """Notice frames of one geometry, and refuse labels of one geometry that contradict each other."""
+def _check_duplicates(structures: Sequence[Atoms], file: str) -> None:
+    """Log frames of one geometry, and refuse labels of one geometry that contradict each other."""
     molecules = [atoms for atoms in structures if not is_isolated_atom(atoms)]
     if len(molecules) < 2:
         return
@@ -146,7 +148,7 @@ def _tell_duplicates(structures: Sequence[Atoms], file: str) -> None:
         n_more = len(contradictions) - SHOWN
         raise ValueError(
             f"{file}: the same geometry has different labels in {'; '.join(contradictions[:SHOWN])}"
-            f"{f' and {n_more} more' if n_more > 0 else ''}; keep the labels of one method, or say what differs "
+            f"{f' and {n_more} more' if n_more > 0 else ''}; keep the labels of one method, or give what differs "
             "(charge, multiplicity)"
         )
     logger.warning(
@@ -157,7 +159,7 @@ def _tell_duplicates(structures: Sequence[Atoms], file: str) -> None:
 
 
 def _contradiction(one: Atoms, other: Atoms) -> str | None:
-    """By how much the labels of one geometry differ, if by more than rounding and two runs of one code explain."""
+    """Difference of two labels of one geometry, if it is larger than that of two runs of one code."""
     if ENERGY not in one.info or ENERGY not in other.info or electronic_state(one) != electronic_state(other):
         return None
     apart = abs(float(one.info[ENERGY]) - float(other.info[ENERGY]))
@@ -172,16 +174,18 @@ def _contradiction(one: Atoms, other: Atoms) -> str | None:
     return None
 
 
-def tell_states(structures: Sequence[Atoms], *, potential: str, file: str = "the data", note: bool = True) -> None:
-    """Refuse one composition in several charges or multiplicities, which a potential that sees neither cannot learn.
+def require_one_state(
+    structures: Sequence[Atoms], *, potential: str, file: str = "the data", note: bool = True
+) -> None:
+    """Refuse one formula in several charges or multiplicities, which a potential that depends on neither cannot fit.
 
-    Several charges of different compositions can be learnt, and are only noted.
+    Different charges of different formulas can be fitted, and are only logged.
 
     Args:
-        structures: All structures of a data set.
+        structures: Structures of the whole data set.
         potential: Name of the potential, for messages.
         file: Name of the file, for messages.
-        note: Whether a line is logged where different compositions have different charges.
+        note: Flag to log that different compositions have different charges.
 
     Raises:
         ValueError: If a composition occurs in several charges or multiplicities.
@@ -198,14 +202,14 @@ def tell_states(structures: Sequence[Atoms], *, potential: str, file: str = "the
                 for (charge, multiplicity), frames in sorted(states.items())
             ]
             raise ValueError(
-                f"{file}: {formula} is there with {' and with '.join(parts)}; the potential {potential!r} sees neither "
-                "charge nor multiplicity, and would learn a mean of their energies: put each into a file and a run of "
-                "its own"
+                f"{file}: {formula} is there with {' and with '.join(parts)}; the potential {potential!r} depends on "
+                "neither charge nor multiplicity, and would fit a mean of their energies: put each into a file and "
+                "a run of its own"
             )
     charges = {formula: next(iter(states))[0] for formula, states in found.items()}
     if note and len(set(charges.values())) > 1:
         logger.warning(
-            "%s: molecules differ in charge (%s); the potential %r sees the composition only, which tells them apart",
+            "%s: molecules differ in charge (%s); the potential %r depends on the formula only, which differs",
             *(file, ", ".join(f"{formula} {charge:+d}" for formula, charge in charges.items()), potential),
         )
 

@@ -1,4 +1,4 @@
-r"""Relaxation of many copies of a molecule at once with two torsions held.
+r"""Relaxation of many copies of a molecule at once with two torsions constrained.
 
 A geometry y stands for the one that has the wanted torsions, s(y): y with both torsions turned to what they are held
 at, exactly. What is minimised is :math:`E(s(y))`, without constraints, by L-BFGS (Nocedal 1980,
@@ -19,7 +19,7 @@ from sparring.labels import LabelError
 from sparring.surfaces.evaluators import Evaluate
 from sparring.surfaces.torsion_plane import TorsionPlane
 
-__all__ = ["Held", "relax_held"]
+__all__ = ["ConstrainedMinimum", "relax_constrained"]
 
 N_PAIRS = 12
 CURVATURE = 70.0  # eV/Å², a first guess that suits bonds
@@ -29,15 +29,15 @@ SHORTEST = 1e-6  # Å; there is nowhere lower to go
 Rows = Float[np.ndarray, "n_copies n_coordinates"]
 
 
-class Held(NamedTuple):
-    """A relaxed structure with its energy in eV, which is infinite where the surface has none."""
+class ConstrainedMinimum(NamedTuple):
+    """A relaxed structure with its energy in eV, which is infinite where the surface failed."""
 
     atoms: Atoms
     energy: float
     converged: bool
 
 
-def relax_held(
+def relax_constrained(
     starts: Sequence[Atoms],
     targets: Float[np.ndarray, "n_copies 2"],
     plane: TorsionPlane,
@@ -45,16 +45,16 @@ def relax_held(
     *,
     fmax: float = 0.02,
     max_steps: int = 300,
-) -> list[Held]:
-    """Relax copies of one molecule with their torsions held.
+) -> list[ConstrainedMinimum]:
+    """Relax copies of one molecule with two torsions constrained.
 
     Args:
-        starts: Where each begins; its torsions are turned first.
-        targets: At which angles, in radians, they are held.
-        plane: Which torsions.
-        evaluate: The surface.
-        fmax: The largest force, in eV/Å, of a copy that has converged.
-        max_steps: At most, for each.
+        starts: Starting geometries, whose torsions are set to the targets first.
+        targets: Angles of both torsions, in radians.
+        plane: Torsions that are constrained.
+        evaluate: Surface that gives energies and forces.
+        fmax: Largest force of a converged copy, in eV/Å.
+        max_steps: Maximum number of steps of each.
     """
     surface = _Surface(starts, targets, plane, evaluate)
     y = surface.begin()
@@ -74,7 +74,10 @@ def relax_held(
         radius[moving] = np.where(lower, np.minimum(1.5 * radius[moving], LONGEST), 0.3 * _largest(step))
         better = moving[lower]
         y[better], energy[better], gradient[better] = trial[lower], found[lower], slope[lower]
-    return [Held(atoms, float(energy[i]), bool(_largest(gradient)[i] <= fmax)) for i, atoms in enumerate(surface.at(y))]
+    return [
+        ConstrainedMinimum(atoms, float(energy[i]), bool(_largest(gradient)[i] <= fmax))
+        for i, atoms in enumerate(surface.at(y))
+    ]
 
 
 class _Surface:
@@ -93,13 +96,13 @@ class _Surface:
         self.structures = Structures.from_atoms(starts)
 
     def begin(self) -> Rows:
-        """The starts, turned."""
+        """The starting geometries with both torsions set to their targets."""
         with torch.no_grad():
             turned = self.plane.turned(self.space, self.structures, self.targets)
         return np.array(turned.positions.reshape(len(self.starts), -1).numpy())
 
     def at(self, y: Rows) -> list[Atoms]:
-        """The geometries that stand for y, of all copies."""
+        """The geometries s(y) of all copies."""
         with torch.no_grad():
             x = self._turned(torch.as_tensor(y), np.arange(len(y)))
         return self._atoms(np.arange(len(y)), x.numpy())
@@ -138,16 +141,16 @@ class _Memory(NamedTuple):
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> "_Memory":
-        """Nothing is known yet."""
+        """No steps."""
         pairs = (N_PAIRS, *shape)
         return cls(np.zeros(pairs), np.zeros(pairs), np.zeros(pairs[:2]), np.full(shape[0], 1 / CURVATURE))
 
     def take(self, copies: Int[np.ndarray, " n"]) -> "_Memory":
-        """That of some."""
+        """The steps of some copies."""
         return _Memory(self.steps[:, copies], self.changes[:, copies], self.inverse[:, copies], self.scale[copies])
 
     def add(self, copies: Int[np.ndarray, " n"], step: Rows, change: Rows) -> None:
-        """Note a step; where the surface bends downwards on it, it says nothing of a minimum and is left out."""
+        """Store a step; steps of negative curvature are left out."""
         product = (step * change).sum(axis=1)
         kept = np.isfinite(product) & (product > 1e-12)
         copies, step, change, product = copies[kept], step[kept], change[kept], product[kept]
@@ -157,7 +160,7 @@ class _Memory(NamedTuple):
         self.scale[copies] = product / (change**2).sum(axis=1)
 
     def direction(self, gradient: Rows) -> Rows:
-        """The step to the minimum of what is known: Nocedal's two loops."""
+        """The step of L-BFGS: Nocedal's two loops."""
         q = gradient.copy()
         weights = []
         for step, change, inverse in zip(self.steps, self.changes, self.inverse, strict=True):

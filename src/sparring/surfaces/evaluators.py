@@ -28,10 +28,9 @@ class SinglePoint(NamedTuple):
     """Energy and forces of one structure.
 
     Attributes:
-        energy: In eV.
-        forces: In eV/Å.
-        member_energy: What each member of a committee says; their mean is the energy. A surface that is no committee's
-            is its own only member.
+        energy: Energy in eV.
+        forces: Forces in eV/Å.
+        member_energy: Energy of each member of a committee, whose mean is the energy; any other surface has one member.
     """
 
     energy: float
@@ -45,7 +44,7 @@ Evaluate: TypeAlias = Callable[[Sequence[Atoms]], Sequence[SinglePoint | LabelEr
 
 @runtime_checkable
 class Labelling(Protocol):
-    """Whatever labels many structures in one call."""
+    """Labels many structures in one call."""
 
     def label(self, structures: Sequence[Atoms]) -> LabelReport:
         """The labels of the structures, in their order."""
@@ -76,7 +75,7 @@ def label_surface(label_service: Labelling) -> Evaluate:
         points: list[SinglePoint | LabelError] = []
         for index, (atoms, label) in enumerate(zip(structures, label_service.label(structures).labels, strict=True)):
             if isinstance(label, LabelError):
-                # Its place in this call means nothing to those who look at a path.
+                # Its index in this call has no meaning for the caller.
                 here = f"structure {index} ({atoms.get_chemical_formula()}): "
                 points.append(LabelError(label.reason, str(label).removeprefix(here)))
             else:
@@ -87,9 +86,9 @@ def label_surface(label_service: Labelling) -> Evaluate:
 
 
 def labeller_surface(labeller: Labeller) -> Evaluate:
-    """The surface of a labeller, asked one structure after the other; nothing is kept.
+    """The surface of a labeller, which computes one structure after the other, without a store.
 
-    For a labeller that is quicker than a file: of the steps of many relaxations only the last are worth a label.
+    For fast labellers: the intermediate steps of relaxations need no record.
     """
 
     def one(atoms: Atoms) -> SinglePoint | LabelError:
@@ -103,7 +102,7 @@ def labeller_surface(labeller: Labeller) -> Evaluate:
 
 
 class SurfaceCalculator(Calculator):
-    """A surface for what goes step by step in ASE.
+    """A surface as an ASE calculator.
 
     Raises:
         LabelError: From a calculation, if the structure has no label.

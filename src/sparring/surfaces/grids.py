@@ -8,9 +8,9 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring.atoms.composition import composition
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels import Label, LabelReport
-from sparring.labels.base import composition
 
 __all__ = ["CARRIED", "Grid", "Truth", "Variable", "grid", "true_energies"]
 
@@ -22,7 +22,7 @@ TOLERANCE = 1e-6
 FULLNESS = 0.25
 
 CARRIED = "energies that the structures carry"
-"""The method of a truth that nobody had to be asked for."""
+"""Name of the method of energies that structures carry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Variable:
 
     @property
     def span(self) -> tuple[float, float]:
-        """From where to where it is drawn: from the first value to the last, or once around."""
+        """Range of its axis: from the first value to the last, or one period."""
         first = float(self.values[0])
         return first, float(self.values[-1]) if self.period is None else first + self.period
 
@@ -49,10 +49,10 @@ class Grid:
     """Structures on the points of a rectangle of two variables, or of a line of one; some points may have none.
 
     Attributes:
-        x: The first variable.
-        y: The second; None for a line, which counts as a rectangle one point wide.
-        structures: In any order.
-        index: Which structure is at a point; -1 for none.
+        x: First variable.
+        y: Second variable; None for a line, which is a rectangle one point wide.
+        structures: Structures in any order.
+        index: Index of the structure at each point; -1 for none.
     """
 
     x: Variable
@@ -62,16 +62,16 @@ class Grid:
 
     @property
     def mask(self) -> Bool[np.ndarray, "n_x n_y"]:
-        """Which points have a structure."""
+        """Mask of the points that have a structure."""
         return self.index >= 0
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Where the points without one are."""
+        """The points without a structure, in words."""
         return tuple(self.place(i, j) for i, j in np.argwhere(~self.mask).tolist())
 
     def lay_out(self, values: Float[np.ndarray, " n_structures"]) -> Float[np.ndarray, "n_x n_y"]:
-        """One number a structure as one a point, nan where there is none."""
+        """Values of structures as values of points, nan where there is no structure."""
         return np.where(self.mask, np.asarray(values, dtype=float)[self.index], np.nan)
 
     def carrying(self, energy: Float[np.ndarray, "n_x n_y"]) -> list[Atoms]:
@@ -84,23 +84,23 @@ class Grid:
         return frames
 
     def place(self, i: int, j: int) -> str:
-        """Where a point is, in words."""
+        """The variables of a point, in words."""
         values = [f"{self.x.name} = {self.x.values[i]:.6g}"]
         return ", ".join(values if self.y is None else [*values, f"{self.y.name} = {self.y.values[j]:.6g}"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What is true on a grid, and where it comes from.
+    """Reference energies on a grid, and their source.
 
     Attributes:
         energy: Total energy in eV; nan where there is no label.
-        method: Who says so.
-        forces: On the atoms of each structure, in eV/Å; None where they are not known, as of mirror images.
-        failures: Why labels failed, one text each.
-        n_computed: How many labels were computed.
-        n_reused: How many were known before.
-        n_mirrored: How many points took the label of their mirror image.
+        method: Name of the reference method.
+        forces: Forces on the atoms of each structure, in eV/Å; None where they are not known, as of mirror images.
+        failures: Messages of failed labels.
+        n_computed: Number of labels that were computed.
+        n_reused: Number of labels that were known before.
+        n_mirrored: Number of points with the label of their mirror image.
     """
 
     energy: Float[np.ndarray, "n_x n_y"]
@@ -118,11 +118,11 @@ def grid(
     """Find the rectangle that structures form, by the values of two variables in ``atoms.info``; or the line, of one.
 
     Args:
-        structures: In any order. Values that differ only by how a file rounded them are one.
-        x_name: The first variable.
-        y_name: The second.
-        x_unit: Of its values; empty for a pure number.
-        y_unit: Likewise.
+        structures: Structures in any order. Values that differ by rounding only are one.
+        x_name: Name of the first variable.
+        y_name: Name of the second variable.
+        x_unit: Unit of the first variable; empty for a pure number.
+        y_unit: Unit of the second variable; empty for a pure number.
 
     Raises:
         ValueError: If a structure lacks a value, two are at the same point, compositions differ, or the structures are
@@ -130,7 +130,7 @@ def grid(
     """
     kinds = sorted({composition(atoms) for atoms in structures})
     if len(kinds) != 1:
-        raise ValueError(f"a landscape is that of one composition, got {', '.join(kinds) or 'no structures'}")
+        raise ValueError(f"structures of a landscape have one composition, got {', '.join(kinds) or 'no structures'}")
     x, along_x = _variable(structures, x_name, x_unit)
     y, along_y = (None, np.zeros_like(along_x)) if y_name is None else _variable(structures, y_name, y_unit)
     index = np.full((len(x.values), 1 if y is None else len(y.values)), -1)
@@ -175,10 +175,10 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
 
     Args:
         grid: Points and their structures.
-        label: Labels many structures, as :meth:`sparring.labels.service.LabelService.label` does. A failure is nan, and
-            counted. None leaves structures that carry no energy without.
-        mirrored: Whether points at y and -y are mirror images of equal energy, so that only those at y >= 0 need a
-            label. A point whose image is not on the grid is labelled itself.
+        label: Function that labels many structures, as :meth:`sparring.labels.service.LabelService.label`. Failures are
+            nan, and counted. None labels nothing.
+        mirrored: Flag for points at y and -y that are mirror images of equal energy, so that only those at y >= 0 need
+            a label. A point whose image is not on the grid is labelled itself.
     """
     energies = np.array([_carried(atoms) for atoms in grid.structures])
     forces = [_carried_forces(atoms) for atoms in grid.structures]
@@ -210,7 +210,7 @@ def true_energies(grid: Grid, label: LabelAll | None = None, *, mirrored: bool =
 
 
 def _failure(grid: Grid, number: int, reason: str) -> str:
-    """A failure by its place on the grid; the number that it had among others to be labelled tells nobody anything."""
+    """Message of a failure with its point on the grid instead of its index."""
     ((i, j),) = np.argwhere(grid.index == number).tolist()
     return f"{grid.place(i, j)}: {re.sub(r'^structure [0-9]+ [(][^)]*[)]: ', '', reason)}"
 
@@ -230,7 +230,7 @@ def _carried_forces(atoms: Atoms) -> Float[np.ndarray, "n_atoms 3"] | None:
 
 
 def _images(grid: Grid, energies: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Whose energy each structure takes: its own, or that of its mirror image if y < 0 and the image is on the grid."""
+    """Index of the energy of each structure: its own, or its mirror image if y < 0 and the image is on the grid."""
     own = np.arange(len(energies))
     if grid.y is None:
         return own

@@ -30,19 +30,19 @@ class Marks:
 
 @dataclass(frozen=True, kw_only=True)
 class Landscape:
-    """What a committee says of a grid, and what is true.
+    """Predictions of a committee on a grid, and reference energies.
 
     Attributes:
-        x: The first variable.
-        y: The second; None for a line.
-        zero: What was taken from all total energies, in eV.
-        mask: Which points have a structure; all numbers of the others are nan.
+        x: First variable.
+        y: Second variable; None for a line.
+        zero: Energy subtracted from all total energies, in eV.
+        mask: Mask of the points that have a structure; values of the others are nan.
         energy: Mean energy of the committee in eV above the zero.
-        energy_sigma: Its standard deviation over the members, the root of Eq. 5, in eV.
+        energy_sigma: Standard deviation of the energy over the members, the root of Eq. 5, in eV.
         force_sigma: σ_F, the root of Eq. 7, in eV/Å.
-        truth: True energy in eV above the zero; nan where it is not known.
-        truth_method: Who says so; empty if nobody.
-        failures: Why true energies are missing where a label was tried, one text a label.
+        truth: Reference energy in eV above the zero; nan where it is not known.
+        truth_method: Name of the reference method; empty if there is none.
+        failures: Messages of failed labels.
         marks: Labelled structures by their role: "start" of the run, "earlier" ones that were added since, and the
             "next" ones, which were chosen by this committee.
         force_error: Root mean square error of the mean forces, over the components that σ_F is of, in eV/Å; nan where
@@ -64,7 +64,7 @@ class Landscape:
 
     @property
     def has_truth(self) -> bool:
-        """Whether the true energy of any point is known."""
+        """True if the reference energy of any point is known."""
         return bool(np.isfinite(self.truth).any())
 
     def rmse_below(self, caps: Sequence[float], *, aligned: bool = False) -> Float[np.ndarray, " n_caps"]:
@@ -73,9 +73,9 @@ class Landscape:
         .. math:: \sqrt{\langle (\bar E - E)^2 \rangle_{E \le E_\mathrm{min} + c}}
 
         Args:
-            caps: Each c in eV. The true energy E decides which points count, and E_min is the lowest true energy on
+            caps: Caps c in eV. The true energy E decides which points count, and E_min is the lowest true energy on
                 the grid.
-            aligned: Whether to compare energies above each surface's own at the lowest true point.
+            aligned: Flag to compare energies above each surface's own at the lowest true point.
 
         Returns:
             One error a cap; nan where no point is below.
@@ -94,12 +94,12 @@ class Landscape:
         return self._mean_below(np.square(self.force_sigma), caps)
 
     def force_ratio_below(self, caps: Sequence[float]) -> Float[np.ndarray, " n_caps"]:
-        r"""How many times the committee's forces err more than their σ says, over the same points.
+        r"""Ratio of the error of the forces to their σ, over the same points.
 
         .. math:: \sqrt{\langle (\bar F - F)^2 \rangle / \langle \sigma_F^2 \rangle}
 
-        Of points whose true forces are known; as ``Calibration.ratio`` of :mod:`sparring.validation.errors`. Above one,
-        the committee is too sure of itself.
+        For points whose true forces are known; as ``Calibration.ratio`` of :mod:`sparring.validation.errors`. Above
+        one, the committee is overconfident.
         """
         if self.force_error is None:
             return np.full(len(caps), np.nan)
@@ -113,8 +113,8 @@ class Landscape:
         """Percentiles of the error's size below one cap, in eV; the 100th shows a hole that a mean hides.
 
         Args:
-            cap: As in :meth:`rmse_below`, in eV.
-            percentiles: From 0 to 100.
+            cap: Cap in eV, as in :meth:`rmse_below`.
+            percentiles: Percentiles from 0 to 100.
 
         Returns:
             One error each; nan where no point is below.
@@ -125,7 +125,7 @@ class Landscape:
         return np.asarray(np.percentile(np.abs(self.energy - self.truth)[inside], percentiles))
 
     def n_below(self, caps: Sequence[float]) -> Int[np.ndarray, " n_caps"]:
-        """How many points are below each cap."""
+        """Number of points below each cap."""
         return np.asarray(self._below(caps).sum(axis=(1, 2)))
 
     def _below(self, caps: Sequence[float]) -> Bool[np.ndarray, "n_caps n_x n_y"]:
@@ -152,16 +152,16 @@ def landscape(
     marks: Mapping[str, Marks] | None = None,
     n_at_once: int = 256,
 ) -> Landscape:
-    """Ask a committee about every point of a grid.
+    """Predictions of a committee at every point of a grid.
 
     Args:
-        committee: Whom.
-        grid: Where.
-        truth: From :func:`true_energies`, once for any number of committees.
-        zero: What total energies are counted from, in eV; None for the lowest true energy on the grid, or without a
-            truth the committee's own lowest.
-        marks: Labelled structures to go along.
-        n_at_once: How many structures are evaluated together.
+        committee: Committee.
+        grid: Grid of structures.
+        truth: Reference energies from :func:`true_energies`, computed once for any number of committees.
+        zero: Zero of energies in eV; None for the lowest true energy on the grid, or without references the lowest of
+            the committee.
+        marks: Labelled structures to show, by role.
+        n_at_once: Number of structures per batch.
     """
     committee.require_known(grid.structures)
     surveyed = survey(committee, Structures.from_atoms(grid.structures), n_at_once=n_at_once)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.labels import LabelError
-from sparring.surfaces.constrained_relaxation import relax_held
+from sparring.surfaces.constrained_relaxation import relax_constrained
 from sparring.surfaces.evaluators import Evaluate
 from sparring.surfaces.grids import Grid
 from sparring.surfaces.torsion_plane import TorsionPlane
@@ -24,9 +24,9 @@ __all__ = ["POINTS", "relaxed_grid", "rigid_grid"]
 
 POINTS = (24, 24)
 GAIN = 2e-3
-"""In eV: a geometry that is lower by less than this is the same minimum, and nothing that neighbours should know of."""
+"""In eV: a geometry that is lower by less than this is the same minimum, and is not passed on to neighbours."""
 SMALLEST_GAIN = 1e-6
-"""In eV, by which a rigid geometry must be below a relaxed one to be worth a relaxation of its own."""
+"""In eV, by which a rigid geometry must be below a relaxed one to be relaxed itself."""
 
 Place = tuple[int, int]
 
@@ -35,9 +35,9 @@ def rigid_grid(reference: Atoms, plane: TorsionPlane, *, points: tuple[int, int]
     """The reference with only its two torsions turned, to every point of a grid that begins at -π.
 
     Args:
-        reference: A molecule.
-        plane: Which torsions.
-        points: Along the two sides.
+        reference: Molecule.
+        plane: Torsions that are turned.
+        points: Number of points along the two sides.
 
     Raises:
         ValueError: If a side has fewer than two points, or a torsion cannot be turned.
@@ -66,13 +66,13 @@ def relaxed_grid(
     point is above its rigid geometry.
 
     Args:
-        rigid: Where to start from.
-        plane: Which torsions are held.
-        evaluate: The surface; it is asked some hundred times for each point.
-        fmax: The largest force that is left, in eV/Å.
-        max_steps: Of one relaxation.
-        max_waves: How often neighbours are asked, at most.
-        progress: Called with the number of points that have a relaxed geometry and of all.
+        rigid: Grid of starting geometries.
+        plane: Torsions that are constrained.
+        evaluate: Surface; it is evaluated some hundred times for each point.
+        fmax: Largest force of a relaxed geometry, in eV/Å.
+        max_steps: Maximum number of steps of one relaxation.
+        max_waves: Maximum number of rounds over neighbours.
+        progress: Callback with the number of points that have a relaxed geometry and of all.
 
     Raises:
         ValueError: If the surface has no energy for any point.
@@ -121,7 +121,7 @@ class _Scan:
         """Relax geometries at places; gives the places that have become lower, each once."""
         places = [place for place, _ in tasks]
         targets = np.array([self.targets[place] for place in places])
-        found = relax_held(
+        found = relax_constrained(
             [atoms for _, atoms in tasks],
             targets,
             self.plane,
@@ -153,12 +153,12 @@ def _places(chosen: np.ndarray) -> list[Place]:
 
 
 def _described(atoms: Atoms, reference: Atoms) -> Atoms:
-    """The geometry, and what a labeller must know of it."""
+    """The geometry with the inherited properties of the reference."""
     return inherit(Atoms(atoms.numbers, atoms.positions, cell=reference.cell, pbc=reference.pbc), reference)
 
 
 def _grid(plane: TorsionPlane, points: tuple[int, int], frames: Sequence[Atoms]) -> Grid:
-    """Structures in the order of the points, which they are told."""
+    """A grid of structures in the order of the points, with the variables in their info."""
     x, y = plane.variables(points)
     index: Int[np.ndarray, "n_x n_y"] = np.arange(len(frames)).reshape(points[0], points[1])
     for atoms, (i, j) in zip(frames, itertools.product(range(points[0]), range(points[1])), strict=True):

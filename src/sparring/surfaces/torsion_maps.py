@@ -53,15 +53,15 @@ def torsion_grid(
     """A grid over two torsions.
 
     Args:
-        plane: Which.
-        label_service: On whose surface a relaxed grid is relaxed, and beside whose labels it is kept.
+        plane: Torsions of the map.
+        label_service: Labels of the surface on which a grid is relaxed; the grid is kept beside them.
         reference: Molecule whose torsions are turned.
         which: The reference with only its torsions turned, or with all else relaxed.
-        points: Along the two sides.
-        progress_bars: Gives a relaxation something to tick.
+        points: Number of points along the two sides.
+        progress_bars: Progress bars by title.
 
     Raises:
-        ValueError: If there is nobody to relax the grid.
+        ValueError: If the grid is relaxed and there is no labeller.
     """
     rigid = rigid_grid(reference, plane, points=points)
     if which == "rigid":
@@ -98,7 +98,7 @@ def _digest(reference: Atoms, plane: TorsionPlane, points: tuple[int, int], labe
 def evaluation(
     plane: TorsionPlane, reference: Atoms, label_service: LabelService, *, points: tuple[int, int] = POINTS
 ) -> Callable[[Committee, Dataset], Mapping[str, object]]:
-    """What a run asks each of its committees: :func:`metrics` on the rigid grid, whose labels are computed once."""
+    """Evaluation of the committees of a run: :func:`metrics` on the rigid grid, whose labels are computed once."""
 
     @cache
     def known() -> tuple[Grid, Truth]:
@@ -112,7 +112,7 @@ def evaluation(
 
 
 def metrics(mapped: Landscape, plane: TorsionPlane, data: Sequence[Atoms]) -> dict[str, object]:
-    """What a committee is worth on a grid over two torsions, and how much of the plane its data have seen.
+    """Errors of a committee on a grid over two torsions, and the coverage of the plane by its data.
 
     ``grid_rmse_below`` has the error of the energy, in eV, where the true energy is below each of `CAPS`,
     ``grid_force_variance_below`` the mean of σ_F², in (eV/Å)², below `LOW`; both are None where no point is.

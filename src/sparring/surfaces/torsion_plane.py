@@ -29,11 +29,11 @@ N_BINS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class TorsionPlane:
-    """Which torsions.
+    """Two torsions of a molecule.
 
     Attributes:
-        names: What people, and ``atoms.info`` of a grid's structures, call them.
-        torsions: Four atoms each.
+        names: Names of the torsions, also in ``atoms.info`` of a grid's structures.
+        torsions: Indices of four atoms each.
         bonds: Pairs of atoms; None to have them perceived.
     """
 
@@ -42,7 +42,7 @@ class TorsionPlane:
     bonds: tuple[tuple[int, int], ...] | None = None
 
     def space(self, molecule: Atoms) -> Dihedrals:
-        """What turns them."""
+        """The space of both torsions."""
         return Dihedrals.of(molecule, self.torsions, bonds=self.bonds)
 
     def angles(self, positions: Float[Tensor, "*batch n_atoms 3"]) -> Float[Tensor, "*batch 2"]:
@@ -84,7 +84,7 @@ def wrapped(angles: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 
 
 def bins(angles: Float[np.ndarray, "n 2"], n_bins: int = N_BINS) -> Int[np.ndarray, "n_bins n_bins"]:
-    """How many pairs of angles are in each of `n_bins` × `n_bins` equal bins, the first from -π on."""
+    """Number of pairs of angles in each of `n_bins` × `n_bins` equal bins, the first from -π on."""
     place = np.minimum((wrapped(angles) + np.pi) / PERIOD * n_bins, n_bins - 0.5).astype(int)
     counts = np.zeros((n_bins, n_bins), dtype=int)
     np.add.at(counts, (place[:, 0], place[:, 1]), 1)
@@ -92,5 +92,5 @@ def bins(angles: Float[np.ndarray, "n 2"], n_bins: int = N_BINS) -> Int[np.ndarr
 
 
 def coverage(angles: Float[np.ndarray, "n 2"], n_bins: int = N_BINS) -> float:
-    """Which part of the bins has at least one pair of angles in it."""
+    """Fraction of the bins with at least one pair of angles."""
     return float((bins(angles, n_bins) > 0).mean())

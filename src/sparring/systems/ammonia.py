@@ -10,16 +10,11 @@ from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.optimize import brentq
 
-from sparring.atoms.inheritance import inherit
+from sparring.atoms.inheritance import bare_copy, inherit
 from sparring.dynamics import DistanceWindow, EnergyBelow
-from sparring.starting_data.sampling import (
-    LabelMany,
-    NormalModeSample,
-    RelaxationError,
-    bare_copy,
-    normal_mode_sample,
-    relax,
-)
+from sparring.starting_data.normal_modes import LabelMany
+from sparring.starting_data.relaxation import RelaxationError, relax
+from sparring.starting_data.sampling import NormalModeSample, normal_mode_sample
 
 __all__ = [
     "UMBRELLA",

@@ -13,8 +13,11 @@ from sparring.atoms.reference import has_labels
 from sparring.inputs.reading import read_atoms
 from sparring.labels.base import Bounds, LabelError, electronic_state
 from sparring.labels.service import Failed
+from sparring.starting_data.displacements import uniform_displacements
 from sparring.starting_data.isolated import hund_multiplicity, is_isolated_atom, split_isolated
-from sparring.starting_data.sampling import LabelMany, RelaxationError, normal_mode_sample, uniform_displacements
+from sparring.starting_data.normal_modes import LabelMany
+from sparring.starting_data.relaxation import RelaxationError
+from sparring.starting_data.sampling import normal_mode_sample
 from sparring.starting_data.screening import screen
 from sparring.support.seeds import derive
 

@@ -18,7 +18,7 @@ from sparring.committee import Committee, stacked_energies, unstack
 from sparring.domain import TrainingDomain
 from sparring.potentials import Architecture
 from sparring.potentials.schnet import N_ELEMENTS
-from sparring.starting_data.screening import tell_states
+from sparring.starting_data.screening import require_one_state
 from sparring.support.devices import require_device
 from sparring.support.seeds import derive
 from sparring.training.adam import State, adam
@@ -197,7 +197,7 @@ def _check_labels(dataset: Dataset, architecture: Architecture, energy_weight: f
     if not dataset.n_with_forces and not energy_weight:
         raise ValueError("no structure has forces and energy_weight is 0, so there is nothing to learn; raise it")
     if not architecture.uses_charge:
-        tell_states(dataset.to_atoms(), potential=architecture.kind, note=False)
+        require_one_state(dataset.to_atoms(), potential=architecture.kind, note=False)
 
 
 def reference_energies(structures: Structures, energy: Float[Tensor, " n_structures"]) -> Float[Tensor, " n_elements"]:

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparring.atoms.composition import composition, lowest_energies
 from sparring.atoms.dataset import Dataset
 from sparring.committee import stacked_energies
-from sparring.labels.base import composition
 from sparring.potentials import Architecture, Together
 from sparring.training.minibatches import Batch, Shelf
 
@@ -175,9 +175,7 @@ def low_energy_weights(dataset: Dataset, energy_scale: float) -> Float[Tensor, "
     """
     if not energy_scale > 0:
         raise ValueError(f"energy_scale must be a positive energy in eV, or None, got {energy_scale}")
-    names = [composition(atoms) for atoms in dataset.to_atoms()]
-    lowest: dict[str, float] = {}
-    for name, energy in zip(names, dataset.energy.tolist(), strict=True):
-        lowest[name] = min(lowest.get(name, energy), energy)
-    above = dataset.energy - torch.tensor([lowest[name] for name in names], dtype=torch.float64)
+    structures = dataset.to_atoms()
+    lowest = lowest_energies(structures)
+    above = dataset.energy - torch.tensor([lowest[composition(atoms)] for atoms in structures], dtype=torch.float64)
     return (energy_scale / (energy_scale + above)).square()

@@ -88,7 +88,7 @@ class Shelf:
         structure_weight: Float[Tensor, " n_structures"] | None = None,
     ) -> "Shelf":
         """Lay out a data set; edges are found once and for all, from positions in double precision."""
-        structures = replace(dataset.structures.to(device=device), fixed=None)  # a fit moves no atom
+        structures = replace(dataset.structures.to(device=device), fixed=None, charge=None)  # a fit moves no atom
         if cutoff is None:
             structures = replace(structures, edges=_no_edges(structures))
         else:

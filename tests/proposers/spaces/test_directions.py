@@ -6,7 +6,8 @@ from ase.calculators.emt import EMT
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.structures import Structures
 from sparring.proposers.spaces import Directions
-from sparring.starting_data.sampling import hessian, normal_modes, relax
+from sparring.starting_data.normal_modes import hessian, normal_modes
+from sparring.starting_data.relaxation import relax
 
 DIRECTIONS = np.random.default_rng(0).normal(size=(2, 4, 3))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ase.build import molecule
 
-from sparring.atoms.geometry import rotate_about_bond
+from sparring.atoms.geometry import turn
 from sparring.atoms.structures import Structures
 from sparring.proposers.spaces import CollectiveVariables, Dihedrals
 
@@ -32,9 +32,13 @@ def test_ones_own_rotation_is_that_of_the_dihedrals(ethanol, rattled, drawn):
     (((_, j, k, _), moving, _),) = torsions.molecules[0].torsions
     mask = torch.zeros(9, dtype=torch.bool)
     mask[list(moving)] = True
-    own = CollectiveVariables(
-        function=lambda positions, delta: rotate_about_bond(positions, j, k, mask, delta[0]), n_variables=1
-    )
+
+    def rotate(positions, delta):
+        vectors = positions - positions[k]
+        shift = turn(vectors, (positions[k] - positions[j]).expand_as(vectors), delta.expand(len(positions)))
+        return torch.where(mask[:, None], positions + shift, positions)
+
+    own = CollectiveVariables(function=rotate, n_variables=1)
     delta = torch.tensor([0.3, math.pi, -2.0], dtype=torch.float64)
     expected = torsions.displace(seeds, delta).positions
     torch.testing.assert_close(own.displace(seeds, delta.unsqueeze(1)).positions, expected)

@@ -16,7 +16,7 @@ from ase.utils.forcecurve import fit_images
 from sparring.committee import Committee
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.labels import FromCalculator, LabelError, LabelStore, label
-from sparring.starting_data.sampling import RelaxationError, relax
+from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.surfaces.evaluators import SinglePoint, committee_surface, label_surface
 from sparring.systems.ammonia import inversion_barrier, inversion_endpoints, planar_geometry
 from sparring.systems.wells import DoubleWell2D

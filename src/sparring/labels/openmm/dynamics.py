@@ -33,27 +33,27 @@ def langevin_snapshots(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Atoms]:
-    r"""Geometries that the molecule visits at a temperature, without labels (Sec. V.C).
+    r"""Snapshots of Langevin dynamics at a temperature, without labels (Sec. V.C).
 
     .. math:: m \ddot r = F(r) - \gamma m \dot r + \sqrt{2 \gamma m kT}\, \xi(t)
 
     The start is minimised first. Steps are those of OpenMM's `LangevinMiddleIntegrator` (Zhang et al., J. Phys. Chem. A
-    123, 6056, 2019, doi:10.1021/acs.jpca.9b02771). No bond is constrained, for a potential must see them vibrate. That
-    bears steps of 2 fs: the positions of a harmonic oscillator have the right distribution for any step at which it is
-    stable, and for alanine dipeptide the mean potential energy is that of steps of 0.5 fs. Velocities are too slow at
-    such steps, and are not used. Atoms that are fixed stay where they are.
+    123, 6056, 2019, doi:10.1021/acs.jpca.9b02771). No bond is constrained, because potentials must be trained on
+    vibrations. Steps of 2 fs are short enough: the positions of a harmonic oscillator have the right distribution for
+    any step at which it is stable, and for alanine dipeptide the mean potential energy is that of steps of 0.5 fs.
+    Velocities are too slow at such steps, and are not used. Atoms that are fixed stay where they are.
 
     Args:
         labeller: The force field.
         start: The molecule.
-        temperature: In K.
-        friction: The rate gamma in 1/fs.
-        timestep: In fs.
-        duration: From the first step after equilibration to the last snapshot, in fs.
+        temperature: Temperature in K.
+        friction: Rate gamma in 1/fs.
+        timestep: Time step in fs.
+        duration: Time from the end of equilibration to the last snapshot, in fs.
         every: Time from snapshot to snapshot, in fs: a whole number of steps.
         equilibration: Time before the duration begins, in fs.
-        seed: Of velocities and noise. On the platform "Reference" the same seed gives the same bits.
-        progress: Called with the number of snapshots taken and to take, at the start and after each.
+        seed: Seed of velocities and noise. On the platform "Reference" the same seed gives the same bits.
+        progress: Callback with the number of snapshots taken and of all, at the start and after each.
 
     Raises:
         ValueError: If the structure does not fit the force field, the times do not fit each other, an atom is fixed
@@ -96,7 +96,7 @@ def langevin_snapshots(
 
 
 def n_langevin_snapshots(*, duration: float, every: float, timestep: float) -> int:
-    """How many snapshots `langevin_snapshots` takes.
+    """Number of snapshots that `langevin_snapshots` takes.
 
     Raises:
         ValueError: If a time is not positive, a snapshot is not a whole number of steps after the last, or there is

@@ -11,7 +11,8 @@ from ase import Atoms
 from ase.data import atomic_masses, chemical_symbols
 from jaxtyping import Float
 
-from sparring.labels.base import Label, electronic_state
+from sparring.atoms.electronic_state import electronic_state
+from sparring.labels.base import Label
 from sparring.labels.identity import described
 from sparring.labels.openmm.reading import (
     Combination,
@@ -34,19 +35,19 @@ NM = quantity("1 nm", "length")
 
 
 class OpenMM:
-    """Labels of one molecule by a force field, in vacuum; also what `langevin_snapshots` moves.
+    """Labels of one molecule by a force field, in vacuum; also for `langevin_snapshots`.
 
     One context serves for all geometries. The platform "Reference" computes in double precision and gives the same bits
     every time, and for small molecules it is the fastest.
 
     Args:
-        system: Whatever OpenMM can compute: without constraints, for a potential must see every bond vibrate, without
-            virtual sites and without periodic boundaries. It is copied.
-        topology: Says which element an atom is, for refusing structures whose atoms are others. Without it the masses
-            say so.
-        name: What people call this; shown before the checksum of the system.
+        system: System that OpenMM can compute, without constraints, virtual sites and periodic boundaries. It is
+            copied.
+        topology: Topology with the element of each atom, for refusing structures of other atoms; by default the
+            elements follow from the masses.
+        name: Name shown before the checksum of the system.
         platform: "Reference", "CPU", "CUDA", "OpenCL" or "HIP", as far as installed.
-        properties: Of the platform, such as ``{"Precision": "double"}``.
+        properties: Properties of the platform, such as ``{"Precision": "double"}``.
 
     Attributes:
         method: The name, a checksum of the serialised system (every parameter is in it), and the platform.
@@ -91,7 +92,7 @@ class OpenMM:
         platform: str = "Reference",
         properties: Mapping[str, str] | None = None,
     ) -> "OpenMM":
-        """From force field files and a molecule; see `forcefield_system` for the arguments and what they raise."""
+        """Labeller from force field files and a molecule; for arguments and errors see `forcefield_system`."""
         openmm = imported()
         molecule = topology if isinstance(topology, openmm.app.Topology) else read_topology(topology)
         system = forcefield_system(forcefield, molecule, combination=combination)
@@ -108,7 +109,7 @@ class OpenMM:
         platform: str = "Reference",
         properties: Mapping[str, str] | None = None,
     ) -> "OpenMM":
-        """From a serialised system; raises as `read_system` and `read_topology`, too."""
+        """Labeller from a serialised system; raises as `read_system` and `read_topology`, too."""
         openmm = imported()
         molecule: Any = topology
         if topology is not None and not isinstance(topology, openmm.app.Topology):
@@ -207,7 +208,7 @@ class OpenMM:
                 f"set atoms.info['charge'] = {self._charge}, or take another force field"
             )
         if state.multiplicity > 2:
-            raise ValueError(f"a force field knows no spin, got {formula} with multiplicity {state.multiplicity}")
+            raise ValueError(f"a force field has no spin, got {formula} with multiplicity {state.multiplicity}")
 
     def _made_context(self) -> Any:  # noqa: ANN401 - OpenMM has no types
         # A context needs an integrator; labels take no step with it.
@@ -251,7 +252,7 @@ def _nearest_elements(masses: Float[np.ndarray, " n_atoms"]) -> np.ndarray:
     if len(strange):
         raise ValueError(
             f"particle {strange[0]} of the system has a mass of {masses[strange[0]]:g}, which is that of no element; "
-            "give a topology, which says what the atoms are"
+            "give a topology with the elements"
         )
     return numbers
 

@@ -1,4 +1,4 @@
-"""From files to an OpenMM `System`: force fields by name or file, topologies, systems that somebody serialised."""
+"""OpenMM systems from files: force fields by name or file, topologies, serialised systems."""
 
 import math
 import os
@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 Combination = Literal["geometric", "lorentz_berthelot"]
-"""How sigma of a pair follows from those of its atoms: geometric mean (OPLS), or arithmetic mean (Amber, CHARMM)."""
+"""Combination rule for sigma of a pair of atoms: geometric mean (OPLS), or arithmetic mean (Amber, CHARMM)."""
 PathOrName = str | os.PathLike[str]
 
 FORCEFIELDS = {"opls-aa": Path(__file__).with_name("opls-aa.xml")}
-"""The project's own force fields; opls-aa knows ACE, ALA and NME."""
+"""The project's own force fields; opls-aa has ACE, ALA and NME."""
 
 
 def imported() -> Any:  # noqa: ANN401 - OpenMM has no types
@@ -57,9 +57,9 @@ def forcefield_system(
     Args:
         forcefield: One or more of: "opls-aa", a file of OpenMM's own such as "amber14-all.xml", or a path.
         topology: The molecule, or a PDB or mmCIF file of it.
-        combination: None for what the files say: geometric if one has ``combining_rule="geometric"`` in its first
-            element, as "opls-aa" and foyer's files have, and else OpenMM's own, Lorentz-Berthelot. Other files of OPLS,
-            such as LigParGen's, do not say it.
+        combination: Combination rule; None for that of the files: geometric if one has ``combining_rule="geometric"``
+            in its first element, as "opls-aa" and foyer's files have, and else OpenMM's own, Lorentz-Berthelot. Other
+            files of OPLS, such as LigParGen's, need it here.
 
     Raises:
         ValueError: If a force field is not known or runs code of its own, or does not know a residue of the molecule.
@@ -71,7 +71,7 @@ def forcefield_system(
     molecule = topology if isinstance(topology, openmm.app.Topology) else read_topology(topology)
     try:
         field = openmm.app.ForceField(*map(str, files))
-        # Bonds that are constrained have no energy, and a potential must see them vibrate.
+        # Constrained bonds have no energy, and potentials must be trained on their vibrations.
         system = field.createSystem(
             molecule, nonbondedMethod=openmm.app.NoCutoff, constraints=None, rigidWater=False, removeCMMotion=True
         )

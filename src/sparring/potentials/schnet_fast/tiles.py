@@ -236,6 +236,7 @@ def blocks(structures: Structures, n_edges: int) -> list[Block]:
             pbc=structures.pbc[some],
             edges=own_edges,
             fixed=None,
+            charge=None,
         )
         slots = Slots.of(own_edges, n_atoms, size=sizes[0] if alike else None)
         pieces.append(Block(some, atoms, here, own, edge_owner[here] - first, slots))

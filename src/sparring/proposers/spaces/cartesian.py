@@ -76,8 +76,8 @@ class Cartesian:
         axes = _axes(self.axes, seeds.positions)
         if self.atoms is None:
             return axes.unsqueeze(0)
-        counts, index = seeds.counts, seeds.structure_index
-        within_seed = torch.arange(seeds.n_atoms, device=index.device) - (counts.cumsum(0) - counts)[index]
+        index = seeds.structure_index
+        within_seed = torch.arange(seeds.n_atoms, device=index.device) - seeds.first_atoms[index]
         moving = torch.isin(within_seed, _indices(self.atoms, index.device))
         return moving.to(axes).unsqueeze(1) * axes
 

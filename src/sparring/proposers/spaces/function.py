@@ -100,8 +100,7 @@ class CollectiveVariables:
 
 
 def _grouped(seeds: Structures) -> list[_Group]:
-    counts = seeds.counts
-    first = counts.cumsum(0) - counts
+    counts, first = seeds.counts, seeds.first_atoms
     groups = []
     for size in sorted(set(counts.tolist())):
         of_size = torch.nonzero(counts == size).flatten()

@@ -16,7 +16,7 @@ from sparring.labels import LabelError
 from sparring.labels.base import depends_on
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import SavedRun, run_of
-from sparring.starting_data.sampling import RelaxationError
+from sparring.starting_data.relaxation import RelaxationError
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.surfaces.evaluators import committee_surface, label_surface
 from sparring.systems import ammonia, own

@@ -11,10 +11,10 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import find_mic
 
 from sparring.atoms.constraints import fixed_coordinates
-from sparring.atoms.inheritance import inherit
+from sparring.atoms.inheritance import geometry_of, inherit
 from sparring.labels import LabelError
 from sparring.labels.base import electronic_state
-from sparring.starting_data.sampling import RelaxationError, relax
+from sparring.starting_data.relaxation import RelaxationError, relax
 
 __all__ = ["Ends", "relaxed_ends"]
 
@@ -81,9 +81,7 @@ def _relaxed(name: str, atoms: Atoms, calculator: BaseCalculator, *, fmax: float
 
 def _bare(atoms: Atoms, extra: Sequence[str]) -> Atoms:
     """The geometry and what descendants have from it: whatever else it carries, other images have not."""
-    return inherit(
-        Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc), atoms, extra
-    )
+    return inherit(geometry_of(atoms), atoms, extra)
 
 
 def _require_path(start: Atoms, end: Atoms) -> None:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from scipy.interpolate import CubicHermiteSpline
 
 from sparring.labels import LabelError
-from sparring.starting_data.sampling import RelaxationError
+from sparring.starting_data.relaxation import RelaxationError
 from sparring.surfaces.evaluators import Evaluate, SinglePoint, SurfaceCalculator
 from sparring.validation.barrier.endpoints import relaxed_ends
 

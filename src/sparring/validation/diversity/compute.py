@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.geometry import find_mic
 from jaxtyping import Float, Int
 
+from sparring.atoms.composition import composition
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.geometry import rmsd_matrix
 from sparring.inputs.reading import read_atoms
@@ -24,7 +25,7 @@ from sparring.validation.diversity.embedding import distance_to_nearest, nearest
 
 __all__ = ["Diversity", "diversity", "diversity_table", "gather"]
 
-Composition = tuple[tuple[int, ...], bool]
+Composition = tuple[str, bool]
 """Sorted atomic numbers, and whether the structure is periodic."""
 
 
@@ -222,7 +223,7 @@ def _require_labels(structures: Sequence[Atoms]) -> None:
 
 
 def _composition(atoms: Atoms) -> Composition:
-    return tuple(sorted(atoms.numbers.tolist())), bool(atoms.pbc.any())
+    return composition(atoms), bool(atoms.pbc.any())
 
 
 def _energy(atoms: Atoms) -> float:
@@ -245,8 +246,8 @@ def _ground_states(
         key = _composition(atoms)
         if key not in keys or key in grounds:
             fault = "the second of its composition" if key in grounds else "of none of these compositions"
-            known = ", ".join(sorted({one.get_chemical_formula() for one in structures}))
-            raise ValueError(f"the reference {atoms.get_chemical_formula()} is {fault}; wanted one each of {known}")
+            known = ", ".join(sorted({composition(one) for one in structures}))
+            raise ValueError(f"the reference {composition(atoms)} is {fault}; wanted one each of {known}")
         grounds[key] = atoms
     for atoms, key in sorted(zip(structures, keys, strict=True), key=lambda pair: _energy(pair[0])):
         grounds.setdefault(key, atoms)

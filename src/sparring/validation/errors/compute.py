@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float, Int
 
+from sparring.atoms.composition import composition
 from sparring.atoms.dataset import Dataset
 from sparring.evaluation import Differences, Errors, Survey
 from sparring.units import KCAL_PER_MOL
@@ -198,7 +199,7 @@ def _energies_above(dataset: Dataset, training: Dataset | None) -> Float[np.ndar
 
 
 def _formulas(dataset: Dataset) -> list[str]:
-    return [atoms.get_chemical_formula() for atoms in dataset.structures.to_atoms()]
+    return [composition(atoms) for atoms in dataset.to_atoms()]
 
 
 def _by_energy(

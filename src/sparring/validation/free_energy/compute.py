@@ -11,11 +11,11 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Int
 
+from sparring.atoms.inheritance import bare_copy
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, Langevin, Status, simulate
 from sparring.inputs.extxyz import read_structures, write_structures
-from sparring.starting_data.sampling import bare_copy
 from sparring.support.cached import cached
 from sparring.support.digest import digest
 from sparring.support.progress import ProgressBars, no_progress_bars

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from sparring.atoms.inheritance import inherit
+from sparring.atoms.inheritance import bare_copy, inherit
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import Criterion, DynamicsResult, Ensemble, Status, simulate
@@ -22,7 +22,7 @@ from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.dynamics.records import Write
 from sparring.dynamics.trajectories import ensemble_of
 from sparring.evaluation import survey
-from sparring.starting_data.sampling import RelaxationError, bare_copy, relax
+from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
 from sparring.validation.stability.batches import Piece, identity, once
