@@ -10,9 +10,11 @@ import torch
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.committee import Committee, cast, digest, stack
 from sparring.evaluation import evaluate
-from sparring.potentials import CoordinateMLP, SchNet, tiled
+from sparring.potentials import CoordinateMLP, SchNet
+from sparring.potentials.schnet_fast import tiles
 from sparring.support.seeds import derive
-from sparring.training.fitting import fit, fitting, reference_energies
+from sparring.training import fitting
+from sparring.training.fitting import fit, reference_energies
 from sparring.training.loss import low_energy_weights
 from sparring.training.splits import Splits
 
@@ -482,7 +484,7 @@ def test_how_many_members_learn_at_once_changes_nothing(datasets, network, kind,
     curves = []
     for near in (1, 2**40):
         monkeypatch.setattr("sparring.training.loss.NEAR_BYTES", near)
-        monkeypatch.setitem(tiled.TILE_BYTES, "cpu", near)
+        monkeypatch.setitem(tiles.TILE_BYTES, "cpu", near)
         _, report = fit(network, datasets[kind], seed=0, n_members=3, n_epochs=2, batch_size=4, dtype=torch.float64)
         curves.append(np.concatenate([report.train_loss, report.validation_loss]))
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-9)

@@ -7,7 +7,7 @@ from ase import Atoms
 from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.potentials import tiled
+from sparring.potentials.schnet_fast import tiles
 from sparring.potentials.schnet_fast.radial import narrow_features
 
 
@@ -89,7 +89,7 @@ def test_the_slope_is_the_finite_difference_of_the_energy_and_the_bend_that_of_t
 def test_how_a_batch_is_cut_into_tiles_changes_nothing(networks, batches, kind, tile_bytes, monkeypatch):
     structures = Structures.from_atoms(batches[kind])
     whole = derivatives(Committee(networks()), structures)
-    monkeypatch.setitem(tiled.TILE_BYTES, "cpu", tile_bytes)
+    monkeypatch.setitem(tiles.TILE_BYTES, "cpu", tile_bytes)
     committee = Committee(networks())
     for one, other in zip(derivatives(committee, structures), whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
@@ -153,7 +153,7 @@ def some_loss(energy, pull, structures):
 
 def learnt(members, structures, tile_bytes, monkeypatch):
     """Losses and their gradient in the weights, written out."""
-    monkeypatch.setitem(tiled.TILE_BYTES, "cpu", tile_bytes)
+    monkeypatch.setitem(tiles.TILE_BYTES, "cpu", tile_bytes)
     committee = Committee(members)
     structures = committee.prepare(structures)
     gradient = {name: torch.zeros_like(weight) for name, weight in committee._weights.items()}
@@ -210,7 +210,7 @@ def test_derivatives_in_the_weights_follow_finite_differences(networks, batches,
 def test_each_pair_of_a_molecule_has_one_place_or_two_halfway_round(size):
     atoms = Atoms(f"H{size}", positions=[[i, 0.3 * i * i, 0.0] for i in range(size)])
     structures = with_edges(Structures.from_atoms([atoms, atoms]), 50.0)
-    (block,) = tiled.blocks(structures, 10**6)
+    (block,) = tiles.blocks(structures, 10**6)
     assert block.slots.source.shape == (size // 2, 2 * size)
     source, target, _ = structures.edges
     placed = [frozenset((int(source[e]), int(target[e]))) for e in block.slots.edge]
