@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
-from sparring.committee import Committee, cast, digest, stack
+from sparring.committee import Committee, digest
 from sparring.evaluation import evaluate
 from sparring.potentials import CoordinateMLP, SchNet
 from sparring.potentials.schnet_fast import tiles
+from sparring.potentials.stacking import cast, stack
 from sparring.support.seeds import derive
 from sparring.training import fitting
 from sparring.training.fitting import fit, reference_energies
@@ -483,7 +484,7 @@ def test_elements_beyond_the_table_are_refused_by_name(tiny, network):
 def test_how_many_members_learn_at_once_changes_nothing(datasets, network, kind, monkeypatch):
     curves = []
     for near in (1, 2**40):
-        monkeypatch.setattr("sparring.training.loss.NEAR_BYTES", near)
+        monkeypatch.setattr("sparring.training.loss.CACHE_BYTES", near)
         monkeypatch.setitem(tiles.TILE_BYTES, "cpu", near)
         _, report = fit(network, datasets[kind], seed=0, n_members=3, n_epochs=2, batch_size=4, dtype=torch.float64)
         curves.append(np.concatenate([report.train_loss, report.validation_loss]))

@@ -14,16 +14,17 @@ from torch import Tensor
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.atoms.structures import Structures
-from sparring.committee import Committee, stacked_energies, unstack
+from sparring.committee import Committee
 from sparring.domain import TrainingDomain
 from sparring.potentials import Architecture
-from sparring.potentials.schnet import N_ELEMENTS
+from sparring.potentials.base import N_ELEMENTS
+from sparring.potentials.stacking import stacked_energies, unstack
 from sparring.starting_data.screening import tell_states
 from sparring.support.devices import require_device
 from sparring.support.seeds import derive
-from sparring.training.adam import State, adam
+from sparring.training.adam import MemberState, adam
 from sparring.training.loss import Loss, low_energy_weights
-from sparring.training.minibatches import Shelf
+from sparring.training.minibatches import PackedDataset
 from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
 from sparring.training.splits import Splits
 
@@ -31,8 +32,8 @@ __all__ = ["FitReport", "TrainingError", "fit", "reference_energies"]
 
 logger = logging.getLogger(__name__)
 
-BLOWN_UP = 1e4
-"""A validation loss this many times the first counts as divergence."""
+DIVERGENCE_FACTOR = 1e4
+"""Ratio of a validation loss to the first one from which it counts as divergence."""
 
 
 class TrainingError(RuntimeError):
@@ -41,16 +42,16 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class FitReport:
-    """How the members learnt; curves have one row an epoch and one column a member.
+    """Course of a training; curves have one row for each epoch and one column for each member.
 
     Attributes:
-        train_loss: Mean over the structures of an epoch, each as its minibatch found the weights (Eq. 3).
-        validation_loss: After each epoch: the squared mean of the roots of the structures' losses, which single
-            outliers do not rule.
-        learning_rate: In each epoch.
-        best_epoch: From which epoch, counted from 0, each member's weights are.
-        rolled_back: Which members diverged once, and went on from their best weights at a lower rate.
-        dropped: Which members diverged again, and are not in the committee.
+        train_loss: Mean of Eq. 3 over the structures of an epoch, each at the weights before its minibatch.
+        validation_loss: Loss after each epoch: the squared mean of the roots of the structures' losses, which single
+            outliers do not dominate.
+        learning_rate: Learning rate in each epoch.
+        best_epoch: Epoch of each member's final weights, counted from 0.
+        rolled_back: Members that diverged once, and went on from their best weights at a lower learning rate.
+        dropped: Members that diverged twice, and are not in the committee.
     """
 
     train_loss: Float[np.ndarray, "n_epochs n_members"]
@@ -83,50 +84,52 @@ def fit(
 ) -> tuple[Committee, FitReport]:
     """Train a committee.
 
-    Every member keeps the weights of the epoch in which its validation loss was lowest. A member whose loss blows up
+    Every member keeps the weights of the epoch in which its validation loss was lowest. A member whose loss diverges
     goes back to its best weights and on at a tenth of its learning rate, once; if it diverges again it is dropped.
 
     The committee refuses elements and charges that it was not trained on, see :class:`sparring.TrainingDomain`.
 
     Args:
-        architecture: What every member is; its weights are drawn anew.
-        dataset: What to learn from.
-        seed: Of the weights and of the order of the minibatches.
-        n_members: Size of the committee, where ``splits`` does not say it.
-        splits: Who learns from what; by default 60:20:20 with a common test set.
-        n_epochs: How often every structure is seen.
-        batch_size: Structures in a minibatch; the last one of an epoch may be smaller.
-        learning_rate: Of Adam, at the start.
-        energy_weight: α_E of Eq. 3.
-        force_weight: α_F of Eq. 3.
-        energy_scale: Energy above the lowest of its composition, in eV, at which a structure's errors weigh half as
-            much, see :func:`sparring.training.loss.low_energy_weights`; None for equal weights, as in the paper.
-        patience: Epochs without improvement of the validation loss after which a member's learning rate is reduced;
-            None for a constant rate.
-        factor: By what it is multiplied then.
-        ema_decay: Of the exponential moving average of the weights, a step; it is the average that is validated and
-            kept. None to validate and keep the weights themselves, as the paper does.
+        architecture: Architecture of the members; their weights are drawn anew.
+        dataset: Labelled structures.
+        seed: Seed of the weights and of the order of the minibatches.
+        n_members: Size of the committee, unless ``splits`` gives it.
+        splits: Training and validation set of each member; by default 60:20:20 with a common test set.
+        n_epochs: Number of passes over the training set.
+        batch_size: Number of structures in a minibatch; the last one of an epoch may be smaller.
+        learning_rate: Initial learning rate of Adam.
+        energy_weight: Weight α_E of Eq. 3.
+        force_weight: Weight α_F of Eq. 3.
+        energy_scale: Energy above the lowest of its composition, in eV, at which a structure's errors have half the
+            weight, see :func:`sparring.training.loss.low_energy_weights`; None for equal weights, as in the paper.
+        patience: Number of epochs without improvement of the validation loss after which a member's learning rate is
+            reduced; None for a constant rate.
+        factor: Factor of the learning rate at each reduction.
+        ema_decay: Decay per step of an exponential moving average of the weights, which is then validated and kept;
+            None to validate and keep the weights themselves, as the paper does.
         dtype: Precision of the weights.
-        device: Where to train.
-        progress: Called with the number of epochs done and to do.
+        device: Device to train on.
+        progress: Function that is called with the number of epochs done and their total.
 
     Raises:
-        ValueError: If the splits do not match the data set, the device cannot be used, or an argument makes no sense.
+        ValueError: If the splits do not match the data set, the architecture does not support its elements, the device
+            cannot be used, or an argument is out of range.
         TrainingError: If fewer than two members are left.
     """
     if splits is None:
         groups = duplicate_groups(dataset.structures)
         splits = Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
-    _check(dataset, splits, n_epochs, batch_size, learning_rate, ema_decay)
+    _check(splits, len(dataset), n_epochs, batch_size, learning_rate, ema_decay)
+    _check_elements(dataset, architecture)
     require_device(device)
     domain = _domain(dataset, splits)
     _check_labels(dataset, architecture, energy_weight)
     weights = None if energy_scale is None else low_energy_weights(dataset, energy_scale)
-    shelf = Shelf.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device, structure_weight=weights)
+    data = PackedDataset.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device, structure_weight=weights)
     references = torch.zeros(splits.n_members, N_ELEMENTS, dtype=torch.float64)
     for number, energy in dataset.atomic_energies.items():
         references[:, number] = energy
-    loss = Loss(architecture, shelf, energy_weight, force_weight, references)
+    loss = Loss(architecture, data, energy_weight, force_weight, references)
     trainer = _Trainer(loss, splits, batch_size, seed, ema_decay)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)
@@ -136,7 +139,7 @@ def fit(
     for epoch in range(n_epochs):
         rates = state.learning_rate.cpu().numpy()
         state, train_loss = trainer.epoch(state, epoch)
-        state, validation_loss = trainer.judge(state, epoch, patience, factor)
+        state, validation_loss = trainer.validate_and_adjust(state, epoch, patience, factor)
         curves.append((train_loss.cpu().numpy(), validation_loss.cpu().numpy(), rates))
         dropped = (state.n_rollbacks > 1).tolist()
         if sum(dropped) > len(dropped) - min(2, len(dropped)):
@@ -161,7 +164,7 @@ def fit(
 
 
 def _domain(dataset: Dataset, splits: Splits) -> TrainingDomain:
-    """What members are trained on, with a warning of elements that some of them do not meet."""
+    """Training domain of the members, with a warning of elements that some training sets do not have."""
     domain = TrainingDomain.of(dataset, [index for ids in splits.train for index in ids])
     numbers, owner = dataset.structures.atomic_numbers, dataset.structures.structure_index
     for number in numbers.unique().tolist():
@@ -177,13 +180,10 @@ def _domain(dataset: Dataset, splits: Splits) -> TrainingDomain:
 
 
 def _check(
-    dataset: Dataset, splits: Splits, n_epochs: int, batch_size: int, learning_rate: float, ema_decay: float | None
+    splits: Splits, n_structures: int, n_epochs: int, batch_size: int, learning_rate: float, ema_decay: float | None
 ) -> None:
-    if splits.n_structures != len(dataset):
-        raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {len(dataset)}")
-    heaviest = int(dataset.structures.atomic_numbers.max())
-    if heaviest >= N_ELEMENTS:
-        raise ValueError(f"elements up to {N_ELEMENTS - 1} can be learnt, the data set has atomic number {heaviest}")
+    if splits.n_structures != n_structures:
+        raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {n_structures}")
     if n_epochs < 1 or batch_size < 1 or learning_rate <= 0:
         got = f"{n_epochs}, {batch_size} and {learning_rate}"
         raise ValueError(f"need n_epochs >= 1, batch_size >= 1 and learning_rate > 0, got {got}")
@@ -191,6 +191,20 @@ def _check(
         raise ValueError(f"ema_decay must be between 0 and 1, or None, got {ema_decay}")
     if len({len(ids) for ids in splits.train}) > 1 or len({len(ids) for ids in splits.validation}) > 1:
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
+
+
+def _check_elements(dataset: Dataset, architecture: Architecture) -> None:
+    numbers = dataset.structures.atomic_numbers.unique().tolist()
+    if numbers[-1] >= N_ELEMENTS:
+        raise ValueError(f"elements up to {N_ELEMENTS - 1} can be learnt, the data set has atomic number {numbers[-1]}")
+    supported = numbers if architecture.elements is None else TrainingDomain.of_elements(architecture.elements).elements
+    missing = [chemical_symbols[number] for number in numbers if number not in supported]
+    if missing:
+        known = ", ".join(chemical_symbols[number] for number in supported)
+        raise ValueError(
+            f"{architecture.kind} has the elements {known}, the data set also has {', '.join(missing)}; give the "
+            "architecture these elements or leave their structures out"
+        )
 
 
 def _check_labels(dataset: Dataset, architecture: Architecture, energy_weight: float) -> None:
@@ -201,7 +215,7 @@ def _check_labels(dataset: Dataset, architecture: Architecture, energy_weight: f
 
 
 def reference_energies(structures: Structures, energy: Float[Tensor, " n_structures"]) -> Float[Tensor, " n_elements"]:
-    """Energy of each element that explains energies of structures best, in eV, by atomic number.
+    """Energies of the elements that best reproduce energies of structures, in eV, by atomic number.
 
     Least squares over compositions; where elements always occur in the same proportions, the smallest such energies.
     """
@@ -220,16 +234,16 @@ class _Trainer:
     seed: int
     ema_decay: float | None
 
-    def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> State:
+    def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> MemberState:
         rows = []
         for member in range(self.splits.n_members):
-            one = copy.deepcopy(self.loss.architecture)
-            one.initialise(torch.Generator().manual_seed(derive(self.seed, "weights", member)))
-            rows.append(torch.cat([parameter.detach().flatten() for parameter in one.parameters()]))
+            network = copy.deepcopy(self.loss.architecture)
+            network.initialise(torch.Generator().manual_seed(derive(self.seed, "weights", member)))
+            rows.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
         weights = torch.stack(rows).to(dtype=dtype, device=device)
         per_member = torch.zeros(len(rows), dtype=torch.float64, device=device)
         counter = torch.zeros(len(rows), dtype=torch.long, device=device)
-        return State(
+        return MemberState(
             weights=weights,
             average=None if self.ema_decay is None else weights.clone(),
             moment=torch.zeros_like(weights),
@@ -246,48 +260,50 @@ class _Trainer:
         )
 
     def aligned(self, weights: Tensor) -> "_Trainer":
-        """The same with reference energies that leave as little of each member's training energies as they can.
+        """The same with reference energies that minimise each member's errors on its training energies.
 
-        Before training, so that a network need not unlearn what its random weights happen to say; and after it, because
-        forces teach nothing about the zero of energy, and gradient descent is slow to find it.
+        Done before training, so that a network need not unlearn the energies of its random weights; and after it,
+        because forces do not determine the zero of energy, and gradient descent is slow to find it.
         """
-        indices = torch.tensor(self.splits.train, device=self.loss.shelf.energy.device)
+        indices = torch.tensor(self.splits.train, device=self.loss.data.energy.device)
         errors = []
         with torch.no_grad():
             for chosen in indices.split(4 * self.batch_size, dim=1):
-                batch = self.loss.shelf.gather(chosen)
-                energy = stacked_energies(self.loss.architecture, self.loss.named(weights), batch.structures, batch.own)
+                batch = self.loss.data.gather(chosen)
+                energy = stacked_energies(
+                    self.loss.architecture, self.loss.named(weights), batch.structures, batch.per_member
+                )
                 errors.append(batch.energy - energy[:, : chosen.shape[1]])
         references = self.loss.references.clone()
         for member, error in enumerate(torch.cat(errors, dim=1)):
-            # A member that has diverged is dropped; its energies explain nothing.
+            # A member that has diverged is dropped; its energies are of no use.
             if torch.isfinite(error).all():
-                references[member] += reference_energies(self.loss.shelf.structures.take(indices[member]), error)
+                references[member] += reference_energies(self.loss.data.structures.take(indices[member]), error)
         return replace(self, loss=replace(self.loss, references=references))
 
-    def epoch(self, state: State, epoch: int) -> tuple[State, Float[Tensor, " n_members"]]:
-        """One pass over every member's training set, in an order of its own."""
+    def epoch(self, state: MemberState, epoch: int) -> tuple[MemberState, Float[Tensor, " n_members"]]:
+        """One pass over every member's training set, each in its own order."""
         orders = [
             torch.randperm(len(ids), generator=torch.Generator().manual_seed(derive(self.seed, "order", member, epoch)))
             for member, ids in enumerate(self.splits.train)
         ]
         indices = torch.stack([torch.tensor(ids)[o] for ids, o in zip(self.splits.train, orders, strict=True)])
         losses = torch.zeros_like(state.learning_rate)
-        for chosen in indices.to(self.loss.shelf.energy.device).split(self.batch_size, dim=1):
+        for chosen in indices.to(self.loss.data.energy.device).split(self.batch_size, dim=1):
             loss, gradient = self.loss.gradient(state.weights, chosen)
             state = adam(state, gradient, ema_decay=self.ema_decay)
             losses += loss * chosen.shape[1] / indices.shape[1]
         return state, losses
 
-    def judge(
-        self, state: State, epoch: int, patience: int | None, factor: float
-    ) -> tuple[State, Float[Tensor, " n_members"]]:
-        """Validate; keep what is best, halve what has stalled, roll back what has blown up."""
-        loss = self.validate(state.judged)
+    def validate_and_adjust(
+        self, state: MemberState, epoch: int, patience: int | None, factor: float
+    ) -> tuple[MemberState, Float[Tensor, " n_members"]]:
+        """Validate; keep the best weights, reduce the rate of members that stall, roll back those that diverge."""
+        loss = self.validate(state.kept)
         first = torch.where(torch.isinf(state.first_loss), loss, state.first_loss)
         # Where the square of a gradient has overflown, Adam's steps are zero ever after.
         sound = torch.isfinite(state.weights).all(1) & torch.isfinite(state.square).all(1)
-        diverged = ~torch.isfinite(loss) | (loss > BLOWN_UP * first) | ~sound
+        diverged = ~torch.isfinite(loss) | (loss > DIVERGENCE_FACTOR * first) | ~sound
         learning = state.n_rollbacks < 2
         diverged &= learning
         better = (loss < state.best_loss) & learning & ~diverged
@@ -296,7 +312,7 @@ class _Trainer:
         waited = torch.where(progressed, 0, state.waited + 1)
         stalled = waited > (torch.inf if patience is None else patience)
         rate = torch.where(stalled, state.learning_rate * factor, state.learning_rate)
-        best_weights = torch.where(better.unsqueeze(1), state.judged, state.best_weights)
+        best_weights = torch.where(better.unsqueeze(1), state.kept, state.best_weights)
         back = diverged.unsqueeze(1)
         for member in torch.nonzero(diverged).flatten().tolist():
             logger.warning("member %d diverged in epoch %d; back to its best weights", member, epoch + 1)
@@ -320,17 +336,17 @@ class _Trainer:
     def validate(self, weights: Tensor) -> Float[Tensor, " n_members"]:
         """The square of the mean root of the losses of a member's validation set.
 
-        A set of twenty has a geometry or two like no other in it. Squared, their errors would outweigh all the rest,
-        and rule when a member's learning ends, though nothing that it learns from tells of them.
+        In a set of twenty, one or two geometries are unlike all training data. Their squared errors would dominate the
+        mean, and with it the choice of the best epoch.
         """
-        indices = torch.tensor(self.splits.validation, device=self.loss.shelf.energy.device)
+        indices = torch.tensor(self.splits.validation, device=self.loss.data.energy.device)
         roots = torch.zeros(len(indices), dtype=torch.float64, device=indices.device)
         for chosen in indices.split(4 * self.batch_size, dim=1):
-            losses = self.loss.losses(weights, self.loss.shelf.gather(chosen), create_graph=False)
+            losses = self.loss.losses(weights, self.loss.data.gather(chosen), create_graph=False)
             roots += losses.detach().sqrt().sum(1) / indices.shape[1]
         return roots.square()
 
     def committee(self, weights: Tensor, kept: list[int]) -> Committee:
-        """The members that are kept, with these weights."""
+        """A committee of some members, with these weights."""
         named = self.loss.named(weights.detach())
         return Committee(unstack(self.loss.architecture, {name: value[kept] for name, value in named.items()}))

@@ -1,4 +1,4 @@
-"""Structures that rule the loss: where training diverges or learns nothing else, look at their labels first."""
+"""Structures that dominate the loss; their labels are the first to check where training diverges or stalls."""
 
 import logging
 from dataclasses import replace
@@ -29,7 +29,7 @@ FEW = 0.02
 def losses_before_training(
     loss: Loss, weights: Tensor, splits: Splits, batch_size: int
 ) -> Float[np.ndarray, " n_structures"]:
-    """The loss of each structure that is learnt (Eq. 3, in eV²), averaged over members; zero for those of the test set.
+    """The loss of each structure that is trained on (Eq. 3, in eV²), mean over members; zero for the test set.
 
     Args:
         loss: Loss with reference energies that fit the weights.
@@ -37,13 +37,13 @@ def losses_before_training(
         splits: Training and validation sets of the members.
         batch_size: Number of structures in a minibatch.
     """
-    # A copy of its own: nothing that it remembers may change how training goes on.
+    # A copy with caches of its own, which do not change how training goes on.
     loss = replace(loss)
     rows = [[*train, *validation] for train, validation in zip(splits.train, splits.validation, strict=True)]
-    indices = torch.tensor(rows, device=loss.shelf.energy.device)
+    indices = torch.tensor(rows, device=loss.data.energy.device)
     found = np.zeros(splits.n_structures)
     for chosen in indices.split(4 * batch_size, dim=1):
-        losses = loss.losses(weights, loss.shelf.gather(chosen), create_graph=False).detach().double().cpu().numpy()
+        losses = loss.losses(weights, loss.data.gather(chosen), create_graph=False).detach().double().cpu().numpy()
         np.add.at(found, chosen.cpu().numpy(), losses / len(rows))
     return np.where(np.isnan(found), np.inf, found)
 

@@ -60,15 +60,16 @@ class Splits:
         Args:
             n_structures: Size of the data set.
             n_members: Size of the committee.
-            seed: Of the random numbers.
-            fractions: Of training, validation and test.
-            shared: Whether all members train on the same structures; otherwise each divides what is not test anew.
+            seed: Seed of the random numbers.
+            fractions: Fractions of training, validation and test set.
+            shared: True for members that train on the same structures; otherwise each has its own division of all but
+                the test set.
             groups: Number of each structure that duplicates share, as
                 :func:`sparring.atoms.duplicates.duplicate_groups` gives it; None where there are no duplicates.
 
         Raises:
             ValueError: If there is no member, or there are fewer than three structures, or the fractions are not three
-                parts of one, or they leave nothing to learn from.
+                parts of one, or they leave nothing to train on.
         """
         if n_members < 1:
             raise ValueError(f"a committee needs at least one member, got n_members={n_members}")
@@ -181,7 +182,7 @@ def _quotas(
         indices: The structures that are dealt out.
         groups: The group of every structure.
         n_wanted: Number of structures.
-        at_least: Whether the smallest group is taken if none fits.
+        at_least: True to take the smallest group if none fits.
     """
     sizes = _sizes(indices, groups)
     quotas: Counter[int] = Counter()
