@@ -58,7 +58,8 @@ class Architecture(nn.Module):
 
     A subclass defines ``forward(structures)``, sets ``kind``, ``hyperparameters`` and ``cutoff``, and overrides
     :meth:`initialise`. All other attributes and methods have defaults. All parameters are trained; constants belong in
-    buffers. A package makes its architecture known to configurations and to saved committees by an entry point::
+    buffers. Edges of molecules are all pairs of atoms, so energies must go to zero smoothly at the cutoff. A package
+    makes its architecture known to configurations and to saved committees by an entry point::
 
         [project.entry-points."sparring.potentials"]
         my_network = "my_package:MyNetwork"  # the name is the `kind` of the class
