@@ -87,7 +87,7 @@ _HOMES = {
     "sparring.training.splits": ("Splits",),
     "sparring.committee_files": ("read_committee", "write_committee"),
     "sparring.atoms.structures": ("Structures",),
-    "sparring.training.fitting": ("FitReport", "fit"),
+    "sparring.training.fitting": ("FitReport", "fit", "fit_many"),
     "sparring.dynamics.trajectories": ("md", "trajectory"),
     "sparring.units": ("kT", "quantity"),
     "sparring.evaluation": ("Errors", "evaluate"),

@@ -9,7 +9,6 @@ molecules of different size weigh the same. A structure's loss may have a factor
 
 import copy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -46,6 +45,8 @@ class Loss:
     force_weight: float
     references: Float[Tensor, "n_members n_elements"]
     _parts: Cache[list[tuple[slice, "Loss"]]] = field(default_factory=Cache, init=False, repr=False, compare=False)
+    _firsts: Cache["Loss"] = field(default_factory=Cache, init=False, repr=False, compare=False)
+    _buffers: Cache[dict[str, Tensor]] = field(default_factory=Cache, init=False, repr=False, compare=False)
     _models: Cache[StackedModel | None] = field(default_factory=Cache, init=False, repr=False, compare=False)
 
     @property
@@ -54,26 +55,41 @@ class Loss:
         return len(self.references)
 
     def gradient(
-        self, weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]
+        self,
+        weights: Tensor,
+        chosen: Int[Tensor, "n_members n_batch"],
+        share: Float[Tensor, "n_members n_batch"] | None = None,
     ) -> tuple[Float[Tensor, " n_members"], Tensor]:
-        """The loss of every member on its own minibatch, and its gradient in the weights."""
-        model = self.stacked_model(weights)
-        return self._analytic_gradient(model, weights, chosen) if model else self._autograd_gradient(weights, chosen)
+        """The loss of every member on its own minibatch, and its gradient in the weights.
 
-    def _analytic_gradient(self, model: StackedModel, weights: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        Args:
+            weights: Weights of all members, one row for each.
+            chosen: Structures of each member's minibatch.
+            share: Weights of the mean over each minibatch; None for equal ones.
+        """
+        model = self.stacked_model(weights)
+        if model:
+            return self._analytic_gradient(model, weights, chosen, share)
+        return self._autograd_gradient(weights, chosen, share)
+
+    def _analytic_gradient(
+        self, model: StackedModel, weights: Tensor, chosen: Tensor, share: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         batch, gradient, n_batch = self.data.gather(chosen), torch.zeros_like(weights), chosen.shape[1]
 
         def loss(members: slice, structures: slice, atoms: slice, energy: Tensor, energy_gradient: Tensor) -> Tensor:
-            return self.of_energies(energy, energy_gradient, batch.part(members, structures, atoms)) / n_batch
+            losses = self.of_energies(energy, energy_gradient, batch.part(members, structures, atoms))
+            return losses / n_batch if share is None else losses * share[members, structures]
 
         losses = model.accumulate_gradient(batch.structures, batch.positions, loss, self.named(gradient))
         return losses.sum(1), gradient
 
-    def _autograd_gradient(self, weights: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    def _autograd_gradient(self, weights: Tensor, chosen: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
         losses, gradients = [], []
         for members, part in self.parts(chosen.shape[1]):
             some = weights.detach()[members].requires_grad_()
-            loss = part.losses(some, self.data.gather(chosen[members]), create_graph=True).mean(1)
+            losses_here = part.losses(some, self.data.gather(chosen[members]), create_graph=True)
+            loss = losses_here.mean(1) if share is None else (losses_here * share[members]).sum(1)
             gradients.append(torch.autograd.grad(loss.sum(), some)[0])
             losses.append(loss.detach())
         return torch.cat(losses), torch.cat(gradients)
@@ -85,9 +101,19 @@ class Loss:
         def cut() -> list[tuple[slice, "Loss"]]:
             slices = [slice(first, min(first + step, n_members)) for first in range(0, n_members, step)]
             whole = len(slices) == 1
-            return [(s, self if whole else replace(self, references=self.references[s])) for s in slices]
+            return [(s, self if whole else self._of_members(s)) for s in slices]
 
         return self._parts.get(step, cut)
+
+    def first(self, n: int) -> "Loss":
+        """The loss of the first n members."""
+        return self if n == self.n_members else self._firsts.get(n, lambda: self._of_members(slice(n)))
+
+    def _of_members(self, members: slice) -> "Loss":
+        part = replace(self, references=self.references[members])
+        buffers = {name: values[members] for name, values in self.buffers.items()}
+        part._buffers.get("all", lambda: buffers)
+        return part
 
     def members_at_once(self, n_batch: int) -> int:
         """Number of members that train in one pass: all whose values of a minibatch stay in the processor's cache."""
@@ -138,9 +164,14 @@ class Loss:
         named = {name: part.unflatten(1, p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
         return {**named, **self.buffers}
 
-    @cached_property
+    @property
     def buffers(self) -> dict[str, Tensor]:
         """Buffers of the architecture with an axis of members, reference energies among them."""
+        return self._buffers.get("all", self._stacked_buffers)
+
+    def _stacked_buffers(self) -> dict[str, Tensor]:
+        if not any(True for _ in self.architecture.buffers()):
+            return {}
         members = [copy.deepcopy(self.architecture) for _ in self.references]
         for member, energies in zip(members, self.references, strict=True):
             member.set_reference_energies(energies)

@@ -1,6 +1,6 @@
 """Minibatches with structures of its own for every member."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -13,7 +13,48 @@ from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Edges, Structures
 from sparring.support.cache import Cache
 
-__all__ = ["Batch", "PackedDataset"]
+__all__ = ["Batch", "PackedDataset", "Rows"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sets of structures, one for each member, as rows of a matrix that are filled up by their first structure.
+
+    Attributes:
+        indices: Structures of each row.
+        sizes: Number of structures of each row, without padding.
+        n_structures: The same as a tensor.
+    """
+
+    indices: Int[Tensor, "n_members n_max"]
+    sizes: tuple[int, ...]
+    n_structures: Float[Tensor, " n_members"]
+
+    @classmethod
+    def of(cls, sets: Sequence[Sequence[int] | Tensor], device: torch.device) -> "Rows":
+        """Rows of sets of any size."""
+        sizes = tuple(len(indices) for indices in sets)
+        columns = [torch.as_tensor(indices) for indices in sets]
+        padded = [torch.cat([row, row[:1].expand(max(sizes) - len(row))]) for row in columns]
+        return cls(torch.stack(padded).to(device), sizes, torch.tensor(sizes, dtype=torch.float64, device=device))
+
+    def batches(
+        self, size: int
+    ) -> Iterator[tuple[Int[Tensor, "n_rows n_batch"], Float[Tensor, "n_rows n_batch"] | None]]:
+        """Minibatches of the first rows, up to the last one that is not used up, with the weights of their structures.
+
+        The weight is 1 / n for each of n structures of a row, and zero for padding; None where no row has padding.
+        """
+        for first in range(0, max(self.sizes), size):
+            counts = [min(max(one - first, 0), size) for one in self.sizes]
+            n_rows = max(row for row, count in enumerate(counts) if count) + 1
+            chosen, counts = self.indices[:n_rows, first : first + max(counts)], counts[:n_rows]
+            if min(counts) == max(counts):
+                yield chosen, None
+                continue
+            column = torch.arange(chosen.shape[1])
+            share = [(column < count).double() / max(count, 1) for count in counts]
+            yield chosen, torch.stack(share).to(chosen.device)
 
 
 class Batch(NamedTuple):
