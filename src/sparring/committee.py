@@ -20,7 +20,15 @@ from sparring.domain import TrainingDomain
 from sparring.potentials import Architecture, Potential
 from sparring.potentials.base import potentials_of
 from sparring.potentials.registry import provider, require_readable, saved_architecture
-from sparring.potentials.stacking import Weights, cast, stack, stacked_energies, unstack
+from sparring.potentials.stacking import (
+    Weights,
+    can_be_stacked,
+    cast,
+    same_architecture,
+    stack,
+    stacked_energies,
+    unstack,
+)
 
 __all__ = ["Committee", "Prediction", "Summary"]
 
@@ -66,15 +74,11 @@ class Prediction(NamedTuple):
         """
         energy, n_structures = self.energy.mean(0).double(), self.energy.shape[1]
         zero = torch.zeros_like(energy)
-        several = len(self.energy) > 1
-        return Summary(
-            energy=energy,
-            forces=self.forces.mean(0).double(),
-            energy_variance=uncertainty.energy_variance(self.energy).double() if several else zero,
-            force_variance=uncertainty.force_variance(self.forces, structure_index, n_structures).double()
-            if several
-            else zero,
-        )
+        forces, of_energy, of_forces = self.forces.mean(0).double(), zero, zero
+        if len(self.energy) > 1:
+            of_energy = uncertainty.energy_variance(self.energy).double()
+            of_forces = uncertainty.force_variance(self.forces, structure_index, n_structures).double()
+        return Summary(energy, forces, of_energy, of_forces)
 
 
 class Committee:
@@ -88,11 +92,10 @@ class Committee:
         members: Potentials.
         stacked: True for evaluation in one pass, False for one member after another; by default one pass wherever that
             is possible.
-        analytic: Use of derivatives that an architecture provides for a stacked committee (SchNet has
-            such). They are faster, the same but for rounding, and may be differentiated twice but not a third time.
-        domain: Elements, charges and method of the data that the members were trained on. Structures outside of it are
-            refused. By default the elements that members name in an attribute ``elements``, if any do; otherwise
-            nothing is refused.
+        analytic: Use of analytic derivatives where an architecture has them (SchNet does). They are faster and the same
+            but for rounding; energies can then be differentiated twice, not three times.
+        domain: Elements, charges and method of the training data, outside of which structures are refused. By default
+            the elements in an attribute ``elements`` of members, if any has one; otherwise nothing is refused.
 
     Attributes:
         domain: Elements, charges and method of the training data; None if unknown.
@@ -112,7 +115,7 @@ class Committee:
     ) -> None:
         self.members: tuple[Potential, ...] = tuple(_frozen(member) for member in potentials_of(members))
         self.domain = domain or TrainingDomain.of_members(self.members)
-        possible = _can_be_stacked(self.members)
+        possible = can_be_stacked(self.members)
         if stacked and not possible:
             raise ValueError("only modules of one architecture and size can be stacked; leave out stacked=True")
         self._energies: Callable[[Structures, Tensor, bool], Tensor] = self._looped_energies
@@ -121,9 +124,7 @@ class Committee:
             self._weights = stack([m for m in self.members if isinstance(m, nn.Module)])
             first = self.members[0]
             assert isinstance(first, Architecture)
-            self._energies = (
-                first.stacked_model(self._weights) if analytic else None
-            ) or self._stacked_energies
+            self._energies = (first.stacked_model(self._weights) if analytic else None) or self._stacked_energies
 
     @property
     def n_members(self) -> int:
@@ -132,18 +133,18 @@ class Committee:
 
     @property
     def cutoff(self) -> float | None:
-        """How far the farthest-sighted member sees, in Å; None if none needs edges."""
+        """Largest cutoff of the members, in Å; None if none needs edges."""
         return max((c for m in self.members if (c := getattr(m, "cutoff", None)) is not None), default=None)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the weights; that of positions given to members that have none is double."""
+        """Precision of the weights; double if no member has any."""
         weight = self._any_weight()
         return torch.float64 if weight is None else weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         weight = self._any_weight()
         return torch.device("cpu") if weight is None else weight.device
 
@@ -196,7 +197,7 @@ class Committee:
         return _rebuilt(members, self.stacked, self.analytic, self.domain)
 
     def require_known(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
-        """Refuse structures that are not of the domain; where that is unknown, nothing is refused.
+        """Refuse structures outside the domain; nothing is refused if the domain is unknown.
 
         A batch of :class:`sparring.Structures` carries no charges, so only its elements are compared.
 
@@ -214,11 +215,11 @@ class Committee:
         return other
 
     def without_domain(self) -> "Committee":
-        """The same committee, which then answers about any structure, known or not."""
+        """The same committee without a domain, which evaluates any structure."""
         return self if self.domain is None else self.with_domain(None)
 
     def __reduce__(self) -> tuple[Callable[..., "Committee"], tuple[object, ...]]:
-        """Pickled and copied by its members; what is made of them is made anew."""
+        """Pickled and copied by its members; stacked weights are made anew."""
         return _rebuilt, (self.members, self.stacked, self.analytic, self.domain)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
@@ -229,7 +230,7 @@ class Committee:
                 architecture that ships with Sparring or that an installed package registers.
         """
         first = self.members[0]
-        if not isinstance(first, Architecture) or not _same_architecture(self.members):
+        if not isinstance(first, Architecture) or not same_architecture(self.members):
             kinds = ", ".join(dict.fromkeys(type(member).__name__ for member in self.members))
             raise ValueError(
                 f"a committee of {kinds} cannot be saved: all members must be of one sparring.Architecture, with the "
@@ -284,9 +285,7 @@ def digest(weights: Weights) -> str:
     return seen.hexdigest()
 
 
-def _rebuilt(
-    members: Sequence[Potential], stacked: bool, analytic: bool, domain: TrainingDomain | None
-) -> Committee:
+def _rebuilt(members: Sequence[Potential], stacked: bool, analytic: bool, domain: TrainingDomain | None) -> Committee:
     """A committee with this domain, whatever elements the members name themselves."""
     return Committee(members, stacked=stacked, analytic=analytic).with_domain(domain)
 
@@ -296,19 +295,3 @@ def _frozen(member: Potential) -> Potential:
         return member
     frozen: Potential = copy.deepcopy(member).eval().requires_grad_(requires_grad=False)
     return frozen
-
-
-def _can_be_stacked(members: Sequence[Potential]) -> bool:
-    return _same_architecture(members) and all(getattr(member, "supports_vmap", False) for member in members)
-
-
-def _same_architecture(members: Sequence[Potential]) -> bool:
-    if not all(isinstance(member, Architecture) for member in members):
-        return False
-    first = members[0]
-    assert isinstance(first, Architecture)
-    return all(
-        type(member) is type(first) and member.hyperparameters == first.hyperparameters
-        for member in members
-        if isinstance(member, Architecture)
-    )

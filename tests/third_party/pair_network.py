@@ -9,7 +9,7 @@ from sparring.atoms.neighbors import distances
 
 
 class PairNetwork(Architecture):
-    """Each atom's energy is a network of sums over its neighbors, one sum for each element and Gaussian."""
+    """Each atom's energy is a network of sums over its neighbours, one sum for each element and Gaussian."""
 
     kind = "pair_network"
 

@@ -75,9 +75,9 @@ class Architecture(nn.Module):
         elements: Elements that can be learnt, as symbols or atomic numbers; None for all below ``N_ELEMENTS``.
         edge_width: Number of values that an interaction computes for each edge. If given, training evaluates as many
             members at a time as stay in the processor's cache; 0 for all members at once.
-        uses_charge: Whether energies depend on the charge and the multiplicity of a structure.
-        supports_vmap: Whether members can be stacked and evaluated in one pass by ``torch.func.vmap``. Set it to False
-            for modules that vmap cannot transform; members are then evaluated one after another.
+        uses_charge: True if energies depend on the charge and the multiplicity of a structure.
+        supports_vmap: False for modules that ``torch.func.vmap`` cannot transform; members are then evaluated one after
+            another instead of in one pass.
     """
 
     kind: str

@@ -13,7 +13,7 @@ __all__ = ["CoordinateMLP"]
 
 
 class CoordinateMLP(Architecture):
-    """Energy of a particle as a function of its first coordinates; no symmetry, no neighbors.
+    """Energy of a particle as a function of its first coordinates; no symmetry, no neighbours.
 
     Layers do not share weights (in the published code they do, by accident).
 

@@ -43,7 +43,7 @@ class Gaussians(nn.Module):
 
 
 class Interaction(nn.Module):
-    """One continuous-filter convolution: a sum over neighbors, weighted by a filter of their distance."""
+    """One continuous-filter convolution: a sum over neighbours, weighted by a filter of their distance."""
 
     def __init__(self, n_features: int, n_filters: int, n_gaussians: int, cutoff: float) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Interaction(nn.Module):
         weight: Float[Tensor, " n_edges"],
         edges: Edges,
     ) -> Float[Tensor, "n_atoms n_features"]:
-        """Update of the features of every atom by its neighbors."""
+        """Update of the features of every atom by its neighbours."""
         # The envelope scales the filters. To scale their input, which is narrow, and a one for the bias is the same
         # with an eighth of the work.
         envelope = weight.unsqueeze(-1)
@@ -78,7 +78,7 @@ class Interaction(nn.Module):
 class SchNet(Architecture):
     r"""SchNet as Schwalbe-Koda et al. used it: 886,401 parameters at its default size.
 
-    Features of each atom start from an embedding of its element, are updated by convolutions over its neighbors, and
+    Features of each atom start from an embedding of its element, are updated by convolutions over its neighbours, and
     are read out as an energy. Two things are added to the published network, and can be switched off. Messages go to
     zero smoothly at the cutoff (:math:`1 - 28x^6 + 48x^7 - 21x^8`, two continuous derivatives), where the published
     ones break off. Each element has a reference energy, so that the network need not learn the energies of cores.

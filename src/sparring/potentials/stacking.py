@@ -11,9 +11,9 @@ from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_map
 
 from sparring.atoms.structures import Structures
-from sparring.potentials.base import Architecture
+from sparring.potentials.base import Architecture, Potential
 
-__all__ = ["Weights", "cast", "stack", "stacked_energies", "unstack"]
+__all__ = ["Weights", "can_be_stacked", "cast", "same_architecture", "stack", "stacked_energies", "unstack"]
 
 Weights = Mapping[str, Tensor]
 
@@ -49,7 +49,7 @@ def stack(members: Sequence[nn.Module]) -> dict[str, Tensor]:
 
 
 def unstack(architecture: nn.Module, weights: Weights) -> list[nn.Module]:
-    """One module a member: the inverse of :func:`stack`."""
+    """One module for each member: the inverse of :func:`stack`."""
     n_members = len(next(iter(weights.values())))
     members = []
     for index in range(n_members):
@@ -60,8 +60,26 @@ def unstack(architecture: nn.Module, weights: Weights) -> list[nn.Module]:
 
 
 def cast(module: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> nn.Module:
-    """A copy of the module elsewhere or in another precision; its buffers keep theirs."""
+    """A copy of the module on another device or in another precision; buffers keep their precision."""
     copied = copy.deepcopy(module).to(device=device)
     for parameter in copied.parameters():
         parameter.data = parameter.data.to(dtype=dtype)
     return copied
+
+
+def can_be_stacked(members: Sequence[Potential]) -> bool:
+    """True if all members can be evaluated in one pass."""
+    return same_architecture(members) and all(getattr(member, "supports_vmap", False) for member in members)
+
+
+def same_architecture(members: Sequence[Potential]) -> bool:
+    """True if all members are of one architecture, with the same hyperparameters."""
+    if not all(isinstance(member, Architecture) for member in members):
+        return False
+    first = members[0]
+    assert isinstance(first, Architecture)
+    return all(
+        type(member) is type(first) and member.hyperparameters == first.hyperparameters
+        for member in members
+        if isinstance(member, Architecture)
+    )

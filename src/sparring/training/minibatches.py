@@ -106,7 +106,7 @@ class PackedDataset:
     padding structure that has no part in the loss.
 
     Attributes:
-        structures: All structures with their edges.
+        structures: Structures with their edges.
         energy: Energies in eV.
         forces: Forces in eV/Å.
         atoms_first: Index of the first atom of each structure.

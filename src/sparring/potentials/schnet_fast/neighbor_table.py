@@ -1,4 +1,4 @@
-"""Sums over the neighbors of every atom, one row of a table at a time instead of one edge at a time."""
+"""Sums over the neighbours of every atom, one row of a table at a time instead of one edge at a time."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ __all__ = ["NeighborTable", "edge_products", "sum_over_neighbors"]
 
 @dataclass(frozen=True, eq=False)
 class NeighborTable:
-    """Edges as a table: the k-th neighbor of every atom in row k, so that sums over neighbors are sums of rows.
+    """Edges as a table: the k-th neighbour of every atom in row k, so that sums over neighbours are sums of rows.
 
     Where all molecules are of one size n and all pairs of a molecule's atoms are edges, row k has for atom i the atom
-    (i + k) mod n, and neighbors are read by slicing instead of gathering. The first half of these rows has every pair:
+    (i + k) mod n, and neighbours are read by slicing instead of gathering. The first half of these rows has every pair:
     filters of an edge and its reverse are the same, so that one entry serves both.
 
     Attributes:
@@ -74,7 +74,7 @@ class NeighborTable:
         return filled.new_zeros(len(filled), self.n_edges).index_copy(1, self.edge, filled)
 
     def wrap(self, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
-        """Values of atoms in the form that neighbors are read from: twice over, where all molecules are of one size."""
+        """Values of atoms in the form that neighbours are read from: repeated, where all molecules are of one size."""
         return self.write_wrapped(self.new_wrapped(of_atoms), of_atoms)
 
     def new_wrapped(self, like: Float[Tensor, "n_members n_atoms n_features"], *n_layers: int) -> Tensor:
@@ -141,7 +141,7 @@ def sum_over_neighbors(
         else:
             m[:, :, k:].addcmul_(w[:, :, : n - k], source[:, :, : n - k])
             m[:, :, :k].addcmul_(w[:, :, n - k :], source[:, :, n - k : n])
-    if m is None:  # no atom has a neighbor
+    if m is None:  # no atom has a neighbour
         return filters.new_zeros(len(filters), table.source.shape[1], filters.shape[2])
     if reverse is not None:
         m.add_(reverse[:, :, :n]).add_(reverse[:, :, n:])

@@ -234,6 +234,4 @@ class _NoThirdDerivative(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Context, *bar: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError(
-            "analytic derivatives end at the second; for third ones use Committee(..., analytic=False)"
-        )
+        raise RuntimeError("analytic derivatives end at the second; for third ones use Committee(..., analytic=False)")
