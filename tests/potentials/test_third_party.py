@@ -207,6 +207,17 @@ def test_any_system_takes_a_plugin_and_a_configuration_of_it_is_written_and_read
     assert load(tmp_path / "again.yaml").committee == config.committee
 
 
+def test_a_check_finds_a_package_that_is_not_there_and_elements_that_it_does_not_have(
+    package, molecules_file, sparring
+):
+    unknown = {"committee.potential": {"kind": "plugin", "name": "gap"}}
+    checked = sparring("check", molecules_file(unknown))
+    assert (checked.exit_code, "unknown potential 'gap'" in checked.err) == (2, True)
+    of_water = {"committee.potential": {**CHANGES["committee.potential"], "parameters": {"elements": ["H", "O"]}}}
+    checked = sparring("check", molecules_file(of_water))
+    assert (checked.exit_code, "has the elements H, O, the data set also has N" in checked.err) == (2, True)
+
+
 def test_a_configuration_gives_a_plugin_no_program():
     changes = {"committee.potential": {"kind": "plugin", "name": "mine", "parameters": {"command": "touch x"}}}
     with pytest.raises(ConfigError, match="command = 'touch x' names a program"):

@@ -185,7 +185,7 @@ def fit_many(
     jobs = jobs_of(datasets, seeds, splits, n_members)
     for job in jobs:
         check_options(job, n_epochs, batch_size, learning_rate, ema_decay)
-        check_elements(job.dataset, architecture)
+        check_elements(job.dataset.structures.atomic_numbers.tolist(), architecture)
     require_device(device)
     domains = [domain_of(job.dataset, job.splits) for job in jobs]
     for job in jobs:

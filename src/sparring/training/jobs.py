@@ -1,7 +1,7 @@
 """Data sets and members of committees that train together, checked and packed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -152,13 +152,13 @@ def check_options(job: Job, n_epochs: int, batch_size: int, learning_rate: float
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
 
 
-def check_elements(dataset: Dataset, architecture: Architecture) -> None:
+def check_elements(atomic_numbers: Iterable[int], architecture: Architecture) -> None:
     """Check that an architecture supports all elements of a data set.
 
     Raises:
         ValueError: If it does not.
     """
-    numbers = dataset.structures.atomic_numbers.unique().tolist()
+    numbers = sorted(set(atomic_numbers))
     if numbers[-1] >= N_ELEMENTS:
         raise ValueError(f"elements up to {N_ELEMENTS - 1} can be learnt, the data set has atomic number {numbers[-1]}")
     supported = numbers if architecture.elements is None else TrainingDomain.of_elements(architecture.elements).elements
