@@ -60,8 +60,8 @@ def atoms_and_edges(case: Case) -> tuple[int, int]:
 def attacks(case: Case, n_members: int, size: Size) -> dict[str, Build]:
     members = networks(n_members, size)
 
-    def ours(*, written_out: bool) -> Way:
-        committee, seeds = Committee(members, written_out=written_out), batch(case.system, case.n_structures)
+    def ours(*, analytic: bool) -> Way:
+        committee, seeds = Committee(members, analytic=analytic), batch(case.system, case.n_structures)
         moves = space(case.system)
 
         def run(n_steps: int, tick: ProgressCallback) -> None:
@@ -78,7 +78,7 @@ def attacks(case: Case, n_members: int, size: Size) -> dict[str, Build]:
             lambda n_steps, tick: plain_attack(plain, seed, delta, n_steps=n_steps, tick=tick), case.n_structures
         )
 
-    return {SPARRING: lambda: ours(written_out=True), AUTOGRAD: lambda: ours(written_out=False), LOOP: loop}
+    return {SPARRING: lambda: ours(analytic=True), AUTOGRAD: lambda: ours(analytic=False), LOOP: loop}
 
 
 def start(seeds: Structures) -> Tensor:
@@ -141,8 +141,8 @@ def simulations(case: Case, n_members: int, size: Size) -> dict[str, Build]:
 def evaluations(case: Case, n_members: int, size: Size) -> dict[str, Build]:
     members = networks(n_members, size)
 
-    def ours(*, written_out: bool) -> Way:
-        committee, structures = Committee(members, written_out=written_out), batch(case.system, case.n_structures)
+    def ours(*, analytic: bool) -> Way:
+        committee, structures = Committee(members, analytic=analytic), batch(case.system, case.n_structures)
 
         def run(n_steps: int, tick: ProgressCallback) -> None:
             for _ in range(n_steps):
@@ -157,4 +157,4 @@ def evaluations(case: Case, n_members: int, size: Size) -> dict[str, Build]:
             lambda n_steps, tick: plain_forces(members, structure, n_steps=n_steps, tick=tick), case.n_structures
         )
 
-    return {SPARRING: lambda: ours(written_out=True), AUTOGRAD: lambda: ours(written_out=False), LOOP: loop}
+    return {SPARRING: lambda: ours(analytic=True), AUTOGRAD: lambda: ours(analytic=False), LOOP: loop}

@@ -18,10 +18,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sparring import cli
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.commands import running
-from sparring.committee import Committee, cast
+from sparring.committee import Committee
 from sparring.config import dump, load
 from sparring.inputs.extxyz import write_structures
 from sparring.potentials import CoordinateMLP, SchNet
+from sparring.potentials.stacking import cast
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -17,7 +17,7 @@ FLOORS = (
     "config labels potentials",
     "domain inputs selection starting_data",
     "committee",
-    "committee_files evaluation dynamics plausibility training",
+    "committee_files evaluation dynamics plausibility testing training",
     "proposers",
     "surfaces",
     "systems",

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sparring.atoms.structures import Structures
-from sparring.committee import Committee, cast
+from sparring.committee import Committee
+from sparring.potentials.stacking import cast
 from sparring.proposers.ascent import attack
 from sparring.proposers.spaces import Cartesian
 

@@ -28,7 +28,7 @@ from sparring.validation.stability.compute import own_minimum, stability
 
 SMALL = {"n_features": 4, "n_filters": 4, "n_interactions": 1, "n_gaussians": 4, "cutoff": 3.0}
 NO_CARBON = (
-    r"structure 0 \(CH4\) has C, on which the committee was not trained: it knows H, O; train one on labels with C"
+    r"structure 0 \(CH4\) has C, on which the committee was not trained: its data have H, O; train one on labels with C"
 )
 
 
@@ -80,7 +80,7 @@ def answers(committee, atoms):
     return one.get_potential_energy()
 
 
-# --- what it knows --------------------------------------------------------------------------------------------------
+# --- domains ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_committee_knows_elements_charges_and_multiplicities_of_its_data(fitted):
@@ -118,7 +118,7 @@ def test_an_old_committee_says_that_it_is_not_checked_and_answers(committee, met
     assert "domain" not in json.loads((tmp_path / "committee.json").read_text())
     caplog.set_level(logging.WARNING)
     old = read_committee(tmp_path)
-    assert "committee.json does not say on which elements and charges the committee was trained" in caplog.text
+    assert "committee.json has no elements and charges of the training data" in caplog.text
     assert np.isfinite(answers(old, methane))
 
 
@@ -155,7 +155,7 @@ def test_the_method_of_the_labels_stands_behind_charges():
     ("name", "message"),
     [
         ("CH4", NO_CARBON),
-        ("HCl", r"structure 0 \(HCl\) has Cl, .*knows H, O; .*\(in Python, committee.without_domain\(\) answers"),
+        ("HCl", r"structure 0 \(HCl\) has Cl, .*data have H, O; .*\(in Python, committee.without_domain\(\) evaluates"),
         ("CH3Cl", r"\(CH3Cl\) has C, Cl, on which"),
     ],
 )
@@ -197,13 +197,13 @@ def test_a_committee_of_one_metal_refuses_its_alloys(trained, rattled):
     alloy = bulk("Cu", cubic=True)
     alloy.symbols[0] = "Au"
     assert np.isfinite(answers(copper, bulk("Cu")))
-    with pytest.raises(ValueError, match=r"\(AuCu3\) has Au, .*knows Cu; "):
+    with pytest.raises(ValueError, match=r"\(AuCu3\) has Au, .*data have Cu; "):
         answers(copper, alloy)
 
 
 def test_numbers_that_no_element_has_and_dummies_are_refused_by_what_knows_atoms(of_water):
     for number, name in ((0, "X"), (110, "Ds"), (150, "element 150")):
-        with pytest.raises(ValueError, match=f"has {name}, on which the committee was not trained: it knows H, O"):
+        with pytest.raises(ValueError, match=f"has {name}, on which the committee was not trained: its data have H, O"):
             answers(of_water, Atoms(numbers=[1, number], positions=[[0, 0, 0], [1, 0, 0]]))
 
 
@@ -212,13 +212,15 @@ def test_a_committee_of_a_well_knows_its_particle_and_nothing_else(trained, part
     well = trained([particle(0.1 * i) for i in range(4)], network=network)
     assert str(well.domain) == "X; charge 0"
     assert np.isfinite(answers(well, particle(0.5)))
-    with pytest.raises(ValueError, match="has H, O, on which the committee was not trained: it knows X"):
+    with pytest.raises(ValueError, match="has H, O, on which the committee was not trained: its data have X"):
         answers(well, water)
 
 
 def test_a_charge_that_was_not_trained_on_is_refused_and_named(of_water, water, with_random_labels, tmp_path):
     cation = stated(water, charge=1)
-    message = r"structure 0 \(H2O\) has charge \+1, .*: it knows charge 0 of H2O .*labels with charge \+1 \(in Python"
+    message = (
+        r"structure 0 \(H2O\) has charge \+1, .*: its data have charge 0 of H2O .*labels with charge \+1 \(in Python"
+    )
     sheared = water.copy()
     sheared.set_initial_charges([1.0, 0.0, 0.0])
     for ask in (
@@ -242,23 +244,23 @@ def test_where_charges_differ_each_composition_has_its_own(trained, water):
     mixed = trained([water, water, stated(ammonium, charge=1, multiplicity=2), stated(ammonium, charge=1)])
     assert np.isfinite(answers(mixed, stated(ammonium, charge=1)))
     assert np.isfinite(answers(mixed, ammonium))  # says nothing, and there is only one
-    with pytest.raises(ValueError, match=r"\(H2O\) has charge \+1, .*it knows charge 0 of H2O"):
+    with pytest.raises(ValueError, match=r"\(H2O\) has charge \+1, .*its data have charge 0 of H2O"):
         answers(mixed, stated(hydronium, charge=1))
-    with pytest.raises(ValueError, match=r"\(H3N\) has charge 0, .*it knows charge \+1 of H3N"):
+    with pytest.raises(ValueError, match=r"\(H3N\) has charge 0, .*its data have charge \+1 of H3N"):
         answers(mixed, stated(ammonium, charge=0))
-    with pytest.raises(ValueError, match=r"\(HO\) has charge -1, .*it knows charge 0, \+1 \("):
+    with pytest.raises(ValueError, match=r"\(HO\) has charge -1, .*its data have charge 0, \+1 \("):
         answers(mixed, stated(molecule("OH"), charge=-1))
 
 
 def test_a_spin_that_was_not_trained_on_is_refused(trained, of_water, water):
     triplet = trained([stated(molecule("O2"), multiplicity=3)] * 3)
     assert np.isfinite(answers(triplet, stated(molecule("O2"), multiplicity=3)))
-    with pytest.raises(ValueError, match=r"\(O2\) has multiplicity 1, .*it knows multiplicity 3 of O2"):
+    with pytest.raises(ValueError, match=r"\(O2\) has multiplicity 1, .*its data have multiplicity 3 of O2"):
         answers(triplet, stated(molecule("O2"), multiplicity=1))
-    with pytest.raises(ValueError, match=r"multiplicity 3, .*multiplicity 1 of H2O \(structures without one counted"):
+    with pytest.raises(ValueError, match=r"multiplicity 3, .*multiplicity 1 of H2O \(structures without one count"):
         answers(of_water, stated(water, multiplicity=3))
     assert np.isfinite(answers(of_water, stated(molecule("OH"), multiplicity=2)))  # the lowest that it can have
-    with pytest.raises(ValueError, match=r"\(HO\) has multiplicity 4, .*it knows multiplicity 1, 2 \("):
+    with pytest.raises(ValueError, match=r"\(HO\) has multiplicity 4, .*its data have multiplicity 1, 2 \("):
         answers(of_water, stated(molecule("OH"), multiplicity=4))
 
 

@@ -9,25 +9,50 @@ from typing import NamedTuple
 
 import torch
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
+from sparring import uncertainty
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.domain import TrainingDomain
-from sparring.potentials import ARCHITECTURES, Architecture, Potential
+from sparring.potentials import Architecture, Potential
 from sparring.potentials.base import potentials_of
+from sparring.potentials.registry import provider, require_readable, saved_architecture
+from sparring.potentials.stacking import (
+    Weights,
+    can_be_stacked,
+    cast,
+    same_architecture,
+    stack,
+    stacked_energies,
+    unstack,
+)
 
-__all__ = ["Committee", "Prediction", "stacked_energies"]
+__all__ = ["Committee", "Prediction", "Summary"]
 
-Weights = Mapping[str, Tensor]
 UNITS = {"energy": "eV", "length": "Å"}
 
 
+class Summary(NamedTuple):
+    """Mean and variance over the members of a committee, in double precision.
+
+    Attributes:
+        energy: Mean energies in eV (Eq. 4).
+        forces: Mean forces in eV/Å (Eq. 6).
+        energy_variance: Variance of the energies in eV² (Eq. 5); zero for a single member.
+        force_variance: Variance of the forces in (eV/Å)² (Eq. 7); zero for a single member.
+    """
+
+    energy: Float[Tensor, " n_structures"]
+    forces: Float[Tensor, "n_atoms 3"]
+    energy_variance: Float[Tensor, " n_structures"]
+    force_variance: Float[Tensor, " n_structures"]
+
+
 class Prediction(NamedTuple):
-    """What every member says of every structure.
+    """Energies and forces of each member for each structure.
 
     Attributes:
         energy: Total energies in eV.
@@ -41,47 +66,43 @@ class Prediction(NamedTuple):
         """The same numbers without their graph."""
         return Prediction(self.energy.detach(), self.forces.detach())
 
+    def summary(self, structure_index: Int[Tensor, " n_atoms"]) -> Summary:
+        """Mean and variance over the members (Eq. 4-7); a device is not waited for.
 
-def stacked_energies(
-    architecture: nn.Module, weights: Weights, structures: Structures, own: Mapping[str, object]
-) -> Float[Tensor, "n_members n_structures"]:
-    """Energies of all members in one vectorised pass.
-
-    Args:
-        architecture: The module, as written for one member.
-        weights: Its parameters and buffers, each with a leading axis of members.
-        structures: What the members look at together.
-        own: Fields of the structures that differ between members, each with a leading axis of members.
-    """
-
-    def one_member(weights: Weights, own: Mapping[str, object]) -> Tensor:
-        energies: Tensor = functional_call(architecture, dict(weights), (replace(structures, **own),))  # type: ignore[arg-type]
-        return energies
-
-    return vmap(one_member)(dict(weights), dict(own))
+        Args:
+            structure_index: Structure of each atom.
+        """
+        energy, n_structures = self.energy.mean(0).double(), self.energy.shape[1]
+        zero = torch.zeros_like(energy)
+        forces, of_energy, of_forces = self.forces.mean(0).double(), zero, zero
+        if len(self.energy) > 1:
+            of_energy = uncertainty.energy_variance(self.energy).double()
+            of_forces = uncertainty.force_variance(self.forces, structure_index, n_structures).double()
+        return Summary(energy, forces, of_energy, of_forces)
 
 
 class Committee:
-    """Potentials whose disagreement tells what they do not know.
+    """Potentials whose disagreement is the uncertainty of their mean.
 
-    Members that are modules of one architecture are stacked and evaluated in a single pass; any others
-    (foreign models, plain functions) are evaluated one after another behind the same interface, which is also the
-    slow, plain reference for the fast way.
+    Members that are modules of one architecture are stacked and evaluated in a single pass. Others (foreign models,
+    plain functions) are evaluated one after another behind the same interface; that is also the slow, plain reference
+    for the stacked evaluation.
 
     Args:
-        members: The potentials.
-        stacked: Whether to evaluate them in one pass; by default wherever that is possible.
-        written_out: Whether to use derivatives that an architecture has written out for a stacked committee (SchNet
-            has). They are faster, the same but for rounding, and may be differentiated twice but not a third time.
-        domain: Elements, charges and method of the data that the members were trained on. Structures outside of it are
-            refused. By default the elements that members name in an attribute ``elements``, if any do; else nothing is
-            known and nothing refused.
+        members: Potentials.
+        stacked: True for evaluation in one pass, False for one member after another; by default one pass wherever that
+            is possible.
+        analytic: Use of analytic derivatives where an architecture has them (SchNet does). They are faster and the same
+            but for rounding; energies can then be differentiated twice, not three times.
+        domain: Elements, charges and method of the training data, outside of which structures are refused. By default
+            the elements in an attribute ``elements`` of members, if any has one; otherwise nothing is refused.
 
     Attributes:
         domain: Elements, charges and method of the training data; None if unknown.
 
     Raises:
-        ValueError: If there is no member, one is not a potential, or members that cannot be stacked are asked to be.
+        ValueError: If there is no member, one is not a potential, or ``stacked`` is True for members that cannot be
+            stacked.
     """
 
     def __init__(
@@ -89,21 +110,21 @@ class Committee:
         members: Iterable[Potential],
         *,
         stacked: bool | None = None,
-        written_out: bool = True,
+        analytic: bool = True,
         domain: TrainingDomain | None = None,
     ) -> None:
         self.members: tuple[Potential, ...] = tuple(_frozen(member) for member in potentials_of(members))
         self.domain = domain or TrainingDomain.of_members(self.members)
-        possible = _same_architecture(self.members)
+        possible = can_be_stacked(self.members)
         if stacked and not possible:
             raise ValueError("only modules of one architecture and size can be stacked; leave out stacked=True")
-        self._energies: Callable[[Structures, Tensor, bool], Tensor] = self._one_after_another
-        self.stacked, self.written_out = possible if stacked is None else stacked, written_out
+        self._energies: Callable[[Structures, Tensor, bool], Tensor] = self._looped_energies
+        self.stacked, self.analytic = possible if stacked is None else stacked, analytic
         if self.stacked:
             self._weights = stack([m for m in self.members if isinstance(m, nn.Module)])
             first = self.members[0]
             assert isinstance(first, Architecture)
-            self._energies = (first.written_out(self._weights) if written_out else None) or self._all_at_once
+            self._energies = (first.stacked_model(self._weights) if analytic else None) or self._stacked_energies
 
     @property
     def n_members(self) -> int:
@@ -112,18 +133,18 @@ class Committee:
 
     @property
     def cutoff(self) -> float | None:
-        """How far the farthest-sighted member sees, in Å; None if none needs edges."""
+        """Largest cutoff of the members, in Å; None if none needs edges."""
         return max((c for m in self.members if (c := getattr(m, "cutoff", None)) is not None), default=None)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the weights; that of positions given to members that have none is double."""
+        """Precision of the weights; double if no member has any."""
         weight = self._any_weight()
         return torch.float64 if weight is None else weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         weight = self._any_weight()
         return torch.device("cpu") if weight is None else weight.device
 
@@ -139,14 +160,14 @@ class Committee:
     def predict(self, structures: Structures, *, differentiable: bool = True) -> Prediction:
         """Energies and forces of every member (Eq. 1): forces are minus the gradient of the energy, nothing else.
 
-        The prediction keeps its graph, so what is made of it can be differentiated again in the positions.
+        The prediction keeps its graph, so functions of it can be differentiated in the positions.
 
         Elements are compared with those of the training data, for which the host waits if the structures are on a
         graphics card. A loop does that once, by :meth:`require_known`, and goes on with :meth:`without_domain`.
 
         Args:
-            structures: What to look at.
-            differentiable: Whether to keep the graph; without it the prediction takes a third of the memory.
+            structures: Structures to evaluate.
+            differentiable: True to keep the graph; without it the prediction takes a third of the memory.
 
         Raises:
             ValueError: If a structure has an element on which the committee was not trained.
@@ -157,26 +178,26 @@ class Committee:
             positions = structures.positions
             if not positions.requires_grad:
                 positions = positions.detach().requires_grad_()
-            own = positions.expand(self.n_members, -1, -1)
-            energy = self._energies(structures, own, differentiable)
-            (gradient,) = torch.autograd.grad(energy.sum(), own, create_graph=differentiable)
+            per_member = positions.expand(self.n_members, -1, -1)
+            energy = self._energies(structures, per_member, differentiable)
+            (gradient,) = torch.autograd.grad(energy.sum(), per_member, create_graph=differentiable)
         prediction = Prediction(energy, -gradient)
         return prediction if differentiable else prediction.detach()
 
-    def _all_at_once(self, structures: Structures, own: Tensor, twice: bool) -> Tensor:
-        return stacked_energies(self.members[0], self._weights, structures, {"positions": own})  # type: ignore[arg-type]
+    def _stacked_energies(self, structures: Structures, positions: Tensor, create_graph: bool) -> Tensor:
+        return stacked_energies(self.members[0], self._weights, structures, {"positions": positions})  # type: ignore[arg-type]
 
-    def _one_after_another(self, structures: Structures, own: Tensor, twice: bool) -> Tensor:
-        seen = zip(self.members, own.unbind(), strict=True)
-        return torch.stack([member(replace(structures, positions=positions)) for member, positions in seen])
+    def _looped_energies(self, structures: Structures, positions: Tensor, create_graph: bool) -> Tensor:
+        rows = zip(self.members, positions.unbind(), strict=True)
+        return torch.stack([member(replace(structures, positions=row)) for member, row in rows])
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""
         members = [cast(m, dtype=dtype, device=device) if isinstance(m, nn.Module) else m for m in self.members]
-        return _rebuilt(members, self.stacked, self.written_out, self.domain)
+        return _rebuilt(members, self.stacked, self.analytic, self.domain)
 
     def require_known(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
-        """Refuse structures that are not of the domain; where that is unknown, nothing is refused.
+        """Refuse structures outside the domain; nothing is refused if the domain is unknown.
 
         A batch of :class:`sparring.Structures` carries no charges, so only its elements are compared.
 
@@ -194,32 +215,33 @@ class Committee:
         return other
 
     def without_domain(self) -> "Committee":
-        """The same committee, which then answers about any structure, known or not."""
+        """The same committee without a domain, which evaluates any structure."""
         return self if self.domain is None else self.with_domain(None)
 
     def __reduce__(self) -> tuple[Callable[..., "Committee"], tuple[object, ...]]:
-        """Pickled and copied by its members; what is made of them is made anew."""
-        return _rebuilt, (self.members, self.stacked, self.written_out, self.domain)
+        """Pickled and copied by its members; stacked weights are made anew."""
+        return _rebuilt, (self.members, self.stacked, self.analytic, self.domain)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Weights with a leading axis of members, and what else rebuilds the committee, ready for JSON.
 
         Raises:
             ValueError: If :meth:`from_state` could not make the committee again: its members are not of one
-                architecture that ships with Sparring.
+                architecture that ships with Sparring or that an installed package registers.
         """
         first = self.members[0]
-        if not isinstance(first, Architecture) or not _same_architecture(self.members):
-            raise ValueError(f"only committees of {sorted(ARCHITECTURES)} can be saved, not of {type(first).__name__}")
-        kind = getattr(first, "kind", None)
-        if ARCHITECTURES.get(str(kind)) is not type(first):
+        if not isinstance(first, Architecture) or not same_architecture(self.members):
+            kinds = ", ".join(dict.fromkeys(type(member).__name__ for member in self.members))
             raise ValueError(
-                f"a committee of {type(first).__name__} (kind {kind!r}) cannot be saved: it could not be read again, "
-                f"because this version knows {sorted(ARCHITECTURES)} only; save the state_dict() of each member instead"
+                f"a committee of {kinds} cannot be saved: all members must be of one sparring.Architecture, with the "
+                "same hyperparameters; keep other members in a script of your own"
             )
+        require_readable(first)
         weights = {name: weight.contiguous().cpu() for name, weight in stack(self.members).items()}  # type: ignore[arg-type]
+        package = provider(first.kind)
         about = {
             "architecture": first.kind,
+            **({} if package is None else {"package": package}),
             "revision": first.revision,
             "hyperparameters": dict(first.hyperparameters),
             "n_members": self.n_members,
@@ -233,13 +255,13 @@ class Committee:
         """The committee whose :meth:`state` this is.
 
         Raises:
-            ValueError: If the architecture or the units are not known, or the weights are not those that were saved.
+            ValueError: If the package of the architecture is not installed, the architecture is of another revision,
+                the units are not known, or the weights are not those that were saved.
         """
         kind = str(about["architecture"])
-        if kind not in ARCHITECTURES:
-            raise ValueError(f"unknown architecture {kind!r}; this version knows {sorted(ARCHITECTURES)}")
-        revision = ARCHITECTURES[kind].revision
-        if about.get("revision", 1) != revision:
+        architecture = saved_architecture(kind, about.get("package"))
+        if about.get("revision", 1) != architecture.revision:
+            revision = architecture.revision
             raise ValueError(f"the committee is of another revision of {kind!r} than {revision}; train it again")
         if about.get("units", UNITS) != UNITS:
             raise ValueError(f"the committee is in units of {about['units']}, this version reads {UNITS}")
@@ -248,34 +270,9 @@ class Committee:
         hyperparameters: Mapping[str, object] = about["hyperparameters"]  # type: ignore[assignment]
         domain: Mapping[str, object] | None = about.get("domain")  # type: ignore[assignment]
         return cls(
-            unstack(ARCHITECTURES[kind](**hyperparameters), weights),
+            unstack(architecture(**hyperparameters), weights),
             domain=None if domain is None else TrainingDomain.from_json(domain),
         )
-
-
-def stack(members: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """Parameters and buffers of modules of one architecture, each with a leading axis of members."""
-    states = [member.state_dict() for member in members]
-    return {name: torch.stack([state[name] for state in states]).detach() for name in states[0]}
-
-
-def unstack(architecture: nn.Module, weights: Weights) -> list[nn.Module]:
-    """One module a member: the inverse of :func:`stack`."""
-    n_members = len(next(iter(weights.values())))
-    members = []
-    for index in range(n_members):
-        member = copy.deepcopy(architecture)
-        member.load_state_dict({name: weight[index].clone() for name, weight in weights.items()}, assign=True)
-        members.append(member)
-    return members
-
-
-def cast(module: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> nn.Module:
-    """A copy of the module elsewhere or in another precision; its buffers keep theirs."""
-    copied = copy.deepcopy(module).to(device=device)
-    for parameter in copied.parameters():
-        parameter.data = parameter.data.to(dtype=dtype)
-    return copied
 
 
 def digest(weights: Weights) -> str:
@@ -288,11 +285,9 @@ def digest(weights: Weights) -> str:
     return seen.hexdigest()
 
 
-def _rebuilt(
-    members: Sequence[Potential], stacked: bool, written_out: bool, domain: TrainingDomain | None
-) -> Committee:
-    """A committee of members and a domain that are known, whatever the members say themselves."""
-    return Committee(members, stacked=stacked, written_out=written_out).with_domain(domain)
+def _rebuilt(members: Sequence[Potential], stacked: bool, analytic: bool, domain: TrainingDomain | None) -> Committee:
+    """A committee with this domain, whatever elements the members name themselves."""
+    return Committee(members, stacked=stacked, analytic=analytic).with_domain(domain)
 
 
 def _frozen(member: Potential) -> Potential:
@@ -300,15 +295,3 @@ def _frozen(member: Potential) -> Potential:
         return member
     frozen: Potential = copy.deepcopy(member).eval().requires_grad_(requires_grad=False)
     return frozen
-
-
-def _same_architecture(members: Sequence[Potential]) -> bool:
-    if not all(isinstance(member, Architecture) for member in members):
-        return False
-    first = members[0]
-    assert isinstance(first, Architecture)
-    return all(
-        type(member) is type(first) and member.hyperparameters == first.hyperparameters
-        for member in members
-        if isinstance(member, Architecture)
-    )

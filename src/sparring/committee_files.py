@@ -22,8 +22,8 @@ def write_committee(folder: Path | str, committee: Committee, **more: object) ->
     """Weights as safetensors, everything else as JSON.
 
     Args:
-        folder: Where to; made if it is not there.
-        committee: A committee of an architecture that ships with Sparring.
+        folder: Folder, made if it does not exist.
+        committee: Committee of a built-in architecture, or of one that an installed package registers.
         more: Further entries of the JSON file.
 
     Raises:
@@ -40,10 +40,11 @@ def write_committee(folder: Path | str, committee: Committee, **more: object) ->
 def read_committee(folder: Path | str) -> Committee:
     """The committee of a folder.
 
-    One that an older version wrote does not say what it was trained on. It is not checked then what it is asked about.
+    An architecture of another package is found by its name, see :class:`sparring.Architecture`. A committee of an older
+    version has no domain, and structures are then not checked.
 
     Raises:
-        ValueError: If there is none, or its weights are damaged.
+        ValueError: If there is none, its weights are damaged, or the package of its architecture is not installed.
     """
     folder = Path(folder)
     weights, about = (folder / name for name in FILES)
@@ -57,8 +58,8 @@ def read_committee(folder: Path | str) -> Committee:
         raise ValueError(f"{weights} and {about.name} cannot be read: {error}") from error
     if committee.domain is None:
         logger.warning(
-            "%s does not say on which elements and charges the committee was trained, as an older version wrote it; "
-            "structures are not checked",
+            "%s has no elements and charges of the training data, because an older version wrote it; structures are "
+            "not checked",
             about,
         )
     return committee

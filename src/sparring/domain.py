@@ -1,4 +1,4 @@
-"""What a committee was trained on, and therefore may be asked about."""
+"""The domain of a committee: elements, charges and method of its training data."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,19 +15,19 @@ from sparring.atoms.structures import Structures
 __all__ = ["TrainingDomain"]
 
 State = tuple[int, int | None]
-"""Total charge in e, and multiplicity 2S+1; None where it is not known."""
+"""Total charge in e, and multiplicity 2S+1; None if unknown."""
 
 SOFTWARE = ("sparring", "torch", "numpy", "ase")
-ALL_THE_SAME = "in Python, committee.without_domain() answers all the same"
+WITHOUT_DOMAIN = "in Python, committee.without_domain() evaluates it all the same"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingDomain:
-    """What a committee was trained on, and therefore may be asked about.
+    """Elements, charges and method of the data that a committee was trained on; it refuses structures outside of it.
 
-    A network has an embedding for every element, also for those that it has never met: those are random numbers, and so
-    is what it makes of them. And a network that sees no charge gives the energy of the charge that it was trained on,
-    whatever the structure says.
+    A network has an embedding for every element, also for those that are not in its training data: those embeddings,
+    and energies computed from them, are random. And a network that does not depend on the charge gives the energy of
+    the charge that it was trained on, whatever the charge of the structure.
 
     Attributes:
         elements: Atomic numbers in the training data; 0 is ASE's dummy atom X.
@@ -49,7 +49,7 @@ class TrainingDomain:
         """The domain of a committee that was trained on labelled structures.
 
         Args:
-            dataset: All labelled structures. Those that do not give a charge count as neutral, those that do not give a
+            dataset: Labelled structures. Those that do not give a charge count as neutral, those that do not give a
                 multiplicity as of the lowest that their electrons allow.
             indices: Structures that members were trained on; None for all.
 
@@ -87,7 +87,7 @@ class TrainingDomain:
 
     @classmethod
     def of_members(cls, members: Iterable[object]) -> "TrainingDomain | None":
-        """The elements that all members of a committee know; None if no member has an attribute ``elements``."""
+        """The elements that all members of a committee support; None if no member has an attribute ``elements``."""
         named = [elements for member in members if isinstance(elements := getattr(member, "elements", None), Iterable)]
         known = [set(cls.of_elements(elements).elements) for elements in named]
         return cls(elements=tuple(sorted(known[0].intersection(*known)))) if known else None
@@ -125,8 +125,8 @@ class TrainingDomain:
         if unknown:
             raise ValueError(
                 f"structure {index} ({_formula(numbers)}) has {_symbols(unknown)}, on which the committee was not "
-                f"trained: it knows {_symbols(self.elements)}; train one on labels with {_symbols(unknown)} "
-                f"({ALL_THE_SAME})"
+                f"trained: its data have {_symbols(self.elements)}; train one on labels with {_symbols(unknown)} "
+                f"({WITHOUT_DOMAIN})"
             )
 
     def _require_state(self, atoms: Atoms, index: int) -> None:
@@ -214,16 +214,16 @@ def _given_charge(atoms: Atoms, name: str) -> int | None:
 
 
 def _lowest(atoms: Atoms, charge: int) -> int | None:
-    """The lowest multiplicity that a molecule's electrons allow; that of a cell is not known."""
+    """The lowest multiplicity that a molecule's electrons allow; None for a cell."""
     return None if atoms.pbc.any() else 1 + (int(atoms.numbers.sum()) - charge) % 2
 
 
 def _refusal(name: str, what: str, asked: str, known: str, of: str) -> str:
     unsaid = "neutral" if what == "charge" else "of the lowest"
     return (
-        f"{name} has {what} {asked}, on which the committee was not trained: it knows {what} {known}{of} (structures "
-        f"without one counted as {unsaid}), and cannot tell one {what} from another; train one on labels with {what} "
-        f"{asked} ({ALL_THE_SAME})"
+        f"{name} has {what} {asked}, on which the committee was not trained: its data have {what} {known}{of} "
+        f"(structures without one count as {unsaid}), and its energies do not depend on the {what}; train one on "
+        f"labels with {what} {asked} ({WITHOUT_DOMAIN})"
     )
 
 

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from sparring import uncertainty
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
@@ -33,13 +31,13 @@ class Errors:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What a committee says of many structures: means over its members, and their variances (Eq. 4-7).
+    """Predictions of a committee for many structures: means over its members, and variances (Eq. 4-7).
 
     Attributes:
-        energy: In eV.
-        forces: In eV/Å, one array a structure.
-        energy_variance: In eV².
-        force_variance: In (eV/Å)².
+        energy: Mean energies in eV.
+        forces: Mean forces in eV/Å, one array for each structure.
+        energy_variance: Variances of the energies in eV².
+        force_variance: Variances of the forces in (eV/Å)².
     """
 
     energy: Float[np.ndarray, " n_structures"]
@@ -58,10 +56,10 @@ class Survey:
         )
 
     def annotate(self, atoms: Sequence[Atoms]) -> list[Atoms]:
-        """Copies of the structures that carry it: ``committee_energy``, ``committee_forces`` and both variances."""
+        """Copies of structures with ``committee_energy``, ``committee_forces`` and both variances."""
         annotated = []
-        for index, one in enumerate(atoms):
-            copy = one.copy()
+        for index, structure in enumerate(atoms):
+            copy = structure.copy()
             copy.info["committee_energy"] = float(self.energy[index])
             copy.info["energy_variance"] = float(self.energy_variance[index])
             copy.info["force_variance"] = float(self.force_variance[index])
@@ -72,13 +70,13 @@ class Survey:
 
 @dataclass(frozen=True, kw_only=True)
 class Differences:
-    """What a committee says, less what is true.
+    """Predictions of a committee minus labels.
 
     Attributes:
-        energy: In eV.
-        force: All components of all structures in one row, in eV/Å.
-        owner: The structure of each component; a structure without forces has none.
-        n_atoms: Of each structure.
+        energy: Differences of energies in eV.
+        force: Differences of all force components of all structures in one row, in eV/Å.
+        owner: Structure of each component; a structure without forces has none.
+        n_atoms: Number of atoms of each structure.
     """
 
     energy: Float[np.ndarray, " n_structures"]
@@ -99,7 +97,7 @@ class Differences:
         )
 
     def take(self, rows: Bool[np.ndarray, " n_structures"]) -> "Differences":
-        """Those of some structures."""
+        """Differences of some structures."""
         components = rows[self.owner]
         owner = (np.cumsum(rows) - 1)[self.owner[components]]
         return Differences(
@@ -107,7 +105,7 @@ class Differences:
         )
 
     def errors(self) -> Errors:
-        """Their means over structures and over force components."""
+        """Mean errors over structures and over force components."""
         return Errors(
             energy_mae=float(np.abs(self.energy).mean()),
             energy_rmse=float(np.sqrt(np.square(self.energy).mean())),
@@ -118,7 +116,7 @@ class Differences:
 
 
 def survey(committee: Committee, structures: Structures, *, n_at_once: int = 256) -> Survey:
-    """Ask a committee about any number of structures, some at a time.
+    """Predictions of a committee for any number of structures, some at a time.
 
     Raises:
         ValueError: If a structure has an element on which the committee was not trained.
@@ -127,20 +125,16 @@ def survey(committee: Committee, structures: Structures, *, n_at_once: int = 256
     committee, surveys = committee.without_domain(), []
     for start in range(0, structures.n_structures, n_at_once):
         part = structures.take(range(start, min(start + n_at_once, structures.n_structures)))
-        energy, forces = committee.predict(part, differentiable=False)
-        several = committee.n_members > 1
-        index, n = part.structure_index.to(forces.device), part.n_structures
-        nothing = torch.zeros_like(energy[0])
+        prediction = committee.predict(part, differentiable=False)
+        summary = prediction.summary(part.structure_index.to(prediction.forces.device))
+        energy, forces, energy_variance, force_variance = (values.cpu().numpy() for values in summary)
         sizes = part.counts.cumsum(0)[:-1].tolist()
         surveys.append(
             Survey(
-                energy=energy.mean(0).double().cpu().numpy(),
-                forces=tuple(np.split(forces.mean(0).double().cpu().numpy(), sizes)),
-                energy_variance=(uncertainty.energy_variance(energy) if several else nothing).double().cpu().numpy(),
-                force_variance=(uncertainty.force_variance(forces, index, n) if several else nothing)
-                .double()
-                .cpu()
-                .numpy(),
+                energy=energy,
+                forces=tuple(np.split(forces, sizes)),
+                energy_variance=energy_variance,
+                force_variance=force_variance,
             )
         )
     return Survey(
@@ -152,12 +146,12 @@ def survey(committee: Committee, structures: Structures, *, n_at_once: int = 256
 
 
 def errors(surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> Errors:
-    """How far a committee's means are from the labels.
+    """Errors of a committee's mean predictions.
 
     Args:
-        surveyed: What the committee says.
-        dataset: What is true.
-        aligned: Whether to take out first what the reference energies of elements may differ by, see :func:`align`.
+        surveyed: Predictions of the committee.
+        dataset: Labelled structures.
+        aligned: True to remove first a difference of the reference energies of elements, see :func:`align`.
     """
     return Differences.of(surveyed, dataset, aligned=aligned).errors()
 
@@ -165,8 +159,8 @@ def errors(surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> Erro
 def align(difference: Float[np.ndarray, " n_structures"], structures: Structures) -> Float[np.ndarray, " n_structures"]:
     """Energy differences without the part that is linear in the composition.
 
-    Another code, or another treatment of core electrons, has another zero of energy for every element. What remains
-    are the differences that chemistry feels.
+    Another code, or another treatment of core electrons, has another zero of energy for every element, which does
+    not affect energy differences between structures of one composition.
     """
     owner, numbers = structures.structure_index.cpu().numpy(), structures.atomic_numbers.cpu().numpy()
     elements = np.unique(numbers)
@@ -180,9 +174,9 @@ def evaluate(committee: Committee, dataset: Dataset, *, aligned: bool = False) -
     """Errors of a committee on labelled structures; isolated atoms among them are left out.
 
     Args:
-        committee: Whose.
-        dataset: Any labelled structures, also with energies of another code if ``aligned``.
-        aligned: Whether to take out what reference energies of elements may differ by, by least squares.
+        committee: Committee to evaluate.
+        dataset: Labelled structures; energies may be of another code if ``aligned``.
+        aligned: True to remove a difference of the reference energies of elements, by least squares.
 
     Raises:
         ValueError: If a structure has an element, a charge or a multiplicity on which the committee was not trained.

@@ -142,12 +142,12 @@ def test_a_move_mask_of_a_file_fixes_where_it_is_false(tmp_path):
 
 
 def test_a_fixed_structure_is_fitted_as_any(slab, with_random_labels, schnet, rattled):
-    from sparring.training.minibatches import Shelf
+    from sparring.training.minibatches import PackedDataset
 
     frames = [*rattled(slab, 2), *rattled(molecule("H2O"), 2)]
     for one in frames[:2]:
         one.set_constraint(slab.constraints)
-    shelf = Shelf.of(with_random_labels(frames), cutoff=3.0, dtype=torch.float64, device="cpu")
-    batch = shelf.gather(torch.tensor([[0, 2], [1, 3]]))
+    data = PackedDataset.of(with_random_labels(frames), cutoff=3.0, dtype=torch.float64, device="cpu")
+    batch = data.gather(torch.tensor([[0, 2], [1, 3]]))
     assert np.isfinite(batch.forces.numpy()).all()
     assert batch.weight[0].count_nonzero() == 6  # all atoms count, fixed ones too: their forces are true

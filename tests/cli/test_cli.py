@@ -173,7 +173,7 @@ def test_no_verb_answers_about_elements_that_the_committee_was_not_trained_on(
     )
     for verb in verbs:
         assert refused(sparring(*verb)).startswith(
-            "structure 0 (CH4) has C, on which the committee was not trained: it knows H, N, O; train one on labels"
+            "structure 0 (CH4) has C, on which the committee was not trained: its data have H, N, O; train one on"
         )
     assert not (tmp_path / "attacked.xyz").exists()
     assert not (tmp_path / "md.xyz").exists()

@@ -515,7 +515,7 @@ BAD = {
     "unknown device": (AMMONIA + "device: gpu\n", "run.yaml:2: device: wanted cpu, cuda, .* got 'gpu'"),
     "network that does not fit the system": (
         WELL + "committee: {potential: {kind: schnet}}\n",
-        "run.yaml:2: committee.potential.kind: schnet does not fit system double_well_1d; use coordinate_mlp",
+        "run.yaml:2: committee.potential.kind: schnet depends on distances, and system double_well_1d is a single ",
     ),
     "labeller that does not fit the system": (
         AMMONIA + "labels: {labeller: {kind: ground_truth}}\n",

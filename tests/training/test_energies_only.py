@@ -10,10 +10,10 @@ import torch
 
 from sparring.assembly.planning import plan
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
-from sparring.committee import stack
 from sparring.config import load
 from sparring.evaluation import Differences, errors, survey
 from sparring.potentials import SchNet
+from sparring.potentials.stacking import stack
 from sparring.reporting import report
 from sparring.reporting.terminal import GenerationTable
 from sparring.runs import loop
@@ -21,7 +21,7 @@ from sparring.runs.folder import RunFolder, read_metrics
 from sparring.starting_data.base import Starting
 from sparring.training.fitting import fit
 from sparring.training.loss import Loss
-from sparring.training.minibatches import Shelf
+from sparring.training.minibatches import PackedDataset
 from sparring.validation.errors.compute import error_report
 
 ALPHA_E, ALPHA_F = 0.3, 0.7
@@ -46,9 +46,9 @@ def without_forces(dataset, indices):
 
 
 def loss_of(dataset, network):
-    shelf = Shelf.of(dataset, cutoff=network.cutoff, dtype=torch.float64, device="cpu")
+    data = PackedDataset.of(dataset, cutoff=network.cutoff, dtype=torch.float64, device="cpu")
     references = torch.zeros(2, 100, dtype=torch.float64)
-    return Loss(network, shelf, ALPHA_E, ALPHA_F, references)
+    return Loss(network, data, ALPHA_E, ALPHA_F, references)
 
 
 def flat(members):
@@ -57,7 +57,7 @@ def flat(members):
 
 def test_a_structure_without_forces_is_learnt_by_its_energy_alone(dataset, schnet, committee):
     loss, members = loss_of(dataset, schnet()), committee(2).members
-    found = loss.losses(flat(members), loss.shelf.gather(torch.arange(8).expand(2, 8)), create_graph=False)
+    found = loss.losses(flat(members), loss.data.gather(torch.arange(8).expand(2, 8)), create_graph=False)
     for member, network in enumerate(members):
         said = survey(type(committee(2))([network]), dataset.structures)
         energy = (torch.as_tensor(said.energy) - dataset.energy).square()

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
-from sparring.committee import Committee, cast, digest, stack
+from sparring.committee import Committee, digest
 from sparring.evaluation import evaluate
-from sparring.potentials import CoordinateMLP, SchNet, tiled
+from sparring.potentials import CoordinateMLP, SchNet
+from sparring.potentials.schnet_fast import tiles
+from sparring.potentials.stacking import cast, stack
 from sparring.support.seeds import derive
-from sparring.training.fitting import fit, fitting, reference_energies
+from sparring.training import trainer
+from sparring.training.fitting import fit, reference_energies
 from sparring.training.loss import low_energy_weights
 from sparring.training.splits import Splits
 
@@ -171,7 +174,7 @@ def test_a_member_trained_alone_is_the_one_trained_with_others(tiny, network, mo
             test=splits.test, train=splits.train[member : member + 1], validation=splits.validation[member : member + 1]
         )
         # Alone it is the first of its committee; it keeps the random numbers that it has among the others.
-        monkeypatch.setattr(fitting, "derive", lambda seed, what, _, *rest, m=member: derive(seed, what, m, *rest))
+        monkeypatch.setattr(trainer, "derive", lambda seed, what, _, *rest, m=member: derive(seed, what, m, *rest))
         alone, own_report = fit(network, tiny, splits=own, **options)
         monkeypatch.undo()
         np.testing.assert_allclose(own_report.validation_loss[:, 0], report.validation_loss[:, member], rtol=1e-10)
@@ -232,14 +235,14 @@ def scripted(tiny, network, monkeypatch):
 
     def run(losses, **options):
         rows, starts = [torch.tensor(row, dtype=torch.float64) for row in losses], []
-        original = fitting._Trainer.epoch
+        original = trainer.Trainer.epoch
 
         def spied(self, state, epoch):
             starts.append(state.weights.clone())
             return original(self, state, epoch)
 
-        monkeypatch.setattr(fitting._Trainer, "epoch", spied)
-        monkeypatch.setattr(fitting._Trainer, "validate", lambda self, weights: rows[len(starts) - 1])
+        monkeypatch.setattr(trainer.Trainer, "epoch", spied)
+        monkeypatch.setattr(trainer.Trainer, "validate", lambda self, weights: rows[len(starts) - 1])
         committee, report = fit(network, tiny, seed=0, n_members=len(losses[0]), n_epochs=len(losses), **options)
         return committee, report, starts
 
@@ -456,14 +459,14 @@ def test_one_wild_label_in_the_validation_set_does_not_decide_when_learning_ends
 
 
 def test_a_member_whose_squared_gradients_overflow_does_not_pass_for_one_that_learns(tiny, network, monkeypatch):
-    original = fitting._Trainer.epoch
+    original = trainer.Trainer.epoch
 
     def overflowing(self, state, epoch):
         state, loss = original(self, state, epoch)
         state.square[0] = torch.inf
         return state, loss
 
-    monkeypatch.setattr(fitting._Trainer, "epoch", overflowing)
+    monkeypatch.setattr(trainer.Trainer, "epoch", overflowing)
     committee, report = fit(network, tiny, seed=0, n_members=3, n_epochs=2)
     assert report.dropped == (0,)
     assert committee.n_members == 2
@@ -481,8 +484,8 @@ def test_elements_beyond_the_table_are_refused_by_name(tiny, network):
 def test_how_many_members_learn_at_once_changes_nothing(datasets, network, kind, monkeypatch):
     curves = []
     for near in (1, 2**40):
-        monkeypatch.setattr("sparring.training.loss.NEAR_BYTES", near)
-        monkeypatch.setitem(tiled.TILE_BYTES, "cpu", near)
+        monkeypatch.setattr("sparring.training.loss.CACHE_BYTES", near)
+        monkeypatch.setitem(tiles.TILE_BYTES, "cpu", near)
         _, report = fit(network, datasets[kind], seed=0, n_members=3, n_epochs=2, batch_size=4, dtype=torch.float64)
         curves.append(np.concatenate([report.train_loss, report.validation_loss]))
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-9)

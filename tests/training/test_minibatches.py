@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from sparring.committee import Committee, stack, stacked_energies
-from sparring.training.minibatches import Shelf
+from sparring.committee import Committee
+from sparring.potentials.stacking import stack, stacked_energies
+from sparring.training.minibatches import PackedDataset
 
 CHOSEN = torch.tensor([[4, 0, 2], [1, 1, 3]])
 
@@ -37,10 +38,12 @@ KINDS = (
 def test_a_minibatch_holds_for_every_member_what_its_structures_are_alone(datasets, schnet, mlp, kind):
     dataset = datasets[kind]
     networks = [(mlp if kind == "particles" else schnet)(seed) for seed in range(2)]
-    shelf = Shelf.of(dataset, cutoff=networks[0].cutoff, dtype=torch.float64, device="cpu")
-    batch = shelf.gather(CHOSEN)
-    positions = batch.own["positions"].requires_grad_()
-    energy = stacked_energies(networks[0], stack(networks), batch.structures, {**batch.own, "positions": positions})
+    data = PackedDataset.of(dataset, cutoff=networks[0].cutoff, dtype=torch.float64, device="cpu")
+    batch = data.gather(CHOSEN)
+    positions = batch.per_member["positions"].requires_grad_()
+    energy = stacked_energies(
+        networks[0], stack(networks), batch.structures, {**batch.per_member, "positions": positions}
+    )
     (gradient,) = torch.autograd.grad(energy.sum(), positions)
     for member, network in enumerate(networks):
         first = 0
@@ -55,19 +58,19 @@ def test_a_minibatch_holds_for_every_member_what_its_structures_are_alone(datase
             weight = torch.full((alone.structures.n_atoms,), 1 / (3 * alone.structures.n_atoms), dtype=torch.float64)
             torch.testing.assert_close(batch.weight[member, atoms], weight)
             first = atoms.stop
-        # What fills up weighs nothing.
+        # Padding has no weight.
         assert (batch.weight[member, first:] == 0).all()
         assert torch.isfinite(gradient[member]).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_a_data_set_of_one_molecule_shares_its_topology_between_members(datasets, kind):
-    shelf = Shelf.of(datasets[kind], cutoff=3.0, dtype=torch.float64, device="cpu")
-    assert shelf.uniform == (kind in {"one molecule", "particles"})
-    assert ("edges" in shelf.gather(CHOSEN).own) != shelf.uniform
+    data = PackedDataset.of(datasets[kind], cutoff=3.0, dtype=torch.float64, device="cpu")
+    assert data.uniform == (kind in {"one molecule", "particles"})
+    assert ("edges" in data.gather(CHOSEN).per_member) != data.uniform
 
 
 def test_precision_is_that_asked_for_and_energies_stay_in_double(datasets):
-    batch = Shelf.of(datasets["crystals"], cutoff=3.0, dtype=torch.float32, device="cpu").gather(CHOSEN)
+    batch = PackedDataset.of(datasets["crystals"], cutoff=3.0, dtype=torch.float32, device="cpu").gather(CHOSEN)
     assert batch.energy.dtype == torch.float64
-    assert batch.own["positions"].dtype == batch.forces.dtype == batch.weight.dtype == torch.float32
+    assert batch.per_member["positions"].dtype == batch.forces.dtype == batch.weight.dtype == torch.float32

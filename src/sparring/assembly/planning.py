@@ -25,6 +25,7 @@ from sparring.labels import Bounds, Label, LabelError, Labeller, OpenMM, langevi
 from sparring.labels.base import composition, depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
+from sparring.potentials import plugin as potential_plugin
 from sparring.proposers import objectives
 from sparring.proposers.dynamics import n_snapshots
 from sparring.proposers.objectives import Objective
@@ -136,8 +137,14 @@ def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_pro
     return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=progress, **arguments))  # type: ignore[arg-type]
 
 
-def architecture(section: sections.SchNet | sections.CoordinateMLP) -> Architecture:
-    """The section ``committee.potential``."""
+def architecture(section: sections.SchNet | sections.CoordinateMLP | sections.PotentialPlugin) -> Architecture:
+    """The section ``committee.potential``.
+
+    Raises:
+        ValueError: If no package registers a plugin's name, or it does not accept the parameters.
+    """
+    if isinstance(section, sections.PotentialPlugin):
+        return potential_plugin(section.name, section.parameters)
     return ARCHITECTURES[section.kind](**section.arguments())
 
 

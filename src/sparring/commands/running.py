@@ -8,7 +8,7 @@ from typing import TypeVar
 from ase import Atoms
 
 from sparring.assembly.own_structures import read_structures_of
-from sparring.assembly.planning import plan, plane_of
+from sparring.assembly.planning import architecture, plan, plane_of
 from sparring.assembly.proposing import bonds_of, one_of_each, space_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
@@ -31,6 +31,7 @@ from sparring.support.devices import require_device, torch_threads
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
+from sparring.training.jobs import check_elements
 from sparring.validation.errors.common_set import known_comparison, read_evaluation_file
 from sparring.validation.landscape.compute import keep_landscapes
 
@@ -150,12 +151,14 @@ def check(config: Config) -> Estimate:
     :func:`sparring.commands.checking.estimate`.
 
     Raises:
-        ValueError: If the structures cannot be read or do not fit the space of attacks, the labeller is unknown, or the
-            device cannot be used here.
+        ValueError: If the structures cannot be read or do not fit the space of attacks, the potential or the labeller
+            is unknown, the potential does not support an element, or the device cannot be used here.
         LabelError: If no label can be computed.
     """
     require_device(config.device)
+    network = architecture(config.committee.potential)
     structures = _plausible(config, _examples(config))
+    check_elements((int(number) for atoms in structures for number in atoms.numbers), network)
     _try_space(config, structures)
     read_evaluation_file(config.evaluation)
     return estimate(config, structures)

@@ -79,8 +79,10 @@ def _too_many_parameters(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if network.kind == "schnet":
         n, f = network.n_features, network.n_filters
         size = network.n_interactions * (2 * n * f + n * n + f * f + network.n_gaussians * f)
-    else:
+    elif network.kind == "coordinate_mlp":
         size = network.n_layers * network.n_units**2
+    else:
+        return  # the size of a plugin's network is not known
     size *= config.committee.n_members
     if size > MOST_PARAMETERS:
         yield (

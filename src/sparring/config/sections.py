@@ -1,12 +1,14 @@
 """The sections of a configuration, as frozen pydantic models. They hold values, in eV, Å, fs and K, and no logic."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparring.config import spaces
 from sparring.config.base import Section
+from sparring.config.forbidden import refuse_programs
 from sparring.config.labellers import Labels
 from sparring.config.spaces import AttackSpace, Axes, RandomSpace
 from sparring.config.values import (
@@ -106,7 +108,7 @@ class Own(Section):
 
 
 class SchNet(Section):
-    """The network for molecules."""
+    """SchNet, for molecules and crystals."""
 
     kind: Literal["schnet"]
     n_features: Count = 256
@@ -119,7 +121,7 @@ class SchNet(Section):
 
 
 class CoordinateMLP(Section):
-    """The network for toy wells."""
+    """A network of coordinates, for toy wells."""
 
     kind: Literal["coordinate_mlp"]
     n_coordinates: Annotated[Count, Field(le=3)] = 2
@@ -127,22 +129,35 @@ class CoordinateMLP(Section):
     n_units: Count = 1024
 
 
+class PotentialPlugin(Section):
+    """A network that an installed package registers under the entry-point group ``sparring.potentials``."""
+
+    kind: Literal["plugin"]
+    name: str
+    parameters: Mapping[str, object] = {}
+
+    @model_validator(mode="after")
+    def _no_programs(self) -> "PotentialPlugin":
+        refuse_programs("", self.parameters)
+        return self
+
+
 class Committee(Section):
-    """How many networks vote, and which."""
+    """Number and architecture of the networks."""
 
     n_members: Annotated[Integer, Field(ge=2)] = 5
-    potential: Annotated[SchNet | CoordinateMLP, Field(discriminator="kind")]
+    potential: Annotated[SchNet | CoordinateMLP | PotentialPlugin, Field(discriminator="kind")]
 
 
 class Splits(Section):
-    """How the data are divided into training, validation and test."""
+    """Division of the data into training, validation and test set."""
 
     validation: Literal["per_member", "shared"] = "per_member"
     fractions: Fractions = (0.6, 0.2, 0.2)
 
 
 class Training(Section):
-    """How the members are trained (Eq. 2-3)."""
+    """Training of the members (Eq. 2-3)."""
 
     n_epochs: Count = 500
     batch_size: Count = 30

@@ -8,7 +8,6 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.uncertainty import energy_variance, force_variance
 
 __all__ = ["CommitteeCalculator"]
 
@@ -60,17 +59,18 @@ class CommitteeCalculator(Calculator):
         assert self.atoms is not None  # ASE's own calculate has just put them there
         self.committee.require_known([self.atoms])
         structures = self.committee.prepare(Structures.from_atoms([self.atoms], ignore_constraints=True))
-        energy, forces = self.committee.without_domain().predict(structures, differentiable=False)
-        mean = float(energy.mean())
+        prediction = self.committee.without_domain().predict(structures, differentiable=False)
+        summary = prediction.summary(structures.structure_index)
+        mean = float(summary.energy)
         self.results: dict[str, Any] = {
             "energy": mean,
             "free_energy": mean,
-            "forces": forces.mean(0).double().cpu().numpy(),
-            "energy_comm": energy[:, 0].cpu().numpy(),
-            "forces_comm": forces.double().cpu().numpy(),
+            "forces": summary.forces.cpu().numpy(),
+            "energy_comm": prediction.energy[:, 0].cpu().numpy(),
+            "forces_comm": prediction.forces.double().cpu().numpy(),
         }
         if self.committee.n_members > 1:
-            self.results["energy_var"] = float(energy_variance(energy))
-            self.results["forces_var"] = float(force_variance(forces, structures.structure_index, 1))
+            self.results["energy_var"] = float(summary.energy_variance)
+            self.results["forces_var"] = float(summary.force_variance)
             self.results["energy_uncertainty"] = self.results["energy_var"] ** 0.5
             self.results["forces_uncertainty"] = self.results["forces_var"] ** 0.5

@@ -10,7 +10,6 @@ from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring import uncertainty
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
@@ -236,17 +235,10 @@ def observe(
     start = system.structures.positions.double()
     structures = system.at(torch.where(fine[system.index].unsqueeze(-1), positions, start))
     # The domain of the committee is checked before the first step; a check here would make the host wait.
-    energy, forces = committee.without_domain().predict(structures, differentiable=False)
-    mean_energy, mean_forces = energy.mean(0).double(), forces.mean(0).double()
-    fine = fine & torch.isfinite(mean_energy) & system.finite(mean_forces)
-    several = committee.n_members > 1
-    nothing = torch.zeros_like(mean_energy)
-    variance = uncertainty.force_variance(forces, system.index, system.n_copies).double() if several else nothing
+    summary = committee.without_domain().predict(structures, differentiable=False).summary(system.index)
+    fine = fine & torch.isfinite(summary.energy) & system.finite(summary.forces)
     seen = Observation(
-        energy=mean_energy,
-        forces=mean_forces,
-        energy_variance=uncertainty.energy_variance(energy).double() if several else nothing,
-        force_variance=variance,
+        **summary._asdict(),
         status=torch.where(fine, int(Status.FINISHED), int(Status.NOT_FINITE)),
     )
     status = seen.status

@@ -1,9 +1,17 @@
-"""Potentials that ship with Sparring, by name."""
+"""Potentials that ship with Sparring, and the interface for those of other packages."""
 
-from sparring.potentials.base import Architecture, Potential, Together
+from sparring.potentials.base import Architecture, Potential, StackedModel
 from sparring.potentials.mlp import CoordinateMLP
+from sparring.potentials.registry import ARCHITECTURES, architecture_class, plugin
 from sparring.potentials.schnet import SchNet
 
-__all__ = ["ARCHITECTURES", "Architecture", "CoordinateMLP", "Potential", "SchNet", "Together"]
-
-ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, CoordinateMLP)}
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "CoordinateMLP",
+    "Potential",
+    "SchNet",
+    "StackedModel",
+    "architecture_class",
+    "plugin",
+]

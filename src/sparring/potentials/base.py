@@ -1,4 +1,4 @@
-"""The one thing that a potential has to do."""
+"""Potentials: functions from structures to energies, and the modules among them that can be trained and saved."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
@@ -10,70 +10,91 @@ from torch import Tensor, nn
 
 from sparring.atoms.structures import Structures
 
-__all__ = ["Architecture", "Potential", "Score", "Together", "potentials_of"]
+__all__ = ["N_ELEMENTS", "Architecture", "PartialLoss", "Potential", "StackedModel", "potentials_of"]
 
+N_ELEMENTS = 100
+"""Length of tables with one entry for each atomic number; the dummy atom X is 0."""
 
-Score = Callable[[slice, slice, slice, Tensor, Tensor], Tensor]
-"""Losses (n_members, n_structures) of some members, structures and their atoms, given the energies in eV and their
-derivatives in the positions, (n_members, n_atoms, 3) in eV/Å."""
+PartialLoss = Callable[[slice, slice, slice, Tensor, Tensor], Tensor]
+"""Loss of each structure, (n_members, n_structures), for a part of a batch: slices of members, of structures and of
+atoms, then energies in eV and dE/dx, (n_members, n_atoms, 3) in eV/Å."""
 
 
 @runtime_checkable
-class Together(Protocol):
-    """A committee of one architecture, its derivatives computed by hand."""
+class StackedModel(Protocol):
+    """All members of a committee of one architecture, with analytic derivatives."""
 
     def __call__(
-        self, structures: Structures, own: Float[Tensor, "n_members n_atoms 3"], twice: bool
+        self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Energies of structures whose positions are each member's own; may be asked to be differentiable twice."""
+        """Energies at positions that differ between members; twice differentiable if ``create_graph``."""
 
-    def learn(
+    def accumulate_gradient(
         self,
         structures: Structures,
-        own: Float[Tensor, "n_members n_atoms 3"],
-        score: Score,
+        positions: Float[Tensor, "n_members n_atoms 3"],
+        loss: PartialLoss,
         gradient: Mapping[str, Tensor],
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Losses; the derivatives of their sums in the weights are added to a gradient, by name."""
+        """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``, by name."""
 
-    def with_weights(self, weights: Mapping[str, Tensor]) -> "Together":
-        """The same networks with other weights."""
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "StackedModel":
+        """The same architecture with other weights."""
 
 
 @runtime_checkable
 class Potential(Protocol):
     """Energies of structures, in eV. A plain function is a potential.
 
-    It may have a ``cutoff`` in Å; then :class:`sparring.Committee` hands it structures whose edges are there.
+    It may have a ``cutoff`` in Å; then :class:`sparring.Committee` adds edges up to that length to the structures.
     """
 
     def __call__(self, structures: Structures) -> Float[Tensor, " n_structures"]:
-        """Energy of every structure, differentiable twice in the positions."""
+        """Energy of each structure, twice differentiable in the positions."""
 
 
 class Architecture(nn.Module):
-    """A potential that can be trained: a module with a name and the keyword arguments that rebuild it.
+    """A potential that can be trained and saved: a module with a name and the keyword arguments that rebuild it.
+
+    A subclass defines ``forward(structures)``, sets ``kind``, ``hyperparameters`` and ``cutoff``, and overrides
+    :meth:`initialise`. All other attributes and methods have defaults. All parameters are trained; constants belong in
+    buffers. Edges of molecules are all pairs of atoms, so energies must go to zero smoothly at the cutoff. A package
+    makes its architecture known to configurations and to saved committees by an entry point::
+
+        [project.entry-points."sparring.potentials"]
+        my_network = "my_package:MyNetwork"  # the name is the `kind` of the class
+
+    :func:`sparring.testing.check_potential` checks what is expected of the energies.
 
     Attributes:
-        kind: Its name in files and configurations.
-        revision: Which version of it weights are of; raised when the same weights come to mean other energies.
-        hyperparameters: Keyword arguments of its constructor.
-        cutoff: How far an atom sees, in Å; None for one that needs no edges.
-        uses_charge: Whether energies depend on the charge and the multiplicity of a structure.
+        kind: Name in files and in configurations.
+        revision: Version of the architecture; raised when the same weights come to mean other energies.
+        hyperparameters: Keyword arguments of the constructor. Their values survive JSON: numbers, strings, booleans,
+            lists and mappings of these.
+        cutoff: Largest distance at which atoms interact, in Å; None for a potential without edges.
+        elements: Elements that can be learnt, as symbols or atomic numbers; None for all below ``N_ELEMENTS``.
+        edge_width: Number of values that an interaction computes for each edge. If given, training evaluates as many
+            members at a time as stay in the processor's cache; 0 for all members at once.
+        uses_charge: True if energies depend on the charge and the multiplicity of a structure.
+        supports_vmap: False for modules that ``torch.func.vmap`` cannot transform; members are then evaluated one after
+            another instead of in one pass.
     """
 
     kind: str
     revision: int = 1
     hyperparameters: Mapping[str, object]
     cutoff: float | None
+    elements: Iterable[int | str] | None = None
+    edge_width: int = 0
     uses_charge: bool = False
+    supports_vmap: bool = True
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw new weights."""
-        raise NotImplementedError(f"{type(self).__name__} cannot draw its own weights")
+        """Draw new weights from the generator; :func:`sparring.fit` calls it once for each member."""
+        raise NotImplementedError(f"{type(self).__name__} needs initialise(generator), which draws its weights")
 
-    def written_out(self, weights: Mapping[str, Tensor]) -> "Together | None":
-        """A faster way to evaluate a committee of this architecture, twice differentiable; None if there is none.
+    def stacked_model(self, weights: Mapping[str, Tensor]) -> "StackedModel | None":
+        """A faster evaluation of a committee of this architecture; None (default) for automatic differentiation.
 
         Args:
             weights: Parameters and buffers, each with a leading axis of members.
@@ -81,7 +102,10 @@ class Architecture(nn.Module):
         return None
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
-        """Take the energies that atoms have by themselves, in eV, by atomic number; ignored where there is no place."""
+        """Set the energy of each element, in eV, by atomic number. The default ignores them.
+
+        They belong in a buffer. :func:`sparring.fit` chooses them by least squares before and after training.
+        """
 
 
 def potentials_of(members: object) -> tuple[Potential, ...]:

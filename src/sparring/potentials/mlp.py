@@ -18,9 +18,9 @@ class CoordinateMLP(Architecture):
     Layers do not share weights (in the published code they do, by accident).
 
     Args:
-        n_coordinates: How many of x, y, z the energy depends on.
-        n_layers: How many hidden layers.
-        n_units: Width of each.
+        n_coordinates: Number of coordinates, of x, y, z, that the energy depends on.
+        n_layers: Number of hidden layers.
+        n_units: Width of each hidden layer.
     """
 
     kind = "coordinate_mlp"
@@ -49,6 +49,6 @@ class CoordinateMLP(Architecture):
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
-        """Energy of every structure in eV; several particles do not see each other."""
+        """Energy of every structure in eV; particles do not interact."""
         atoms: Tensor = self.layers(structures.positions[:, : self.n_coordinates]).squeeze(-1).double()
         return atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms)

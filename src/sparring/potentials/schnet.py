@@ -11,15 +11,13 @@ from torch.nn import functional
 
 from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Edges, Structures
-from sparring.potentials.base import Architecture
-from sparring.potentials.schnet_fast.derivatives import WrittenOut
+from sparring.potentials.base import N_ELEMENTS, Architecture
+from sparring.potentials.schnet_fast.derivatives import AnalyticSchNet
 from sparring.potentials.schnet_fast.radial import LOWEST_EXPONENT
-from sparring.potentials.schnet_fast.tiles import Tiled
+from sparring.potentials.schnet_fast.tiles import TiledSchNet
 from sparring.units import KCAL_PER_MOL
 
-__all__ = ["N_ELEMENTS", "SchNet"]
-
-N_ELEMENTS = 100
+__all__ = ["SchNet"]
 
 
 class ShiftedSoftplus(nn.Module):
@@ -31,7 +29,7 @@ class ShiftedSoftplus(nn.Module):
 
 
 class Gaussians(nn.Module):
-    """Distances seen through Gaussians whose centres and widths are learnt: exp(-(d - c)² / 2w²)."""
+    """Gaussians of a distance, with trained centres and widths: exp(-(d - c)² / 2w²)."""
 
     def __init__(self, n_gaussians: int, cutoff: float) -> None:
         super().__init__()
@@ -39,13 +37,13 @@ class Gaussians(nn.Module):
         self.widths = nn.Parameter(torch.full((n_gaussians,), cutoff / (n_gaussians - 1)))
 
     def forward(self, distance: Float[Tensor, " n_edges"]) -> Float[Tensor, "n_edges n_gaussians"]:
-        """One column a Gaussian."""
+        """Value of each Gaussian, one column each."""
         exponent = -0.5 * ((distance.unsqueeze(-1) - self.centres) / self.widths).square()
         return torch.exp(exponent.clamp(min=LOWEST_EXPONENT))
 
 
 class Interaction(nn.Module):
-    """One continuous-filter convolution: each atom gathers its neighbours, weighted by a filter of their distance."""
+    """One continuous-filter convolution: a sum over neighbours, weighted by a filter of their distance."""
 
     def __init__(self, n_features: int, n_filters: int, n_gaussians: int, cutoff: float) -> None:
         super().__init__()
@@ -65,12 +63,12 @@ class Interaction(nn.Module):
         weight: Float[Tensor, " n_edges"],
         edges: Edges,
     ) -> Float[Tensor, "n_atoms n_features"]:
-        """What the neighbours add to every atom."""
-        # The envelope scales the filters. To scale what they are made of, a narrow layer and a one for the bias, is the
-        # same with an eighth of the work.
-        fade = weight.unsqueeze(-1)
-        seen = torch.cat([self.seen(distance) * fade, fade], dim=1)
-        filters = functional.linear(seen, torch.cat([self.filter.weight, self.filter.bias.unsqueeze(-1)], dim=1))
+        """Update of the features of every atom by its neighbours."""
+        # The envelope scales the filters. To scale their input, which is narrow, and a one for the bias is the same
+        # with an eighth of the work.
+        envelope = weight.unsqueeze(-1)
+        q = torch.cat([self.seen(distance) * envelope, envelope], dim=1)
+        filters = functional.linear(q, torch.cat([self.filter.weight, self.filter.bias.unsqueeze(-1)], dim=1))
         node = self.node(features)
         messages = node.index_select(0, edges.source) * filters
         update: Tensor = self.update(torch.zeros_like(node).index_add(0, edges.target, messages))
@@ -80,28 +78,28 @@ class Interaction(nn.Module):
 class SchNet(Architecture):
     r"""SchNet as Schwalbe-Koda et al. used it: 886,401 parameters at its default size.
 
-    Each atom starts from an embedding of its element, is refined by convolutions over its neighbours, and is read out
-    as an energy. Two things are added to the published network, and can be switched off. Messages fade out smoothly
-    at the cutoff (:math:`1 - 28x^6 + 48x^7 - 21x^8`, two continuous derivatives), where the published one breaks off.
-    Each element has a reference energy, so that the network learns chemistry rather than the energies of cores.
-    Energies are added up in double precision whatever the precision of the network.
+    Features of each atom start from an embedding of its element, are updated by convolutions over its neighbours, and
+    are read out as an energy. Two things are added to the published network, and can be switched off. Messages go to
+    zero smoothly at the cutoff (:math:`1 - 28x^6 + 48x^7 - 21x^8`, two continuous derivatives), where the published
+    ones break off. Each element has a reference energy, so that the network need not learn the energies of cores.
+    Energies are summed in double precision whatever the precision of the network.
 
-    The readout speaks kcal/mol, as that of the published network does. Adam moves weights by steps of the same length
+    The readout is in kcal/mol, as that of the published network. Adam moves weights by steps of the same length
     whatever the unit, so the unit decides how much an energy moves in a step: with eV, training is slower and ends
     farther from its goal.
 
     Args:
-        n_features: Width of an atom's representation.
+        n_features: Width of an atom's features.
         n_filters: Width of the convolutions.
-        n_interactions: How many convolutions.
-        n_gaussians: How many Gaussians a distance is seen through.
-        cutoff: How far an atom sees, in Å.
-        envelope: Whether messages fade out at the cutoff.
-        reference_energies: Whether elements have energies of their own, set by :func:`sparring.fit`.
+        n_interactions: Number of convolutions.
+        n_gaussians: Number of Gaussians of a distance.
+        cutoff: Largest distance at which atoms interact, in Å.
+        envelope: True for messages that go to zero smoothly at the cutoff.
+        reference_energies: True for elements with energies of their own, set by :func:`sparring.fit`.
     """
 
     kind = "schnet"
-    revision = 2  # the readout speaks kcal/mol
+    revision = 2  # the readout is in kcal/mol
     cutoff: float
 
     def __init__(
@@ -129,7 +127,7 @@ class SchNet(Architecture):
             "envelope": envelope,
             "reference_energies": reference_energies,
         }
-        self.cutoff, self.n_filters = cutoff, n_filters
+        self.cutoff, self.edge_width = cutoff, n_filters
         self.envelope = envelope
         self.reference_energies = reference_energies
         self.embedding = nn.Embedding(N_ELEMENTS, n_features)
@@ -142,7 +140,7 @@ class SchNet(Architecture):
         self.atomic_energy: Tensor
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw new weights: Glorot-uniform matrices, zero biases, unit-normal embeddings; Gaussians stay put."""
+        """Draw new weights: Glorot-uniform matrices, zero biases, unit-normal embeddings; Gaussians stay."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight, generator=generator)
@@ -150,19 +148,19 @@ class SchNet(Architecture):
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
 
-    def written_out(self, weights: Mapping[str, Tensor]) -> Tiled:
-        """The same network for all members at once, its derivatives computed by hand."""
+    def stacked_model(self, weights: Mapping[str, Tensor]) -> TiledSchNet:
+        """The same network for all members at once, with analytic derivatives."""
         network = partial(
-            WrittenOut,
+            AnalyticSchNet,
             n_interactions=len(self.interactions),
             cutoff=self.cutoff,
             envelope=self.envelope,
             reference_energies=self.reference_energies,
         )
-        return Tiled(weights, network, n_filters=self.n_filters)
+        return TiledSchNet(weights, network, n_filters=self.edge_width)
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
-        """Take the energies that atoms have by themselves, in eV, by atomic number."""
+        """Set the energy of each element, in eV, by atomic number; ignored without ``reference_energies``."""
         if self.reference_energies:
             self.atomic_energy = energies.to(self.atomic_energy)
 

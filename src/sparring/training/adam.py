@@ -1,15 +1,31 @@
-"""One step of Adam for all members of a committee, each at its own rate, and what the next one needs."""
+"""Adam for all members of a committee, each with its own learning rate."""
 
 from typing import NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["State", "adam", "update"]
+__all__ = ["MemberState", "adam", "update"]
 
 
-class State(NamedTuple):
-    """What the next epoch needs; weights and moments have one row a member."""
+class MemberState(NamedTuple):
+    """State of the training of all members between epochs; weights and moments have one row for each member.
+
+    Attributes:
+        weights: Weights that are trained.
+        average: Exponential moving average of the weights; None if there is none.
+        moment: Running mean of the gradient.
+        square: Running mean of its square.
+        n_steps: Number of steps.
+        learning_rate: Learning rate.
+        best_weights: Weights of the lowest validation loss.
+        best_loss: Lowest validation loss.
+        best_epoch: Epoch of the lowest validation loss.
+        plateau_loss: Validation loss of the last progress that the learning-rate schedule counts.
+        first_loss: Validation loss after the first epoch.
+        waited: Number of epochs since that progress.
+        n_rollbacks: Number of divergences.
+    """
 
     weights: Float[Tensor, "n_members n_weights"]
     average: Float[Tensor, "n_members n_weights"] | None
@@ -26,21 +42,23 @@ class State(NamedTuple):
     n_rollbacks: Int[Tensor, " n_members"]
 
     @property
-    def judged(self) -> Float[Tensor, "n_members n_weights"]:
-        """The weights that are validated and kept: the running average of those that learn, where there is one."""
+    def kept(self) -> Float[Tensor, "n_members n_weights"]:
+        """Weights that are validated and kept: the running average where there is one."""
         return self.weights if self.average is None else self.average
 
 
-def adam(state: State, gradient: Float[Tensor, "n_members n_weights"], *, ema_decay: float | None = None) -> State:
+def adam(
+    state: MemberState, gradient: Float[Tensor, "n_members n_weights"], *, ema_decay: float | None = None
+) -> MemberState:
     """One step of Adam (Kingma & Ba, arXiv:1412.6980) for all members, each at its own rate.
 
     Moments, weights and their average are updated in place: they are the state's own, and the largest tensors of all.
 
     Args:
-        state: Before the step.
-        gradient: Of the loss in the weights.
-        ema_decay: Of the exponential moving average of the weights; None for a state that has none. After few steps it
-            is less, (1 + n) / (10 + n), so that the average soon forgets how the weights were drawn.
+        state: State before the step.
+        gradient: Gradient of the loss in the weights.
+        ema_decay: Decay of the exponential moving average of the weights; None for a state without one. After n steps
+            it is at most (1 + n) / (10 + n), so that the average soon does not depend on the initial weights.
     """
     n_steps = state.n_steps + 1
     update(state.weights, state.moment, state.square, gradient, n_steps=n_steps, learning_rate=state.learning_rate)
@@ -59,22 +77,22 @@ def update(
     n_steps: Float[Tensor, " n_members"],
     learning_rate: Float[Tensor, " n_members"] | float,
 ) -> None:
-    """The step itself, on any part of the weights and in place.
+    """One step of Adam on any part of the weights, in place.
 
     Args:
-        weights: Of each member.
+        weights: Weights of each member.
         moment: Running mean of the gradient.
         square: Running mean of its square.
-        gradient: Of the loss.
-        n_steps: How many steps each member has taken with this one.
-        learning_rate: Of each member, or of all.
+        gradient: Gradient of the loss.
+        n_steps: Number of steps of each member, this one included.
+        learning_rate: Learning rate of each member, or of all.
     """
     moment.lerp_(gradient, 0.1)
     square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
     # One number a member, in the precision of the weights: of mixed precision, a pass over all weights takes several
     # times as long. The rate is folded into the denominator, which saves another.
-    each = (-1, *[1] * (gradient.dim() - 1))
+    rows = (-1, *[1] * (gradient.dim() - 1))
     inverse_rate = (1 - 0.9**n_steps) / learning_rate
-    slope = (inverse_rate / (1 - 0.999**n_steps).sqrt()).to(gradient.dtype).reshape(each)
-    offset = (1e-8 * inverse_rate).to(gradient.dtype).reshape(each)
-    weights.addcdiv_(moment, square.sqrt().mul_(slope).add_(offset), value=-1)
+    scale = (inverse_rate / (1 - 0.999**n_steps).sqrt()).to(gradient.dtype).reshape(rows)
+    offset = (1e-8 * inverse_rate).to(gradient.dtype).reshape(rows)
+    weights.addcdiv_(moment, square.sqrt().mul_(scale).add_(offset), value=-1)

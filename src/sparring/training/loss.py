@@ -8,8 +8,7 @@ molecules of different size weigh the same. A structure's loss may have a factor
 """
 
 import copy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -17,127 +16,146 @@ from torch import Tensor
 
 from sparring.atoms.composition import composition, lowest_energies
 from sparring.atoms.dataset import Dataset
-from sparring.committee import stacked_energies
-from sparring.potentials import Architecture, Together
-from sparring.training.minibatches import Batch, Shelf
+from sparring.potentials import Architecture, StackedModel
+from sparring.potentials.stacking import stacked_energies
+from sparring.support.cache import Cache
+from sparring.training.minibatches import Batch, PackedDataset
 
 __all__ = ["Loss", "low_energy_weights"]
 
-NEAR_BYTES = 8 * 2**20
-"""What the filters of a minibatch may take in one interaction if all members are to learn in one pass."""
+CACHE_BYTES = 8 * 2**20
+"""Largest size of the values of all edges of a minibatch, in one interaction, for members that train in one pass."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Eq. 3 as a function of the weights of all members, one row a member.
+    """Eq. 3 as a function of the weights of all members, one row for each.
 
     Attributes:
-        architecture: Of the members.
-        shelf: The data.
-        energy_weight: α_E.
-        force_weight: α_F.
-        references: Energies of the elements by themselves, in eV.
+        architecture: Architecture of the members.
+        data: Structures and labels.
+        energy_weight: Weight α_E of Eq. 3.
+        force_weight: Weight α_F of Eq. 3.
+        references: Reference energies of the elements, in eV.
     """
 
     architecture: Architecture
-    shelf: Shelf
+    data: PackedDataset
     energy_weight: float
     force_weight: float
     references: Float[Tensor, "n_members n_elements"]
+    _parts: Cache[list[tuple[slice, "Loss"]]] = field(default_factory=Cache, init=False, repr=False, compare=False)
+    _firsts: Cache["Loss"] = field(default_factory=Cache, init=False, repr=False, compare=False)
+    _buffers: Cache[dict[str, Tensor]] = field(default_factory=Cache, init=False, repr=False, compare=False)
+    _models: Cache[StackedModel | None] = field(default_factory=Cache, init=False, repr=False, compare=False)
 
     @property
     def n_members(self) -> int:
-        """How many members learn."""
+        """Number of members."""
         return len(self.references)
 
     def gradient(
-        self, weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]
+        self,
+        weights: Tensor,
+        chosen: Int[Tensor, "n_members n_batch"],
+        share: Float[Tensor, "n_members n_batch"] | None = None,
     ) -> tuple[Float[Tensor, " n_members"], Tensor]:
-        """The loss of every member on its own minibatch, and its gradient in the weights."""
-        together = self.together(weights)
-        return self._by_hand(together, weights, chosen) if together else self._by_autograd(weights, chosen)
+        """The loss of every member on its own minibatch, and its gradient in the weights.
 
-    def _by_hand(self, together: Together, weights: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        batch, gradient, n_batch = self.shelf.gather(chosen), torch.zeros_like(weights), chosen.shape[1]
+        Args:
+            weights: Weights of all members, one row for each.
+            chosen: Structures of each member's minibatch.
+            share: Weights of the mean over each minibatch; None for equal ones.
+        """
+        model = self.stacked_model(weights)
+        if model:
+            return self._analytic_gradient(model, weights, chosen, share)
+        return self._autograd_gradient(weights, chosen, share)
 
-        def score(members: slice, structures: slice, atoms: slice, energy: Tensor, pull: Tensor) -> Tensor:
-            return self.score(energy, pull, batch.part(members, structures, atoms)) / n_batch
+    def _analytic_gradient(
+        self, model: StackedModel, weights: Tensor, chosen: Tensor, share: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        batch, gradient, n_batch = self.data.gather(chosen), torch.zeros_like(weights), chosen.shape[1]
 
-        loss = together.learn(batch.structures, batch.positions, score, self.named(gradient))
-        return loss.sum(1), gradient
+        def loss(members: slice, structures: slice, atoms: slice, energy: Tensor, energy_gradient: Tensor) -> Tensor:
+            losses = self.of_energies(energy, energy_gradient, batch.part(members, structures, atoms))
+            return losses / n_batch if share is None else losses * share[members, structures]
 
-    def _by_autograd(self, weights: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        losses = model.accumulate_gradient(batch.structures, batch.positions, loss, self.named(gradient))
+        return losses.sum(1), gradient
+
+    def _autograd_gradient(self, weights: Tensor, chosen: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
         losses, gradients = [], []
-        for members, some in self.parts(chosen.shape[1]):
-            part = weights.detach()[members].requires_grad_()
-            loss = some.losses(part, self.shelf.gather(chosen[members]), create_graph=True).mean(1)
-            gradients.append(torch.autograd.grad(loss.sum(), part)[0])
+        for members, part in self.parts(chosen.shape[1]):
+            some = weights.detach()[members].requires_grad_()
+            losses_here = part.losses(some, self.data.gather(chosen[members]), create_graph=True)
+            loss = losses_here.mean(1) if share is None else (losses_here * share[members]).sum(1)
+            gradients.append(torch.autograd.grad(loss.sum(), some)[0])
             losses.append(loss.detach())
         return torch.cat(losses), torch.cat(gradients)
 
     def parts(self, n_batch: int) -> list[tuple[slice, "Loss"]]:
-        """The members in as many parts as learn one after another, each with a loss of its own."""
+        """Slices of members that train one after another, each with a loss of its own."""
         n_members, step = self.n_members, self.members_at_once(n_batch)
-        if step not in self._parts:
-            slices = [slice(first, min(first + step, n_members)) for first in range(0, n_members, step)]
-            one = len(slices) == 1
-            self._parts[step] = [(s, self if one else replace(self, references=self.references[s])) for s in slices]
-        return self._parts[step]
 
-    @cached_property
-    def _parts(self) -> dict[int, list[tuple[slice, "Loss"]]]:
-        return {}
+        def cut() -> list[tuple[slice, "Loss"]]:
+            slices = [slice(first, min(first + step, n_members)) for first in range(0, n_members, step)]
+            whole = len(slices) == 1
+            return [(s, self if whole else self._of_members(s)) for s in slices]
+
+        return self._parts.get(step, cut)
+
+    def first(self, n: int) -> "Loss":
+        """The loss of the first n members."""
+        return self if n == self.n_members else self._firsts.get(n, lambda: self._of_members(slice(n)))
+
+    def _of_members(self, members: slice) -> "Loss":
+        part = replace(self, references=self.references[members])
+        buffers = {name: values[members] for name, values in self.buffers.items()}
+        part._buffers.get("all", lambda: buffers)
+        return part
 
     def members_at_once(self, n_batch: int) -> int:
-        """All members, as long as what they make of a minibatch is not too much to stay near the processor."""
-        edges = self.shelf.structures.edges
-        width = getattr(self.architecture, "n_filters", 0)
-        if edges is None or not width or self.shelf.energy.device.type != "cpu":
+        """Number of members that train in one pass: all whose values of a minibatch stay in the processor's cache."""
+        edges, width = self.data.structures.edges, self.architecture.edge_width
+        if edges is None or not width or self.data.energy.device.type != "cpu":
             return self.n_members
-        edges_a_batch = n_batch * len(edges.target) / len(self.shelf.energy)
-        return max(1, min(self.n_members, int(NEAR_BYTES // (edges_a_batch * width * 4 + 1))))
+        edges_a_batch = n_batch * len(edges.target) / len(self.data.energy)
+        return max(1, min(self.n_members, int(CACHE_BYTES // (edges_a_batch * width * 4 + 1))))
 
     def losses(self, weights: Tensor, batch: Batch, *, create_graph: bool) -> Float[Tensor, "n_members n_batch"]:
         """Eq. 3 for every member and every structure of its own minibatch."""
         positions = batch.positions.detach().requires_grad_()
-        together = None if create_graph else self.together(weights)
-        if together:
-            energy = together(batch.structures, positions, False)
+        model = None if create_graph else self.stacked_model(weights)
+        if model:
+            energy = model(batch.structures, positions, False)
         else:
-            own = {**batch.own, "positions": positions}
-            energy = stacked_energies(self.architecture, self.named(weights), batch.structures, own)
-        (pull,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
-        return self.score(energy, pull, batch)
+            per_member = {**batch.per_member, "positions": positions}
+            energy = stacked_energies(self.architecture, self.named(weights), batch.structures, per_member)
+        (energy_gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
+        return self.of_energies(energy, energy_gradient, batch)
 
-    def score(
+    def of_energies(
         self,
         energy: Float[Tensor, "n_members n_structures"],
-        pull: Float[Tensor, "n_members n_atoms 3"],
+        energy_gradient: Float[Tensor, "n_members n_atoms 3"],
         batch: Batch,
     ) -> Float[Tensor, "n_members n_batch"]:
-        """Eq. 3, given the energies and their derivatives in the positions."""
+        """Eq. 3, given the energies and their derivatives in the positions, which are minus the forces."""
         energy_error = (energy[:, : batch.energy.shape[1]] - batch.energy).square()
-        of_atoms = (pull + batch.forces).square().sum(-1) * batch.weight
+        of_atoms = (energy_gradient + batch.forces).square().sum(-1) * batch.weight
         force_error = torch.zeros_like(energy, dtype=of_atoms.dtype).scatter_add(1, batch.owner, of_atoms)
         losses = self.energy_weight * energy_error + self.force_weight * force_error[:, : batch.energy.shape[1]]
         return losses if batch.structure_weight is None else losses * batch.structure_weight
 
-    def together(self, weights: Tensor) -> Together | None:
-        """All members with derivatives that are written out, where there are such and members share neighbours."""
-        if not self.shelf.uniform:
+    def stacked_model(self, weights: Tensor) -> StackedModel | None:
+        """Analytic derivatives of all members, where the architecture has such and members share their edges."""
+        if not self.data.uniform:
             return None
         named = self.named(weights.detach())
-        if self._first_together:
-            return self._first_together[0].with_weights(named)
-        together = self.architecture.written_out(named)
-        if together:
-            self._first_together.append(together)
-        return together
-
-    @cached_property
-    def _first_together(self) -> list[Together]:
-        """What later ones are made like, which spares them its preparations."""
-        return []
+        # Later models share the preparations of the first one.
+        first = self._models.get("first", lambda: self.architecture.stacked_model(named))
+        return first.with_weights(named) if first else None
 
     def named(self, weights: Tensor) -> dict[str, Tensor]:
         """Rows of weights as the architecture's parameters and buffers, each with a leading axis of members."""
@@ -146,29 +164,34 @@ class Loss:
         named = {name: part.unflatten(1, p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
         return {**named, **self.buffers}
 
-    @cached_property
+    @property
     def buffers(self) -> dict[str, Tensor]:
-        """What the architecture keeps beside its weights, reference energies among them, with an axis of members."""
+        """Buffers of the architecture with an axis of members, reference energies among them."""
+        return self._buffers.get("all", self._stacked_buffers)
+
+    def _stacked_buffers(self) -> dict[str, Tensor]:
+        if not any(True for _ in self.architecture.buffers()):
+            return {}
         members = [copy.deepcopy(self.architecture) for _ in self.references]
         for member, energies in zip(members, self.references, strict=True):
             member.set_reference_energies(energies)
         named = [dict(member.named_buffers()) for member in members]
-        device = self.shelf.energy.device
+        device = self.data.energy.device
         return {name: torch.stack([one[name] for one in named]).to(device) for name in named[0]}
 
 
 def low_energy_weights(dataset: Dataset, energy_scale: float) -> Float[Tensor, " n_structures"]:
-    r"""Factors of the losses of structures that fall with their energy above the lowest of the same composition.
+    r"""Weights of the losses of structures, which fall with the energy above the lowest of the same composition.
 
     .. math:: w_i = \left( \frac{E_s}{E_s + E_i - E_{\min}} \right)^2
 
-    so that the errors themselves weigh :math:`E_s / (E_s + \Delta E)`, as in fits of permutationally invariant
-    polynomials (Qu, Yu and Bowman, doi:10.1146/annurev-physchem-050317-021139). Not in the paper, where all structures
-    weigh the same: there, few structures far up, which attacks bring, have most of the loss.
+    so that the errors have weights :math:`E_s / (E_s + \Delta E)`, as in fits of permutationally invariant polynomials
+    (Qu, Yu and Bowman, doi:10.1146/annurev-physchem-050317-021139). Not in the paper, where all structures have equal
+    weights: there, the few structures of high energy that attacks find dominate the loss.
 
     Args:
         dataset: Labelled structures.
-        energy_scale: Energy :math:`E_s` above the lowest, in eV, at which an error weighs half.
+        energy_scale: Energy :math:`E_s` above the lowest, in eV, at which an error has half the weight.
 
     Raises:
         ValueError: If the scale is not positive.

@@ -1,8 +1,7 @@
-"""Minibatches in which every member sees structures of its own."""
+"""Minibatches with structures of its own for every member."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -12,25 +11,68 @@ from torch import Tensor
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Edges, Structures
+from sparring.support.cache import Cache
 
-__all__ = ["Batch", "Shelf"]
+__all__ = ["Batch", "PackedDataset", "Rows"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sets of structures, one for each member, as rows of a matrix that are filled up by their first structure.
+
+    Attributes:
+        indices: Structures of each row.
+        sizes: Number of structures of each row, without padding.
+        n_structures: The same as a tensor.
+    """
+
+    indices: Int[Tensor, "n_members n_max"]
+    sizes: tuple[int, ...]
+    n_structures: Float[Tensor, " n_members"]
+
+    @classmethod
+    def of(cls, sets: Sequence[Sequence[int] | Tensor], device: torch.device) -> "Rows":
+        """Rows of sets of any size."""
+        sizes = tuple(len(indices) for indices in sets)
+        columns = [torch.as_tensor(indices) for indices in sets]
+        padded = [torch.cat([row, row[:1].expand(max(sizes) - len(row))]) for row in columns]
+        return cls(torch.stack(padded).to(device), sizes, torch.tensor(sizes, dtype=torch.float64, device=device))
+
+    def batches(
+        self, size: int
+    ) -> Iterator[tuple[Int[Tensor, "n_rows n_batch"], Float[Tensor, "n_rows n_batch"] | None]]:
+        """Minibatches of the first rows, up to the last one that is not used up, with the weights of their structures.
+
+        The weight is 1 / n for each of n structures of a row, and zero for padding; None where no row has padding.
+        """
+        for first in range(0, max(self.sizes), size):
+            counts = [min(max(one - first, 0), size) for one in self.sizes]
+            n_rows = max(row for row, count in enumerate(counts) if count) + 1
+            chosen, counts = self.indices[:n_rows, first : first + max(counts)], counts[:n_rows]
+            if min(counts) == max(counts):
+                yield chosen, None
+                continue
+            column = torch.arange(chosen.shape[1])
+            share = [(column < count).double() / max(count, 1) for count in counts]
+            yield chosen, torch.stack(share).to(chosen.device)
 
 
 class Batch(NamedTuple):
     """One minibatch a member, with a leading axis of members.
 
     Attributes:
-        structures: What is the same for all members.
-        own: Fields of the structures that differ between members, positions among them.
+        structures: Fields that are the same for all members.
+        per_member: Fields of the structures that differ between members, positions among them.
         energy: Reference energies in eV.
-        forces: Reference forces in eV/Å; zero on atoms that only fill up.
-        weight: 1 / 3n for each atom of a structure of n, and zero for atoms that only fill up or have no forces.
-        owner: The structure of each atom.
-        structure_weight: Factor of each structure's loss; None where all weigh the same.
+        forces: Reference forces in eV/Å; zero for padding atoms.
+        weight: Weight of each atom's forces: 1 / 3n in a structure of n atoms, zero for padding atoms and for atoms
+            without forces.
+        owner: Structure of each atom.
+        structure_weight: Weight of each structure's loss; None for equal weights.
     """
 
     structures: Structures
-    own: Mapping[str, object]
+    per_member: Mapping[str, object]
     energy: Float[Tensor, "n_members n_batch"]
     forces: Float[Tensor, "n_members n_atoms 3"]
     weight: Float[Tensor, "n_members n_atoms"]
@@ -39,13 +81,13 @@ class Batch(NamedTuple):
 
     @property
     def positions(self) -> Float[Tensor, "n_members n_atoms 3"]:
-        """In Å."""
-        positions = self.own["positions"]
+        """Positions of each member's atoms, in Å."""
+        positions = self.per_member["positions"]
         assert isinstance(positions, Tensor)
         return positions
 
     def part(self, members: slice, structures: slice, atoms: slice) -> "Batch":
-        """What is known of some members' structures, where all members share their topology."""
+        """Labels of some members' structures, where all members share their edges."""
         return self._replace(
             energy=self.energy[members, structures],
             forces=self.forces[members, atoms],
@@ -56,12 +98,24 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """A data set laid out so that minibatches are gathered without a Python loop over structures.
+class PackedDataset:
+    """A data set in flat tensors, from which minibatches are gathered without a Python loop over structures.
 
-    Where all structures are one molecule, all minibatches share their topology, and only positions differ between
-    members. Otherwise each member has its own, filled up to the size of the largest by one more structure, a ghost,
-    that nobody scores.
+    Where all structures are of one molecule, all minibatches share their edges, and only positions differ between
+    members. Otherwise each member has edges of its own, and its batch is filled up to the size of the largest by a
+    padding structure that has no part in the loss.
+
+    Attributes:
+        structures: Structures with their edges.
+        energy: Energies in eV.
+        forces: Forces in eV/Å.
+        atoms_first: Index of the first atom of each structure.
+        atoms_count: Number of atoms of each structure.
+        edges_first: Index of the first edge of each structure.
+        edges_count: Number of edges of each structure.
+        uniform: True if all structures are of one molecule, atom by atom.
+        force_weight: One for structures with forces and zero for the others; None if all have forces.
+        structure_weight: Weight of each structure's loss; None for equal weights.
     """
 
     structures: Structures
@@ -73,9 +127,9 @@ class Shelf:
     edges_count: Tensor
     uniform: bool
     force_weight: Tensor | None = None
-    """One for each structure that has forces and zero for the others; None where all have."""
     structure_weight: Tensor | None = None
-    """Factor of each structure's loss; None where all weigh the same."""
+    # Batches of one size share their edges, always as the same object, by which layouts of edges are found again.
+    _shared: Cache[Structures] = field(default_factory=Cache, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -86,8 +140,8 @@ class Shelf:
         dtype: torch.dtype,
         device: torch.device | str,
         structure_weight: Float[Tensor, " n_structures"] | None = None,
-    ) -> "Shelf":
-        """Lay out a data set; edges are found once and for all, from positions in double precision."""
+    ) -> "PackedDataset":
+        """Pack a data set; edges are found once, from positions in double precision."""
         structures = replace(dataset.structures.to(device=device), fixed=None, charge=None)  # a fit moves no atom
         if cutoff is None:
             structures = replace(structures, edges=_no_edges(structures))
@@ -117,34 +171,27 @@ class Shelf:
 
     def gather(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         """The minibatch of each member."""
-        batch = self._alike(indices) if self.uniform else self._mixed(indices)
+        batch = self._uniform_batch(indices) if self.uniform else self._padded_batch(indices)
         if self.structure_weight is None:
             return batch
         return batch._replace(structure_weight=self.structure_weight[indices])
 
-    def _alike(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
+    def _uniform_batch(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         size = self.structures.n_atoms // self.structures.n_structures
         atoms = (indices.unsqueeze(-1) * size + torch.arange(size, device=indices.device)).flatten(1)
         n_batch = indices.shape[1]
-        if n_batch not in self._shared:
-            self._shared[n_batch] = self._rows(indices[0])
-        shared = self._shared[n_batch]
+        shared = self._shared.get(n_batch, lambda: self._rows(indices[0]))
         weight = self.forces.new_full(atoms.shape, 1 / (3 * size))
         if self.force_weight is not None:
             weight = weight * self.force_weight[indices].repeat_interleave(size, dim=1)
         return Batch(
             structures=shared,
-            own={"positions": self.structures.positions[atoms]},
+            per_member={"positions": self.structures.positions[atoms]},
             energy=self.energy[indices],
             forces=self.forces[atoms],
             weight=weight,
             owner=shared.structure_index.expand(atoms.shape),
         )
-
-    @cached_property
-    def _shared(self) -> dict[int, Structures]:
-        """What minibatches of each size share: always the same object, so that others remember what they made of it."""
-        return {}
 
     def _rows(self, chosen: Int[Tensor, " n_batch"]) -> Structures:
         """Structures with their edges, for one member."""
@@ -163,15 +210,15 @@ class Shelf:
             edges=Edges(edges.source[rows] + moved, edges.target[rows] + moved, edges.shifts[rows]),
         )
 
-    def _mixed(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
+    def _padded_batch(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         parts = [self._rows(chosen) for chosen in indices]
         n_atoms = max(part.n_atoms for part in parts) + 2
         n_edges = max(len(part.edges.target) for part in parts if part.edges is not None)
-        padded = [_with_ghost(part, n_atoms, n_edges) for part in parts]
+        padded = [_with_padding(part, n_atoms, n_edges) for part in parts]
         names = ("positions", "atomic_numbers", "structure_index", "cells", "pbc")
-        own: dict[str, object] = {name: torch.stack([getattr(part, name) for part in padded]) for name in names}
+        per_member: dict[str, object] = {name: torch.stack([getattr(part, name) for part in padded]) for name in names}
         edges = [part.edges for part in padded if part.edges is not None]
-        own["edges"] = Edges(*(torch.stack(columns) for columns in zip(*edges, strict=True)))
+        per_member["edges"] = Edges(*(torch.stack(columns) for columns in zip(*edges, strict=True)))
         forces = self.forces.new_zeros(len(parts), n_atoms, 3)
         weight = self.forces.new_zeros(len(parts), n_atoms)
         for member, (part, chosen) in enumerate(zip(parts, indices, strict=True)):
@@ -181,7 +228,7 @@ class Shelf:
             if self.force_weight is not None:
                 weight[member, : part.n_atoms] *= self.force_weight[chosen][owner]
         owner = torch.stack([part.structure_index for part in padded])
-        return Batch(padded[0], own, self.energy[indices], forces, weight, owner)
+        return Batch(padded[0], per_member, self.energy[indices], forces, weight, owner)
 
 
 def _no_edges(structures: Structures) -> Edges:
@@ -190,32 +237,32 @@ def _no_edges(structures: Structures) -> Edges:
 
 
 def _ranges(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows first..first+count of each of several ranges, the range that each row is of, and the rows before it."""
+    """Rows first..first+count of several ranges, the range of each row, and the number of rows before each range."""
     owner = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
     before = count.cumsum(0) - count
     return torch.arange(len(owner), device=count.device) + (first - before)[owner], owner, before
 
 
-def _with_ghost(structures: Structures, n_atoms: int, n_edges: int) -> Structures:
-    """Fill up with one structure of spare atoms; spare edges join two of them that stand 1 Å apart."""
+def _with_padding(structures: Structures, n_atoms: int, n_edges: int) -> Structures:
+    """Append one padding structure of an element of the batch; its edges all join two atoms that are 1 Å apart."""
     edges = structures.edges
     assert edges is not None
-    n_spare, n_spare_edges = n_atoms - structures.n_atoms, n_edges - len(edges.target)
-    spare = structures.positions.new_zeros(n_spare, 3)
-    spare[1:, 0] = 1.0
-    first = edges.target.new_full((n_spare_edges,), structures.n_atoms)
+    n_pad, n_pad_edges = n_atoms - structures.n_atoms, n_edges - len(edges.target)
+    padding = structures.positions.new_zeros(n_pad, 3)
+    padding[1:, 0] = 1.0
+    first = edges.target.new_full((n_pad_edges,), structures.n_atoms)
     return replace(
         structures,
-        positions=torch.cat([structures.positions, spare]),
-        atomic_numbers=torch.cat([structures.atomic_numbers, structures.atomic_numbers.new_ones(n_spare)]),
+        positions=torch.cat([structures.positions, padding]),
+        atomic_numbers=torch.cat([structures.atomic_numbers, structures.atomic_numbers[:1].expand(n_pad)]),
         structure_index=torch.cat(
-            [structures.structure_index, structures.structure_index.new_full((n_spare,), structures.n_structures)]
+            [structures.structure_index, structures.structure_index.new_full((n_pad,), structures.n_structures)]
         ),
         cells=torch.cat([structures.cells, structures.cells.new_zeros(1, 3, 3)]),
         pbc=torch.cat([structures.pbc, structures.pbc.new_zeros(1, 3)]),
         edges=Edges(
             torch.cat([edges.source, first + 1]),
             torch.cat([edges.target, first]),
-            torch.cat([edges.shifts, edges.shifts.new_zeros(n_spare_edges, 3)]),
+            torch.cat([edges.shifts, edges.shifts.new_zeros(n_pad_edges, 3)]),
         ),
     )

@@ -1,17 +1,19 @@
-"""Structures that rule the loss: where training diverges or learns nothing else, look at their labels first."""
+"""Structures that dominate the loss; their labels are the first to check where training diverges or stalls."""
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sparring.atoms.dataset import Dataset
 from sparring.starting_data.base import described
 from sparring.training.loss import Loss
-from sparring.training.splits import Splits
+from sparring.training.minibatches import Rows
+from sparring.training.trainer import Member
 
 __all__ = ["largest_losses", "losses_before_training", "warn_of_few"]
 
@@ -27,24 +29,26 @@ FEW = 0.02
 
 
 def losses_before_training(
-    loss: Loss, weights: Tensor, splits: Splits, batch_size: int
+    loss: Loss, weights: Tensor, members: Sequence[Member], batch_size: int
 ) -> Float[np.ndarray, " n_structures"]:
-    """The loss of each structure that is learnt (Eq. 3, in eV²), averaged over members; zero for those of the test set.
+    """The loss of each structure that is trained on (Eq. 3, in eV²), mean over members; zero for the test set.
 
     Args:
         loss: Loss with reference energies that fit the weights.
-        weights: Weights of all members, one row a member.
-        splits: Training and validation sets of the members.
+        weights: Weights of all members, one row for each.
+        members: Members with their training and validation sets.
         batch_size: Number of structures in a minibatch.
     """
-    # A copy of its own: nothing that it remembers may change how training goes on.
-    loss = replace(loss)
-    rows = [[*train, *validation] for train, validation in zip(splits.train, splits.validation, strict=True)]
-    indices = torch.tensor(rows, device=loss.shelf.energy.device)
-    found = np.zeros(splits.n_structures)
-    for chosen in indices.split(4 * batch_size, dim=1):
-        losses = loss.losses(weights, loss.shelf.gather(chosen), create_graph=False).detach().double().cpu().numpy()
-        np.add.at(found, chosen.cpu().numpy(), losses / len(rows))
+    # A copy with caches of its own, which do not change how training goes on.
+    loss, sizes = replace(loss), Counter(member.committee for member in members)
+    rows = Rows.of([[*member.train, *member.validation] for member in members], loss.data.energy.device)
+    n_members = np.array([sizes[member.committee] for member in members])[:, None]
+    found, first = np.zeros(loss.data.structures.n_structures), 0
+    for chosen in rows.indices.split(4 * batch_size, dim=1):
+        losses = loss.losses(weights, loss.data.gather(chosen), create_graph=False).detach().double().cpu().numpy()
+        padding = np.arange(first, first + chosen.shape[1]) >= np.array(rows.sizes)[:, None]
+        np.add.at(found, chosen.cpu().numpy(), np.where(padding, 0.0, losses / n_members))
+        first += chosen.shape[1]
     return np.where(np.isnan(found), np.inf, found)
 
 

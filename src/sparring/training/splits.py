@@ -1,4 +1,4 @@
-"""Which structures a member learns from, which stop it, and which nobody sees before the evaluation."""
+"""Division of a data set into training, validation and test sets of the members of a committee."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ __all__ = ["Splits"]
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """Places of the structures of a data set, by index.
+    """Sets of the structures of a data set, by index.
 
-    A structure keeps its place for good: :meth:`extend` deals out only those that are new, so that no test point of an
-    early generation is ever learnt in a later one. Duplicates share a place: what is learnt is no test.
+    A structure stays in its set: :meth:`extend` divides only new ones, so that no test structure of an early generation
+    is ever trained on in a later one. Duplicates are in one set, so that no test structure equals a training structure.
 
     Attributes:
-        test: Never seen in training, the same for all members.
-        train: What each member learns from.
-        validation: What decides which weights of each member are kept.
+        test: Test set, the same for all members.
+        train: Training set of each member.
+        validation: Validation set of each member, which decides which of its weights are kept.
     """
 
     test: tuple[int, ...]
@@ -41,7 +41,7 @@ class Splits:
 
     @property
     def fit(self) -> tuple[int, ...]:
-        """What is not test: every member has each of these in its training or in its validation set."""
+        """All structures outside the test set: each member has them in its training or in its validation set."""
         return tuple(sorted((*self.train[0], *self.validation[0])))
 
     @classmethod
@@ -55,20 +55,21 @@ class Splits:
         shared: bool = False,
         groups: Sequence[int] | Int[np.ndarray, " n_structures"] | None = None,
     ) -> "Splits":
-        """Deal out a data set.
+        """Divide a data set.
 
         Args:
             n_structures: Size of the data set.
             n_members: Size of the committee.
-            seed: Of the random numbers.
-            fractions: Of training, validation and test.
-            shared: Whether all members train on the same structures; otherwise each divides what is not test anew.
+            seed: Seed of the random numbers.
+            fractions: Fractions of training, validation and test set.
+            shared: True for members that train on the same structures; otherwise each has its own division of all but
+                the test set.
             groups: Number of each structure that duplicates share, as
                 :func:`sparring.atoms.duplicates.duplicate_groups` gives it; None where there are no duplicates.
 
         Raises:
             ValueError: If there is no member, or there are fewer than three structures, or the fractions are not three
-                parts of one, or they leave nothing to learn from.
+                parts of one, or they leave nothing to train on.
         """
         if n_members < 1:
             raise ValueError(f"a committee needs at least one member, got n_members={n_members}")
@@ -174,14 +175,14 @@ def _quotas(
     *,
     at_least: bool,
 ) -> dict[int, int]:
-    """How many groups of each size make up what is wanted, taking those that still fit as they come.
+    """Number of groups of each size that make up a number of structures, taken in order as long as they fit.
 
     Args:
         order: One structure of each group, in the order in which groups are taken.
-        indices: The structures that are dealt out.
+        indices: Structures that are divided.
         groups: The group of every structure.
         n_wanted: Number of structures.
-        at_least: Whether the smallest group is taken if none fits.
+        at_least: True to take the smallest group if none fits.
     """
     sizes = _sizes(indices, groups)
     quotas: Counter[int] = Counter()

@@ -7,8 +7,9 @@ from ase import Atoms
 from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.potentials import tiled
-from sparring.potentials.schnet_fast.radial import narrow_features
+from sparring.potentials.schnet_fast import tiles
+from sparring.potentials.schnet_fast.blocks import cut_into_blocks
+from sparring.potentials.schnet_fast.radial import edge_features
 
 
 @pytest.fixture
@@ -51,21 +52,21 @@ def derivatives(committee, structures):
 
 @pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals"])
 @pytest.mark.parametrize("changes", [{}, {"envelope": False, "cutoff": 2.0}, {"reference_energies": False}])
-def test_what_is_written_out_is_what_automatic_differentiation_finds(networks, batches, kind, changes):
+def test_analytic_derivatives_are_those_of_automatic_differentiation(networks, batches, kind, changes):
     members = networks(**changes)
     structures = Structures.from_atoms(batches[kind])
-    by_hand = derivatives(Committee(members), structures)
+    analytic = derivatives(Committee(members), structures)
     automatic = derivatives(Committee(members, stacked=False), structures)
-    assert len(by_hand) == len(automatic) == (4 if kind == "crystals" else 3)
-    for one, other in zip(by_hand, automatic, strict=True):
+    assert len(analytic) == len(automatic) == (4 if kind == "crystals" else 3)
+    for one, other in zip(analytic, automatic, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
 
 
-def test_the_slope_is_the_finite_difference_of_the_energy_and_the_bend_that_of_the_slope(networks, batches):
+def test_first_and_second_derivatives_in_the_distances_are_finite_differences(networks, batches):
     committee = Committee(networks())
     structures = committee.prepare(Structures.from_atoms(batches["different"]))
-    by_hand = committee.members[0].written_out(committee._weights)
-    network, (block,) = by_hand.of_members(0, 3), by_hand.layout(structures).blocks
+    analytic = committee.members[0].stacked_model(committee._weights)
+    network, (block,) = analytic.of_members(0, 3), analytic.layout(structures).blocks
     distance = distances(structures).expand(3, -1)
     direction = torch.randn(distance.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     place = {(int(s), int(t)): e for e, (s, t) in enumerate(zip(*structures.edges[:2], strict=True))}
@@ -74,14 +75,14 @@ def test_the_slope_is_the_finite_difference_of_the_energy_and_the_bend_that_of_t
 
     def at(step):
         moved = distance + step * direction
-        energy, *tape = network.forward(moved, block.own, block.slots)
-        slope, back = network.slope(*tape, block.slots)
-        return energy, slope, network.bend(*tape, back, block.slots, direction)
+        energy, *tape = network.forward(moved, block.structures, block.table)
+        gradient, back = network.distance_gradient(*tape, block.table)
+        return energy, gradient, network.hessian_vector_product(*tape, back, block.table, direction)
 
-    (energy, slope, bend), (below, slope_below, _), (above, slope_above, _) = at(0.0), at(-1e-4), at(1e-4)
-    along = torch.zeros_like(energy).index_add(1, block.edge_owner, slope * direction)
+    (energy, gradient, product), (below, gradient_below, _), (above, gradient_above, _) = at(0.0), at(-1e-4), at(1e-4)
+    along = torch.zeros_like(energy).index_add(1, block.edge_owner, gradient * direction)
     torch.testing.assert_close((above - below) / 2e-4, along, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close((slope_above - slope_below) / 2e-4, bend, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close((gradient_above - gradient_below) / 2e-4, product, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals"])
@@ -89,7 +90,7 @@ def test_the_slope_is_the_finite_difference_of_the_energy_and_the_bend_that_of_t
 def test_how_a_batch_is_cut_into_tiles_changes_nothing(networks, batches, kind, tile_bytes, monkeypatch):
     structures = Structures.from_atoms(batches[kind])
     whole = derivatives(Committee(networks()), structures)
-    monkeypatch.setitem(tiled.TILE_BYTES, "cpu", tile_bytes)
+    monkeypatch.setitem(tiles.TILE_BYTES, "cpu", tile_bytes)
     committee = Committee(networks())
     for one, other in zip(derivatives(committee, structures), whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
@@ -98,14 +99,14 @@ def test_how_a_batch_is_cut_into_tiles_changes_nothing(networks, batches, kind, 
         assert (layout.n_members, len(layout.blocks)) == (1, structures.n_structures)
 
 
-def test_what_is_not_to_be_differentiated_again_keeps_nothing_and_refuses(networks, ammonia):
+def test_a_prediction_that_is_not_differentiable_keeps_no_second_derivatives_and_refuses_them(networks, ammonia):
     committee = Committee(networks())
     structures = committee.prepare(Structures.from_atoms([ammonia]))
-    own = structures.positions.expand(3, -1, -1).clone().requires_grad_()
-    energy = committee._energies(structures, own, False)
-    (gradient,) = torch.autograd.grad(energy.sum(), own, create_graph=True)
-    with pytest.raises(RuntimeError, match="second derivatives were not asked for"):
-        torch.autograd.grad(gradient.square().sum(), own)
+    positions = structures.positions.expand(3, -1, -1).clone().requires_grad_()
+    energy = committee._energies(structures, positions, False)
+    (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivatives were not kept"):
+        torch.autograd.grad(gradient.square().sum(), positions)
 
 
 def test_distances_far_from_every_gaussian_give_no_numbers_that_processors_are_slow_with(networks):
@@ -113,9 +114,9 @@ def test_distances_far_from_every_gaussian_give_no_numbers_that_processors_are_s
     network = networks(n_gaussians=32)[0].float()
     assert (network.interactions[0].seen[0](torch.tensor([0.7, 4.9])) >= smallest).all()
     committee = Committee([network])
-    radial = committee.members[0].written_out(committee._weights).of_members(0, 1).radial
-    narrow = narrow_features(torch.tensor([[0.7, 4.9]]), radial, cutoff=5.0, envelope=True, filled=None)
-    assert (narrow.gaussian >= smallest).all()
+    radial = committee.members[0].stacked_model(committee._weights).of_members(0, 1).radial
+    features = edge_features(torch.tensor([[0.7, 4.9]]), radial, cutoff=5.0, envelope=True, filled=None)
+    assert (features.gaussian >= smallest).all()
 
 
 def test_edges_of_molecules_are_laid_out_once_and_those_of_other_structures_anew(networks, ammonia, water):
@@ -138,35 +139,35 @@ def test_a_third_derivative_is_refused_rather_than_wrong(networks, ammonia):
         return torch.autograd.grad(forces.square().sum(), positions, create_graph=True)[0]
 
     gradient = gradient_of(Committee(networks()))
-    assert torch.autograd.grad(gradient_of(Committee(networks(), written_out=False)).sum(), positions)
-    with pytest.raises(RuntimeError, match=r"third derivatives .* written_out=False"):
+    assert torch.autograd.grad(gradient_of(Committee(networks(), analytic=False)).sum(), positions)
+    with pytest.raises(RuntimeError, match=r"third ones use .* analytic=False"):
         torch.autograd.grad(gradient.sum(), positions)
 
 
-def some_loss(energy, pull, structures):
+def some_loss(energy, energy_gradient, structures):
     """Of every structure, in which energies and forces have a part, and which differs between structures."""
     count = torch.arange(1.0, energy.shape[1] + 1, dtype=torch.float64)
-    squares = pull.square().sum(-1)
+    squares = energy_gradient.square().sum(-1)
     of_forces = torch.zeros_like(energy).index_add(1, structures.structure_index, squares)
     return (energy - 3.0 * count).square() + count * of_forces
 
 
-def learnt(members, structures, tile_bytes, monkeypatch):
-    """Losses and their gradient in the weights, written out."""
-    monkeypatch.setitem(tiled.TILE_BYTES, "cpu", tile_bytes)
+def weight_gradients(members, structures, tile_bytes, monkeypatch):
+    """Losses and their analytic gradient in the weights."""
+    monkeypatch.setitem(tiles.TILE_BYTES, "cpu", tile_bytes)
     committee = Committee(members)
     structures = committee.prepare(structures)
     gradient = {name: torch.zeros_like(weight) for name, weight in committee._weights.items()}
     whole = torch.arange(structures.n_structures)
 
-    def score(members, some, atoms, energy, pull):
+    def loss(members, some, atoms, energy, energy_gradient):
         everything = energy.new_zeros(len(energy), len(whole)).index_copy(1, whole[some], energy)
-        forces = pull.new_zeros(len(pull), structures.n_atoms, 3)
-        forces = forces.index_copy(1, torch.arange(structures.n_atoms)[atoms], pull)
+        forces = energy_gradient.new_zeros(len(energy_gradient), structures.n_atoms, 3)
+        forces = forces.index_copy(1, torch.arange(structures.n_atoms)[atoms], energy_gradient)
         return some_loss(everything, forces, structures)[:, some]
 
-    own = structures.positions.expand(len(members), -1, -1)
-    return committee._energies.learn(structures, own, score, gradient), gradient
+    positions = structures.positions.expand(len(members), -1, -1)
+    return committee._energies.accumulate_gradient(structures, positions, loss, gradient), gradient
 
 
 @pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals"])
@@ -176,13 +177,15 @@ def test_derivatives_in_the_weights_are_those_of_automatic_differentiation(
     networks, batches, kind, changes, tile_bytes, monkeypatch
 ):
     members, structures = networks(**changes), Structures.from_atoms(batches[kind])
-    losses, gradient = learnt(members, structures, tile_bytes, monkeypatch)
+    losses, gradient = weight_gradients(members, structures, tile_bytes, monkeypatch)
     for number, member in enumerate(members):
         prepared = with_edges(structures, member.cutoff)
         positions = prepared.positions.clone().requires_grad_()
         energy = member.requires_grad_()(replace(prepared, positions=positions))
-        (pull,) = torch.autograd.grad(energy.sum(), positions, create_graph=True, allow_unused=True)
-        loss = some_loss(energy[None], (torch.zeros_like(positions) if pull is None else pull)[None], prepared)[0]
+        (energy_gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=True, allow_unused=True)
+        loss = some_loss(
+            energy[None], (torch.zeros_like(positions) if energy_gradient is None else energy_gradient)[None], prepared
+        )[0]
         torch.testing.assert_close(losses[number], loss.detach(), rtol=1e-11, atol=1e-11)
         names, weights = zip(*member.named_parameters(), strict=True)
         expected = torch.autograd.grad(loss.sum(), weights, allow_unused=True)
@@ -194,26 +197,26 @@ def test_derivatives_in_the_weights_are_those_of_automatic_differentiation(
 
 def test_derivatives_in_the_weights_follow_finite_differences(networks, batches, monkeypatch):
     members, structures = networks(), Structures.from_atoms(batches["different"])
-    _, gradient = learnt(members, structures, 3000, monkeypatch)
+    _, gradient = weight_gradients(members, structures, 3000, monkeypatch)
     for name, parameter in members[1].named_parameters():
         direction = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1), dtype=parameter.dtype)
         losses = []
         for step in (-1e-5, 1e-5):
             parameter.data += step * direction
-            losses.append(learnt(members, structures, 3000, monkeypatch)[0][1].sum())
+            losses.append(weight_gradients(members, structures, 3000, monkeypatch)[0][1].sum())
             parameter.data -= step * direction
-        slope = (gradient[name][1] * direction).sum()
-        torch.testing.assert_close((losses[1] - losses[0]) / 2e-5, slope, rtol=2e-6, atol=1e-4, msg=name)
+        expected = (losses[1] - losses[0]) / 2e-5
+        torch.testing.assert_close(expected, (gradient[name][1] * direction).sum(), rtol=2e-6, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
 def test_each_pair_of_a_molecule_has_one_place_or_two_halfway_round(size):
     atoms = Atoms(f"H{size}", positions=[[i, 0.3 * i * i, 0.0] for i in range(size)])
     structures = with_edges(Structures.from_atoms([atoms, atoms]), 50.0)
-    (block,) = tiled.blocks(structures, 10**6)
-    assert block.slots.source.shape == (size // 2, 2 * size)
+    (block,) = cut_into_blocks(structures, 10**6)
+    assert block.table.source.shape == (size // 2, 2 * size)
     source, target, _ = structures.edges
-    placed = [frozenset((int(source[e]), int(target[e]))) for e in block.slots.edge]
+    placed = [frozenset((int(source[e]), int(target[e]))) for e in block.table.edge]
     assert set(placed) == {frozenset(pair) for pair in zip(source.tolist(), target.tolist(), strict=True)}
     twice = {pair for pair in placed if placed.count(pair) == 2}
     assert all(2 * abs(i - j) == size for i, j in twice)

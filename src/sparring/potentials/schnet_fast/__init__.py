@@ -1,1 +1,1 @@
-"""SchNet with its derivatives written out: the energies of schnet.py, and two derivatives without a graph."""
+"""SchNet for a whole committee with analytic first and second derivatives; energies are those of schnet.py."""

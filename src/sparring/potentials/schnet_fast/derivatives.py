@@ -1,21 +1,25 @@
-r"""SchNet for a whole committee with its derivatives written out, where automatic ones pass too often over memory.
+r"""SchNet for a whole committee with analytic derivatives, where automatic ones pass too often over memory.
 
-To SchNet a structure is nothing but distances, so all that an attack needs of it is the energy :math:`E(d)`, its slope
-:math:`\partial E / \partial d`, and the slope's derivative along a direction :math:`\dot d`. They are computed here by
-the chain rule, forwards and backwards through the network, and are to automatic differentiation the derivatives of one
-operation. Positions, cells and strain reach the distances through ordinary operations.
+SchNet depends on a structure through distances only, so an attack needs the energy :math:`E(d)`, its gradient
+:math:`\partial E / \partial d`, and the product of the Hessian with a direction :math:`\dot d`. They are computed here
+by the chain rule, forwards and backwards through the network, and are to automatic differentiation the derivatives of
+one operation. Positions, cells and strain reach the distances through ordinary operations.
 
-Of one interaction, where an edge has narrow features q and an atom the representation h:
+One interaction, where an edge has features q (see `radial`) and atom i the representation :math:`h_i`:
 
-=========================  ===========================================================================
-:math:`W = q A^T`          filter of an edge (the last column of A is the bias, that of q the envelope)
-:math:`x = h N^T + n`      what an atom says
-:math:`m_i`                :math:`\sum_j W_{ij} \circ x_j`, what it hears
-:math:`t = m U^T + u`      what it makes of that, before the activation :math:`s`
-:math:`h + s(t) V^T + v`   its next representation
-:math:`\bar y`             :math:`\partial E / \partial y`, ``y_bar`` in the code
-:math:`\dot y`             derivative of y along :math:`\dot d`, ``y_dot`` in the code
-=========================  ===========================================================================
+==============================  =====================================================================
+:math:`W_{ij} = q_{ij} A^T`     filter of an edge (the last column of A is the bias, that of q the envelope)
+:math:`x_j = h_j N^T + n`       source features of an atom
+:math:`m_i`                     message :math:`\sum_j W_{ij} \circ x_j`
+:math:`t_i = m_i U^T + u`       update before the activation s, the shifted softplus
+:math:`h_i + s(t_i) V^T + v`    next representation
+:math:`r_i = h_i R^T + \rho`    readout before its activation, in the end
+:math:`E = \sum_i s(r_i) w^T`   energy, besides constants
+:math:`\bar y`                  derivative :math:`\partial E / \partial y`, ``y_bar`` in the code
+:math:`\dot y`                  derivative of y along :math:`\dot d`, ``y_dot`` in the code
+==============================  =====================================================================
+
+The derivative of s is the sigmoid, :math:`s' = \sigma`, and :math:`s'' = \sigma (1 - \sigma)`.
 """
 
 from collections.abc import Mapping
@@ -26,60 +30,60 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparring.atoms.structures import Structures
-from sparring.potentials.schnet_fast.neighbor_table import Slots, listen, tell
+from sparring.potentials.schnet_fast.neighbor_table import NeighborTable, edge_products, sum_over_neighbors
 from sparring.potentials.schnet_fast.radial import (
-    Narrow,
-    Radial,
-    curvature,
-    narrow_features,
-    radial_bars,
+    EdgeFeatures,
+    RadialParameters,
+    edge_features,
+    parameter_gradients,
+    second_derivative,
     shifted_softplus,
 )
-from sparring.potentials.schnet_fast.weight_gradients import Lesson
+from sparring.potentials.schnet_fast.weight_gradients import WeightGradients
 from sparring.units import KCAL_PER_MOL
 
-__all__ = ["Back", "Forward", "WrittenOut"]
+__all__ = ["AnalyticSchNet", "Backward", "Forward"]
 
 
 class Forward(NamedTuple):
-    """What the way forward leaves for the ways back, with axes layer, member, atom or place, feature.
+    """Tensors of the forward pass that derivatives need, with axes layer, member, atom or entry, feature.
 
     Attributes:
-        filters: W.
-        said: x, as a ring (see :meth:`Slots.ring`).
-        sigmoids: Of t.
-        sigmoid: Of the readout.
+        filters: Filters W.
+        source: Source features x, as wrapped copies (see :meth:`NeighborTable.wrap`).
+        sigmoids: Sigmoids of t.
+        readout_sigmoid: Sigmoid of r, without the axis of layers.
     """
 
     filters: Tensor
-    said: Tensor
+    source: Tensor
     sigmoids: Tensor
-    sigmoid: Tensor
+    readout_sigmoid: Tensor
 
 
-class Back(NamedTuple):
-    """What the way back leaves for its own derivative.
+class Backward(NamedTuple):
+    """Tensors of the backward pass that its own derivative needs.
 
     Attributes:
-        heard_bar: Of m, as a ring.
-        activation_bar: Of s(t).
-        narrow_bar: Of q.
+        message_bar: Derivative in m, as wrapped copies.
+        activation_bar: Derivative in s(t).
+        q_bar: Derivative in q.
     """
 
-    heard_bar: Tensor
+    message_bar: Tensor
     activation_bar: Tensor
-    narrow_bar: Tensor
+    q_bar: Tensor
 
 
-class WrittenOut:
+class AnalyticSchNet:
     """SchNets of one architecture as a function of distances, with its first and second derivatives.
 
     Args:
-        weights: Their parameters and buffers, each with a leading axis of members.
-        n_interactions: How many interactions they have.
-        cutoff: How far an atom sees, in Å.
-        envelope: Whether messages fade out at the cutoff.
-        reference_energies: Whether elements have energies of their own.
+        weights: Parameters and buffers, each with a leading axis of members.
+        n_interactions: Number of interactions.
+        cutoff: Largest distance at which atoms interact, in Å.
+        envelope: True if messages fade out at the cutoff.
+        reference_energies: True if elements have energies of their own.
     """
 
     def __init__(
@@ -94,194 +98,203 @@ class WrittenOut:
         def of_all_layers(name: str) -> list[Tensor]:
             return [weights[f"interactions.{layer}.{name}"] for layer in range(n_interactions)]
 
-        def bias_of_all_layers(name: str) -> list[Tensor]:
-            return [bias.unsqueeze(1) for bias in of_all_layers(name)]
+        def bias(name: str) -> list[Tensor]:
+            return [values.unsqueeze(1) for values in of_all_layers(name)]
 
         self.cutoff, self.envelope, self.reference_energies = cutoff, envelope, reference_energies
-        self.n_layers = n_interactions
-        self.n_members, _, self.n_features = weights["embedding.weight"].shape
-        self.radial = Radial(
-            centres=torch.stack(bias_of_all_layers("seen.0.centres")),
-            widths=torch.stack(bias_of_all_layers("seen.0.widths")),
+        self.n_layers, self.n_members = n_interactions, len(weights["embedding.weight"])
+        self.radial = RadialParameters(
+            centres=torch.stack(bias("seen.0.centres")),
+            widths=torch.stack(bias("seen.0.widths")),
             weight=torch.stack(of_all_layers("seen.1.weight")).mT,
-            bias=torch.stack(bias_of_all_layers("seen.1.bias")),
+            bias=torch.stack(bias("seen.1.bias")),
         )
-        filters, bias = torch.stack(of_all_layers("filter.weight")), torch.stack(of_all_layers("filter.bias"))
-        self.filter = torch.cat([filters, bias.unsqueeze(-1)], dim=-1)
-        self.filter_t = self.filter.mT.contiguous()
-        self.n_filters = self.filter.shape[2]
-        self.say, self.say_bias = of_all_layers("node.weight"), bias_of_all_layers("node.bias")
-        self.hear, self.hear_bias = of_all_layers("update.0.weight"), bias_of_all_layers("update.0.bias")
-        self.update, self.update_bias = of_all_layers("update.2.weight"), bias_of_all_layers("update.2.bias")
-        self.read, self.read_bias = weights["readout.0.weight"], weights["readout.0.bias"].unsqueeze(1)
-        self.last = weights["readout.2.weight"] * KCAL_PER_MOL
-        self.last_bias = weights["readout.2.bias"].unsqueeze(1) * KCAL_PER_MOL
+        of_filters = torch.stack(of_all_layers("filter.weight")), torch.stack(bias("filter.bias")).mT
+        self.A = torch.cat(of_filters, dim=-1)
+        self.A_transposed = self.A.mT.contiguous()
+        self.n_filters = self.A.shape[2]
+        self.N, self.n = of_all_layers("node.weight"), bias("node.bias")
+        self.U, self.u = of_all_layers("update.0.weight"), bias("update.0.bias")
+        self.V, self.v = of_all_layers("update.2.weight"), bias("update.2.bias")
+        self.R, self.rho = weights["readout.0.weight"], weights["readout.0.bias"].unsqueeze(1)
+        self.w = weights["readout.2.weight"] * KCAL_PER_MOL
+        self.w_bias = weights["readout.2.bias"].unsqueeze(1) * KCAL_PER_MOL
         self.embedding, self.atomic_energy = weights["embedding.weight"], weights["atomic_energy"]
 
     def forward(
         self,
         distance: Float[Tensor, "n_members n_edges"],
         structures: Structures,
-        slots: Slots,
-        lesson: Lesson | None = None,
-    ) -> tuple[Float[Tensor, "n_members n_structures"], Narrow, Forward]:
-        """The energies in eV, and what the ways back need.
+        table: NeighborTable,
+        weight_gradients: WeightGradients | None = None,
+    ) -> tuple[Float[Tensor, "n_members n_structures"], EdgeFeatures, Forward]:
+        """Energies in eV, and the tensors that derivatives need.
 
         Args:
             distance: Length of every edge, in Å; the same for an edge and its reverse.
-            structures: Which atoms there are, and whose they are.
-            slots: The layout of the edges.
-            lesson: Takes notes for the derivatives in the weights.
+            structures: Structures, whose elements and structure index are used.
+            table: Table of their edges.
+            weight_gradients: Derivatives in the weights, which save activations here.
         """
-        narrow = narrow_features(
-            slots.spread(distance), self.radial, cutoff=self.cutoff, envelope=self.envelope, filled=slots.filled
+        features = edge_features(
+            table.from_edges(distance), self.radial, cutoff=self.cutoff, envelope=self.envelope, filled=table.filled
         )
         h = self.embedding.index_select(1, structures.atomic_numbers)
-        filters = h.new_empty(self.n_layers, self.n_members, slots.source.numel(), self.n_filters)
+        W = h.new_empty(self.n_layers, self.n_members, table.source.numel(), self.n_filters)
         sigmoids = torch.empty_like(h.expand(self.n_layers, *h.shape), memory_format=torch.contiguous_format)
-        said = slots.new_ring(h.new_empty(self.n_members, h.shape[1], self.n_filters), self.n_layers)
+        x = table.new_wrapped(h.new_empty(self.n_members, h.shape[1], self.n_filters), self.n_layers)
         for layer in range(self.n_layers):
-            torch.bmm(narrow.value[layer], self.filter_t[layer], out=filters[layer])
-            slots.write_ring(said[layer], torch.baddbmm(self.say_bias[layer], h, self.say[layer].mT))
-            m = listen(slots, said[layer], filters[layer])
-            t = torch.baddbmm(self.hear_bias[layer], m, self.hear[layer].mT)
+            torch.bmm(features.q[layer], self.A_transposed[layer], out=W[layer])  # W_ij = q_ij A^T
+            table.write_wrapped(x[layer], torch.baddbmm(self.n[layer], h, self.N[layer].mT))  # x_j = h_j N^T + n
+            m = sum_over_neighbors(table, x[layer], W[layer])  # m_i = Σ_j W_ij ∘ x_j
+            t = torch.baddbmm(self.u[layer], m, self.U[layer].mT)  # t_i = m_i U^T + u
             torch.sigmoid(t, out=sigmoids[layer])
             activated = shifted_softplus(t)
-            if lesson:
-                lesson.note_forward(h, m, activated)
-            h.add_(self.update_bias[layer]).baddbmm_(activated, self.update[layer].mT)
-        r = torch.baddbmm(self.read_bias, h, self.read.mT)
+            if weight_gradients:
+                weight_gradients.save_forward(h, m, activated)
+            h.add_(self.v[layer]).baddbmm_(activated, self.V[layer].mT)  # h_i += s(t_i) V^T + v
+        r = torch.baddbmm(self.rho, h, self.R.mT)  # r_i = h_i R^T + ρ
         activated = shifted_softplus(r)
-        if lesson:
-            lesson.note_forward(h, h, activated)
-        atoms = ((activated * self.last).sum(-1) + self.last_bias.squeeze(1)).double()
+        if weight_gradients:
+            weight_gradients.save_forward(h, h, activated)
+        atoms = ((activated * self.w).sum(-1) + self.w_bias.squeeze(1)).double()  # E_i = s(r_i) w^T + constant
         if self.reference_energies:
             atoms = atoms + self.atomic_energy.index_select(1, structures.atomic_numbers)
         energy = atoms.new_zeros(self.n_members, structures.n_structures)
         energy = energy.index_add(1, structures.structure_index, atoms)
-        return energy, narrow, Forward(filters, said, sigmoids, torch.sigmoid(r))
+        return energy, features, Forward(W, x, sigmoids, torch.sigmoid(r))
 
-    # --- backwards ------------------------------------------------------------------------------------------------
-
-    def slope(
-        self, narrow: Narrow, forward: Forward, slots: Slots, lesson: Lesson | None = None
-    ) -> tuple[Float[Tensor, "n_members n_edges"], Back]:
-        """Derivative of the energies in the distances, in eV/Å.
-
-        Where an edge and its reverse share a place, one of them has what belongs to both.
-        """
-        filters, said, sigmoids, sigmoid = forward
-        heard_bar, activation_bar = torch.empty_like(said), torch.empty_like(sigmoids)
-        narrow_bar, filter_bar = torch.empty_like(narrow.value), torch.empty_like(filters[0])
-        h_bar = torch.bmm(sigmoid * self.last, self.read)
-        for layer in reversed(range(self.n_layers)):
-            torch.bmm(h_bar, self.update[layer], out=activation_bar[layer])
-            m_bar = torch.bmm(activation_bar[layer] * sigmoids[layer], self.hear[layer])
-            slots.write_ring(heard_bar[layer], m_bar)
-            tell(slots, filter_bar, heard_bar[layer], said[layer])
-            torch.bmm(filter_bar, self.filter[layer], out=narrow_bar[layer])
-            x_bar = listen(slots, heard_bar[layer], filters[layer]) if layer else None
-            if lesson:
-                lesson.note_back(h_bar, x_bar)
-            if x_bar is not None:  # what atoms say first does not depend on distances
-                h_bar.baddbmm_(x_bar, self.say[layer])
-        return slots.collect(_dot(narrow_bar, narrow.slope)), Back(heard_bar, activation_bar, narrow_bar)
-
-    def bend(
-        self, narrow: Narrow, forward: Forward, back: Back, slots: Slots, direction: Float[Tensor, "n_members n_edges"]
-    ) -> Float[Tensor, "n_members n_edges"]:
-        """Derivative of the slope along a direction in the distances: the matrix of second derivatives times it."""
-        d_dot = slots.spread(direction)
-        narrow_bar_dot = self._turn(narrow, forward, back, slots, d_dot, None)
-        along = _dot(narrow_bar_dot, narrow.slope)
-        along.addcmul_(_dot(back.narrow_bar, curvature(narrow, self.radial)), d_dot)
-        return slots.collect(along)
-
-    def learn(
+    def distance_gradient(
         self,
-        narrow: Narrow,
+        features: EdgeFeatures,
         forward: Forward,
-        back: Back,
-        slots: Slots,
+        table: NeighborTable,
+        weight_gradients: WeightGradients | None = None,
+    ) -> tuple[Float[Tensor, "n_members n_edges"], Backward]:
+        """Derivative dE/dd in eV/Å; of an edge and its reverse that share an entry, one has the sum, the other zero."""
+        W, x, sigmoids, readout_sigmoid = forward
+        message_bar, activation_bar = torch.empty_like(x), torch.empty_like(sigmoids)
+        q_bar, W_bar = torch.empty_like(features.q), torch.empty_like(W[0])
+        h_bar = torch.bmm(readout_sigmoid * self.w, self.R)  # h̄ = (σ(r) ∘ w) R
+        for layer in reversed(range(self.n_layers)):
+            torch.bmm(h_bar, self.V[layer], out=activation_bar[layer])
+            m_bar = torch.bmm(activation_bar[layer] * sigmoids[layer], self.U[layer])  # m̄ = (h̄ V ∘ σ(t)) U
+            table.write_wrapped(message_bar[layer], m_bar)
+            edge_products(table, W_bar, message_bar[layer], x[layer])  # W̄_ij = m̄_i ∘ x_j
+            torch.bmm(W_bar, self.A[layer], out=q_bar[layer])  # q̄_ij = W̄_ij A
+            # x̄_j = Σ_i W_ij ∘ m̄_i
+            x_bar = sum_over_neighbors(table, message_bar[layer], W[layer]) if layer else None
+            if weight_gradients:
+                weight_gradients.save_backward(h_bar, x_bar)
+            if x_bar is not None:  # x of the first layer does not depend on distances
+                h_bar.baddbmm_(x_bar, self.N[layer])  # h̄ += x̄ N
+        # dE/dd_ij = q̄_ij · dq/dd, summed over layers
+        return table.to_edges(_dot(q_bar, features.dq)), Backward(message_bar, activation_bar, q_bar)
+
+    def hessian_vector_product(
+        self,
+        features: EdgeFeatures,
+        forward: Forward,
+        backward: Backward,
+        table: NeighborTable,
         direction: Float[Tensor, "n_members n_edges"],
-        lesson: Lesson,
+    ) -> Float[Tensor, "n_members n_edges"]:
+        r"""Derivative of dE/dd along a direction in the distances, :math:`\partial^2 E / \partial d^2 \, \dot d`."""
+        d_dot = table.from_edges(direction)
+        q_bar_dot = self._tangent(features, forward, backward, table, d_dot, None)
+        # d/dḋ (q̄ · q') = q̄˙ · q' + q̄ · q'' ḋ
+        product = _dot(q_bar_dot, features.dq)
+        product.addcmul_(_dot(backward.q_bar, second_derivative(features, self.radial)), d_dot)
+        return table.to_edges(product)
+
+    def add_weight_gradients(
+        self,
+        features: EdgeFeatures,
+        forward: Forward,
+        backward: Backward,
+        table: NeighborTable,
+        direction: Float[Tensor, "n_members n_edges"],
+        weight_gradients: WeightGradients,
     ) -> None:
-        """Leave with the lesson the derivatives in the weights of the slope along a direction, and of the energies.
+        """Add the derivatives in the weights of a function of energies and dE/dd.
 
         Args:
-            narrow: What the way forward left.
-            forward: Likewise.
-            back: What the way back left.
-            slots: The layout of the edges.
-            direction: How much the slope in each distance counts.
-            lesson: Knows how much energies count, and has taken notes on both ways.
+            features: Edge features of the forward pass.
+            forward: Tensors of the forward pass.
+            backward: Tensors of the backward pass.
+            table: Table of the edges.
+            direction: Derivative of the function in dE/dd.
+            weight_gradients: Derivatives in the weights, with activations saved in both passes, and with the derivative
+                of the function in the energies.
         """
-        d_dot = slots.spread(direction)
-        narrow_bar = self._turn(narrow, forward, back, slots, d_dot, lesson)
-        lesson.narrow(radial_bars(narrow, self.radial, narrow_bar, back.narrow_bar * d_dot.unsqueeze(-1)))
+        d_dot = table.from_edges(direction)
+        q_bar = self._tangent(features, forward, backward, table, d_dot, weight_gradients)
+        dq_bar = backward.q_bar * d_dot.unsqueeze(-1)
+        weight_gradients.radial(parameter_gradients(features, self.radial, q_bar, dq_bar))
 
-    def _turn(
+    def _tangent(
         self,
-        narrow: Narrow,
+        features: EdgeFeatures,
         forward: Forward,
-        back: Back,
-        slots: Slots,
-        d_dot: Float[Tensor, "n_members n_places"],
-        lesson: Lesson | None,
-    ) -> Float[Tensor, "n_layers n_members n_places n_narrow"]:
-        r"""Forwards along a direction and back: the derivative in q of :math:`\dot E`, or of what a lesson asks."""
-        filters, said, sigmoids, sigmoid = forward
-        q_dot = narrow.slope * d_dot.unsqueeze(-1)
-        filters_dot, said_dot, t_dot = (torch.empty_like(values) for values in (filters, said, sigmoids))
+        backward: Backward,
+        table: NeighborTable,
+        d_dot: Float[Tensor, "n_members n_entries"],
+        weight_gradients: WeightGradients | None,
+    ) -> Float[Tensor, "n_layers n_members n_entries n_q"]:
+        r"""Forwards along a direction and back: derivative in q of :math:`\dot E`, or of S of `weight_gradients`."""
+        W, x, sigmoids, readout_sigmoid = forward
+        q_dot = features.dq * d_dot.unsqueeze(-1)
+        W_dot, x_dot, t_dot = (torch.empty_like(values) for values in (W, x, sigmoids))
         h_dot = torch.zeros_like(sigmoids[0])
         for layer in range(self.n_layers):
-            torch.bmm(q_dot[layer], self.filter_t[layer], out=filters_dot[layer])
-            m_dot = listen(slots, said[layer], filters_dot[layer])
+            torch.bmm(q_dot[layer], self.A_transposed[layer], out=W_dot[layer])
+            # ṁ_i = Σ_j Ẇ_ij ∘ x_j + W_ij ∘ ẋ_j; ẋ is zero in the first layer
+            m_dot = sum_over_neighbors(table, x[layer], W_dot[layer])
             if layer:
-                slots.write_ring(said_dot[layer], torch.bmm(h_dot, self.say[layer].mT))
-                m_dot = listen(slots, said_dot[layer], filters[layer], m_dot)
-            torch.bmm(m_dot, self.hear[layer].mT, out=t_dot[layer])
-            if lesson:
-                lesson.note_direction(h_dot, m_dot)
-            h_dot.baddbmm_(sigmoids[layer] * t_dot[layer], self.update[layer].mT)
-        r_dot = torch.bmm(h_dot, self.read.mT)
-        r_bar_dot = _curl(sigmoid) * r_dot * self.last
-        if lesson:
-            r_bar_dot.addcmul_(lesson.energy_bar.unsqueeze(-1), sigmoid * self.last)
-            lesson.readout(r_bar_dot, sigmoid, sigmoid * self.last, h_dot, r_dot)
-        h_bar_dot = torch.bmm(r_bar_dot, self.read)
-        narrow_bar_dot, filter_bar_dot = torch.empty_like(narrow.value), torch.empty_like(filters[0])
+                table.write_wrapped(x_dot[layer], torch.bmm(h_dot, self.N[layer].mT))
+                m_dot = sum_over_neighbors(table, x_dot[layer], W[layer], m_dot)
+            torch.bmm(m_dot, self.U[layer].mT, out=t_dot[layer])
+            if weight_gradients:
+                weight_gradients.save_direction(h_dot, m_dot)
+            h_dot.baddbmm_(sigmoids[layer] * t_dot[layer], self.V[layer].mT)  # ḣ += (σ(t) ∘ ṫ) V^T
+        r_dot = torch.bmm(h_dot, self.R.mT)
+        r_bar_dot = _sigmoid_derivative(readout_sigmoid) * r_dot * self.w  # r̄˙ = s''(r) ∘ ṙ ∘ w
+        if weight_gradients:
+            r_bar_dot.addcmul_(weight_gradients.energy_bar.unsqueeze(-1), readout_sigmoid * self.w)
+            weight_gradients.readout(r_bar_dot, readout_sigmoid, readout_sigmoid * self.w, h_dot, r_dot)
+        h_bar_dot = torch.bmm(r_bar_dot, self.R)
+        q_bar_dot, W_bar_dot = torch.empty_like(features.q), torch.empty_like(W[0])
         for layer in reversed(range(self.n_layers)):
-            t_bar_dot = torch.bmm(h_bar_dot, self.update[layer]).mul_(sigmoids[layer])
-            t_bar_dot.addcmul_(back.activation_bar[layer], _curl(sigmoids[layer]).mul_(t_dot[layer]))
-            heard_bar_dot = slots.ring(torch.bmm(t_bar_dot, self.hear[layer]))
-            tell(slots, filter_bar_dot, heard_bar_dot, said[layer])
+            # t̄˙ = h̄˙ V ∘ σ(t) + h̄ V ∘ s''(t) ∘ ṫ
+            t_bar_dot = torch.bmm(h_bar_dot, self.V[layer]).mul_(sigmoids[layer])
+            t_bar_dot.addcmul_(backward.activation_bar[layer], _sigmoid_derivative(sigmoids[layer]).mul_(t_dot[layer]))
+            m_bar_dot = table.wrap(torch.bmm(t_bar_dot, self.U[layer]))
+            # W̄˙_ij = m̄˙_i ∘ x_j + m̄_i ∘ ẋ_j
+            edge_products(table, W_bar_dot, m_bar_dot, x[layer])
             if layer:
-                tell(slots, filter_bar_dot, back.heard_bar[layer], said_dot[layer], add=True)
-            torch.bmm(filter_bar_dot, self.filter[layer], out=narrow_bar_dot[layer])
-            if not layer and not lesson:
+                edge_products(table, W_bar_dot, backward.message_bar[layer], x_dot[layer], add=True)
+            torch.bmm(W_bar_dot, self.A[layer], out=q_bar_dot[layer])
+            if not layer and not weight_gradients:
                 break
-            x_bar_dot = listen(slots, heard_bar_dot, filters[layer])
-            x_bar_dot = listen(slots, back.heard_bar[layer], filters_dot[layer], x_bar_dot)
-            if lesson:
-                t_bar, s_dot = back.activation_bar[layer] * sigmoids[layer], sigmoids[layer] * t_dot[layer]
-                lesson.update(layer, h_bar_dot, s_dot, t_bar_dot, t_bar)
-                lesson.node(layer, x_bar_dot)
-                lesson.filter(layer, filter_bar_dot, narrow.value[layer])
-                tell(slots, filter_bar_dot, back.heard_bar[layer], said[layer])
-                lesson.filter(layer, filter_bar_dot, q_dot[layer])
-            h_bar_dot.baddbmm_(x_bar_dot, self.say[layer])
-        if lesson:
-            lesson.embedding(h_bar_dot)
-        return narrow_bar_dot
+            # x̄˙_j = Σ_i W_ij ∘ m̄˙_i + Ẇ_ij ∘ m̄_i
+            x_bar_dot = sum_over_neighbors(table, m_bar_dot, W[layer])
+            x_bar_dot = sum_over_neighbors(table, backward.message_bar[layer], W_dot[layer], x_bar_dot)
+            if weight_gradients:
+                t_bar, s_dot = backward.activation_bar[layer] * sigmoids[layer], sigmoids[layer] * t_dot[layer]
+                weight_gradients.update(layer, h_bar_dot, s_dot, t_bar_dot, t_bar)
+                weight_gradients.node(layer, x_bar_dot)
+                weight_gradients.filter(layer, W_bar_dot, features.q[layer])
+                edge_products(table, W_bar_dot, backward.message_bar[layer], x[layer])
+                weight_gradients.filter(layer, W_bar_dot, q_dot[layer])
+            h_bar_dot.baddbmm_(x_bar_dot, self.N[layer])
+        if weight_gradients:
+            weight_gradients.embedding(h_bar_dot)
+        return q_bar_dot
 
 
-def _dot(
-    left: Float[Tensor, "n_layers n_members n_places n_narrow"], right: Tensor
-) -> Float[Tensor, "n_members n_places"]:
+def _dot(left: Tensor, right: Tensor) -> Float[Tensor, "n_members n_entries"]:
     return (left * right).sum((0, -1))
 
 
-def _curl(sigmoid: Tensor) -> Tensor:
-    """Derivative of the sigmoid."""
+def _sigmoid_derivative(sigmoid: Tensor) -> Tensor:
     return sigmoid * (1 - sigmoid)

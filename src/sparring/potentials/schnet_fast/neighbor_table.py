@@ -1,4 +1,4 @@
-"""Sums over the neighbours of every atom, a table row at a time instead of an edge at a time."""
+"""Sums over the neighbours of every atom, one row of a table at a time instead of one edge at a time."""
 
 from dataclasses import dataclass
 
@@ -8,41 +8,41 @@ from torch import Tensor
 
 from sparring.atoms.structures import Edges
 
-__all__ = ["Slots", "listen", "tell"]
+__all__ = ["NeighborTable", "edge_products", "sum_over_neighbors"]
 
 
 @dataclass(frozen=True, eq=False)
-class Slots:
+class NeighborTable:
     """Edges as a table: the k-th neighbour of every atom in row k, so that sums over neighbours are sums of rows.
 
-    Where all molecules are of one size, and atoms of a molecule all see each other, row k has the k-th atom after each,
-    going round, which needs no gathering. The first half of these rows knows all pairs: filters of an edge and its
-    reverse are the same, so one place is for both of them.
+    Where all molecules are of one size n and all pairs of a molecule's atoms are edges, row k has for atom i the atom
+    (i + k) mod n, and neighbours are read by slicing instead of gathering. The first half of these rows has every pair:
+    filters of an edge and its reverse are the same, so that one entry serves both.
 
     Attributes:
-        edge: Which edges have a place of their own; None if all have.
-        place: Where in the flattened table each of them stands.
-        source: The neighbour in each place; the atom itself in a place that no edge fills.
-        filled: One where an edge stands and zero elsewhere; None if all places are filled.
-        size: Atoms of each molecule, if all have as many and see each other; None otherwise.
-        n_edges: How many edges there are.
+        edge: Indices of the edges that have an entry of their own; None if all have.
+        entry: Index of each such edge in the flattened table.
+        source: Neighbor in each entry; the atom itself in an entry without an edge.
+        filled: One for entries with an edge and zero for the others; None if all entries have one.
+        size: Number of atoms of each molecule, if all have as many and all pairs are edges; None otherwise.
+        n_edges: Number of edges.
     """
 
-    edge: Int[Tensor, " n_placed"] | None
-    place: Int[Tensor, " n_placed"]
+    edge: Int[Tensor, " n_filled"] | None
+    entry: Int[Tensor, " n_filled"]
     source: Int[Tensor, "n_rows n_atoms"]
-    filled: Float[Tensor, " n_places"] | None
+    filled: Float[Tensor, " n_entries"] | None
     size: int | None
     n_edges: int
 
     @classmethod
-    def of(cls, edges: Edges, n_atoms: int, *, size: int | None) -> "Slots":
-        """Lay out edges that are sorted by target and contain the reverse of each.
+    def of(cls, edges: Edges, n_atoms: int, *, size: int | None) -> "NeighborTable":
+        """Table of edges that are sorted by target and contain the reverse of each.
 
         Args:
-            edges: The edges.
+            edges: Edges of the structures.
             n_atoms: Number of atoms.
-            size: Of each molecule, where all are of one size and edges are all their pairs.
+            size: Number of atoms of each molecule, where all are of one size and edges are all their pairs.
         """
         source, target, shifts = edges
         edge, n_edges = None, len(target)
@@ -54,131 +54,133 @@ class Slots:
             row, n_rows = (source - target).remainder(size) - 1, size // 2
             edge = torch.nonzero(row < n_rows).flatten()
             row, source, target = row[edge], source[edge], target[edge]
-        place = row * n_atoms + target
-        table = torch.arange(n_atoms, device=target.device).repeat(n_rows).index_copy(0, place, source)
+        entry = row * n_atoms + target
+        table = torch.arange(n_atoms, device=target.device).repeat(n_rows).index_copy(0, entry, source)
         filled = None
-        if n_rows * n_atoms > len(place):
-            filled = shifts.new_zeros(n_rows * n_atoms).index_fill(0, place, 1.0)
-        return cls(edge, place, table.reshape(n_rows, n_atoms), filled, size, n_edges)
+        if n_rows * n_atoms > len(entry):
+            filled = shifts.new_zeros(n_rows * n_atoms).index_fill(0, entry, 1.0)
+        return cls(edge, entry, table.reshape(n_rows, n_atoms), filled, size, n_edges)
 
-    def spread(self, of_edges: Float[Tensor, "n_members n_edges"]) -> Float[Tensor, "n_members n_places"]:
-        """Values of edges in their places, ones elsewhere."""
-        empty = of_edges.new_ones(len(of_edges), self.source.numel())
-        return empty.index_copy(1, self.place, of_edges if self.edge is None else of_edges.index_select(1, self.edge))
+    def from_edges(self, values: Float[Tensor, "n_members n_edges"]) -> Float[Tensor, "n_members n_entries"]:
+        """Values of edges in the entries of the table, ones in entries without an edge."""
+        empty = values.new_ones(len(values), self.source.numel())
+        return empty.index_copy(1, self.entry, values if self.edge is None else values.index_select(1, self.edge))
 
-    def collect(self, of_places: Float[Tensor, "n_members n_places"]) -> Float[Tensor, "n_members n_edges"]:
-        """Derivatives in what stands in the places by edge; an edge whose reverse has the place of both has zero."""
-        placed = of_places.index_select(1, self.place)
+    def to_edges(self, values: Float[Tensor, "n_members n_entries"]) -> Float[Tensor, "n_members n_edges"]:
+        """Derivatives in the entries by edge; an edge whose reverse has the entry of both gets zero."""
+        filled = values.index_select(1, self.entry)
         if self.edge is None:
-            return placed
-        return placed.new_zeros(len(placed), self.n_edges).index_copy(1, self.edge, placed)
+            return filled
+        return filled.new_zeros(len(filled), self.n_edges).index_copy(1, self.edge, filled)
 
-    def ring(self, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
-        """Values of atoms as neighbours are read from: twice over, where all molecules are of one size."""
-        return self.write_ring(self.new_ring(of_atoms), of_atoms)
+    def wrap(self, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
+        """Values of atoms in the form that neighbours are read from: repeated, where all molecules are of one size."""
+        return self.write_wrapped(self.new_wrapped(of_atoms), of_atoms)
 
-    def new_ring(self, like: Float[Tensor, "n_members n_atoms n_features"], *n_layers: int) -> Tensor:
-        """Room for a ring of such values, or for one in each layer."""
+    def new_wrapped(self, like: Float[Tensor, "n_members n_atoms n_features"], *n_layers: int) -> Tensor:
+        """Uninitialised memory for a wrapped copy of such values, or for one in each layer."""
         n_members, n_atoms, n_features = like.shape
         of_molecules = (n_atoms,) if self.size is None else (n_atoms // self.size, 2 * self.size)
         return torch.empty(*n_layers, n_members, *of_molecules, n_features, dtype=like.dtype, device=like.device)
 
-    def write_ring(self, ring: Tensor, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
-        """Fill the room, and give it back."""
+    def write_wrapped(self, wrapped: Tensor, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
+        """Write values into the memory of a wrapped copy, and return it."""
         if self.size is None:
-            return ring.copy_(of_atoms)
-        ring.unflatten(2, (2, self.size)).copy_(self.shaped(of_atoms).unsqueeze(2))
-        return ring
+            return wrapped.copy_(of_atoms)
+        wrapped.unflatten(2, (2, self.size)).copy_(self.by_molecule(of_atoms).unsqueeze(2))
+        return wrapped
 
-    def table(self, of_places: Float[Tensor, "n_members n_places n_features"]) -> Tensor:
-        """Values of places with an axis of rows behind that of members, each row shaped as :meth:`shaped` does it."""
-        table: Tensor = of_places.unflatten(1, self.source.shape)
-        return table if self.size is None else table.unflatten(2, (-1, self.size))
+    def rows(self, of_entries: Float[Tensor, "n_members n_entries n_features"]) -> Tensor:
+        """Values of entries with an axis of rows behind that of members; a row has the shape of `by_molecule`."""
+        rows: Tensor = of_entries.unflatten(1, self.source.shape)
+        return rows if self.size is None else rows.unflatten(2, (-1, self.size))
 
-    def after(self, ring: Tensor, n_rows: int) -> Tensor:
-        """A view of a ring with an axis of rows behind that of members: in row k the k-th atom after each."""
+    def neighbors(self, wrapped: Tensor, n_rows: int) -> Tensor:
+        """View of a wrapped copy with an axis of rows behind that of members: in row k the atom (i + k) mod n."""
         assert self.size is not None
-        windows: Tensor = ring[:, :, 1 : self.size + n_rows].unfold(2, self.size, 1)
+        windows: Tensor = wrapped[:, :, 1 : self.size + n_rows].unfold(2, self.size, 1)
         return windows.permute(0, 2, 1, 4, 3)
 
-    def shaped(self, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
-        """One row of a table, or values of atoms, with an axis of molecules where all are of one size."""
+    def by_molecule(self, of_atoms: Float[Tensor, "n_members n_atoms n_features"]) -> Tensor:
+        """Values of atoms, or one row of a table, with an axis of molecules where all are of one size."""
         return of_atoms if self.size is None else of_atoms.unflatten(1, (-1, self.size))
 
     @property
-    def n_for_both(self) -> int:
-        """How many rows, the first ones, are those of reverse edges too; halfway round, each has a place of its own."""
+    def n_shared_rows(self) -> int:
+        """Number of first rows whose entries serve an edge and its reverse; at k = n/2 each has an entry of its own."""
         return 0 if self.size is None else (self.size - 1) // 2
 
 
-def listen(
-    slots: Slots,
-    said: Tensor,
-    filters: Float[Tensor, "n_members n_places n_features"],
-    so_far: Float[Tensor, "n_members n_atoms n_features"] | None = None,
+def sum_over_neighbors(
+    table: NeighborTable,
+    source: Tensor,
+    filters: Float[Tensor, "n_members n_entries n_features"],
+    total: Float[Tensor, "n_members n_atoms n_features"] | None = None,
 ) -> Float[Tensor, "n_members n_atoms n_features"]:
-    """Every atom's sum over its neighbours of filter times what they say, added to what there is so far, in place.
+    r"""Messages :math:`m_i = \sum_j W_{ij} \circ x_j`, added in place to a total if there is one.
 
-    Filters of an edge and its reverse are the same, so that this is its own adjoint.
+    Filters of an edge and its reverse are the same, so that this operation is its own adjoint.
 
     Args:
-        slots: The layout.
-        said: By every atom, as a ring.
-        filters: Of every place.
-        so_far: Of every atom.
+        table: Table of the edges.
+        source: Features x of every atom, as a wrapped copy.
+        filters: Filter W of every entry.
+        total: Sum so far.
     """
-    total = None if so_far is None else slots.shaped(so_far)
-    n, n_both = slots.size or 0, slots.n_for_both
-    late = torch.zeros_like(said) if n_both > 1 else None
+    m = None if total is None else table.by_molecule(total)
+    n, n_shared = table.size or 0, table.n_shared_rows
+    reverse = torch.zeros_like(source) if n_shared > 1 else None
     # Rows are added one by one: their products at once would be one more table to write and to read.
-    for k, row in enumerate(slots.table(filters).unbind(1), start=1):
-        neighbour = said[:, :, k : k + n] if slots.size else said.index_select(1, slots.source[k - 1])
-        total = row * neighbour if total is None else total.addcmul_(row, neighbour)
-        if k > n_both:
+    for k, w in enumerate(table.rows(filters).unbind(1), start=1):
+        x_j = source[:, :, k : k + n] if table.size else source.index_select(1, table.source[k - 1])
+        m = w * x_j if m is None else m.addcmul_(w, x_j)
+        if k > n_shared:
             continue
-        if late is not None:  # the k-th atom after each hears it through the same filter
-            late[:, :, k : k + n].addcmul_(row, said[:, :, :n])
+        if reverse is not None:  # the same filter from atom i to atom (i + k) mod n
+            reverse[:, :, k : k + n].addcmul_(w, source[:, :, :n])
         else:
-            total[:, :, k:].addcmul_(row[:, :, : n - k], said[:, :, : n - k])
-            total[:, :, :k].addcmul_(row[:, :, n - k :], said[:, :, n - k : n])
-    if total is None:  # nobody has a neighbour
-        return filters.new_zeros(len(filters), slots.source.shape[1], filters.shape[2])
-    if late is not None:
-        total.add_(late[:, :, :n]).add_(late[:, :, n:])
-    return total.view(len(filters), -1, filters.shape[2])
+            m[:, :, k:].addcmul_(w[:, :, : n - k], source[:, :, : n - k])
+            m[:, :, :k].addcmul_(w[:, :, n - k :], source[:, :, n - k : n])
+    if m is None:  # no atom has a neighbour
+        return filters.new_zeros(len(filters), table.source.shape[1], filters.shape[2])
+    if reverse is not None:
+        m.add_(reverse[:, :, :n]).add_(reverse[:, :, n:])
+    return m.view(len(filters), -1, filters.shape[2])
 
 
-def tell(
-    slots: Slots,
-    of_places: Float[Tensor, "n_members n_places n_features"],
-    hears: Tensor,
-    said: Tensor,
+def edge_products(
+    table: NeighborTable,
+    result: Float[Tensor, "n_members n_entries n_features"],
+    message_bar: Tensor,
+    source: Tensor,
     *,
     add: bool = False,
 ) -> None:
-    """What each filter is told, that of the atom that hears times what the neighbour says, written into a table.
+    r"""Derivative in the filters, :math:`\bar W_{ij} = \bar m_i \circ x_j`, written into the entries of a table.
+
+    An entry that serves an edge and its reverse gets the sum of both.
 
     Args:
-        slots: The layout.
-        of_places: The table.
-        hears: What each atom that hears has, as a ring.
-        said: By every atom, as a ring.
-        add: Whether to add to what is in the table.
+        table: Table of the edges.
+        result: Entries that are written.
+        message_bar: Derivative in the message of every atom, as a wrapped copy.
+        source: Features x of every atom, as a wrapped copy.
+        add: True to add to the entries, False to replace them.
     """
-    table = slots.table(of_places)
-    if slots.size is None:
-        neighbours = said.index_select(1, slots.source.flatten()).view_as(table)
-        _product(table, hears.unsqueeze(1), neighbours, add=add)
+    rows = table.rows(result)
+    if table.size is None:
+        neighbors = source.index_select(1, table.source.flatten()).view_as(rows)
+        _product(rows, message_bar.unsqueeze(1), neighbors, add=add)
         return
-    n, n_rows, n_both = slots.size, table.shape[1], slots.n_for_both
+    n, n_rows, n_shared = table.size, rows.shape[1], table.n_shared_rows
     if n_rows:
-        _product(table, hears[:, None, :, :n], slots.after(said, n_rows), add=add)
-    if n_both:
-        _product(table[:, :n_both], slots.after(hears, n_both), said[:, None, :, :n], add=True)
+        _product(rows, message_bar[:, None, :, :n], table.neighbors(source, n_rows), add=add)
+    if n_shared:
+        _product(rows[:, :n_shared], table.neighbors(message_bar, n_shared), source[:, None, :, :n], add=True)
 
 
-def _product(result: Tensor, one: Tensor, other: Tensor, *, add: bool) -> None:
+def _product(result: Tensor, left: Tensor, right: Tensor, *, add: bool) -> None:
     if add:
-        result.addcmul_(one, other)
+        result.addcmul_(left, right)
     else:
-        torch.mul(one, other, out=result)
+        torch.mul(left, right, out=result)

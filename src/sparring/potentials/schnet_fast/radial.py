@@ -1,8 +1,9 @@
-r"""What SchNet's filters are made of: narrow features q of a distance, with their slope and curvature.
+r"""Features q of a distance that SchNet's filters are linear in, with their first and second derivative.
 
-.. math:: q(d) = [f(d) \, s(B \, g(d) + b), \; f(d)], \qquad g_k(d) = e^{-(d - c_k)^2 / 2 w_k^2}
+.. math:: q(d) = [f(d) \, s(a), \; f(d)], \qquad a = B \, g(d) + b, \qquad g_k(d) = e^{-(d - c_k)^2 / 2 w_k^2}
 
-with the envelope f and the shifted softplus s. Written out, since automatic differentiation would pass over them often.
+with the envelope f and the shifted softplus s. The derivatives are analytic because automatic differentiation would
+pass over the features often.
 """
 
 import math
@@ -13,10 +14,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["LOWEST_EXPONENT", "Narrow", "Radial", "curvature", "narrow_features", "radial_bars", "shifted_softplus"]
+__all__ = [
+    "LOWEST_EXPONENT",
+    "EdgeFeatures",
+    "RadialParameters",
+    "edge_features",
+    "parameter_gradients",
+    "second_derivative",
+    "shifted_softplus",
+]
 
 LOWEST_EXPONENT = -50.0
-"""Gaussians are no smaller than exp of this, 2e-22. Far smaller ones, and what weights make of them, are no normal
+"""Gaussians are no smaller than exp of this, 2e-22. Far smaller ones, and their products with weights, are subnormal
 numbers in single precision, and processors take up to fifty times as long over those."""
 
 
@@ -25,14 +34,14 @@ def shifted_softplus(x: Tensor) -> Tensor:
     return functional.softplus(x) - math.log(2.0)
 
 
-class Radial(NamedTuple):
-    """Parameters of the narrow features, with axes layer, member, (one,) feature.
+class RadialParameters(NamedTuple):
+    """Parameters of the features, with axes layer, member, (one,) feature.
 
     Attributes:
-        centres: c of the Gaussians, in Å.
-        widths: w of the Gaussians, in Å.
-        weight: The transpose of B.
-        bias: b.
+        centres: Centres c of the Gaussians, in Å.
+        widths: Widths w of the Gaussians, in Å.
+        weight: Transpose of B.
+        bias: Bias b.
     """
 
     centres: Float[Tensor, "n_layers n_members 1 n_gaussians"]
@@ -40,104 +49,113 @@ class Radial(NamedTuple):
     weight: Float[Tensor, "n_layers n_members n_gaussians n_hidden"]
     bias: Float[Tensor, "n_layers n_members 1 n_hidden"]
 
-    def layer(self, gaussians: Tensor) -> Tensor:
-        """The linear layer without its bias, for all layers of the network in one product."""
+    def linear(self, gaussians: Tensor) -> Tensor:
+        """Product B g without the bias, for all layers of the network at once."""
         product = torch.bmm(gaussians.flatten(0, 1), self.weight.flatten(0, 1))
         return product.view(*gaussians.shape[:3], self.weight.shape[-1])
 
 
-class Narrow(NamedTuple):
-    """Features q of edges with axes layer, member, place, feature; and what their derivatives are made of.
+class EdgeFeatures(NamedTuple):
+    """Features q of edges with axes layer, member, entry, feature; and the terms of their derivatives.
 
     Attributes:
-        value: q.
-        slope: Derivative of q in the distance.
-        gaussian: g.
-        steepness: Derivative of ln g.
-        sigmoid: Of what the activation is taken of.
-        softplus: The activation.
-        rise: Derivative of what the activation is taken of.
-        fade: f, with axes member, place, and one.
-        fade_slope: Its derivative.
-        fade_curvature: Its second derivative.
+        q: Features.
+        dq: Derivative dq/dd.
+        gaussian: Gaussians g.
+        dlog_gaussian: Derivative d(ln g)/dd.
+        sigmoid: Sigmoid of a, which is s'(a).
+        softplus: Activation s(a).
+        da: Derivative da/dd.
+        envelope: Envelope f, with axes member, entry, and one.
+        denvelope: First derivative of f.
+        d2envelope: Second derivative of f.
     """
 
-    value: Tensor
-    slope: Tensor
+    q: Tensor
+    dq: Tensor
     gaussian: Tensor
-    steepness: Tensor
+    dlog_gaussian: Tensor
     sigmoid: Tensor
     softplus: Tensor
-    rise: Tensor
-    fade: Tensor
-    fade_slope: Tensor
-    fade_curvature: Tensor
+    da: Tensor
+    envelope: Tensor
+    denvelope: Tensor
+    d2envelope: Tensor
 
 
-def narrow_features(
-    distance: Float[Tensor, "n_members n_places"],
-    radial: Radial,
+def edge_features(
+    distance: Float[Tensor, "n_members n_entries"],
+    radial: RadialParameters,
     *,
     cutoff: float,
     envelope: bool,
-    filled: Float[Tensor, " n_places"] | None,
-) -> Narrow:
-    """The features and their slope in the distance, for all layers at once; zero where no edge stands."""
-    fades = fade(distance.unsqueeze(-1), cutoff=cutoff, envelope=envelope)
+    filled: Float[Tensor, " n_entries"] | None,
+) -> EdgeFeatures:
+    """Features and their derivative in the distance, for all layers at once; zero in entries without an edge."""
+    envelopes = envelope_derivatives(distance.unsqueeze(-1), cutoff=cutoff, envelope=envelope)
     if filled is not None:
-        fades = [values * filled.unsqueeze(-1) for values in fades]
-    f, f_slope, _ = fades
+        envelopes = [values * filled.unsqueeze(-1) for values in envelopes]
+    f, df, _ = envelopes
     z = (distance.unsqueeze(-1) - radial.centres) / radial.widths
     gaussian = (z.square() * -0.5).clamp(min=LOWEST_EXPONENT).exp()
-    steepness = -z / radial.widths
-    a = radial.layer(gaussian) + radial.bias
-    rise = radial.layer(gaussian * steepness)
+    dlog_gaussian = -z / radial.widths
+    a = radial.linear(gaussian) + radial.bias
+    da = radial.linear(gaussian * dlog_gaussian)
     sigmoid, softplus = torch.sigmoid(a), shifted_softplus(a)
-    value = torch.cat([softplus * f, f.expand(*a.shape[:3], 1)], dim=-1)
-    slope = torch.addcmul(softplus * f_slope, sigmoid * rise, f)
-    slope = torch.cat([slope, f_slope.expand(*a.shape[:3], 1)], dim=-1)
-    return Narrow(value, slope, gaussian, steepness, sigmoid, softplus, rise, *fades)
+    q = torch.cat([softplus * f, f.expand(*a.shape[:3], 1)], dim=-1)
+    # d(f s)/dd = s f' + s' a' f
+    dq = torch.addcmul(softplus * df, sigmoid * da, f)
+    dq = torch.cat([dq, df.expand(*a.shape[:3], 1)], dim=-1)
+    return EdgeFeatures(q, dq, gaussian, dlog_gaussian, sigmoid, softplus, da, *envelopes)
 
 
-def curvature(narrow: Narrow, radial: Radial) -> Tensor:
-    """Second derivative of q in the distance."""
-    bent = radial.layer(narrow.gaussian * (narrow.steepness.square() - radial.widths.square().reciprocal()))
-    first = narrow.sigmoid * narrow.rise
-    second = narrow.sigmoid * bent + first * narrow.rise * (1 - narrow.sigmoid)
-    curved = second * narrow.fade + 2 * first * narrow.fade_slope + narrow.softplus * narrow.fade_curvature
-    return torch.cat([curved, narrow.fade_curvature.expand(*curved.shape[:3], 1)], dim=-1)
+def second_derivative(features: EdgeFeatures, radial: RadialParameters) -> Tensor:
+    """Second derivative of q in the distance: f s'' + 2 f' s' + f'' s, where ' is d/dd."""
+    d2a = radial.linear(features.gaussian * (features.dlog_gaussian.square() - radial.widths.square().reciprocal()))
+    ds = features.sigmoid * features.da
+    d2s = features.sigmoid * d2a + ds * features.da * (1 - features.sigmoid)
+    d2q = d2s * features.envelope + 2 * ds * features.denvelope + features.softplus * features.d2envelope
+    return torch.cat([d2q, features.d2envelope.expand(*d2q.shape[:3], 1)], dim=-1)
 
 
-def radial_bars(narrow: Narrow, radial: Radial, value_bar: Tensor, slope_bar: Tensor) -> Radial:
-    """Derivatives in the parameters, given those in the features and in their slope.
+def parameter_gradients(
+    features: EdgeFeatures, radial: RadialParameters, q_bar: Tensor, dq_bar: Tensor
+) -> RadialParameters:
+    """Derivatives of a function of q and dq/dd in the parameters.
 
     Args:
-        narrow: The features.
-        radial: The parameters.
-        value_bar: Derivative of whatever is to be differentiated in the value of the features.
-        slope_bar: The same in their slope.
+        features: Features of all edges.
+        radial: Parameters.
+        q_bar: Derivative of the function in q.
+        dq_bar: Derivative of the function in dq/dd.
     """
-    value_bar, slope_bar = value_bar[..., :-1], slope_bar[..., :-1]  # the last one is the envelope alone
-    gaussian, steepness, sigmoid = narrow.gaussian, narrow.steepness, narrow.sigmoid
-    rise_bar = slope_bar * narrow.fade * sigmoid
-    a_bar = sigmoid * (value_bar * narrow.fade + slope_bar * narrow.fade_slope)
-    a_bar.addcmul_(rise_bar, (1 - sigmoid) * narrow.rise)
-    a_back, rise_back = (bar.flatten(0, 1) @ radial.weight.flatten(0, 1).mT for bar in (a_bar, rise_bar))
-    a_back, rise_back = a_back.view_as(gaussian), rise_back.view_as(gaussian)
-    log_bar = gaussian * (a_back + rise_back * steepness)  # of ln g
-    steepness_bar = gaussian * rise_back
-    of_centres = steepness_bar / radial.widths.square() - log_bar * steepness
-    of_widths = steepness * (log_bar * steepness * radial.widths - 2 * steepness_bar / radial.widths)
-    weight = gaussian.mT @ a_bar + (gaussian * steepness).mT @ rise_bar
-    return Radial(of_centres.sum(2, keepdim=True), of_widths.sum(2, keepdim=True), weight, a_bar.sum(2, keepdim=True))
+    q_bar, dq_bar = q_bar[..., :-1], dq_bar[..., :-1]  # the last one is the envelope alone
+    gaussian, dlog_gaussian, sigmoid = features.gaussian, features.dlog_gaussian, features.sigmoid
+    da_bar = dq_bar * features.envelope * sigmoid
+    a_bar = sigmoid * (q_bar * features.envelope + dq_bar * features.denvelope)
+    a_bar.addcmul_(da_bar, (1 - sigmoid) * features.da)
+    # Through a = B g and da = B (g dlog_g), back to the Gaussians.
+    a_back, da_back = (bar.flatten(0, 1) @ radial.weight.flatten(0, 1).mT for bar in (a_bar, da_bar))
+    a_back, da_back = a_back.view_as(gaussian), da_back.view_as(gaussian)
+    log_gaussian_bar = gaussian * (a_back + da_back * dlog_gaussian)
+    dlog_gaussian_bar = gaussian * da_back
+    # ln g = -(d - c)²/2w² and d(ln g)/dd = -(d - c)/w², differentiated in c and w.
+    of_centres = dlog_gaussian_bar / radial.widths.square() - log_gaussian_bar * dlog_gaussian
+    of_widths = dlog_gaussian * (
+        log_gaussian_bar * dlog_gaussian * radial.widths - 2 * dlog_gaussian_bar / radial.widths
+    )
+    weight = gaussian.mT @ a_bar + (gaussian * dlog_gaussian).mT @ da_bar
+    return RadialParameters(
+        of_centres.sum(2, keepdim=True), of_widths.sum(2, keepdim=True), weight, a_bar.sum(2, keepdim=True)
+    )
 
 
-def fade(distance: Tensor, *, cutoff: float, envelope: bool) -> list[Tensor]:
-    """The envelope of :func:`sparring.potentials.schnet.polynomial_envelope`, its slope and its curvature."""
+def envelope_derivatives(distance: Tensor, *, cutoff: float, envelope: bool) -> list[Tensor]:
+    """The envelope of :func:`sparring.potentials.schnet.polynomial_envelope` and its first and second derivative."""
     if not envelope:
         inside = (distance < cutoff).to(distance)
         return [inside, torch.zeros_like(inside), torch.zeros_like(inside)]
     x = (distance / cutoff).clamp(max=1.0)
-    value = 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
-    slope = -168 * x**5 * (1 - x) ** 2 / cutoff
-    return [value, slope, -168 * x**4 * (1 - x) * (5 - 7 * x) / cutoff**2]
+    f = 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
+    df = -168 * x**5 * (1 - x) ** 2 / cutoff
+    return [f, df, -168 * x**4 * (1 - x) * (5 - 7 * x) / cutoff**2]

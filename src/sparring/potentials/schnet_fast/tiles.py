@@ -1,8 +1,8 @@
-"""A committee evaluated in tiles that a processor's cache holds, as one twice differentiable function of positions.
+"""A committee evaluated in tiles that fit a processor's cache, as one twice differentiable function of positions.
 
-A tile is some members and some structures that stand together. What passes through the network for an edge is as wide
-as its filters; of many seeds, or of large structures, that is hundreds of megabytes, and fetching them would take
-longer than computing with them. How a batch is cut into tiles changes nothing but the last bits.
+A tile is some members and some structures that are next to each other. For each edge the network computes as many
+numbers as its filters are wide; for many seeds, or large structures, that is hundreds of megabytes, and moving them
+would take longer than the arithmetic. The cut of a batch into tiles changes nothing but the last bits.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,289 +11,227 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.func import vmap
 
 from sparring.atoms.neighbors import distances
-from sparring.atoms.structures import Edges, Structures
-from sparring.potentials.base import Score
-from sparring.potentials.schnet_fast.derivatives import Back, Forward, WrittenOut
-from sparring.potentials.schnet_fast.neighbor_table import Slots
-from sparring.potentials.schnet_fast.radial import Narrow
-from sparring.potentials.schnet_fast.weight_gradients import Lesson
+from sparring.atoms.structures import Structures
+from sparring.potentials.base import PartialLoss
+from sparring.potentials.schnet_fast.blocks import Block, cut_into_blocks
+from sparring.potentials.schnet_fast.derivatives import AnalyticSchNet, Backward, Forward
+from sparring.potentials.schnet_fast.radial import EdgeFeatures
+from sparring.potentials.schnet_fast.weight_gradients import WeightGradients
+from sparring.support.cache import TensorCache
 
-__all__ = ["Tiled"]
+__all__ = ["TiledSchNet"]
 
 TILE_BYTES = {"cpu": 8 * 2**20, "cuda": 2**30}
-"""What the filters of all edges of a tile may take in one interaction. A graphics card has no use for small tiles: it
+"""Largest size of the filters of all edges of a tile in one interaction. Small tiles do not help a graphics card: it
 waits for the next one to be launched."""
 
-N_KNOWN = 8
-"""How many layouts are remembered: a training has four or five."""
+N_LAYOUTS = 8
+"""Number of layouts that are kept: a training has four or five."""
 
 Context = Any
-"""What an operation of automatic differentiation keeps on its way; it takes whatever attributes we set."""
-
-
-class Block(NamedTuple):
-    """Structures that are evaluated together.
-
-    Attributes:
-        structures: Which of the batch.
-        atoms: Which of the batch's.
-        edges: Likewise.
-        own: These structures by themselves.
-        edge_owner: To which of them each edge belongs.
-        slots: The layout of their edges.
-    """
-
-    structures: slice
-    atoms: slice
-    edges: slice
-    own: Structures
-    edge_owner: Int[Tensor, " n_edges"]
-    slots: Slots
+"""Context of an autograd function; it takes whatever attributes are set."""
 
 
 class Layout(NamedTuple):
-    """How a batch is cut: its blocks of structures, and how many members look at one at a time."""
+    """Tiles of a batch: blocks of structures, and the number of members that are evaluated at a time."""
 
     blocks: tuple[Block, ...]
     n_members: int
 
 
-class Layouts:
-    """The layouts of the batches seen last: edges of molecules stay the same, and to lay them out asks the device."""
-
-    def __init__(self) -> None:
-        self._known: list[tuple[Tensor, tuple[object, ...], Layout]] = []
-
-    def of(self, structures: Structures, n_members: int, n_filters: int) -> Layout:
-        """How a batch is cut for a committee with filters of this width."""
-        assert structures.edges is not None
-        target, shifts = structures.edges.target, structures.edges.shifts
-        key = shifts.dtype, n_members, n_filters
-        for known, its_key, layout in self._known:
-            if known is target and its_key == key:
-                return layout
-        tile_bytes = TILE_BYTES.get(target.device.type, TILE_BYTES["cuda"])
-        bytes_an_edge = n_filters * shifts.element_size()
-        at_once = max(1, min(n_members, tile_bytes // max(bytes_an_edge * len(target), 1)))
-        layout = Layout(tuple(blocks(structures, tile_bytes // (at_once * bytes_an_edge))), at_once)
-        self._known = [(target, key, layout), *self._known[: N_KNOWN - 1]]
-        return layout
-
-
-class Tiled:
-    """The energies of a committee of SchNets.
+class TiledSchNet:
+    """Energies of a committee of SchNets.
 
     Args:
-        weights: Their parameters and buffers, each with a leading axis of members.
-        network: Makes the network of such weights.
-        n_filters: How wide filters are.
-        layouts: Layouts that are known already.
+        weights: Parameters and buffers, each with a leading axis of members.
+        network: Constructor of the analytic network from such weights.
+        n_filters: Width of the filters.
+        layouts: Cache of layouts; edges of molecules stay the same, and to lay them out waits for the device.
     """
 
     def __init__(
         self,
         weights: Mapping[str, Tensor],
-        network: Callable[[Mapping[str, Tensor]], WrittenOut],
+        network: Callable[[Mapping[str, Tensor]], AnalyticSchNet],
         *,
         n_filters: int,
-        layouts: Layouts | None = None,
+        layouts: TensorCache[Layout] | None = None,
     ) -> None:
         self.n_members = len(next(iter(weights.values())))
         self.n_filters = n_filters
         self._network = network
-        self._layouts = layouts or Layouts()
+        self._layouts = layouts or TensorCache(N_LAYOUTS)
 
         @cache
-        def of_members(first: int, last: int) -> WrittenOut:
+        def of_members(first: int, last: int) -> AnalyticSchNet:
             return network({name: weight[first:last] for name, weight in weights.items()})
 
         self.of_members = of_members
 
-    def with_weights(self, weights: Mapping[str, Tensor]) -> "Tiled":
-        """The same networks with other weights."""
-        return Tiled(weights, self._network, n_filters=self.n_filters, layouts=self._layouts)
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "TiledSchNet":
+        """The same architecture with other weights."""
+        return TiledSchNet(weights, self._network, n_filters=self.n_filters, layouts=self._layouts)
 
     def __call__(
-        self, structures: Structures, own: Float[Tensor, "n_members n_atoms 3"], twice: bool
+        self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Energies of all members in eV, differentiable in the positions that each sees, and in cells.
+        """Energies of all members in eV, differentiable in each member's positions, and in cells.
 
         Args:
-            structures: The batch, with edges.
-            own: Positions as each member sees them, in Å.
-            twice: Whether the derivative is to be differentiated again.
+            structures: Batch of structures with edges.
+            positions: Positions of the atoms for each member, in Å.
+            create_graph: True if the derivative will be differentiated again.
         """
         if structures.edges is None:
             raise ValueError("SchNet needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
-        distance = _own_distances(structures, own)
+        distance = _distances(structures, positions)
         rows = []
-        for members, tiles in self._tiles(structures):
+        for members, blocks in self._tiles(structures):
             network = self.of_members(members.start, members.stop)
-            row = [_Energy.apply(distance[members, tile.edges], network, tile, twice) for tile in tiles]  # type: ignore[no-untyped-call]
+            row = [
+                _Energy.apply(distance[members, block.edge_slice], network, block, create_graph)  # type: ignore[no-untyped-call]
+                for block in blocks
+            ]
             rows.append(torch.cat(row, dim=1))
         return torch.cat(rows)
 
-    def learn(
+    def accumulate_gradient(
         self,
         structures: Structures,
-        own: Float[Tensor, "n_members n_atoms 3"],
-        score: Score,
+        positions: Float[Tensor, "n_members n_atoms 3"],
+        loss: PartialLoss,
         gradient: Mapping[str, Tensor],
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Losses of all structures; the derivatives of their sums in the weights are added to a gradient.
+        """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``.
 
         Args:
-            structures: The batch, with edges.
-            own: Positions as each member sees them, in Å.
-            score: The losses of a part of the batch.
-            gradient: Of the weights, by name, with a leading axis of members.
+            structures: Batch of structures with edges.
+            positions: Positions of the atoms for each member, in Å.
+            loss: Losses of a part of the batch.
+            gradient: Derivatives in the weights, by name, with a leading axis of members.
         """
-        losses = own.new_empty(self.n_members, structures.n_structures, dtype=torch.float64)
-        for members, tiles in self._tiles(structures):
+        losses = positions.new_empty(self.n_members, structures.n_structures, dtype=torch.float64)
+        for members, blocks in self._tiles(structures):
             network = self.of_members(members.start, members.stop)
-            some = {name: one[members] for name, one in gradient.items()}
-            for tile in tiles:
-                score_here = partial(score, members, tile.structures, tile.atoms)
-                losses[members, tile.structures] = _learn(network, tile, own[members, tile.atoms], score_here, some)
+            of_members = {name: values[members] for name, values in gradient.items()}
+            for block in blocks:
+                block_loss = partial(loss, members, block.structure_slice, block.atom_slice)
+                losses[members, block.structure_slice] = _accumulate_gradient(
+                    network, block, positions[members, block.atom_slice], block_loss, of_members
+                )
         return losses
 
     def layout(self, structures: Structures) -> Layout:
-        """How a batch is cut."""
-        return self._layouts.of(structures, self.n_members, self.n_filters)
+        """Tiles of a batch."""
+        assert structures.edges is not None
+        target, shifts = structures.edges.target, structures.edges.shifts
+        return self._layouts.get(target, (shifts.dtype, self.n_members, self.n_filters), lambda: self._cut(structures))
+
+    def _cut(self, structures: Structures) -> Layout:
+        assert structures.edges is not None
+        target, shifts = structures.edges.target, structures.edges.shifts
+        tile_bytes = TILE_BYTES.get(target.device.type, TILE_BYTES["cuda"])
+        bytes_an_edge = self.n_filters * shifts.element_size()
+        at_once = max(1, min(self.n_members, tile_bytes // max(bytes_an_edge * len(target), 1)))
+        return Layout(tuple(cut_into_blocks(structures, tile_bytes // (at_once * bytes_an_edge))), at_once)
 
     def _tiles(self, structures: Structures) -> Iterator[tuple[slice, tuple[Block, ...]]]:
-        """Some members at a time, and the blocks of structures that they look at one after another."""
+        """Slices of members, each with the blocks of structures that they evaluate one after another."""
         layout = self.layout(structures)
         for first in range(0, self.n_members, layout.n_members):
             yield slice(first, min(first + layout.n_members, self.n_members)), layout.blocks
 
 
-def _learn(
-    network: WrittenOut,
+def _accumulate_gradient(
+    network: AnalyticSchNet,
     block: Block,
-    own: Float[Tensor, "n_members n_atoms 3"],
-    score: Callable[[Tensor, Tensor], Tensor],
+    positions: Float[Tensor, "n_members n_atoms 3"],
+    loss: Callable[[Tensor, Tensor], Tensor],
     gradient: Mapping[str, Tensor],
 ) -> Float[Tensor, "n_members n_structures"]:
     """Losses of a tile, with their gradient in the weights."""
-    lesson = Lesson(gradient, block.own.atomic_numbers)
-    own = own.detach().requires_grad_()
+    weight_gradients = WeightGradients(gradient, block.structures.atomic_numbers)
+    positions = positions.detach().requires_grad_()
     with torch.enable_grad():
-        distance = _own_distances(block.own, own)
+        distance = _distances(block.structures, positions)
     with torch.no_grad():
-        energy, narrow, forward = network.forward(distance, block.own, block.slots, lesson)
-        slope, back = network.slope(narrow, forward, block.slots, lesson)
+        energy, features, forward = network.forward(distance, block.structures, block.table, weight_gradients)
+        distance_gradient, backward = network.distance_gradient(features, forward, block.table, weight_gradients)
     with torch.enable_grad():
-        energy, slope = energy.requires_grad_(), slope.requires_grad_()
-        (pull,) = torch.autograd.grad(distance, own, slope, create_graph=True)
-        losses = score(energy, pull)
-        energy_bar, direction = torch.autograd.grad(losses.sum(), (energy, slope))
+        energy, distance_gradient = energy.requires_grad_(), distance_gradient.requires_grad_()
+        (energy_gradient,) = torch.autograd.grad(distance, positions, distance_gradient, create_graph=True)
+        losses = loss(energy, energy_gradient)
+        energy_bar, direction = torch.autograd.grad(losses.sum(), (energy, distance_gradient))
     with torch.no_grad():
-        lesson.energy_bar = energy_bar.index_select(1, block.own.structure_index).to(slope)
-        network.learn(narrow, forward, back, block.slots, direction, lesson)
+        weight_gradients.energy_bar = energy_bar.index_select(1, block.structures.structure_index).to(distance_gradient)
+        network.add_weight_gradients(features, forward, backward, block.table, direction, weight_gradients)
     return losses.detach()
 
 
-def _own_distances(
-    structures: Structures, own: Float[Tensor, "n_members n_atoms 3"]
+def _distances(
+    structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"]
 ) -> Float[Tensor, "n_members n_edges"]:
-    """Length of every edge where each member sees the atoms, in Å."""
-    lengths: Tensor = vmap(lambda positions: distances(replace(structures, positions=positions)))(own)
+    """Length of every edge at each member's positions, in Å."""
+    lengths: Tensor = vmap(lambda of_member: distances(replace(structures, positions=of_member)))(positions)
     return lengths
 
 
-def blocks(structures: Structures, n_edges: int) -> list[Block]:
-    """Cut a batch into blocks of about one size and at most so many edges, or of a single structure that has more."""
-    assert structures.edges is not None
-    edges, index = structures.edges, structures.structure_index
-    counts = structures.counts
-    edge_owner = index.index_select(0, edges.target)
-    edge_counts = torch.bincount(edge_owner, minlength=len(counts))
-    sizes, edge_sizes = counts.tolist(), edge_counts.tolist()
-    # All pairs of a molecule of n atoms are n - 1 to an atom; nothing else without images has as many.
-    alike = not structures.periodic and edge_sizes == [sizes[0] * (sizes[0] - 1)] * len(sizes)
-    n_edges = -(-len(edges.target) // -(-len(edges.target) // max(n_edges, 1))) if len(edges.target) else 1
-    pieces: list[Block] = []
-    first = first_atom = first_edge = 0
-    while first < len(sizes):
-        last, n_here, n_atoms = first, 0, 0
-        while last < len(sizes) and (last == first or n_here + edge_sizes[last] <= n_edges):
-            n_here, n_atoms, last = n_here + edge_sizes[last], n_atoms + sizes[last], last + 1
-        atoms, here = slice(first_atom, first_atom + n_atoms), slice(first_edge, first_edge + n_here)
-        some = slice(first, last)
-        own_edges = Edges(edges.source[here] - first_atom, edges.target[here] - first_atom, edges.shifts[here])
-        own = replace(
-            structures,
-            positions=structures.positions[atoms],
-            atomic_numbers=structures.atomic_numbers[atoms],
-            structure_index=index[atoms] - first,
-            cells=structures.cells[some],
-            pbc=structures.pbc[some],
-            edges=own_edges,
-            fixed=None,
-            charge=None,
-        )
-        slots = Slots.of(own_edges, n_atoms, size=sizes[0] if alike else None)
-        pieces.append(Block(some, atoms, here, own, edge_owner[here] - first, slots))
-        first, first_atom, first_edge = last, atoms.stop, here.stop
-    return pieces
-
-
-N_NARROW, N_FORWARD = len(Narrow._fields), len(Narrow._fields) + len(Forward._fields)
+N_FEATURES, N_FORWARD = len(EdgeFeatures._fields), len(EdgeFeatures._fields) + len(Forward._fields)
 
 
 class _Energy(torch.autograd.Function):
-    """Energies of distances; their derivative is :class:`_Slope`, computed along with them while all is at hand."""
+    """Energies of distances; dE/dd is computed along with them, and returned by :class:`_DistanceGradient`."""
 
     @staticmethod
-    def forward(ctx: Context, distance: Tensor, network: WrittenOut, block: Block, twice: bool) -> Tensor:
-        energy, narrow, forward = network.forward(distance, block.own, block.slots)
-        slope, back = network.slope(narrow, forward, block.slots)
+    def forward(ctx: Context, distance: Tensor, network: AnalyticSchNet, block: Block, create_graph: bool) -> Tensor:
+        energy, features, forward = network.forward(distance, block.structures, block.table)
+        gradient, backward = network.distance_gradient(features, forward, block.table)
         ctx.network, ctx.block = network, block
-        ctx.save_for_backward(distance, slope, *((*narrow, *forward, *back) if twice else ()))
+        ctx.save_for_backward(distance, gradient, *((*features, *forward, *backward) if create_graph else ()))
         return energy
 
     @staticmethod
     def backward(ctx: Context, *energy_bar: Tensor) -> tuple[Tensor | None, ...]:
-        slope: Tensor = _Slope.apply(*ctx.saved_tensors[:2], ctx.network, ctx.block, *ctx.saved_tensors[2:])  # type: ignore[no-untyped-call]
-        return slope * energy_bar[0].to(slope).index_select(1, ctx.block.edge_owner), None, None, None
+        distance, gradient, *saved = ctx.saved_tensors
+        gradient = _DistanceGradient.apply(distance, gradient, ctx.network, ctx.block, *saved)  # type: ignore[no-untyped-call]
+        return gradient * energy_bar[0].to(gradient).index_select(1, ctx.block.edge_owner), None, None, None
 
 
-class _Slope(torch.autograd.Function):
-    """Slopes of energies in distances."""
+class _DistanceGradient(torch.autograd.Function):
+    """dE/dd as a function of distances."""
 
     @staticmethod
     def forward(
-        ctx: Context, distance: Tensor, slope: Tensor, network: WrittenOut, block: Block, *saved: Tensor
+        ctx: Context, distance: Tensor, gradient: Tensor, network: AnalyticSchNet, block: Block, *saved: Tensor
     ) -> Tensor:
         ctx.network, ctx.block = network, block
         ctx.save_for_backward(distance, *saved)
-        return slope.view_as(slope)
+        return gradient.view_as(gradient)
 
     @staticmethod
-    def backward(ctx: Context, *slope_bar: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *direction: Tensor) -> tuple[Tensor | None, ...]:
         distance, *saved = ctx.saved_tensors
         if not saved:
-            raise RuntimeError("second derivatives were not asked for; predict with differentiable=True")
-        parts = Narrow(*saved[:N_NARROW]), Forward(*saved[N_NARROW:N_FORWARD]), Back(*saved[N_FORWARD:])
+            raise RuntimeError("second derivatives were not kept; predict with differentiable=True")
+        parts = EdgeFeatures(*saved[:N_FEATURES]), Forward(*saved[N_FEATURES:N_FORWARD]), Backward(*saved[N_FORWARD:])
         with torch.no_grad():
-            bend = ctx.network.bend(*parts, ctx.block.slots, slope_bar[0])
-        bend = _End.apply(bend, distance, slope_bar[0])  # type: ignore[no-untyped-call]
-        return bend, *[None] * (3 + len(saved))
+            product = ctx.network.hessian_vector_product(*parts, ctx.block.table, direction[0])
+        product = _NoThirdDerivative.apply(product, distance, direction[0])  # type: ignore[no-untyped-call]
+        return product, *[None] * (3 + len(saved))
 
 
-class _End(torch.autograd.Function):
-    """Where nothing further is written out: a graph that goes on from here fails, rather than lack a term."""
+class _NoThirdDerivative(torch.autograd.Function):
+    """Identity whose derivative raises: a third derivative fails instead of lacking a term."""
 
     @staticmethod
-    def forward(ctx: Context, bend: Tensor, *made_of: Tensor) -> Tensor:
-        return bend.view_as(bend)
+    def forward(ctx: Context, product: Tensor, *inputs: Tensor) -> Tensor:
+        return product.view_as(product)
 
     @staticmethod
     def backward(ctx: Context, *bar: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError("third derivatives are not written out; ask for a Committee(..., written_out=False)")
+        raise RuntimeError("analytic derivatives end at the second; for third ones use Committee(..., analytic=False)")

@@ -1,0 +1,222 @@
+"""One training of many members at once: epochs, validation, and what happens to members that stall or diverge."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparring.atoms.structures import Structures
+from sparring.committee import Committee
+from sparring.potentials.base import N_ELEMENTS
+from sparring.potentials.stacking import stacked_energies, unstack
+from sparring.support.seeds import derive
+from sparring.training.adam import MemberState, adam
+from sparring.training.loss import Loss
+from sparring.training.minibatches import Rows
+
+__all__ = ["Member", "Trainer", "reference_energies"]
+
+logger = logging.getLogger(__name__)
+
+DIVERGENCE_FACTOR = 1e4
+"""Ratio of a validation loss to the first one from which it counts as divergence."""
+
+
+class Member(NamedTuple):
+    """A member of one of several committees that train together.
+
+    Attributes:
+        committee: Number of its committee.
+        number: Number in its committee.
+        seed: Seed of its committee.
+        train: Structures that it trains on.
+        validation: Structures that it is validated on.
+    """
+
+    committee: int
+    number: int
+    seed: int
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Training of members in one pass.
+
+    Attributes:
+        loss: Loss of all members.
+        members: Members, sorted by the size of their training sets, the largest first.
+        batch_size: Number of structures in a minibatch.
+        ema_decay: Decay of the moving average of the weights; None for no average.
+    """
+
+    loss: Loss
+    members: tuple[Member, ...]
+    batch_size: int
+    ema_decay: float | None
+
+    def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> MemberState:
+        """State before the first epoch, with weights that each member draws from its own seed."""
+        rows = []
+        for member in self.members:
+            network = copy.deepcopy(self.loss.architecture)
+            network.initialise(torch.Generator().manual_seed(derive(member.seed, "weights", member.number)))
+            rows.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+        weights = torch.stack(rows).to(dtype=dtype, device=device)
+        zeros = torch.zeros(len(rows), dtype=torch.float64, device=device)
+        counter = torch.zeros(len(rows), dtype=torch.long, device=device)
+        return MemberState(
+            weights=weights,
+            average=None if self.ema_decay is None else weights.clone(),
+            moment=torch.zeros_like(weights),
+            square=torch.zeros_like(weights),
+            n_steps=zeros,
+            learning_rate=zeros + learning_rate,
+            best_weights=weights.clone(),
+            best_loss=zeros + torch.inf,
+            best_epoch=counter,
+            plateau_loss=zeros + torch.inf,
+            first_loss=zeros + torch.inf,
+            waited=counter,
+            n_rollbacks=counter,
+        )
+
+    def aligned(self, weights: Tensor) -> "Trainer":
+        """The same with reference energies that minimise each member's errors on its training energies.
+
+        Done before training, so that a network need not unlearn the energies of its random weights; and after it,
+        because forces do not determine the zero of energy, and gradient descent is slow to find it.
+        """
+        rows, errors = self._rows([member.train for member in self.members]), []
+        with torch.no_grad():
+            for chosen in rows.indices.split(4 * self.batch_size, dim=1):
+                batch = self.loss.data.gather(chosen)
+                energy = stacked_energies(
+                    self.loss.architecture, self.loss.named(weights), batch.structures, batch.per_member
+                )
+                errors.append(batch.energy - energy[:, : chosen.shape[1]])
+        references, structures = self.loss.references.clone(), self.loss.data.structures
+        for row, (error, size) in enumerate(zip(torch.cat(errors, dim=1), rows.sizes, strict=True)):
+            # A member that has diverged is dropped; its energies are of no use.
+            if torch.isfinite(error[:size]).all():
+                references[row] += reference_energies(structures.take(rows.indices[row, :size]), error[:size])
+        return replace(self, loss=replace(self.loss, references=references))
+
+    def epoch(self, state: MemberState, epoch: int) -> tuple[MemberState, Float[Tensor, " n_members"]]:
+        """One pass over every member's training set, each in its own order."""
+        orders = [
+            torch.randperm(
+                len(member.train),
+                generator=torch.Generator().manual_seed(derive(member.seed, "order", member.number, epoch)),
+            )
+            for member in self.members
+        ]
+        rows = self._rows([torch.tensor(m.train)[o] for m, o in zip(self.members, orders, strict=True)])
+        losses = torch.zeros_like(state.learning_rate)
+        sizes = rows.n_structures
+        for chosen, share in rows.batches(self.batch_size):
+            n_rows = len(chosen)
+            counts = chosen.shape[1] if share is None else (share > 0).sum(1)
+            loss, gradient = self.loss.first(n_rows).gradient(state.weights[:n_rows], chosen, share)
+            state = self._step(state, gradient)
+            losses[:n_rows] += loss * counts / sizes[:n_rows]
+        return state, losses
+
+    def _step(self, state: MemberState, gradient: Float[Tensor, "n_rows n_weights"]) -> MemberState:
+        """A step of Adam for the first rows; the others have no minibatch left in this epoch."""
+        n = len(gradient)
+        if n == len(state.weights):
+            return adam(state, gradient, ema_decay=self.ema_decay)
+        part = state._replace(
+            weights=state.weights[:n],
+            average=None if state.average is None else state.average[:n],
+            moment=state.moment[:n],
+            square=state.square[:n],
+            n_steps=state.n_steps[:n],
+            learning_rate=state.learning_rate[:n],
+        )
+        part = adam(part, gradient, ema_decay=self.ema_decay)  # in place: these are views
+        return state._replace(n_steps=torch.cat([part.n_steps, state.n_steps[n:]]))
+
+    def validate_and_adjust(
+        self, state: MemberState, epoch: int, patience: int | None, factor: float
+    ) -> tuple[MemberState, Float[Tensor, " n_members"]]:
+        """Validate; keep the best weights, reduce the rate of members that stall, roll back those that diverge."""
+        loss = self.validate(state.kept)
+        first = torch.where(torch.isinf(state.first_loss), loss, state.first_loss)
+        # Where the square of a gradient has overflown, Adam's steps are zero ever after.
+        sound = torch.isfinite(state.weights).all(1) & torch.isfinite(state.square).all(1)
+        diverged = ~torch.isfinite(loss) | (loss > DIVERGENCE_FACTOR * first) | ~sound
+        learning = state.n_rollbacks < 2
+        diverged &= learning
+        better = (loss < state.best_loss) & learning & ~diverged
+        # The schedule waits for progress of one part in ten thousand, as PyTorch's does; the best weights do not.
+        progressed = (loss < state.plateau_loss * (1 - 1e-4)) & learning & ~diverged
+        waited = torch.where(progressed, 0, state.waited + 1)
+        stalled = waited > (torch.inf if patience is None else patience)
+        rate = torch.where(stalled, state.learning_rate * factor, state.learning_rate)
+        best_weights = torch.where(better.unsqueeze(1), state.kept, state.best_weights)
+        back = diverged.unsqueeze(1)
+        for row in torch.nonzero(diverged).flatten().tolist():
+            logger.warning(
+                "member %d diverged in epoch %d; back to its best weights", self.members[row].number, epoch + 1
+            )
+        new = state._replace(
+            weights=torch.where(back, best_weights, state.weights),
+            average=None if state.average is None else torch.where(back, best_weights, state.average),
+            moment=torch.where(back, 0.0, state.moment),
+            square=torch.where(back, 0.0, state.square),
+            n_steps=torch.where(diverged, 0.0, state.n_steps),
+            learning_rate=torch.where(diverged, rate * 0.1, rate),
+            best_weights=best_weights,
+            best_loss=torch.where(better, loss, state.best_loss),
+            best_epoch=torch.where(better, epoch, state.best_epoch),
+            plateau_loss=torch.where(progressed, loss, state.plateau_loss),
+            first_loss=torch.where(torch.isfinite(first), first, torch.inf),
+            waited=torch.where(stalled | diverged, 0, waited),
+            n_rollbacks=state.n_rollbacks + diverged.long(),
+        )
+        return new, loss
+
+    def validate(self, weights: Tensor) -> Float[Tensor, " n_members"]:
+        """The square of the mean root of the losses of a member's validation set.
+
+        In a set of twenty, one or two geometries are unlike all training data. Their squared errors would dominate the
+        mean, and with it the choice of the best epoch.
+        """
+        rows = self._rows([member.validation for member in self.members])
+        roots = torch.zeros(len(self.members), dtype=torch.float64, device=weights.device)
+        for chosen, share in rows.batches(4 * self.batch_size):
+            n = len(chosen)
+            losses = self.loss.first(n).losses(weights[:n], self.loss.data.gather(chosen), create_graph=False)
+            root = losses.detach().sqrt()
+            roots[:n] += (root if share is None else root.where(share > 0, 0.0)).sum(1) / rows.n_structures[:n]
+        return roots.square()
+
+    def committee(self, weights: Tensor, rows: Sequence[int]) -> Committee:
+        """A committee of some members, with these weights."""
+        named = self.loss.named(weights.detach())
+        chosen = list(rows)
+        return Committee(unstack(self.loss.architecture, {name: value[chosen] for name, value in named.items()}))
+
+    def _rows(self, sets: Sequence[Sequence[int] | Tensor]) -> Rows:
+        return Rows.of(sets, self.loss.data.energy.device)
+
+
+def reference_energies(structures: Structures, energy: Float[Tensor, " n_structures"]) -> Float[Tensor, " n_elements"]:
+    """Energies of the elements that best reproduce energies of structures, in eV, by atomic number.
+
+    Least squares over compositions; where elements always occur in the same proportions, the smallest such energies.
+    """
+    cells = structures.structure_index * N_ELEMENTS + structures.atomic_numbers
+    counts = torch.zeros(structures.n_structures * N_ELEMENTS, dtype=torch.float64)
+    counts = counts.index_add(0, cells.cpu(), torch.ones(structures.n_atoms, dtype=torch.float64))
+    energies, *_ = np.linalg.lstsq(counts.reshape(-1, N_ELEMENTS).numpy(), energy.cpu().double().numpy(), rcond=1e-10)
+    return torch.as_tensor(energies)
