@@ -11,8 +11,8 @@ from loops import run_piece
 from schedule import Piece
 
 from sparring.config import Config, load
-from sparring.config.sections import AlanineDipeptide, Langevin
 from sparring.surfaces.torsion_maps import GRIDS
+from sparring.systems.sections import AlanineDipeptide, Langevin
 
 __all__ = ["ADVERSARIAL", "ATOMS", "STRATEGIES", "TASKS", "Study", "pieces"]
 

@@ -11,14 +11,15 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = (
     "support units",
-    "atoms uncertainty",
-    "config labels potentials",
+    "atoms schema uncertainty",
+    "labels potentials",
     "domain inputs selection starting_data",
     "committee",
     "committee_files evaluation dynamics plausibility training",
     "proposers",
     "surfaces",
     "systems",
+    "config",
     "runs",
     "assembly",
     "validation",

@@ -18,8 +18,8 @@ from sparring.labels import ase as labels_ase
 from sparring.labels.base import depends_on, label_input
 from sparring.starting_data.sampling import bare_copy, relax, uniform_displacements
 from sparring.surfaces.evaluators import label_surface
-from sparring.validation.barrier.endpoints import relaxed_ends
-from sparring.validation.barrier.path import neb
+from sparring.surfaces.minimum_energy_path import neb
+from sparring.surfaces.path_endpoints import relaxed_ends
 
 MOMENTS = [2.0, -2.0, 0.0]
 

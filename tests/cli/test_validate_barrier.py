@@ -11,10 +11,10 @@ from sparring.committee import Committee
 from sparring.inputs.extxyz import write_structures
 from sparring.potentials import CoordinateMLP
 from sparring.runs.stages import write_committee
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 from sparring.systems.ammonia import inversion_endpoints, planar_geometry
 from sparring.validation import barrier_runs
 from sparring.validation.barrier.compute import Barriers, barriers
-from sparring.validation.barrier.path import MinimumEnergyPath
 from sparring.validation.records import read_record
 
 WALL, STEEP, WIDTH = 2.0, 8.0, 0.5

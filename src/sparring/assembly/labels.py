@@ -29,8 +29,7 @@ from sparring.starting_data.base import StartFailure, Starting, described
 from sparring.starting_data.sampling import LabelMany, RelaxationError
 from sparring.support.cores import available_cores
 from sparring.support.progress import ProgressBars, no_progress_bars
-from sparring.systems import alanine_dipeptide
-from sparring.systems.wells import WELLS
+from sparring.systems.base import System
 
 __all__ = ["counted", "inherited", "label_service_of", "labeller", "limits_of", "n_workers"]
 
@@ -100,12 +99,15 @@ def labeller(config: Config) -> Labeller:
     if isinstance(section, labellers.PySCF):
         return PySCF(**section.arguments())  # type: ignore[arg-type]
     if isinstance(section, labellers.OpenMM):
-        return _openmm(section, config.system.kind)
+        return _openmm(section, config.system.build())
     if isinstance(section, labellers.ASE):
         return ASECalculator(**section.arguments())  # type: ignore[arg-type]
     if isinstance(section, labellers.Plugin):
         return plugin(**section.arguments())  # type: ignore[arg-type]
-    return FromCalculator(WELLS[config.system.kind](), method=config.system.kind)
+    system = config.system.build()
+    if system.calculator is None:
+        raise ValueError(f"labels.labeller: the system {system.name} has no ground truth; use pyscf, openmm or ase")
+    return FromCalculator(system.calculator(), method=system.name)
 
 
 def inherited(config: Config) -> tuple[str, ...]:
@@ -127,10 +129,11 @@ def inherited(config: Config) -> tuple[str, ...]:
         return ()
 
 
-def _openmm(section: labellers.OpenMM, system: str) -> OpenMM:
+def _openmm(section: labellers.OpenMM, system: System) -> OpenMM:
     how: dict[str, Any] = section.arguments("forcefield", "system", "topology", "combination")
-    known = system == "alanine_dipeptide" and section.topology is None
-    topology: Any = alanine_dipeptide.topology() if known else section.topology
+    topology: Any = section.topology
+    if topology is None and system.topology is not None:
+        topology = system.topology()
     if section.system is not None:
         return OpenMM.from_file(section.system, topology, **how)
     return OpenMM.from_forcefield(section.forcefield or (), topology, combination=section.combination, **how)

@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from ase import Atoms
 
-from sparring.assembly.own_structures import read_structures_of
-from sparring.assembly.planning import plan, plane_of
+from sparring.assembly.planning import plan
 from sparring.assembly.proposing import bonds_of, one_of_each, space_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
@@ -18,7 +17,6 @@ from sparring.committee import Committee
 from sparring.config import Config, load, sections, settled, template_files
 from sparring.labels import Bounds, LabelError, LabellingError, by_reason, causes
 from sparring.reporting import report
-from sparring.reporting.data import unit_of_kind
 from sparring.reporting.terminal import common_table
 from sparring.runs import loop
 from sparring.runs.failures import read_failures, write_failures
@@ -29,8 +27,9 @@ from sparring.starting_data.screening import screen, tell_states
 from sparring.support.devices import require_device, torch_threads
 from sparring.support.files import write_text
 from sparring.support.progress import ProgressBars, no_progress_bars
-from sparring.systems import alanine_dipeptide, ammonia, own, wells
-from sparring.systems.wells import WELLS
+from sparring.systems.base import System
+from sparring.systems.own.structures import numbered
+from sparring.validation.barrier.compute import keep_barriers
 from sparring.validation.errors.common_set import known_comparison, read_evaluation_file
 from sparring.validation.landscape.compute import keep_landscapes
 
@@ -50,7 +49,7 @@ def init(kind: str, folder: Path | str = ".") -> list[Path]:
     """Write a commented example to start from, and the files that it reads.
 
     Args:
-        kind: Of the system: ``ammonia``, ``alanine_dipeptide``, ``double_well_1d``, ``double_well_2d`` or ``own``.
+        kind: Kind of the system, as the section ``system`` of a configuration has it.
         folder: Where to.
 
     Raises:
@@ -105,6 +104,7 @@ def run(
     # Before the folder is claimed: a method that nobody knows, or a torsion, must not leave a run behind.
     if not (folder / "config.yaml").exists():
         _try_space(config)
+        _try_system(config.system.build())
         read_evaluation_file(config.evaluation)
     require_device(config.device)
     planned = plan(config, folder, progress_bars)
@@ -114,8 +114,7 @@ def run(
         once = _Telling(run_folder, finished_generation)
         committee = loop.run(planned, once)
         if run_folder.computed or not (folder / "report.html").exists():
-            if plane_of(config) is not None:
-                keep_landscapes(folder, progress_bars)
+            _validate(config, folder, progress_bars)
             report(folder)
         else:
             run_folder.announce("the run is finished: nothing was left to do")
@@ -127,6 +126,15 @@ def run(
                 once.unlabelled,
             )
         return committee
+
+
+def _validate(config: Config, folder: Path, progress_bars: ProgressBars) -> None:
+    """Make the validations that the report of every run on the system shows."""
+    wanted = config.system.build().in_report
+    if "landscape" in wanted:
+        keep_landscapes(folder, progress_bars)
+    if "barrier" in wanted:
+        keep_barriers(folder, progress_bars)
 
 
 class _Telling:
@@ -165,21 +173,24 @@ def check(config: Config) -> Estimate:
         LabelError: If no label can be computed.
     """
     require_device(config.device)
-    structures = _plausible(config, _examples(config))
+    system = config.system.build()
+    structures = _plausible(config, system)
     _try_space(config, structures)
+    _try_system(system, structures)
     read_evaluation_file(config.evaluation)
     return estimate(config, structures)
 
 
-def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
-    """The structures of a file that a run would begin with, isolated atoms left out; it is logged what is wrong."""
-    if not isinstance(config.system, sections.Own):
+def _plausible(config: Config, system: System) -> list[Atoms]:
+    """Structures that a run would begin with, isolated atoms of a file left out; it is logged what is wrong."""
+    structures = system.structures()
+    if system.file is None:
         return structures
-    file = str(config.system.file)
+    file = str(system.file)
     tell_states(structures, potential=config.committee.potential.kind, file=file)
     failures: list[LabelError] = []
     bounds = Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
-    kept = screen(own.numbered(structures), bounds, lambda _, error: failures.append(error), file=file)
+    kept = screen(numbered(structures), bounds, lambda _, error: failures.append(error), file=file)
     for error in failures[:SHOWN]:
         logger.warning("%s", error)
     molecules, _ = split_isolated(kept)
@@ -193,22 +204,16 @@ def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
     section = config.attack
     if isinstance(section, sections.Dynamics) or section.space.kind == "cartesian":
         return
-    structures = _examples(config) if structures is None else structures
+    structures = config.system.build().structures() if structures is None else structures
     space = space_of(section.space, one_of_each(structures), bonds_of(config))
     if held := [atoms for atoms in structures if atoms.constraints]:
         space.owner(Structures.from_atoms(held))  # raises if a torsion cannot turn without a fixed atom
 
 
-def _examples(config: Config) -> list[Atoms]:
-    system = config.system
-    if isinstance(system, sections.Ammonia):
-        return [ammonia.starting_geometry()]
-    if isinstance(system, sections.AlanineDipeptide):
-        return [alanine_dipeptide.geometry()]
-    if isinstance(system, sections.Own):
-        return read_structures_of(system)
-    well = WELLS[system.kind]()
-    return well.starting_data(seed=0) if isinstance(well, wells.DoubleWell2D) else well.starting_data()
+def _try_system(system: System, structures: list[Atoms] | None = None) -> None:
+    """Whether the structures have what the system promises of them, such as torsions."""
+    if system.check is not None:
+        system.check(system.structures() if structures is None else structures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,5 +268,5 @@ def comparison(folder: Path | str) -> str | None:
     common = known_comparison(folder)
     if common is None or not common.generations:
         return None
-    unit = unit_of_kind(load(folder / "config.yaml").system.kind)
+    unit = load(folder / "config.yaml").system.build().unit
     return common_table(common, unit.name, unit.size)

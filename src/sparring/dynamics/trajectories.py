@@ -12,6 +12,7 @@ from sparring.committee import Committee
 from sparring.dynamics import (
     NVE,
     CloserThan,
+    Criterion,
     DynamicsResult,
     Ensemble,
     Langevin,
@@ -82,6 +83,7 @@ def md(
     every: int = 10,
     seed: int = 0,
     min_distance: float = 0.5,
+    criteria: Sequence[Criterion] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> DynamicsResult:
     """Copies of every structure at every temperature, side by side, with their trajectories in an extended XYZ file.
@@ -104,6 +106,7 @@ def md(
         every: After how many steps frames are written.
         seed: Of the velocities and the noise.
         min_distance: Atoms closer than this, in Å, end the trajectory of their copy; 0 for no such end.
+        criteria: Further criteria that end the trajectory of a copy.
         progress: Called with the number of steps done and to do.
 
     Raises:
@@ -134,7 +137,7 @@ def md(
             n_steps=round(duration / timestep),
             every=every,
             seed=seed,
-            criteria=[CloserThan(min_distance)] if min_distance else [],
+            criteria=[*([CloserThan(min_distance)] if min_distance else []), *criteria],
             fixed_centre=all(len(atoms) > 1 for atoms in structures),
             write=write_with_parent,
             progress=progress,

@@ -24,10 +24,10 @@ from sparring.reporting.data import (
     Sampled,
     TorsionPaths,
     Training,
-    unit_of_kind,
 )
 from sparring.surfaces.torsion_plane import TorsionPlane
-from sparring.systems.alanine_dipeptide import torsion_plane
+from sparring.systems.base import System
+from sparring.systems.registry import read_system
 from sparring.validation.errors.common_set import CommonErrors, known_comparison
 
 __all__ = ["read_run"]
@@ -43,7 +43,7 @@ def read_run(folder: Path) -> Run:
         raise ValueError(f"{folder} is not a run folder: it has no config.yaml. Give the folder of a `sparring run`.")
     config = (folder / "config.yaml").read_text(encoding="utf-8")
     sections = yaml.safe_load(config)
-    kind = sections["system"]["kind"]
+    system = read_system(sections["system"])
     folders = sorted(path for path in folder.glob("generation-*") if path.is_dir())
     datasets = {path: _frames(path / "dataset.extxyz") for path in folders}
     fresh = {path: _frames(path / "labelled.extxyz") for path in folders}
@@ -51,17 +51,15 @@ def read_run(folder: Path) -> Run:
     lowest = _lowest_energies(chain.from_iterable([*datasets.values(), *fresh.values()]))
     start = next(iter(datasets.values()), [])
     newest = next((path for path in reversed(folders) if predicted[path]), None)
-    plane = torsion_plane() if kind == "alanine_dipeptide" else None
+    plane = _plane(system, start)
     return Run(
         folder=folder,
         name=folder.resolve().name,
-        kind=kind,
+        system=system,
         strategy=sections.get("attack", {}).get("kind", ""),
         config=config,
         n_planned=sections.get("generations"),
         versions=_versions(folder / "versions.json"),
-        # The energies of the toy wells are numbers that stand for eV; kcal/mol would give them a meaning they lack.
-        unit=unit_of_kind(kind),
         start=_sampled(start, lowest) if start else None,
         generations=tuple(_generation(path, fresh[path], predicted[path], lowest, plane) for path in folders),
         lowest=lowest,
@@ -70,6 +68,11 @@ def read_run(folder: Path) -> Run:
         newest_generation=_number(newest) if newest else None,
         common=_comparison(folder),
     )
+
+
+def _plane(system: System, start: Sequence[Atoms]) -> TorsionPlane | None:
+    """The torsions over which there are maps, None if the run has none that it has structures for."""
+    return None if system.torsions is None or not start else system.torsions(start)[0]
 
 
 def _comparison(folder: Path) -> CommonErrors | None:

@@ -152,9 +152,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     def _inputs(self) -> dict[str, str]:
         """SHA-256 of the files that the configuration names, by their path."""
         labeller = self.config.labels.labeller
-        sections = (getattr(self.config.system, "file", None), getattr(labeller, "topology", None))
+        named = (*self.config.system.files(), getattr(labeller, "topology", None), getattr(labeller, "system", None))
         fields = getattr(labeller, "forcefield", None) or ()
-        files = [Path(one) for one in (*sections, getattr(labeller, "system", None), *fields) if one is not None]
+        files = [Path(one) for one in (*named, *fields) if one is not None]
         # A force field may also be the name of one that comes with OpenMM or with us.
         return {str(file): _sha256(file) for file in files if file.is_file()}
 
@@ -164,7 +164,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         if not known.exists():
             return []
         before = _read_json(known, "delete it if the files are those that the run was started with")
-        changed = [name for name in now if now[name] != before.get(name)]
+        # Data do not depend on endpoints and grids, which may also have been named since.
+        compared = {str(file) for file in self.config.system.files()[1:]}
+        changed = [name for name in now if now[name] != before.get(name) and name not in compared]
         structures = str(getattr(self.config.system, "file", None))
         return [
             f"system.file: the structures in {name} are others"

@@ -16,7 +16,7 @@ from sparring.labels import LabelError
 from sparring.labels.base import electronic_state
 from sparring.starting_data.sampling import RelaxationError, relax
 
-__all__ = ["Ends", "relaxed_ends"]
+__all__ = ["Ends", "relaxed_ends", "require_path"]
 
 # Geometries no atom of which differs by more than this, in Å, are the same minimum.
 SAME = 0.05
@@ -58,7 +58,7 @@ def relaxed_ends(
         LabelError: If the calculator is one of labels, and a label fails.
     """
     start, end = _bare(start, extra), _bare(end, extra)
-    _require_path(start, end)
+    require_path(start, end)
     first = _relaxed("start", start, calculator, fmax=fmax, max_steps=max_steps)
     last = _laid_onto(first, _relaxed("end", end, calculator, fmax=fmax, max_steps=max_steps))
     moved = (_distance(start, first), _distance(end, last))
@@ -86,7 +86,12 @@ def _bare(atoms: Atoms, extra: Sequence[str]) -> Atoms:
     )
 
 
-def _require_path(start: Atoms, end: Atoms) -> None:
+def require_path(start: Atoms, end: Atoms) -> None:
+    """Check that there can be a path between two geometries.
+
+    Raises:
+        ValueError: If atoms, their order, cells, charges or fixed atoms differ, or both are the same geometry.
+    """
     if sorted(start.numbers) != sorted(end.numbers):
         raise ValueError(f"the ends of a path have the same atoms, got {start.symbols} and {end.symbols}")
     if (start.numbers != end.numbers).any():

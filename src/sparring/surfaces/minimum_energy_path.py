@@ -24,7 +24,7 @@ from scipy.interpolate import CubicHermiteSpline
 from sparring.labels import LabelError
 from sparring.starting_data.sampling import RelaxationError
 from sparring.surfaces.evaluators import Evaluate, SinglePoint, SurfaceCalculator
-from sparring.validation.barrier.endpoints import relaxed_ends
+from sparring.surfaces.path_endpoints import relaxed_ends
 
 __all__ = ["MinimumEnergyPath", "neb"]
 
