@@ -126,8 +126,7 @@ def _ends(files: tuple[Path, Path] | None, run: Path | None, committee: Path) ->
     endpoints = None if run is None else load(run / "config.yaml").system.build().endpoints
     if endpoints is None or not data.exists():
         raise ValueError(
-            f"{committee} is no generation of a run whose system has endpoints, so nothing says between which minima "
-            "the path is; give two files, START.xyz and END.xyz"
+            f"{committee} is no generation of a run whose system has endpoints; give two files, START.xyz and END.xyz"
         )
     return endpoints(read_labelled(data))
 
