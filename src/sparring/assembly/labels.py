@@ -1,4 +1,4 @@
-"""Where the labels of a configuration come from: the section ``labels`` as functions."""
+"""The section ``labels`` of a configuration as functions: labeller, store, bounds and limits."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -79,12 +79,12 @@ def label_service_of(config: Config, folder: Path, progress_bars: ProgressBars =
 
 
 def limits_of(config: Config) -> Limits:
-    """What the section ``labels`` says of the time and memory of a label."""
+    """The time and memory that a label may take, from the section ``labels``."""
     return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit)
 
 
 def n_workers(config: Config) -> int:
-    """How many processes label: as the section says, or one for each core that there is."""
+    """The number of processes that label: as the section says, or one for each core."""
     section = config.labels.labeller
     if isinstance(section, labellers.GroundTruth):
         return 1
@@ -111,9 +111,9 @@ def labeller(config: Config) -> Labeller:
 
 
 def inherited(config: Config) -> tuple[str, ...]:
-    """What the labels of a configuration depend on besides what all descendants of a structure have from it.
+    """Names that labels depend on besides what all descendants of a structure inherit.
 
-    The labeller is made only where nothing else tells: whoever attacks need not have it installed.
+    The labeller is made only where its section does not tell: attacks do not need it installed.
     """
     section = config.labels.labeller
     if isinstance(section, labellers.ASE):

@@ -163,7 +163,7 @@ def objective(config: Config, dataset: Dataset | None) -> Objective:
 
 
 def candidates_per_seed(config: Config) -> int:
-    """How many candidates an attack finds from each of its seeds, at most."""
+    """The largest number of candidates that an attack finds from one seed."""
     section = config.attack
     if not isinstance(section, sections.Dynamics):
         return 1
@@ -177,7 +177,7 @@ def choose_seeds(
     seed: int,
     allowed: Bool[np.ndarray, " n_structures"] | None = None,
 ) -> list[int]:
-    """Which structures of the data are attacked.
+    """The structures of the data that are attacked.
 
     ``lowest_energy`` is the lowest of every composition, one after the other as often as needed; ``random`` are all
     in random order, begun again once they are used up. None for as many seeds as there are structures.
@@ -244,7 +244,7 @@ def _start(config: Config, system: System, label_service: LabelService) -> Calla
 
 
 def _evaluate(system: System, label_service: LabelService) -> Evaluate:
-    """What a committee is asked in the end: the system's own numbers, and errors over its torsions."""
+    """The evaluation of each committee: the system's own numbers, and errors over its torsions."""
     parts: list[Evaluate] = [] if system.evaluation is None else [system.evaluation(label_service)]
     if system.torsions is not None:
         parts.append(_over_torsions(system.torsions, label_service))

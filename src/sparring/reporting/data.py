@@ -151,7 +151,7 @@ class Run:
     Attributes:
         folder: As it was given.
         name: Of the folder.
-        system: What is special to the system.
+        system: System of the run.
         strategy: How it finds what to label: adversarial, random and others; empty if the configuration does not say.
         config: The whole configuration, as text.
         n_planned: How many generations the run is to have.

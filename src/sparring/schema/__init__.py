@@ -1,1 +1,1 @@
-"""What sections of a configuration are made of: frozen models, and the types of their values."""
+"""Parts of the sections of a configuration: frozen models, and the types of their values."""

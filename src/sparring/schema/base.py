@@ -1,4 +1,4 @@
-"""What all sections of a configuration have in common."""
+"""The base of all sections of a configuration."""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -19,7 +19,7 @@ class Quantity:
         dimension: Dimension, as :func:`sparring.units.quantity` names it.
         unit: Internal unit.
         most: Largest value that makes sense, in the internal unit.
-        zero: Whether it may be zero.
+        zero: True if it may be zero.
     """
 
     dimension: str

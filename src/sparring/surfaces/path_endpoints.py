@@ -45,11 +45,11 @@ def relaxed_ends(
     atoms go the shortest way round. Nothing moves what is held in place: by constraints, or by the field of a toy well.
 
     Args:
-        start: Near the first.
-        end: Near the second, its atoms in the same order.
-        calculator: The surface.
-        fmax: The largest force on an atom of a minimum, in eV/Å.
-        max_steps: For each.
+        start: Geometry near the first minimum.
+        end: Geometry near the second, its atoms in the same order.
+        calculator: Surface.
+        fmax: Largest force on an atom of a minimum, in eV/Å.
+        max_steps: Maximum number of steps for each.
         extra: Names in info or arrays that the surface depends on, besides what all descendants have.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The (φ, ψ) plane of a run: which torsions it is about, the grids over them, and what is asked of each generation.
+"""The (φ, ψ) plane of a run: torsions, the grids over them, and the numbers that each generation gets.
 
 A relaxed grid takes some hundred evaluations a point, so it is computed once for each labeller and kept beside the
 labels.
@@ -53,15 +53,15 @@ def torsion_grid(
     """A grid over two torsions.
 
     Args:
-        plane: Which.
-        label_service: On whose surface a relaxed grid is relaxed, and beside whose labels it is kept.
+        plane: Torsions.
+        label_service: Labeller whose surface a relaxed grid is relaxed on, and whose store keeps it.
         reference: Molecule whose torsions are turned.
-        which: The reference with only its torsions turned, or with all else relaxed.
-        points: Along the two sides.
-        progress_bars: Gives a relaxation something to tick.
+        which: Kind of grid: the reference with only its torsions turned, or with all else relaxed.
+        points: Numbers of points along the two sides.
+        progress_bars: Progress bars by title.
 
     Raises:
-        ValueError: If there is nobody to relax the grid.
+        ValueError: If a relaxed grid is wanted and there is no labeller.
     """
     rigid = rigid_grid(reference, plane, points=points)
     if which == "rigid":
@@ -97,7 +97,7 @@ def _digest(reference: Atoms, plane: TorsionPlane, points: tuple[int, int], labe
 def evaluation(
     plane: TorsionPlane, reference: Atoms, label_service: LabelService, *, points: tuple[int, int] = POINTS
 ) -> Callable[[Committee, Dataset], Mapping[str, object]]:
-    """What a run asks each of its committees: :func:`metrics` on the rigid grid, whose labels are computed once."""
+    """The evaluation of each generation: :func:`metrics` on the rigid grid, whose labels are computed once."""
 
     @cache
     def known() -> tuple[Grid, Truth]:
@@ -111,7 +111,7 @@ def evaluation(
 
 
 def metrics(mapped: Landscape, plane: TorsionPlane, data: Sequence[Atoms]) -> dict[str, object]:
-    """What a committee is worth on a grid over two torsions, and how much of the plane its data have seen.
+    """Errors of a committee on a grid over two torsions, and the share of the plane that its data cover.
 
     ``grid_rmse_below`` has the error of the energy, in eV, where the true energy is below each of `CAPS`,
     ``grid_force_variance_below`` the mean of σ_F², in (eV/Å)², below `LOW`; both are None where no point is.

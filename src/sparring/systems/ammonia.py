@@ -1,4 +1,4 @@
-"""Ammonia and its umbrella inversion: a start from nothing, and the barrier that nobody put into the data."""
+"""Ammonia and its umbrella inversion: a start from nothing, and the barrier that is not in the data."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ def starting_data(
 
 
 def unphysical(minimum_energy: float, *, margin: float = 1e-3) -> tuple[DistanceWindow, EnergyBelow]:
-    """What ends a trajectory of ammonia in the paper (Sec. V.B), for `sparring.stability` and `sparring.simulate`.
+    """Criteria that end a trajectory of ammonia in the paper (Sec. V.B), for `stability` and `simulate`.
 
     Two hydrogens are closer than 0.80 Å or farther apart than 2.55 Å, or the predicted energy is below that of the
     ground state. The paper takes the energy of the ground state's label, and no margin. Then a committee that predicts
@@ -83,7 +83,7 @@ def unphysical(minimum_energy: float, *, margin: float = 1e-3) -> tuple[Distance
 
     Args:
         minimum_energy: Energy of the ground state in eV, on the committee's scale.
-        margin: How far below a copy may be, in eV.
+        margin: Energy below the minimum that a copy may still have, in eV.
     """
     return DistanceWindow("H", "H", low=0.80, high=2.55), EnergyBelow(minimum_energy - margin)
 
@@ -190,4 +190,4 @@ PUBLISHED = (
         "Sec. III.B, Fig. 3a to c",
     ),
 )
-"""What the paper says of its own committees and protocols, in words and numbers; nothing was read off its figures."""
+"""Statements of the paper about its own committees, in words and numbers; nothing was read off its figures."""

@@ -1,6 +1,6 @@
 """A system: all that is special to what is studied, as one value, which a section of the configuration builds.
 
-Whoever runs, validates or reports asks the value, never for its name. A field is None, or empty, where a system has
+Runs, validations and reports ask the value, never for its name. A field is None, or empty, where a system has
 no such thing.
 """
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 Evaluate: TypeAlias = Callable[[Committee, Dataset], Mapping[str, object]]
-"""What a generation's committee is asked: numbers for the key ``system`` of metrics.json, as JSON has them."""
+"""An evaluation of a committee beside its test set: numbers for the key ``system`` of metrics.json."""
 LabelAll: TypeAlias = Callable[[Sequence[Atoms]], Sequence[Label | LabelError]]
 Project: TypeAlias = Callable[[Atoms], tuple[float, ...]]
 """The values of a grid's variables for any structure of the system."""
@@ -167,15 +167,15 @@ class System:
         structures: Function that gives structures as a run would begin with, without labelling any.
         start: Function that makes labelled structures to begin with.
         cost: Function from such structures to the labels that the start takes; None for one each that has none.
-        unit: Unit in which energies are shown.
+        unit: Unit of energies in tables and figures.
         is_molecular: False for a particle in a model potential: there are no bonds, barriers or trajectories to judge.
         file: File that the structures come from.
         compare: Function that compares labels which the structures bring with those of the labeller, given the number
             of generations.
         check: Function that tries all that can be tried on the structures alone; it raises a ValueError.
         electronic_state: Function that gives charge and multiplicity to structures that do not say theirs.
-        evaluation: Function from the labeller to what each generation's committee is asked. What follows from
-            `torsions` comes by itself.
+        evaluation: Function from the labeller to the evaluation of each generation's committee. Errors over
+            `torsions` come by themselves.
         metrics: Numbers of the evaluation that tables show, in their order.
         progress: Number that the overview of the report draws.
         bonds: Pairs of bonded atoms of the only molecule; None to find them from distances.

@@ -15,7 +15,7 @@ from sparring.systems.umbrella import circle, planar_geometry, pyramid
 
 __all__ = ["Barrier", "inversion_barrier", "inversion_endpoints", "relax_planar", "starting_geometry"]
 
-# No bond between N and H is shorter or longer than this, in Å, in anything that deserves the name ammonia.
+# No bond between N and H is shorter or longer than this, in Å, in ammonia.
 SHORTEST_BOND, LONGEST_BOND = 0.7, 1.6
 
 
@@ -86,8 +86,8 @@ def relax_planar(calculator: BaseCalculator, *, bond: float, tolerance: float = 
 
     Args:
         calculator: Energy and forces.
-        bond: Where to begin, in Å.
-        tolerance: Of the bond, in Å.
+        bond: Length of the bonds at the start of the search, in Å.
+        tolerance: Tolerance of the length, in Å.
 
     Raises:
         RelaxationError: If there is no such bond between 0.7 and 1.6 Å, or a force is not finite.
@@ -127,7 +127,7 @@ def inversion_barrier(calculator: BaseCalculator, start: Atoms | None = None) ->
     `start` or from MMFF94's geometry; the planar molecule keeps its symmetry, see `relax_planar`.
 
     Raises:
-        RelaxationError: If one of the two cannot be found: a young potential may not have it.
+        RelaxationError: If one of the two cannot be found: a potential trained on little may not have it.
     """
     minimum = relax(starting_geometry() if start is None else bare_copy(start), calculator)
     planar = relax_planar(calculator, bond=float(minimum.get_distances(0, [1, 2, 3]).mean()))

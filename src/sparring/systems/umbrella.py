@@ -33,8 +33,8 @@ def umbrella_grid(minimum: Atoms, *, radii: Sequence[float], heights: Sequence[f
 
     Args:
         minimum: The ground state, the nitrogen first.
-        radii: Of R/R0.
-        heights: Of Z/Z0.
+        radii: Values of R/R0.
+        heights: Values of Z/Z0.
 
     Raises:
         ValueError: If a radius is not positive, or the minimum is no pyramid of ammonia.
@@ -53,7 +53,7 @@ def umbrella_grid(minimum: Atoms, *, radii: Sequence[float], heights: Sequence[f
 
 
 def umbrella_coordinates(minimum: Atoms) -> Callable[[Atoms], tuple[float, float]]:
-    """What R/R0 and Z/Z0 are for any ammonia, symmetric or not, its atoms in the order of the minimum's.
+    """A function from any ammonia, symmetric or not, to its R/R0 and Z/Z0; atoms are in the order of the minimum's.
 
     Z is positive on the side of the hydrogens' plane on which the minimum has its nitrogen, and negative where the
     umbrella has turned inside out.

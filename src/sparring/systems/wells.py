@@ -140,8 +140,8 @@ def grid_points(well: DoubleWell1D | DoubleWell2D, shape: Sequence[int]) -> list
     """The labelled points of a regular grid over the well's whole interval, with ``x`` (and ``y``) in ``info``.
 
     Args:
-        well: Which.
-        shape: How many points along each of its coordinates; the last one varies fastest.
+        well: Well.
+        shape: Numbers of points along its coordinates; the last one varies fastest.
 
     Raises:
         ValueError: If there is not one number of points for each coordinate.
@@ -158,7 +158,7 @@ def grid_points(well: DoubleWell1D | DoubleWell2D, shape: Sequence[int]) -> list
 
 
 def coordinates(point: Atoms, n_coordinates: int) -> tuple[float, ...]:
-    """Where a point of a well is, in Å."""
+    """Coordinates of a point of a well, in Å."""
     return tuple(point.positions[0, :n_coordinates].tolist())
 
 

@@ -84,7 +84,7 @@ def findings_of(
 
 
 def are_mixed(structures: Sequence[Atoms], system: "Own", generations: int) -> bool:
-    """Whether labels of the file and of the labeller come into one data set."""
+    """True if labels of the file and of the labeller come into one data set."""
     return generations > 1 or system.enlarge is not None or not all(map(is_labelled, structures))
 
 

@@ -1,4 +1,4 @@
-"""What is unphysical in dynamics of one's own molecule: the criteria that sections of the configuration are."""
+"""Criteria that end trajectories of one's own molecule, from their sections of the configuration."""
 
 import math
 from collections.abc import Callable

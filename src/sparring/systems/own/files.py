@@ -1,4 +1,4 @@
-"""What the section of one's own molecule names: two torsions, two endpoints, a grid."""
+"""Two torsions, two endpoints and a grid, from the keys and files of the section of one's own molecule."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
