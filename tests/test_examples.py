@@ -58,7 +58,7 @@ def test_every_example_can_be_checked(file, preset, cheap_labels):
     assert estimate.n_generations == config.generations
     assert estimate.n_labels > 0
     if file.stem == "own_molecule":
-        assert (cheap_labels[0]["name"], estimate.n_start) == ("tblite", 2 + 60 + 2 * 6 * 9)
+        assert (cheap_labels[0]["name"], estimate.n_start) == ("tblite", 2 + 60 + 2 * 6 * 9 + 24 * 24)
     if file.stem == "alanine_dipeptide":
         assert estimate.n_start == (1000 if preset is None else 100)
         assert estimate.n_labels == 50 * (config.generations - 1)

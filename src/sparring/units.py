@@ -7,6 +7,10 @@ CODATA 2018 (doi:10.1103/RevModPhys.93.025010).
 import math
 import re
 import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
 
 from sparring.support.suggestions import did_you_mean
 
@@ -24,6 +28,29 @@ BOHR = 0.529177210903
 """One Bohr radius in Å."""
 AMU = 1.66053906660e-27 * 1e10 / _ELEMENTARY_CHARGE  # 1 (Å/fs)² = 1e10 (m/s)²
 """One atomic mass unit in eV fs²/Å²."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyUnit:
+    """The unit in which people are shown energies.
+
+    Attributes:
+        name: Name of the unit.
+        size: Size of one unit in eV.
+        decimals: Number of decimals in tables.
+    """
+
+    name: str
+    size: float
+    decimals: int
+
+    def show(self, energy: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """The energies, given in eV, in this unit."""
+        return energy / self.size
+
+
+KCAL = EnergyUnit(name="kcal/mol", size=KCAL_PER_MOL, decimals=2)
+EV = EnergyUnit(name="eV", size=1.0, decimals=3)
 
 _ENERGY = {
     "eV": 1.0,

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from sparring.config import Config, load
-from sparring.config.sections import AlanineDipeptide, Langevin
 from sparring.surfaces.torsion_maps import GRIDS
+from sparring.systems.sections import AlanineDipeptide, Langevin
 from studies.alanine_dipeptide import tasks
 from studies.common.jobs import Job
 from studies.common.layout import ADVERSARIAL, Layout, Strategy

@@ -54,7 +54,13 @@ def free_energy(
     worker, plane = labeller(config), alanine_dipeptide.torsion_plane()
     assert isinstance(worker, OpenMM)
     truth, starts = dynamics_visits(
-        worker, plane, duration=reference_duration, n_bins=n_bins, n_starts=n_copies, folder=reference
+        worker,
+        plane,
+        alanine_dipeptide.geometry(),
+        duration=reference_duration,
+        n_bins=n_bins,
+        n_starts=n_copies,
+        folder=reference,
     )
     seen = committee_visits(
         read_committee(generation),

@@ -20,8 +20,8 @@ from sparring.surfaces import grids
 from sparring.surfaces.evaluators import committee_surface, label_surface
 from sparring.surfaces.landscape import Marks
 from sparring.surfaces.landscape import landscape as map_landscape
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath, neb
 from sparring.systems import ammonia
-from sparring.validation.barrier.path import MinimumEnergyPath, neb
 from sparring.validation.records import write_record
 from sparring.validation.stability.compute import own_minimum, stability
 

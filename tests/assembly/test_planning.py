@@ -11,7 +11,6 @@ from sparring.assembly.labels import label_service_of, labeller
 from sparring.assembly.planning import (
     choose_seeds,
     fit_arguments,
-    inversion,
     objective,
     plan,
     selectors,
@@ -30,7 +29,8 @@ from sparring.proposers.spaces import Cartesian, RandomDisplacement
 from sparring.reporting.style import SOURCES
 from sparring.selection import Budget, Distinct, EnergyWindow, UncertaintyAbove
 from sparring.starting_data.relaxation import RelaxationError
-from sparring.systems import alanine_dipeptide, wells
+from sparring.systems import alanine_dipeptide, ammonia, wells
+from sparring.systems.ammonia import inversion
 
 
 @pytest.fixture
@@ -330,21 +330,21 @@ def test_the_grid_error_of_a_well_is_that_of_the_mean_energy(mlp):
     grid = wells.grid_structures(well)
     mean = members.predict(grid, differentiable=False).energy.mean(0).numpy()
     missed = mean - well.energies(grid.positions.numpy())
-    assert planning.grid_error(members, well)["grid_rmse"] == pytest.approx(np.sqrt(np.mean(missed**2)))
+    assert wells.grid_error(members, well)["grid_rmse"] == pytest.approx(np.sqrt(np.mean(missed**2)))
 
 
 def test_a_committee_that_has_no_barrier_is_reported_and_is_no_error(committee, config, tmp_path, monkeypatch, caplog):
     minimum, planar = molecule("NH3"), molecule("NH3")
     minimum.calc = SinglePointCalculator(minimum, energy=-1.0)
     planar.calc = SinglePointCalculator(planar, energy=-0.75)
-    reference = planning.ammonia.Barrier(minimum=minimum, planar=planar)
+    reference = ammonia.Barrier(minimum=minimum, planar=planar)
 
     def relaxed(calculator, start=None):
         if start is None:
             return reference
         raise RelaxationError("no way up")
 
-    monkeypatch.setattr(planning.ammonia, "inversion_barrier", relaxed)
+    monkeypatch.setattr(ammonia, "inversion_barrier", relaxed)
     label_service = label_service_of(config(AMMONIA + "labels: {labeller: {kind: ase, name: emt}}\n"), tmp_path)
     assert inversion(committee(), label_service) == {"barrier": None, "barrier_reference": 0.25, "barrier_error": None}
     assert "no way up" in caplog.text

@@ -22,7 +22,7 @@ from sparring.atoms.constraints import constraints_of, fixed_coordinates
 from sparring.atoms.structures import Structures
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.inputs.extxyz import read_structures, write_structures
-from sparring.systems.own import read_own
+from sparring.systems.own.structures import read_own
 
 
 @pytest.fixture

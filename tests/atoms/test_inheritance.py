@@ -19,8 +19,8 @@ from sparring.labels.base import depends_on, label_input
 from sparring.starting_data.displacements import uniform_displacements
 from sparring.starting_data.relaxation import relax
 from sparring.surfaces.evaluators import label_surface
-from sparring.validation.barrier.endpoints import relaxed_ends
-from sparring.validation.barrier.path import neb
+from sparring.surfaces.minimum_energy_path import neb
+from sparring.surfaces.path_endpoints import relaxed_ends
 
 MOMENTS = [2.0, -2.0, 0.0]
 

@@ -11,10 +11,10 @@ from sparring.committee import Committee
 from sparring.committee_files import write_committee
 from sparring.inputs.extxyz import write_structures
 from sparring.potentials import CoordinateMLP
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 from sparring.systems.ammonia import inversion_endpoints, planar_geometry
-from sparring.validation import barrier_runs
+from sparring.validation.barrier import compute as barrier_runs
 from sparring.validation.barrier.compute import Barriers, barriers
-from sparring.validation.barrier.path import MinimumEnergyPath
 from sparring.validation.records import read_record
 
 WALL, STEEP, WIDTH = 2.0, 8.0, 0.5
@@ -138,7 +138,7 @@ def test_a_path_that_has_not_converged_is_marked(sparring, make_committee, parti
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "is no generation of a run on ammonia, so nothing says between which minima the path is; give two files"),
+        ([], "is no generation of a run whose system has endpoints; give two files, START.xyz and END.xyz"),
         (["start.xyz"], "a path has two ends, got only start.xyz; give END.xyz too"),
         (["start.xyz", "both.xyz"], "both.xyz holds 2 structures; the end of a path is one, in a file of its own"),
         (["start.xyz", "start.xyz"], "start and end are the same geometry"),

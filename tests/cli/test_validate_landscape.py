@@ -110,7 +110,7 @@ def test_errors_can_be_aligned(undrawn, sparring, finished_well, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ([], "a committee outside of a run has no grid of its own; give a file"),
+        ([], "no built-in grid for a committee outside of a run; pass GRID.xyz with --x NAME"),
         (["grid.xyz"], "name the variables of grid.xyz with --x and --y; it has REF_energy, angle, length"),
         (["grid.xyz", "--x", "length"], "are both at length = 0.9; keep one of them"),
         (["grid.xyz", "--x", "length", "--y", "phi"], "needs a finite number 'phi' in its info, got only"),

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sparring.config import Config, ConfigError, load
 from sparring.config.limits import LIMITS
-from sparring.config.values import Quantity
+from sparring.schema.values import Quantity
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 AMMONIA = "system: {kind: ammonia}\n"

@@ -14,7 +14,7 @@ from sparring.dynamics import NVE, Langevin, NoseHooverChain, init, simulate, st
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.dynamics.trajectories import md
 from sparring.proposers.dynamics import take_snapshots
-from sparring.systems.own import read_own
+from sparring.systems.own.structures import read_own
 from sparring.units import kT
 
 ALL = pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from ase.build import molecule
 
 from sparring.atoms.reference import has_labels
 from sparring.inputs.reading import read_atoms, read_file
-from sparring.systems.own import read_own
+from sparring.systems.own.structures import read_own
 
 HEADER = 'Properties=species:S:1:pos:R:3:forces:R:3 energy=-156.9 pbc="F F F"'
 WATER = f"""3

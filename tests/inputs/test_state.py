@@ -4,7 +4,7 @@ import pytest
 
 from sparring.inputs.reading import read_atoms, read_file
 from sparring.labels.base import ElectronicState, electronic_state
-from sparring.systems.own import read_own
+from sparring.systems.own.structures import read_own
 
 AMMONIUM = """N 0.0025 -0.0026 0.0128
 H 0.5910 0.5782 0.5961

@@ -10,13 +10,13 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.morse import MorsePotential
 
-from sparring.assembly.own_structures import read_structures_of
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.commands.running import check, run
 from sparring.config import ConfigError, difference, load
 from sparring.inputs.extxyz import read_labelled, write_structures
 from sparring.labels import Bounds, FromCalculator, LabelError, label
 from sparring.plausibility import compare, disagreements, frames_to_compare, inconsistencies, require
+from sparring.systems.own.comparison import read_structures_of
 from sparring.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
 
 FILE = "train.xyz"

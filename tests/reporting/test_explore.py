@@ -10,9 +10,10 @@ from scipy.spatial.transform import Rotation
 
 from sparring.inputs.extxyz import write_structures
 from sparring.reporting import explore
-from sparring.reporting.data import EV, Origin, Run
+from sparring.reporting.data import Origin, Run
 from sparring.reporting.explore import Mapped, explorer
 from sparring.reporting.reading import read_run
+from sparring.systems.registry import read_system
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.diversity.compute import Diversity
 
@@ -48,12 +49,11 @@ def run_of(frames, newest=()):
     return Run(
         folder=Path("run"),
         name="run",
-        kind="own",
+        system=read_system({"kind": "double_well_1d"}),
         strategy="",
         config="",
         n_planned=1,
         versions={},
-        unit=EV,
         start=None,
         generations=(),
         lowest=lowest,

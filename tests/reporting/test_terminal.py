@@ -2,7 +2,10 @@ import pytest
 
 from sparring.evaluation import Errors
 from sparring.reporting.terminal import GenerationTable, errors_table
+from sparring.systems.registry import read_system
 from sparring.units import KCAL_PER_MOL
+
+AMMONIA = read_system({"kind": "ammonia"})
 
 
 def metrics(**more):
@@ -39,7 +42,7 @@ def test_molecules_are_in_kcal_per_mol():
 
 
 def test_wells_are_in_their_own_unit():
-    heading, line = row(GenerationTable(), system={"grid_rmse": 0.5})
+    heading, line = row(GenerationTable(read_system({"kind": "double_well_1d"})), system={"grid_rmse": 0.5})
     assert "energies in eV" in heading
     assert "kcal" not in heading
     assert line.split()[2:5] == [f"{KCAL_PER_MOL:.3f}", f"{2 * KCAL_PER_MOL:.3f}", "0.500"]
@@ -47,14 +50,14 @@ def test_wells_are_in_their_own_unit():
 
 def test_a_barrier_stands_beside_that_of_the_labels_and_its_error_has_a_sign():
     system = {"barrier": 5 * KCAL_PER_MOL, "barrier_reference": 6 * KCAL_PER_MOL, "barrier_error": -KCAL_PER_MOL}
-    heading, line = row(GenerationTable(), system=system)
+    heading, line = row(GenerationTable(AMMONIA), system=system)
     assert "barrier" in heading
     assert line.split()[4:7] == ["5.00", "6.00", "-1.00"]
 
 
 def test_a_committee_without_a_barrier_says_none():
     system = {"barrier": None, "barrier_reference": 6 * KCAL_PER_MOL, "barrier_error": None}
-    assert row(GenerationTable(), system=system)[1].split()[4:7] == ["none", "6.00", "none"]
+    assert row(GenerationTable(AMMONIA), system=system)[1].split()[4:7] == ["none", "6.00", "none"]
 
 
 def test_attacks_and_labels_are_counted():

@@ -102,7 +102,7 @@ def test_both_tables_say_what_the_metrics_say(finished, shown):
     assert cells["RMSE\n≤ 50 (kcal/mol)"] == f"{system['grid_rmse_below']['50 kcal/mol'] / KCAL_PER_MOL:.2f}"
     assert cells["mean σ²F ≤ 50\n(eV²/Å²)"] == f"{system['grid_force_variance_below']['50 kcal/mol']:.3g}"
     assert cells["bins\ncovered"] == f"{100 * system['coverage']:.0f} %"
-    legend, heading, row = GenerationTable().row(metrics).split("\n")
+    legend, heading, row = GenerationTable(shown.system).row(metrics).split("\n")
     assert "below 50 kcal/mol" in legend
     assert heading.split()[4:8] == ["grid", "RMSE", "σ²F", "bins"]
     assert f"{100 * system['coverage']:.0f} %" in row

@@ -19,9 +19,9 @@ from sparring.reporting.reading import read_run
 from sparring.reporting.validations import validations
 from sparring.surfaces.grids import Variable
 from sparring.surfaces.landscape import Landscape, Landscapes
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.barrier.compute import Barriers
-from sparring.validation.barrier.path import MinimumEnergyPath
 from sparring.validation.diversity.compute import Diversity, gather
 from sparring.validation.errors.compute import error_report
 from sparring.validation.records import write_record

@@ -16,7 +16,7 @@ from sparring.runs import loop
 from sparring.runs.folder import RunFolder
 from sparring.starting_data.base import Starting
 from sparring.starting_data.isolated import atomic_energies, hund_multiplicity, is_isolated_atom, split_isolated
-from sparring.systems.own import Displacements, NormalModes, assume_state, starting_data
+from sparring.systems.own.structures import Displacements, NormalModes, assume_state, starting_data
 from sparring.training.fitting import fit
 
 BOX = {"cell": [12.0, 12.0, 12.0], "pbc": True}

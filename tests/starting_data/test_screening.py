@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.labels.base import Bounds
 from sparring.starting_data.screening import require_one_state, screen
-from sparring.systems.own import Displacements, NormalModes, starting_data
+from sparring.systems.own.structures import Displacements, NormalModes, starting_data
 
 OFF = Bounds(min_distance=None, max_force=None, energy_window=None)
 

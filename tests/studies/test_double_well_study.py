@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from sparring.atoms.dataset import Dataset
-from sparring.committee import Committee, unstack
+from sparring.committee import Committee
+from sparring.potentials.stacking import unstack
 from sparring.systems.wells import DoubleWell2D
 from sparring.training.fitting import fit
 from sparring.training.splits import Splits

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from sparring.assembly.labels import label_service_of
-from sparring.assembly.planning import plane_of
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.committee_files import read_committee, write_committee
 from sparring.config import dump, load, template_files
@@ -68,8 +67,7 @@ def test_the_plane_of_the_dipeptide_is_that_of_its_minimum():
 
 
 def test_other_systems_have_no_torsions(well_file):
-    assert plane_of(load(well_file())) is None
-    assert plane_of(None) is None
+    assert load(well_file()).system.build().torsions is None
     with pytest.raises(ValueError, match=r"a rigid and a relaxed grid \(--grid\) are those over two torsions"):
         system_grid(load(well_file()), [], which="relaxed")
 

@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.inputs.extxyz import write_structures
 from sparring.labels import FromCalculator, Label, label, labelled_atoms
-from sparring.systems.own import Displacements, NormalModes, Snapshots, assume_state, read_own, starting_data
+from sparring.systems.own.structures import Displacements, NormalModes, Snapshots, assume_state, read_own, starting_data
 
 KEYS = {"energy_key": "dft_energy", "forces_key": "dft_forces"}
 

@@ -1,4 +1,4 @@
-"""Where the labels of a configuration come from: the section ``labels`` as functions."""
+"""The section ``labels`` of a configuration as functions: labeller, store, bounds and limits."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -30,8 +30,7 @@ from sparring.starting_data.normal_modes import LabelMany
 from sparring.starting_data.relaxation import RelaxationError
 from sparring.support.cores import available_cores
 from sparring.support.progress import ProgressBars, no_progress_bars
-from sparring.systems import alanine_dipeptide
-from sparring.systems.wells import WELLS
+from sparring.systems.base import System
 
 __all__ = ["counted", "inherited", "label_service_of", "labeller", "limits_of", "n_workers"]
 
@@ -81,12 +80,12 @@ def label_service_of(config: Config, folder: Path, progress_bars: ProgressBars =
 
 
 def limits_of(config: Config) -> Limits:
-    """What the section ``labels`` says of the time and memory of a label."""
+    """The time and memory that a label may take, from the section ``labels``."""
     return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit)
 
 
 def n_workers(config: Config) -> int:
-    """How many processes label: as the section says, or one for each core that there is."""
+    """The number of processes that label: as the section says, or one for each core."""
     section = config.labels.labeller
     if isinstance(section, labellers.GroundTruth):
         return 1
@@ -101,18 +100,21 @@ def labeller(config: Config) -> Labeller:
     if isinstance(section, labellers.PySCF):
         return PySCF(**section.arguments())  # type: ignore[arg-type]
     if isinstance(section, labellers.OpenMM):
-        return _openmm(section, config.system.kind)
+        return _openmm(section, config.system.build())
     if isinstance(section, labellers.ASE):
         return ASECalculator(**section.arguments())  # type: ignore[arg-type]
     if isinstance(section, labellers.Plugin):
         return plugin(**section.arguments())  # type: ignore[arg-type]
-    return FromCalculator(WELLS[config.system.kind](), method=config.system.kind)
+    system = config.system.build()
+    if system.calculator is None:
+        raise ValueError(f"labels.labeller: the system {system.name} has no ground truth; use pyscf, openmm or ase")
+    return FromCalculator(system.calculator(), method=system.name)
 
 
 def inherited(config: Config) -> tuple[str, ...]:
-    """What the labels of a configuration depend on besides what all descendants of a structure have from it.
+    """Names that labels depend on besides what all descendants of a structure inherit.
 
-    The labeller is made only where nothing else tells: whoever attacks need not have it installed.
+    The labeller is made only where its section does not tell: attacks do not need it installed.
     """
     section = config.labels.labeller
     if isinstance(section, labellers.ASE):
@@ -128,10 +130,11 @@ def inherited(config: Config) -> tuple[str, ...]:
         return ()
 
 
-def _openmm(section: labellers.OpenMM, system: str) -> OpenMM:
+def _openmm(section: labellers.OpenMM, system: System) -> OpenMM:
     how: dict[str, Any] = section.arguments("forcefield", "system", "topology", "combination")
-    known = system == "alanine_dipeptide" and section.topology is None
-    topology: Any = alanine_dipeptide.topology() if known else section.topology
+    topology: Any = section.topology
+    if topology is None and system.topology is not None:
+        topology = system.topology()
     if section.system is not None:
         return OpenMM.from_file(section.system, topology, **how)
     return OpenMM.from_forcefield(section.forcefield or (), topology, combination=section.combination, **how)

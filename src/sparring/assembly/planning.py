@@ -3,9 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +11,12 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 
 from sparring.assembly.labels import counted, label_service_of
-from sparring.assembly.own_structures import read_structures_of, require_comparable
 from sparring.assembly.proposing import attackable, attacker, one_of_each
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
-from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.config import Config, sections, weight_counts_per
-from sparring.dynamics.calculator import CommitteeCalculator
-from sparring.labels import Bounds, Label, LabelError, Labeller, OpenMM, langevin_snapshots
+from sparring.labels import Bounds, Labeller
 from sparring.labels.base import composition, depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
@@ -34,17 +29,17 @@ from sparring.selection import Budget, Distinct, EnergyWindow, Selector, Uncerta
 from sparring.starting_data.base import Starting, note_forces, references
 from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.normal_modes import LabelMany
-from sparring.starting_data.relaxation import RelaxationError
-from sparring.starting_data.screening import require_one_state, screen
+from sparring.starting_data.screening import screen
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
 from sparring.surfaces.torsion_maps import evaluation
 from sparring.surfaces.torsion_plane import TorsionPlane
-from sparring.systems import alanine_dipeptide, ammonia, own, wells
+from sparring.systems.base import Evaluate, Start, System
+from sparring.systems.own.structures import numbered
 from sparring.training.fitting import FitReport, fit
 from sparring.training.splits import Splits
 
-__all__ = ["architecture", "fit_arguments", "plan", "plane_of", "train"]
+__all__ = ["architecture", "fit_arguments", "plan", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +52,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         ModuleNotFoundError: If the package that a labeller needs is not installed.
     """
     label_service = label_service_of(config, folder, progress_bars)
-    start, evaluate = _system(config, label_service)
+    system = config.system.build()
     network, training = architecture(config.committee.potential), fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
@@ -74,9 +69,9 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
     return Plan(
         seed=config.seed,
         n_generations=config.generations,
-        start=start,
+        start=_start(config, system, label_service),
         fit=fit_members,
-        evaluate=evaluate,
+        evaluate=_evaluate(system, label_service),
         seeds=lambda dataset, seed: choose_seeds(
             dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
         ),
@@ -100,12 +95,6 @@ def _naming_labels(committee: Committee, labeller: Labeller) -> Committee:
     return committee.with_domain(replace(committee.domain, method=labeller.method, method_version=labeller.version))
 
 
-def plane_of(config: Config | None) -> TorsionPlane | None:
-    """The torsions over which a system has maps; None if it has none."""
-    known = config is not None and isinstance(config.system, sections.AlanineDipeptide)
-    return alanine_dipeptide.torsion_plane() if known else None
-
-
 def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_progress_bars) -> Fitted:
     """The sections ``committee`` and ``training`` on data of one's own: one committee, without the loop.
 
@@ -115,7 +104,7 @@ def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_pro
         ValueError: If no label is left, or one geometry has several.
     """
     bounds = Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
-    frames = own.numbered(dataset.to_atoms())
+    frames = numbered(dataset.to_atoms())
     kept = screen(frames, bounds, lambda _, error: logger.warning("%s", error), file="the data")
     structures, isolated = split_isolated(kept)
     if not structures:
@@ -181,7 +170,7 @@ def objective(config: Config, dataset: Dataset | None) -> Objective:
 
 
 def candidates_per_seed(config: Config) -> int:
-    """How many candidates an attack finds from each of its seeds, at most."""
+    """The largest number of candidates that an attack finds from one seed."""
     section = config.attack
     if not isinstance(section, sections.Dynamics):
         return 1
@@ -195,7 +184,7 @@ def choose_seeds(
     seed: int,
     allowed: Bool[np.ndarray, " n_structures"] | None = None,
 ) -> list[int]:
-    """Which structures of the data are attacked.
+    """The structures of the data that are attacked.
 
     ``lowest_energy`` is the lowest of every composition, one after the other as often as needed; ``random`` are all
     in random order, begun again once they are used up. None for as many seeds as there are structures.
@@ -243,102 +232,43 @@ def selectors(
     return steps
 
 
-Start = Callable[[], Starting]
-Evaluate = Callable[[Committee, Dataset], Mapping[str, object]]
+def _start(config: Config, system: System, label_service: LabelService) -> Callable[[], Starting]:
+    """Labelled structures to begin with, and an account of those that have no label."""
+    seed = derive(config.seed, 1, "start") % 2**31
+
+    def begin(label_many: LabelMany, failed: Failed) -> Sequence[Atoms]:
+        given = Start(
+            label_service=label_service,
+            label_many=label_many,
+            failed=failed,
+            seed=seed,
+            n_generations=config.generations,
+            potential=config.committee.potential.kind,
+        )
+        return system.start(given)
+
+    return counted(label_service, begin)
 
 
-def _system(config: Config, label_service: LabelService) -> tuple[Start, Evaluate]:
-    """The section ``system``: labelled structures to begin with, and what a committee is asked in the end."""
-    system, seed = config.system, derive(config.seed, 1, "start") % 2**31
-    if isinstance(system, sections.Ammonia):
-
-        def begin(label_many: LabelMany, failed: Failed) -> Sequence[Atoms]:
-            # The ground state itself is one of the structures: the one that is attacked.
-            sample = ammonia.starting_data(
-                label_service.calculator,
-                label_many,
-                n_structures=system.n_structures - 1,
-                temperatures=system.temperatures,
-                seed=seed,
-            )
-            return [sample.minimum, *sample.structures]
-
-        return counted(label_service, begin), lambda committee, _: inversion(committee, label_service)
-    if isinstance(system, sections.AlanineDipeptide):
-        take = _sampling(system.sampling, label_service)
-        geometry = partial(take, alanine_dipeptide.geometry(), seed)
-        start = counted(label_service, lambda label_many, failed: label_many(geometry()))
-        return start, evaluation(alanine_dipeptide.torsion_plane(), alanine_dipeptide.geometry(), label_service)
-    if isinstance(system, sections.Own):
-        begin_own = partial(_own_start, config, system, label_service, seed)
-        return counted(label_service, begin_own), lambda *_: {}
-    well = wells.WELLS[system.kind]()
-    if isinstance(system, sections.DoubleWell2D) and isinstance(well, wells.DoubleWell2D):
-        return lambda: Starting(
-            well.starting_data(seed=seed, n_points=system.n_points)
-        ), lambda committee, _: grid_error(committee, well)
-    assert isinstance(well, wells.DoubleWell1D)
-    return lambda: Starting(well.starting_data()), lambda committee, _: grid_error(committee, well)
+def _evaluate(system: System, label_service: LabelService) -> Evaluate:
+    """The evaluation of each committee: the system's own numbers, and errors over its torsions."""
+    parts: list[Evaluate] = [] if system.evaluation is None else [system.evaluation(label_service)]
+    if system.torsions is not None:
+        parts.append(_over_torsions(system.torsions, label_service))
+    return lambda committee, dataset: {
+        name: value for part in parts for name, value in part(committee, dataset).items()
+    }
 
 
-def _own_start(
-    config: Config, system: sections.Own, label_service: LabelService, seed: int, label_many: LabelMany, failed: Failed
-) -> list[Atoms]:
-    section = system.enlarge
-    enlarge: own.NormalModes | own.Displacements | own.Snapshots | None = None
-    if isinstance(section, sections.NormalModes):
-        enlarge = own.NormalModes(**section.arguments())  # type: ignore[arg-type]
-    elif isinstance(section, sections.Displacements):
-        enlarge = own.Displacements(**section.arguments())  # type: ignore[arg-type]
-    elif isinstance(section, sections.Langevin):
-        enlarge = own.Snapshots(_sampling(section, label_service))
-    structures = read_structures_of(system)
-    require_one_state(structures, potential=config.committee.potential.kind, file=str(system.file))
-    label_all = partial(_labels_of, label_service)
-    require_comparable(structures, system, label_all, label_service.bounds, generations=config.generations)
-    return own.starting_data(
-        structures,
-        label_service.calculator,
-        label_many,
-        enlarge=enlarge,
-        seed=seed,
-        bounds=label_service.bounds,
-        failed=failed,
-        file=str(system.file),
-    )
+def _over_torsions(
+    torsions: Callable[[Sequence[Atoms]], tuple[TorsionPlane, Atoms]], label_service: LabelService
+) -> Evaluate:
+    known: list[Evaluate] = []
 
+    def evaluate(committee: Committee, dataset: Dataset) -> Mapping[str, object]:
+        if not known:
+            # The first structures of all data sets of a run are the same, so that all generations have one grid.
+            known.append(evaluation(*torsions(dataset.to_atoms()[:1]), label_service))
+        return known[0](committee, dataset)
 
-def _labels_of(label_service: LabelService, structures: Sequence[Atoms]) -> Sequence[Label | LabelError]:
-    return label_service.label(structures).labels
-
-
-def _sampling(section: sections.Langevin, label_service: LabelService) -> Callable[[Atoms, int], list[Atoms]]:
-    """Snapshots of dynamics under the force field that labels."""
-    worker = label_service.labeller
-    assert isinstance(worker, OpenMM)  # a configuration with another labeller is refused
-    moving: dict[str, Any] = section.arguments()
-
-    def take(atoms: Atoms, seed: int) -> list[Atoms]:
-        return langevin_snapshots(worker, atoms, seed=seed, progress=label_service.progress_bars("dynamics"), **moving)
-
-    return take
-
-
-def grid_error(committee: Committee, well: wells.DoubleWell1D | wells.DoubleWell2D) -> dict[str, object]:
-    """RMSE of the mean energy on the paper's grid, in eV."""
-
-    def predict(structures: Structures) -> torch.Tensor:
-        return committee.predict(structures, differentiable=False).energy.mean(0)
-
-    return {"grid_rmse": wells.grid_rmse(well, predict)}
-
-
-def inversion(committee: Committee, label_service: LabelService) -> dict[str, object]:
-    """The barrier of ammonia's inversion on the committee's surface and on the label's own, both relaxed, in eV."""
-    reference = ammonia.inversion_barrier(label_service.calculator)
-    try:
-        height = ammonia.inversion_barrier(CommitteeCalculator(committee), start=reference.minimum).height
-    except RelaxationError as error:
-        logger.warning("the committee has no inversion barrier: %s", error)
-        return {"barrier": None, "barrier_reference": reference.height, "barrier_error": None}
-    return {"barrier": height, "barrier_reference": reference.height, "barrier_error": height - reference.height}
+    return evaluate

@@ -20,7 +20,6 @@ from sparring.proposers.objectives import Objective
 from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Space, Uniform, plugin
 from sparring.starting_data.isolated import is_isolated_atom
 from sparring.support.progress import ProgressBars, no_progress_bars
-from sparring.systems import alanine_dipeptide
 
 __all__ = ["Attack", "attack_arguments", "attackable", "attacker", "bonds_of", "one_of_each", "space_of"]
 
@@ -184,4 +183,4 @@ def one_of_each(structures: Sequence[Atoms]) -> list[Atoms]:
 
 def bonds_of(config: Config) -> Bonds | None:
     """The bonds of a system that knows them; None where distances have to tell."""
-    return alanine_dipeptide.BONDS if config.system.kind == "alanine_dipeptide" else None
+    return config.system.build().bonds

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sparring.reporting.data import EnergyUnit
 from sparring.support.columns import aligned
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 from sparring.validation.barrier.compute import LABELS, Barriers
-from sparring.validation.barrier.path import MinimumEnergyPath
 
 __all__ = ["barrier_tables", "ends_of"]
 

@@ -46,24 +46,29 @@ def free_energy(
 
     Copies start from structures of the reference. The same command goes on where it was interrupted.
     """
-    from sparring.assembly.planning import plane_of
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on
     from sparring.inputs.reading import read_atoms
     from sparring.reporting.data import unit_of
     from sparring.reporting.figures import free_energy_figure
     from sparring.reporting.saving import save_figure
+    from sparring.runs.saved_run import run_of
     from sparring.units import quantity
     from sparring.validation.free_energy.compute import committee_visits, dynamics_visits, reference_visits
     from sparring.validation.free_energy.histograms import compare
     from sparring.validation.records import write_record
+    from sparring.validation.run_system import starting_structures
 
     use_threads()
     members = committee_on(read_committee(committee), device)
     known = _config(committee, config, preset)
-    plane = plane_of(known)
-    if plane is None:
-        raise ValueError("the free energy is that over two torsions; give a generation of a run on alanine_dipeptide")
+    system = known.system.build()
+    if system.torsions is None:
+        raise ValueError(
+            f"the free energy is that over two torsions, which system {system.name!r} does not name; add "
+            "`system: {torsions: ...}` to the configuration"
+        )
+    plane, molecule = system.torsions(starting_structures(run_of(committee)))
     warm, folder = quantity(temperature, "temperature"), output or committee / "validation"
     rate = quantity(friction, "rate")
     if reference is not None:
@@ -73,6 +78,7 @@ def free_energy(
         truth, starts = dynamics_visits(
             _labeller(known, folder),
             plane,
+            molecule,
             temperature=warm,
             duration=quantity(reference_time, "time"),
             friction=rate,

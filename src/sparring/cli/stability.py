@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY
@@ -15,12 +14,12 @@ from sparring.inputs.extxyz import read_labelled
 from sparring.inputs.reading import read_atoms
 from sparring.runs.generation import DATASET as DATA
 from sparring.support.columns import Columns
-from sparring.systems import ammonia
 from sparring.units import quantity
+from sparring.validation.run_system import system_of
 from sparring.validation.stability.compute import own_minimum
 from sparring.validation.stability.trials import Stability, Trial
 
-__all__ = ["StabilityTable", "criteria_of", "start_of", "temperatures_of"]
+__all__ = ["StabilityTable", "criteria_of", "criteria_of_run", "start_of", "temperatures_of"]
 
 TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
 """The paper's."""
@@ -64,7 +63,7 @@ def criteria_of(
     windows: Sequence[str],
     energy_below: str | None,
 ) -> tuple[Criterion, ...]:
-    """The criteria that were asked for; without any the paper's for ammonia, and for others bonds and overlaps.
+    """The criteria that were asked for; without any those of the run's system, and else bonds and overlaps.
 
     Raises:
         ValueError: If one of them cannot be read.
@@ -78,9 +77,23 @@ def criteria_of(
         chosen.append(EnergyBelow(own_minimum(committee, start) - quantity(energy_below, "energy")))
     if chosen:
         return tuple(chosen)
-    if _kind(folder) == "ammonia" and start.get_chemical_formula() == "H3N":
-        return ammonia.unphysical(own_minimum(committee, start))
-    return BondsKept(start), CloserThan(0.5)
+    found = criteria_of_run(committee, folder, [start])
+    return (BondsKept(start), CloserThan(0.5)) if found is None else found
+
+
+def criteria_of_run(committee: Committee, folder: Path, starts: Sequence[Atoms]) -> tuple[Criterion, ...] | None:
+    """The criteria of the system of the run that a generation belongs to; None where it has none for these starts.
+
+    Args:
+        committee: Committee of the generation.
+        folder: Folder of the generation.
+        starts: Structures that copies start from; criteria are those of one molecule.
+    """
+    system = system_of(folder) if (folder / DATA).exists() else None
+    one_molecule = len({tuple(atoms.numbers.tolist()) for atoms in starts}) == 1
+    if system is None or system.unphysical is None or not one_molecule:
+        return None
+    return system.unphysical(lambda: own_minimum(committee, starts[0]), starts[0])
 
 
 class StabilityTable:
@@ -116,15 +129,6 @@ class StabilityTable:
 
 def _time(time: float) -> str:
     return f"{time / 1000:.4g} ps" if time >= 1000 else f"{time:g} fs"
-
-
-def _kind(folder: Path) -> str | None:
-    """The kind of the system of the run that a generation belongs to."""
-    file = folder.resolve().parent / "config.yaml"
-    if not (folder / DATA).exists() or not file.exists():
-        return None
-    system = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("system", {})
-    return str(system.get("kind"))
 
 
 def _window(text: str) -> DistanceWindow:

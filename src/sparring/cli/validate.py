@@ -54,9 +54,9 @@ def stability(
 ) -> None:
     """How many copies stay physical in molecular dynamics. The same command goes on where it was interrupted.
 
-    Copies fail by --window, --bonds, --min-distance and --energy-below. Without any of these, ammonia of a run fails as
-    in the paper (H,H,0.80,2.55, and 1 meV below the minimum), anything else if a bond leaves 0.6 to 1.6 times its
-    length, or two atoms come closer than 0.5 Å.
+    Copies fail by --window, --bonds, --min-distance and --energy-below. Without any of these, they fail by the
+    criteria of the run's system (`system: unphysical:` of your own structures); if it has none, when a bond leaves 0.6
+    to 1.6 times its length, or two atoms come closer than 0.5 Å.
     """
     from ase import Atoms
 
@@ -185,10 +185,11 @@ def barrier(
     ],
     start: Annotated[
         Path | None,
-        typer.Argument(help="Near the first minimum, extended XYZ [default: the ground state of a run on ammonia]."),
+        typer.Argument(help="Geometry near the first minimum, extended XYZ [default: that of the run's system]."),
     ] = None,
     end: Annotated[
-        Path | None, typer.Argument(help="Near the second, atoms in the same order [default: its mirror image].")
+        Path | None,
+        typer.Argument(help="Geometry near the second, atoms in the same order [default: that of the system]."),
     ] = None,
     images: Annotated[int, typer.Option(help="Of the path, both ends among them.")] = 11,
     fmax: Annotated[str, typer.Option(help="The largest force on a path that has converged.")] = "0.02 eV/Å",
@@ -285,8 +286,8 @@ def landscape(
     structures: Annotated[
         Path | None,
         typer.Argument(
-            help="Structures on a grid of one or two variables, extended XYZ [default: the grid that belongs to "
-            "ammonia, or to a well]."
+            help="Structures on a grid of one or two variables, extended XYZ [default: the grid that belongs to the "
+            "run's system]."
         ),
     ] = None,
     x: Annotated[str | None, typer.Option(help="What the file calls the first variable.")] = None,

@@ -37,7 +37,7 @@ app = typer.Typer(
 def init(
     kind: Annotated[
         str,
-        typer.Argument(help="ammonia, alanine_dipeptide, double_well_1d, double_well_2d, or own: your own structures."),
+        typer.Argument(help="Kind of system: own for your own structures, or one of the paper's; `init ?` lists all."),
     ],
     folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
 ) -> None:
@@ -105,11 +105,11 @@ def run(
     handler = RichHandler(console=console, show_path=False, show_level=True, show_time=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
     folder = folder or Path("runs") / config.stem
-    table = GenerationTable()
+    resolved = load_config(config, preset)
+    table = GenerationTable(resolved.system.build())
     run(
-        config,
+        resolved,
         folder,
-        preset=preset,
         retry_failed=retry_failed,
         progress_bars=progress_bars_on(console),
         log=lambda line: console.print(line, style="dim", highlight=False),
@@ -127,9 +127,10 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     from sparring.commands.running import comparison
     from sparring.commands.status import status
     from sparring.reporting.terminal import GenerationTable, starting_line
+    from sparring.validation.run_system import system_of
 
-    table = GenerationTable()
     known = status(folder)
+    table = GenerationTable(system_of(folder))
     for generation in known:
         if "errors" in generation.metrics:
             typer.echo(table.row(generation.metrics))
@@ -156,11 +157,11 @@ def fit(
 ) -> None:
     """Train a committee on labelled structures."""
     from sparring import Dataset
-    from sparring.assembly.own_structures import in_internal_units
     from sparring.assembly.planning import train
     from sparring.atoms.dataset import ENERGY, FORCES
     from sparring.inputs.reading import read_atoms
     from sparring.runs.stages import write_fit
+    from sparring.systems.own.comparison import in_internal_units
 
     resolved = load_config(config, preset)
     use_threads(resolved.threads)
@@ -227,15 +228,13 @@ def label(
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
     from sparring.assembly.labels import label_service_of
-    from sparring.config import sections
     from sparring.inputs.extxyz import write_structures
     from sparring.labels import Label, labelled_atoms
-    from sparring.systems import own
 
     resolved = load_config(config, preset)
     frames = _geometries(structures)
-    if isinstance(resolved.system, sections.Own):
-        frames = own.assume_state(frames, charge=resolved.system.charge, multiplicity=resolved.system.multiplicity)
+    with_state = resolved.system.build().electronic_state
+    frames = frames if with_state is None else with_state(frames)
     output.parent.mkdir(parents=True, exist_ok=True)
     label_service = label_service_of(resolved, output.parent, progress_bars())
     report = label_service.label(frames)
@@ -291,10 +290,17 @@ def md(
     time_constant: Annotated[str, typer.Option(help="Of nose_hoover.")] = "50 fs",
     every: Annotated[int, typer.Option(help="After how many steps frames are written.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the velocities and the noise.")] = 0,
-    min_distance: Annotated[str, typer.Option(help="Atoms closer than this end the trajectory of a copy.")] = "0.5 Å",
+    min_distance: Annotated[
+        str | None,
+        typer.Option(
+            help="Atoms closer than this end the trajectory of a copy [default: the criteria of the run's system, or "
+            "else 0.5 Å]."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")] = "cpu",
 ) -> None:
     """Molecular dynamics under the mean forces of a committee, many copies and temperatures at once."""
+    from sparring.cli.stability import criteria_of_run
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on, md
     from sparring.reporting.terminal import dynamics_table
@@ -302,9 +308,11 @@ def md(
 
     use_threads()
     temperatures = [quantity(one, "temperature") for several in temperature for one in several.split(",")]
+    members, frames = committee_on(read_committee(committee), device), _geometries(start)
+    criteria = None if min_distance is not None else criteria_of_run(members, committee, frames)
     result = md(
-        committee_on(read_committee(committee), device),
-        _geometries(start),
+        members,
+        frames,
         output,
         temperatures=temperatures,
         n_copies=copies,
@@ -315,7 +323,8 @@ def md(
         time_constant=quantity(time_constant, "time"),
         every=every,
         seed=seed,
-        min_distance=quantity(min_distance, "length"),
+        min_distance=quantity(min_distance or "0.5 Å", "length") if criteria is None else 0.0,
+        criteria=criteria or (),
         progress=progress_bars()("md"),
     )
     typer.echo(dynamics_table(result, temperatures))

@@ -9,12 +9,11 @@ from statistics import median
 from ase import Atoms
 
 from sparring.assembly.labels import labeller, limits_of, n_workers
-from sparring.assembly.own_structures import are_mixed, compare_own
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
 from sparring.atoms.reference import has_labels
 from sparring.commands.estimates import Estimate, count_labels
-from sparring.config import Config, sections
+from sparring.config import Config
 from sparring.labels import Bounds, Label, LabelError, LabelStore, label
 from sparring.plausibility import Comparison, Finding
 from sparring.plausibility.choice import name_of
@@ -43,17 +42,17 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     def label_all(some: Sequence[Atoms]) -> tuple[Label | LabelError, ...]:
         return label(some, worker, store=store, bounds=bounds, limits=limits_of(config)).labels
 
-    own = config.system if isinstance(config.system, sections.Own) else None
+    system = config.system.build()
     comparison = Comparison(())
-    if own and own.check_labels:
-        comparison = compare_own(structures, own, label_all, bounds)
+    if system.compare is not None:
+        comparison = system.compare(structures, label_all, bounds, config.generations)
     tried = _to_try(structures, comparison.frames)
     labels = [*comparison.labels, *label_all([bare_copy(structures[index]) for index in tried])]
     good = [one for one in labels if isinstance(one, Label)]
     if not good:
         raise next(one for one in labels if isinstance(one, LabelError))
     available, processes = cores(), n_workers(config)
-    counts = count_labels(config, structures)
+    counts = count_labels(config, system, structures)
     return Estimate(
         method=worker.method,
         label=good[0],
@@ -67,22 +66,12 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
         cores=available,
         seconds_per_label=median(one.wall_time for one in good),
         findings=(
-            *_compared(comparison, config, structures),
-            *_failures(structures, tried, labels[len(comparison.labels) :], own),
+            *comparison.findings,
+            *_failures(structures, tried, labels[len(comparison.labels) :], system.file),
             *_sizes(structures, [*comparison.frames, *tried]),
             *_machine(config, available, processes),
         ),
     )
-
-
-def _compared(comparison: Comparison, config: Config, structures: list[Atoms]) -> Iterator[Finding]:
-    """What the comparison has found; nothing stops a run that needs no label but those of its file."""
-    own = config.system
-    for finding in comparison.findings:
-        if isinstance(own, sections.Own) and not are_mixed(structures, own, config.generations):
-            yield Finding("warn", finding.text)
-        else:
-            yield finding
 
 
 def _to_try(structures: list[Atoms], compared: Sequence[int]) -> list[int]:
@@ -102,9 +91,9 @@ def _to_try(structures: list[Atoms], compared: Sequence[int]) -> list[int]:
 
 
 def _failures(
-    structures: list[Atoms], tried: list[int], labels: Sequence[Label | LabelError], own: sections.Own | None
+    structures: list[Atoms], tried: list[int], labels: Sequence[Label | LabelError], file: Path | None
 ) -> Iterator[Finding]:
-    where = f"{own.file}, " if own else ""
+    where = f"{file}, " if file else ""
     for index, one in zip(tried, labels, strict=True):
         if isinstance(one, LabelError):
             yield Finding("warn", f"{where}{name_of(structures[index], index)} cannot be labelled: {one}")

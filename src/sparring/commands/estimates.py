@@ -7,11 +7,11 @@ from ase import Atoms
 
 from sparring.assembly.planning import candidates_per_seed
 from sparring.config import Config, sections
-from sparring.labels import Label, n_langevin_snapshots
+from sparring.labels import Label
 from sparring.plausibility import Finding
-from sparring.starting_data.normal_modes import n_hessian_labels
 from sparring.support.cores import Cores, cores
-from sparring.systems.own import is_labelled
+from sparring.systems.base import StartCost, System
+from sparring.systems.own.structures import is_labelled
 
 __all__ = ["Counts", "Estimate", "count_labels", "shown_duration"]
 
@@ -101,57 +101,17 @@ class Estimate:
         ]
 
 
-def count_labels(config: Config, structures: list[Atoms]) -> Counts:
+def count_labels(config: Config, system: System, structures: list[Atoms]) -> Counts:
     """The labels of a run that begins with these structures."""
-    n_hessian, n_relaxations = _n_hessian(config, structures)
-    system = config.system
-    if isinstance(system, sections.Ammonia):
-        n_start = system.n_structures + n_hessian
-    elif isinstance(system, sections.AlanineDipeptide):
-        n_start = _n_snapshots(system.sampling)
+    if system.cost is None:
+        cost = StartCost(sum(not is_labelled(atoms) for atoms in structures), len(structures))
     else:
-        enlarge = system.enlarge if isinstance(system, sections.Own) else None
-        n_unlabelled = sum(not is_labelled(atoms) for atoms in structures)
-        n_start = n_unlabelled + n_hessian + _n_added(enlarge, structures)
-    return Counts(n_start, n_hessian, n_relaxations, _n_attacks(config, structures))
+        cost = system.cost(structures)
+    return Counts(cost.n_labels, cost.n_hessian, cost.n_relaxations, _n_attacks(config, cost.n_structures))
 
 
-def _n_hessian(config: Config, structures: list[Atoms]) -> tuple[int, int]:
-    """Labels of Hessians, and relaxations."""
-    system = config.system
-    if isinstance(system, sections.Ammonia):
-        # The minimum to begin with, and for the barrier the pyramid and the planar molecule.
-        return 6 * 4, 3
-    if not isinstance(system, sections.Own) or not isinstance(system.enlarge, sections.NormalModes):
-        return 0, 0
-    # Structures are shared out over the frames with more than one atom, the first ones first.
-    frames = [atoms for atoms in structures if len(atoms) > 1][: system.enlarge.n_structures]
-    return sum(map(n_hessian_labels, frames)), len(frames)
-
-
-def _n_added(
-    enlarge: sections.NormalModes | sections.Displacements | sections.Langevin | None, structures: list[Atoms]
-) -> int:
-    """By how many structures a file is enlarged, without the minima that normal modes need."""
-    if isinstance(enlarge, sections.Langevin):
-        return len(structures) * _n_snapshots(enlarge)
-    return enlarge.n_structures if enlarge else 0
-
-
-def _n_snapshots(section: sections.Langevin) -> int:
-    return n_langevin_snapshots(duration=section.duration, every=section.every, timestep=section.timestep)
-
-
-def _n_attacks(config: Config, structures: list[Atoms]) -> int:
+def _n_attacks(config: Config, n_data: int) -> int:
     """Labels of attacks, if every attack passes the selection but for its budgets."""
-    system, n_data = config.system, len(structures)
-    if isinstance(system, sections.Ammonia):
-        n_data = system.n_structures
-    elif isinstance(system, sections.AlanineDipeptide):
-        n_data = _n_snapshots(system.sampling)
-    elif isinstance(system, sections.Own):
-        n_minima = _n_hessian(config, structures)[1]
-        n_data += _n_added(system.enlarge, structures) + n_minima
     budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
     n_labels = 0
     for _ in range(config.generations - 1):

@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from ase import Atoms
 
-from sparring.assembly.own_structures import read_structures_of
-from sparring.assembly.planning import architecture, plan, plane_of
+from sparring.assembly.planning import architecture, plan
 from sparring.assembly.proposing import bonds_of, one_of_each, space_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
@@ -17,7 +16,6 @@ from sparring.committee import Committee
 from sparring.config import Config, load, sections, settled
 from sparring.labels import Bounds, LabelError, LabellingError, causes
 from sparring.reporting import report
-from sparring.reporting.data import unit_of_kind
 from sparring.reporting.terminal import common_table
 from sparring.runs import loop
 from sparring.runs.failures import write_failures
@@ -29,9 +27,10 @@ from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.screening import require_one_state, screen
 from sparring.support.devices import require_device, torch_threads
 from sparring.support.progress import ProgressBars, no_progress_bars
-from sparring.systems import alanine_dipeptide, ammonia, own, wells
-from sparring.systems.wells import WELLS
+from sparring.systems.base import System
+from sparring.systems.own.structures import numbered
 from sparring.training.jobs import check_elements
+from sparring.validation.barrier.compute import keep_barriers
 from sparring.validation.errors.common_set import known_comparison, read_evaluation_file
 from sparring.validation.landscape.compute import keep_landscapes
 
@@ -82,6 +81,7 @@ def run(
     # Before the folder is claimed: an unknown method or torsion must not leave a run behind.
     if not SavedRun(folder).exists:
         _try_space(config)
+        _try_system(config.system.build())
         read_evaluation_file(config.evaluation)
     require_device(config.device)
     planned = plan(config, folder, progress_bars)
@@ -92,8 +92,7 @@ def run(
         committee = loop.run(planned, cache)
         page = run_folder.saved.report
         if run_folder.computed or not page.exists():
-            if plane_of(config) is not None:
-                keep_landscapes(folder, progress_bars)
+            _validate(config, folder, progress_bars)
             report(folder)
         else:
             run_folder.log("the run is finished: nothing was left to do")
@@ -109,6 +108,15 @@ def _require_labelled(failures: list[LabelError], page: Path) -> None:
             "(labels.bounds) and attacks belong to another run",
             failures,
         )
+
+
+def _validate(config: Config, folder: Path, progress_bars: ProgressBars) -> None:
+    """Compute the validations that the report of every run on the system shows."""
+    wanted = config.system.build().in_report
+    if "landscape" in wanted:
+        keep_landscapes(folder, progress_bars)
+    if "barrier" in wanted:
+        keep_barriers(folder, progress_bars)
 
 
 class _RunCache:
@@ -157,22 +165,25 @@ def check(config: Config) -> Estimate:
     """
     require_device(config.device)
     network = architecture(config.committee.potential)
-    structures = _plausible(config, _examples(config))
+    system = config.system.build()
+    structures = _plausible(config, system)
     check_elements((int(number) for atoms in structures for number in atoms.numbers), network)
     _try_space(config, structures)
+    _try_system(system, structures)
     read_evaluation_file(config.evaluation)
     return estimate(config, structures)
 
 
-def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
-    """Structures of the file that a run would begin with, without isolated atoms; problems are logged."""
-    if not isinstance(config.system, sections.Own):
+def _plausible(config: Config, system: System) -> list[Atoms]:
+    """Structures that a run would begin with, without isolated atoms of a file; problems are logged."""
+    structures = system.structures()
+    if system.file is None:
         return structures
-    file = str(config.system.file)
+    file = str(system.file)
     require_one_state(structures, potential=config.committee.potential.kind, file=file)
     failures: list[LabelError] = []
     bounds = Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
-    kept = screen(own.numbered(structures), bounds, lambda _, error: failures.append(error), file=file)
+    kept = screen(numbered(structures), bounds, lambda _, error: failures.append(error), file=file)
     for error in failures[:SHOWN]:
         logger.warning("%s", error)
     molecules, _ = split_isolated(kept)
@@ -186,22 +197,16 @@ def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
     section = config.attack
     if isinstance(section, sections.Dynamics) or section.space.kind == "cartesian":
         return
-    structures = _examples(config) if structures is None else structures
+    structures = config.system.build().structures() if structures is None else structures
     space = space_of(section.space, one_of_each(structures), bonds_of(config))
     if held := [atoms for atoms in structures if atoms.constraints]:
         space.owner(Structures.from_atoms(held))  # raises if a torsion cannot turn without a fixed atom
 
 
-def _examples(config: Config) -> list[Atoms]:
-    system = config.system
-    if isinstance(system, sections.Ammonia):
-        return [ammonia.starting_geometry()]
-    if isinstance(system, sections.AlanineDipeptide):
-        return [alanine_dipeptide.geometry()]
-    if isinstance(system, sections.Own):
-        return read_structures_of(system)
-    well = WELLS[system.kind]()
-    return well.starting_data(seed=0) if isinstance(well, wells.DoubleWell2D) else well.starting_data()
+def _try_system(system: System, structures: list[Atoms] | None = None) -> None:
+    """Whether the structures have what the system promises of them, such as torsions."""
+    if system.check is not None:
+        system.check(system.structures() if structures is None else structures)
 
 
 def comparison(folder: Path | str) -> str | None:
@@ -214,5 +219,5 @@ def comparison(folder: Path | str) -> str | None:
     common = known_comparison(folder)
     if common is None or not common.generations:
         return None
-    unit = unit_of_kind(SavedRun(folder).config().system.kind)
+    unit = SavedRun(folder).config().system.build().unit
     return common_table(common, unit.name, unit.size)

@@ -6,11 +6,11 @@ checks everything at once. :func:`dump` writes the result for the run folder, :f
 arguments of one library function, which :meth:`Section.arguments` returns.
 """
 
-from sparring.config.base import Section
 from sparring.config.problems import ConfigError
 from sparring.config.resolve import difference, dump, load, settled, weight_counts_per
 from sparring.config.sections import Config
 from sparring.config.templates import template, template_files
+from sparring.schema.base import Section
 
 __all__ = [
     "Config",

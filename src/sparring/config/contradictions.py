@@ -8,13 +8,11 @@ from sparring.config.sections import Config
 
 __all__ = ["contradictions"]
 
-DIMENSIONS = {"double_well_1d": 1, "double_well_2d": 2}
-
 
 def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Values that are right by themselves but do not fit each other."""
     kind, potential, training, attack = config.system.kind, config.committee.potential, config.training, config.attack
-    dimensions = DIMENSIONS.get(kind)
+    dimensions = config.system.n_coordinates
     if potential.kind == "schnet" and dimensions is not None:
         problem = f"schnet depends on distances, and system {kind} is a single particle; use coordinate_mlp or plugin"
         yield ("committee", "potential", "kind"), problem
@@ -68,15 +66,11 @@ def _forcefield_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield (*at, "system"), "a serialised system has all its parameters; leave `forcefield` or `system` out"
         elif labeller.forcefield is None and labeller.system is None:
             yield at, "openmm needs `forcefield` (names or files) and `topology`, or `system`, a serialised one"
-        elif labeller.system is None and labeller.topology is None and system.kind != "alanine_dipeptide":
+        elif labeller.system is None and labeller.topology is None and system.forcefield is None:
             yield at, "a force field needs `topology`: a PDB or mmCIF file with all atoms of the molecule, in order"
-    own = system.enlarge if system.kind == "own" else None
-    if system.kind == "alanine_dipeptide":
-        where, sampling = ("system", "sampling"), system.sampling
-    elif own is not None and own.kind == "langevin":
-        where, sampling = ("system", "enlarge"), own
-    else:
+    if (dynamics := system.dynamics()) is None:
         return
+    where, sampling = ("system", dynamics[0]), dynamics[1]
     if labeller.kind != "openmm":
         yield (
             at,

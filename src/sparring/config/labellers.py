@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from sparring.config.base import Section
-from sparring.config.forbidden import refuse_programs
-from sparring.config.values import Count, Energy, Force, Integer, Length, Memory, Names, Number, shown
+from sparring.schema.base import Section
+from sparring.schema.forbidden import refuse_programs
+from sparring.schema.values import Count, Energy, Force, Integer, Length, Memory, Names, Number, shown
 
 __all__ = ["ASE", "Bounds", "GroundTruth", "Labels", "OpenMM", "Plugin", "PySCF"]
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 
-from sparring.config.base import Section
 from sparring.config.problems import KeyPath
 from sparring.config.sections import Config
-from sparring.config.values import bound
+from sparring.schema.base import Section
+from sparring.schema.values import bound
 
 __all__ = ["beyond_limits"]
 
 LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "Config.generations": (1, 1000, ""),
-    "DoubleWell2D.n_points": (1, 100_000, ""),
-    "Ammonia.n_structures": (1, 100_000, ""),
     "NormalModes.n_structures": (1, 100_000, ""),
     "Displacements.n_structures": (1, 100_000, ""),
     "Displacements.amplitude": (0, 10, "Å"),
@@ -46,7 +44,8 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "*.temperatures": (0, 100_000, "K"),
     "*.temperature": (0, 100_000, "K"),
 }
-"""The smallest and the largest value of keys, by section, in internal units; others are bounded by their types."""
+"""The smallest and the largest value of keys, by section, in internal units; others are bounded by their types, or by
+ the `limits` of their section."""
 MOST_PARAMETERS = 1e9
 MOST_STEPS, MOST_SNAPSHOTS = 1e10, 1e6
 
@@ -59,7 +58,7 @@ def beyond_limits(config: Config) -> Iterator[tuple[KeyPath, str]]:
 def _out_of_range(section: Section, at: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     for name in type(section).model_fields:
         value = getattr(section, name)
-        limits = LIMITS.get(f"{type(section).__name__}.{name}") or LIMITS.get(f"*.{name}")
+        limits = section.limits.get(name) or LIMITS.get(f"{type(section).__name__}.{name}") or LIMITS.get(f"*.{name}")
         for index, one in enumerate(value) if isinstance(value, tuple) else ((None, value),):
             place: KeyPath = (*at, name) if index is None else (*at, name, index)
             if isinstance(one, Section):
@@ -93,16 +92,13 @@ def _too_many_parameters(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _too_many_steps(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    attack, system = config.attack, config.system
+    attack, dynamics = config.attack, config.system.dynamics()
     if attack.kind == "dynamics":
         steps = attack.duration / attack.timestep
         yield from _steps(("attack", "duration"), attack.duration, attack.timestep, steps / attack.every)
-    if system.kind == "alanine_dipeptide":
-        at, sampling = ("system", "sampling"), system.sampling
-    elif system.kind == "own" and system.enlarge is not None and system.enlarge.kind == "langevin":
-        at, sampling = ("system", "enlarge"), system.enlarge
-    else:
+    if dynamics is None:
         return
+    at, sampling = ("system", dynamics[0]), dynamics[1]
     yield from _steps((*at, "duration"), sampling.duration, sampling.timestep, sampling.duration / sampling.every)
     yield from _steps((*at, "equilibration"), sampling.equilibration, sampling.timestep, 0.0)
 

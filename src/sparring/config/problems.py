@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from sparring.config.values import bound, shown
+from sparring.schema.values import bound, shown
 from sparring.support.suggestions import most_similar
 
 KeyPath = tuple[str | int, ...]
@@ -55,8 +55,8 @@ def dotted(path: Iterable[str | int]) -> str:
 def nearest(name: str, accepted: Iterable[str]) -> str:
     """Name the accepted word that is nearest to what was given, and all of them.
 
-    >>> nearest("ammonai", ["ammonia", "own"])
-    'did you mean ammonia? accepted: ammonia, own'
+    >>> nearest("schent", ["schnet", "coordinate_mlp"])
+    'did you mean schnet? accepted: schnet, coordinate_mlp'
     """
     accepted = list(accepted)
     near = most_similar(name, accepted)

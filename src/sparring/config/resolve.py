@@ -12,42 +12,9 @@ from sparring.config.problems import ConfigError, KeyPath, dotted, explain, near
 from sparring.config.reading import Document, read, write
 from sparring.config.sections import Config
 from sparring.config.spaces import SHORT, in_full
-from sparring.config.values import shown
+from sparring.schema.values import shown
+from sparring.systems.sections import SECTIONS, SystemSection
 
-MOLECULE: dict[str, object] = {
-    "labels": {"labeller": {"kind": "pyscf"}},
-    "committee": {"potential": {"kind": "schnet"}},
-}
-
-
-def _well(n_coordinates: int) -> dict[str, object]:
-    # The walls of a well are steep and its depth is arbitrary: bounds made for molecules would refuse good labels.
-    no_bounds = {"min_distance": None, "max_force": None, "energy_window": None}
-    return {
-        "labels": {"labeller": {"kind": "ground_truth"}, "bounds": no_bounds},
-        "committee": {"potential": {"kind": "coordinate_mlp", "n_coordinates": n_coordinates}},
-        "training": {"splits": {"validation": "shared"}, "patience": None},
-        "attack": {"axes": "xyz"[:n_coordinates], "seeds": "random", "n_seeds": None},
-        "evaluation": {"near": "1 eV"},
-    }
-
-
-DEFAULTS: dict[str, dict[str, object]] = {
-    "double_well_1d": _well(1),
-    "double_well_2d": _well(2),
-    "ammonia": MOLECULE,
-    "alanine_dipeptide": {
-        # Torsions that run into each other are steep, and what is too high in energy is too high whatever its forces.
-        "labels": {
-            "labeller": {"kind": "openmm"},
-            "bounds": {"min_distance": 0.3, "max_force": None, "energy_window": "10000 kcal/mol"},
-        },
-        "committee": {"potential": {"kind": "schnet"}},
-        "training": {"batch_size": 50, "learning_rate": 5e-4, "energy_weight": 1.0},
-        "attack": {"seeds": "random"},
-    },
-    "own": MOLECULE,
-}
 MOST_PRESETS = 100
 INDIFFERENT = (
     "device",
@@ -59,10 +26,11 @@ INDIFFERENT = (
     "labels.max_failed",
     "attack.max_memory",
     "system.check_labels",
+    *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
     *(f"evaluation.{key}" for key in ("file", "energy_key", "forces_key", "near")),
 )
 """Where and how fast a run is computed, and what the report compares, not what the run does: these may change between
- a run and its continuation."""
+ a run and its continuation, and so may all keys below them."""
 
 
 def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, object] | None = None) -> Config:
@@ -71,9 +39,8 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
     What the file leaves out is filled in by defaults that fit the system. A preset is a partial configuration in the
     file's own ``presets`` section; it is merged over the rest of the file, and overrides over that. Sections are merged
     key by key, lists are replaced, and a section that changes its ``kind`` starts afresh. What presets say is checked
-    whichever is chosen. ``system.file``, ``evaluation.file`` and
-    the files of a force field are relative to the configuration file, ``labels.store`` to the folder in which
-    the program is run.
+    whichever is chosen. The files of ``system``, of ``evaluation`` and of a force field
+    are relative to the configuration file, ``labels.store`` to the folder in which the program is run.
 
     Args:
         path: The YAML file.
@@ -102,7 +69,7 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
 def weight_counts_per(config: Config) -> Literal["structure", "atom", "degree_of_freedom"]:
     """What energies count per in the Boltzmann weight: what is said, else the paper's form for the paper's systems."""
     said = getattr(getattr(config.attack, "objective", None), "per", None)
-    return said or ("degree_of_freedom" if config.system.kind == "own" else "structure")
+    return said or config.system.weight_counts_per
 
 
 def settled(config: Config, run: Path | None = None) -> Config:
@@ -157,8 +124,12 @@ def difference(old: Config, new: Config) -> list[str]:
     return [
         f"{dotted(key)}: {shown(was)} -> {shown(now)}"
         for key, was, now in _changes(before, after)
-        if dotted(key) not in INDIFFERENT
+        if not _is_indifferent(dotted(key))
     ]
+
+
+def _is_indifferent(key: str) -> bool:
+    return any(key == name or key.startswith((f"{name}.", f"{name}[")) for name in INDIFFERENT)
 
 
 def merge(base: object, update: object) -> object:
@@ -245,21 +216,32 @@ def _complete(data: Mapping[str, object], folder: Path) -> object:
     """Put the defaults of the system under the data, and make the name of a file hold wherever the program runs."""
     system = data.get("system")
     system = system if isinstance(system, Mapping) else {}
-    kind = str(system.get("kind"))
+    section = SECTIONS.get(str(system.get("kind")), SystemSection)
     attack = _attack_kind(data)
-    defaults = in_full(DEFAULTS.get(kind, MOLECULE), attack)
+    defaults = in_full(section.defaults, attack)
     completed = merge(_with_space(defaults, attack), data)
-    if isinstance(system.get("file"), str):
-        completed = merge(completed, {"system": {"file": str((folder / system["file"]).absolute())}})
+    found = {key: _from_folder(system[key], folder) for key in section.paths if key in system}
+    completed = merge(completed, {"system": found}) if found else completed
     evaluation = data.get("evaluation")
     if isinstance(evaluation, Mapping) and isinstance(evaluation.get("file"), str):
         completed = merge(completed, {"evaluation": {"file": str((folder / evaluation["file"]).absolute())}})
-    completed = _complete_forcefield(completed, kind, folder)
+    completed = _complete_forcefield(completed, section.forcefield, folder)
     # Last, because what fits the system fits any kind of attack.
     return merge({"attack": {"kind": "adversarial"}}, completed)
 
 
-def _complete_forcefield(data: object, system: str, folder: Path) -> object:
+def _from_folder(names: object, folder: Path) -> object:
+    """The name of a file, several of them, or a section with a ``file``, from the folder of the configuration."""
+    if isinstance(names, str):
+        return str((folder / names).absolute())
+    if isinstance(names, list):
+        return [_from_folder(name, folder) if isinstance(name, str) else name for name in names]
+    if isinstance(names, Mapping) and isinstance(names.get("file"), str):
+        return {**names, "file": _from_folder(names["file"], folder)}
+    return names
+
+
+def _complete_forcefield(data: object, default: str | None, folder: Path) -> object:
     """The files of a force field from the folder of the configuration; what is no file there is a name."""
     labels = data.get("labels") if isinstance(data, Mapping) else None
     labeller = labels.get("labeller") if isinstance(labels, Mapping) else None
@@ -270,8 +252,8 @@ def _complete_forcefield(data: object, system: str, folder: Path) -> object:
         if isinstance(labeller.get(name), str):
             found[name] = str((folder / labeller[name]).absolute())
     fields = labeller.get("forcefield")
-    if fields is None and labeller.get("system") is None and system == "alanine_dipeptide":
-        fields = ["opls-aa"]
+    if fields is None and labeller.get("system") is None and default is not None:
+        fields = [default]
     if isinstance(fields, str):
         fields = [fields]
     if isinstance(fields, list) and all(isinstance(one, str) for one in fields):

@@ -7,16 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sparring.config import spaces
-from sparring.config.base import Section
-from sparring.config.forbidden import refuse_programs
 from sparring.config.labellers import Labels
 from sparring.config.spaces import AttackSpace, Axes, RandomSpace
-from sparring.config.values import (
+from sparring.schema.base import Section
+from sparring.schema.forbidden import refuse_programs
+from sparring.schema.values import (
     Count,
     Device,
     Energy,
-    EnergyUnit,
-    ForceUnit,
     Fractions,
     Integer,
     Length,
@@ -25,86 +23,13 @@ from sparring.config.values import (
     Number,
     Rate,
     Temperature,
-    TemperatureRange,
     Time,
-    TimeOrZero,
     Weight,
 )
+from sparring.systems.sections import AnySystem
 from sparring.units import quantity
 
 Seeds = Literal["lowest_energy", "random"]
-
-
-class DoubleWell1D(Section):
-    """A particle in E(x) = 5x⁴ - 10x² + 1.5x, known from points in its deeper well only."""
-
-    kind: Literal["double_well_1d"]
-
-
-class DoubleWell2D(Section):
-    """A particle in Eq. 15 of the paper, known from points in its deeper well only."""
-
-    kind: Literal["double_well_2d"]
-    n_points: Count = 800
-
-
-class Ammonia(Section):
-    """Ammonia, known from normal-mode displacements about its minimum."""
-
-    kind: Literal["ammonia"]
-    n_structures: Count = 78
-    temperatures: TemperatureRange = (250.0, 750.0)
-
-
-class NormalModes(Section):
-    """More starting structures by thermal displacements along normal modes."""
-
-    kind: Literal["normal_modes"]
-    n_structures: Count = 60
-    temperatures: TemperatureRange = (250.0, 750.0)
-
-
-class Displacements(Section):
-    """More starting structures by uniform displacements of every atom."""
-
-    kind: Literal["displacements"]
-    n_structures: Count = 60
-    amplitude: Length = 0.1
-
-
-class Langevin(Section):
-    """Snapshots of Langevin dynamics under the force field that labels, minimised first."""
-
-    kind: Literal["langevin"] = "langevin"
-    temperature: Temperature = 300.0
-    friction: Rate = quantity("1 1/ps", "rate")
-    timestep: Time = 2.0
-    duration: Time = quantity("2 ns", "time")
-    every: Time = quantity("2 ps", "time")
-    equilibration: TimeOrZero = 0.0
-
-
-class AlanineDipeptide(Section):
-    """ACE-ALA-NME, known from snapshots of the dynamics of its force field."""
-
-    kind: Literal["alanine_dipeptide"]
-    sampling: Langevin = Langevin()
-
-
-class Own(Section):
-    """Structures from a file, labelled or not."""
-
-    kind: Literal["own"]
-    file: Path
-    energy_key: str = "REF_energy"
-    forces_key: str = "REF_forces"
-    relabel: bool = False
-    energy_unit: EnergyUnit = "eV"
-    forces_unit: ForceUnit = "eV/Å"
-    check_labels: bool = True
-    charge: Integer = 0
-    multiplicity: Count | None = None
-    enlarge: Annotated[NormalModes | Displacements | Langevin, Field(discriminator="kind")] | None = None
 
 
 class SchNet(Section):
@@ -270,7 +195,7 @@ class Config(Section):
     device: Device = "cpu"
     threads: Count | None = None
     dtype: Literal["float32", "float64"] = "float32"
-    system: Annotated[DoubleWell1D | DoubleWell2D | Ammonia | AlanineDipeptide | Own, Field(discriminator="kind")]
+    system: AnySystem
     labels: Labels
     committee: Committee
     training: Training = Training()

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from sparring.config.base import Section
-from sparring.config.values import (
+from sparring.schema.base import Section
+from sparring.schema.values import (
     Angle,
     AngleOrZero,
     Atoms,

@@ -3,14 +3,9 @@
 from pathlib import Path
 
 from sparring.config.problems import ConfigError, nearest
+from sparring.systems.sections import SECTIONS
 
-EXAMPLES = {
-    "double_well_1d": ("double_well_1d.yaml",),
-    "double_well_2d": ("double_well_2d.yaml",),
-    "alanine_dipeptide": ("alanine_dipeptide.yaml",),
-    "ammonia": ("ammonia.yaml",),
-    "own": ("own_molecule.yaml", "own_molecule.xyz"),
-}
+EXAMPLES = {kind: section.example for kind, section in SECTIONS.items() if section.example}
 
 
 def template(kind: str) -> str:

@@ -11,6 +11,7 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import (
     CloserThan,
+    Criterion,
     DynamicsResult,
     side_by_side,
     simulate,
@@ -60,6 +61,7 @@ def md(
     every: int = 10,
     seed: int = 0,
     min_distance: float = 0.5,
+    criteria: Sequence[Criterion] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> DynamicsResult:
     """Replicas of every structure at every temperature, with their trajectories in an extended XYZ file.
@@ -82,6 +84,7 @@ def md(
         every: Number of steps between frames.
         seed: Seed of the velocities and the noise.
         min_distance: Distance of atoms in Å below which a trajectory ends; 0 for no such criterion.
+        criteria: Further criteria that end the trajectory of a replica.
         progress: Callback with the number of steps done and of all.
 
     Raises:
@@ -112,7 +115,7 @@ def md(
             n_steps=round(duration / timestep),
             every=every,
             seed=seed,
-            criteria=[CloserThan(min_distance)] if min_distance else [],
+            criteria=[*([CloserThan(min_distance)] if min_distance else []), *criteria],
             fixed_centre=all(len(atoms) > 1 for atoms in structures),
             write=write_with_parent,
             progress=progress,

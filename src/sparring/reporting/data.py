@@ -9,30 +9,26 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from sparring.units import KCAL_PER_MOL
+from sparring.systems.base import System
+from sparring.units import EV, KCAL, EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
 
-
-@dataclass(frozen=True, kw_only=True)
-class EnergyUnit:
-    """The unit in which people are shown energies: one of it is `size` eV, and tables give it with `decimals`."""
-
-    name: str
-    size: float
-    decimals: int
-
-    def show(self, energy: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """The energies, given in eV, in this unit."""
-        return energy / self.size
-
-
-KCAL = EnergyUnit(name="kcal/mol", size=KCAL_PER_MOL, decimals=2)
-EV = EnergyUnit(name="eV", size=1.0, decimals=3)
-
-
-def unit_of_kind(kind: str) -> EnergyUnit:
-    """The unit for a kind of system: energies of toy wells are numbers that stand for eV."""
-    return EV if kind.startswith("double_well") else KCAL
+__all__ = [
+    "EV",
+    "KCAL",
+    "EnergyUnit",
+    "Failure",
+    "Generation",
+    "Labelled",
+    "Origin",
+    "Paths",
+    "Predictions",
+    "Run",
+    "Sampled",
+    "TorsionPaths",
+    "Training",
+    "unit_of",
+]
 
 
 def unit_of(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> EnergyUnit:
@@ -155,12 +151,11 @@ class Run:
     Attributes:
         folder: As it was given.
         name: Of the folder.
-        kind: What system it is.
+        system: System of the run.
         strategy: How it finds what to label: adversarial, random and others; empty if the configuration does not say.
         config: The whole configuration, as text.
         n_planned: How many generations the run is to have.
         versions: Of packages.
-        unit: In which energies are shown.
         start: What the run began with.
         generations: All that have a folder.
         lowest: The lowest label of every composition, in eV.
@@ -172,12 +167,11 @@ class Run:
 
     folder: Path
     name: str
-    kind: str
+    system: System
     strategy: str
     config: str
     n_planned: int | None
     versions: Mapping[str, str]
-    unit: EnergyUnit
     start: Sampled | None
     generations: tuple[Generation, ...]
     lowest: Mapping[str, float]
@@ -185,3 +179,13 @@ class Run:
     newest: tuple[Atoms, ...]
     newest_generation: int | None
     common: CommonErrors | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name of the system."""
+        return self.system.name
+
+    @property
+    def unit(self) -> EnergyUnit:
+        """The unit in which energies are shown."""
+        return self.system.unit

@@ -17,8 +17,6 @@ from sparring.validation.free_energy.histograms import FreeEnergies
 
 __all__ = ["free_energies", "landscapes"]
 
-TORSIONS = "alanine_dipeptide"
-"""The system that is about two torsions."""
 OF_GRID: dict[GridKind, str] = {
     "rigid": " On this grid only the torsions are turned, as an attack does; energies are clipped as in Fig. 4c.",
     "relaxed": " On this grid all but the torsions is relaxed; energies are clipped as in Fig. 4c.",
@@ -27,11 +25,12 @@ OF_GRID: dict[GridKind, str] = {
 
 def landscapes(run: Run, which: GridKind = "rigid") -> Section | None:
     """Energy and uncertainty over one or two variables; of torsions, on the rigid grid or on the relaxed one."""
-    if which == "relaxed" and run.kind != TORSIONS:
+    system = run.system
+    if which == "relaxed" and system.torsions is None:
         return None
     name, title = ("landscape", "Landscape") if which == "rigid" else ("landscape_relaxed", "Relaxed landscape")
     files, folder = Results(run=run), shlex.quote(str(run.folder))
-    known = run.kind in ("ammonia", TORSIONS) or run.kind.startswith("double_well")
+    known = system.torsions is not None or system.grid is not None
     more = " --grid relaxed" if which == "relaxed" else "" if known else " GRID.xyz --x NAME"
     whole = files.of_run(f"{name}.json", Landscapes, f"sparring validate landscape {folder}{more}")
     parts = files.of_generations(f"{name}.json", Landscapes)
@@ -48,7 +47,7 @@ def landscapes(run: Run, which: GridKind = "rigid") -> Section | None:
             Sheet(
                 name=f"{name}{'' if number == 0 else f'_{number + 1}'}",
                 title="Energy and uncertainty",
-                caption=f"{caption}{OF_GRID[which] if run.kind == TORSIONS else ''}",
+                caption=f"{caption}{OF_GRID[which] if system.torsions is not None else ''}",
                 figure=landscape_sheet(Landscapes(committees=group), unit=run.unit),
             )
             for number, group in enumerate(_same_grid(maps))
@@ -67,7 +66,7 @@ def landscapes(run: Run, which: GridKind = "rigid") -> Section | None:
 
 def free_energies(run: Run) -> Section | None:
     """Free energy over two torsions, of every committee that has been asked."""
-    if run.kind != TORSIONS:
+    if run.system.torsions is None:
         return None
     files = Results(run=run)
     results = files.of_generations("free_energy.json", FreeEnergies)

@@ -22,12 +22,12 @@ from sparring.reporting.data import (
     Sampled,
     TorsionPaths,
     Training,
-    unit_of_kind,
 )
 from sparring.runs import generation
 from sparring.runs.saved_run import SavedRun
 from sparring.surfaces.torsion_plane import TorsionPlane
-from sparring.systems.alanine_dipeptide import torsion_plane
+from sparring.systems.base import System
+from sparring.systems.registry import read_system
 from sparring.validation.errors.common_set import CommonErrors, known_comparison
 
 __all__ = ["read_run"]
@@ -44,7 +44,7 @@ def read_run(folder: Path) -> Run:
         raise ValueError(f"{folder} is not a run folder: it has no config.yaml. Give the folder of a `sparring run`.")
     config = saved.config_file.read_text(encoding="utf-8")
     sections = yaml.safe_load(config)
-    kind = sections["system"]["kind"]
+    system = read_system(sections["system"])
     generations = saved.generations()
     datasets = {one: one.frames() for one in generations}
     fresh = {one: one.labelled() for one in generations}
@@ -52,17 +52,15 @@ def read_run(folder: Path) -> Run:
     lowest = lowest_energies(list(chain.from_iterable([*datasets.values(), *fresh.values()])))
     start = next(iter(datasets.values()), [])
     newest = next((one for one in reversed(generations) if predicted[one]), None)
-    plane = torsion_plane() if kind == "alanine_dipeptide" else None
+    plane = _plane(system, start)
     return Run(
         folder=folder,
         name=folder.resolve().name,
-        kind=kind,
+        system=system,
         strategy=sections.get("attack", {}).get("kind", ""),
         config=config,
         n_planned=sections.get("generations"),
         versions=saved.versions(),
-        # The energies of the toy wells are numbers that stand for eV; kcal/mol would give them a meaning they lack.
-        unit=unit_of_kind(kind),
         start=_sampled(start, lowest) if start else None,
         generations=tuple(_generation(one, fresh[one], predicted[one], lowest, plane) for one in generations),
         lowest=lowest,
@@ -71,6 +69,11 @@ def read_run(folder: Path) -> Run:
         newest_generation=newest.number if newest else None,
         common=_comparison(folder),
     )
+
+
+def _plane(system: System, start: Sequence[Atoms]) -> TorsionPlane | None:
+    """The torsions over which there are maps, None if the run has none that it has structures for."""
+    return None if system.torsions is None or not start else system.torsions(start)[0]
 
 
 def _comparison(folder: Path) -> CommonErrors | None:
@@ -117,8 +120,6 @@ def _generation(
             for row in saved.failure_rows()
         ),
     )
-
-
 
 
 def _above(

@@ -61,7 +61,7 @@ def section_of(files: Results, name: str, title: str, show: Callable[[], Section
 
 def quoted(run: Run, quantity: str) -> tuple[str, ...]:
     """What the paper says of a quantity."""
-    return tuple(f"The paper ({one.where}): {one.words}" for one in remarks(run.kind, quantity))
+    return tuple(f"The paper ({one.where}): {one.words}" for one in remarks(run.system, quantity))
 
 
 def natural(name: str) -> tuple[str, int]:

@@ -108,31 +108,20 @@ def _colour(run: Run, generation: Generation) -> str:
 
 def _draw_progress(run: Run, ax: Axes) -> str | None:
     """Draws the one number that says whether the run gets anywhere; returns its title, None where there is none yet."""
-    unit = run.unit
-    choices: Sequence[tuple[tuple[str, ...], str, str]] = (
-        (("system", "barrier"), "Inversion barrier", f"barrier ({unit.name})"),
-        (("system", "grid_rmse"), "Error over the whole landscape", f"RMSE over the grid ({unit.name})"),
-        (
-            ("system", "grid_rmse_below", "50 kcal/mol"),
-            "Error over the plane of torsions",
-            f"RMSE on the grid below 50 ({unit.name})",
-        ),
+    unit, progress = run.unit, run.system.progress
+    known = [one for one in run.generations if progress and one.metric("system", *progress.keys) is not None]
+    if progress is None or not known:
+        return _draw_force_errors(run, ax, f"MAE of force components ({unit.name}/Å)")
+    reference = known[-1].metric("system", progress.reference) if progress.reference else None
+    figures.by_generation(
+        [generation.number for generation in known],
+        [generation.metric("system", *progress.keys) / unit.size for generation in known],
+        ax,
+        quantity=progress.quantity.format(unit=unit.name),
+        reference=None if reference is None else ("label method", reference / unit.size),
+        colours=[_colour(run, generation) for generation in known],
     )
-    force = f"MAE of force components ({unit.name}/Å)"
-    for keys, title, quantity in choices:
-        known = [generation for generation in run.generations if generation.metric(*keys) is not None]
-        if known:
-            reference = known[-1].metric("system", "barrier_reference") if "barrier" in keys else None
-            figures.by_generation(
-                [generation.number for generation in known],
-                [generation.metric(*keys) / unit.size for generation in known],
-                ax,
-                quantity=quantity,
-                reference=None if reference is None else ("label method", reference / unit.size),
-                colours=[_colour(run, generation) for generation in known],
-            )
-            return title
-    return _draw_force_errors(run, ax, force)
+    return progress.title
 
 
 def _draw_force_errors(run: Run, ax: Axes, quantity: str) -> str | None:

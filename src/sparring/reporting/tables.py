@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sparring.reporting.data import EnergyUnit, Generation, Run
+from sparring.systems.base import Metric
 from sparring.validation.errors.common_set import PARTS
 
 UNKNOWN = "–"
@@ -83,10 +84,7 @@ def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ..
         *_common_columns(run),
         ("own test set", "energy", _energy(unit, "errors", "test", "energy_mae")),
         ("own test set", "forces", _energy(unit, "errors", "test", "force_mae")),
-        ("barrier", f"committee\n({unit.name})", _energy(unit, "system", "barrier")),
-        ("barrier", "its\nerror", _energy(unit, "system", "barrier_error", sign="+")),
-        ("landscape", f"RMSE\n({unit.name})", _energy(unit, "system", "grid_rmse")),
-        *_torsion_columns(unit),
+        *(_column(metric, unit) for metric in run.system.metrics if metric.heading),
         ("attacks", "seeds", _count("attack", "n_seeds")),
         ("attacks", "stopped\nearly", _stopped_early),
         ("labels", "chosen", _count("labels", "n_chosen")),
@@ -165,24 +163,18 @@ def common_notes(run: Run) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _torsion_columns(unit: EnergyUnit) -> tuple[tuple[str, str, Callable[[Generation], str]], ...]:
-    """Of systems that are about two torsions; both of their landscapes' columns are of the rigid grid."""
-    group, low = "grid of torsions", "50 kcal/mol"
+def _column(metric: Metric, unit: EnergyUnit) -> tuple[str, str, Callable[[Generation], str]]:
+    """The column of a number of the system."""
 
-    def variance(generation: Generation) -> str:
-        value = generation.metric("system", "grid_force_variance_below", low)
-        return UNKNOWN if value is None else f"{value:.3g}"
+    def cell(generation: Generation) -> str:
+        value = generation.metric("system", *metric.keys)
+        if value is None:
+            return UNKNOWN
+        if metric.show == "energy":
+            return shown(value, unit, "+" if metric.signed else "")
+        return f"{100 * value:.0f} %" if metric.show == "share" else f"{value:.3g}"
 
-    def covered(generation: Generation) -> str:
-        value = generation.metric("system", "coverage")
-        return UNKNOWN if value is None else f"{100 * value:.0f} %"
-
-    return (
-        (group, f"RMSE\n≤ 50 ({unit.name})", _energy(unit, "system", "grid_rmse_below", low)),
-        (group, f"RMSE\n≤ 300 ({unit.name})", _energy(unit, "system", "grid_rmse_below", "300 kcal/mol")),
-        (group, "mean σ²F ≤ 50\n(eV²/Å²)", variance),
-        (group, "bins\ncovered", covered),
-    )
+    return metric.group, metric.heading.format(unit=unit.name), cell
 
 
 def _count(*keys: str) -> Callable[[Generation], str]:
@@ -193,10 +185,10 @@ def _count(*keys: str) -> Callable[[Generation], str]:
     return cell
 
 
-def _energy(unit: EnergyUnit, *keys: str, sign: str = "") -> Callable[[Generation], str]:
+def _energy(unit: EnergyUnit, *keys: str) -> Callable[[Generation], str]:
     def cell(generation: Generation) -> str:
         value = generation.metric(*keys)
-        return UNKNOWN if value is None else shown(value, unit, sign)
+        return UNKNOWN if value is None else shown(value, unit)
 
     return cell
 

@@ -6,25 +6,33 @@ from typing import Any
 from sparring.dynamics import DynamicsResult, Status
 from sparring.evaluation import Errors
 from sparring.support.columns import Columns, aligned
-from sparring.units import KCAL_PER_MOL
+from sparring.systems.base import Metric, System
+from sparring.units import KCAL, KCAL_PER_MOL, EnergyUnit
 from sparring.validation.errors.common_set import PARTS, CommonErrors
 
 __all__ = ["GenerationTable", "common_table", "dynamics_table", "errors_table", "starting_line"]
 
 
 class GenerationTable:
-    """One row a generation, with what the columns are above the first; molecules in kcal/mol, wells in eV."""
+    """One row a generation, with what the columns are above the first.
 
-    def __init__(self) -> None:
+    Args:
+        system: System of the run; None for one without numbers of its own, in kcal/mol.
+    """
+
+    def __init__(self, system: System | None = None) -> None:
         self._columns: Columns | None = None
+        self._unit = KCAL if system is None else system.unit
+        self._metrics = () if system is None else system.metrics
 
     def row(self, metrics: Mapping[str, Any]) -> str:
         """The row of a generation, from its ``metrics.json``."""
-        columns = _columns(metrics)
+        columns = _columns(metrics, self._metrics, self._unit)
         if self._columns is not None:
             return self._columns.line(columns.values())
         self._columns = Columns([max(len(name), len(value)) for name, value in columns.items()])
-        return f"{_legend(metrics)}\n{self._columns.line(columns)}\n{self._columns.line(columns.values())}"
+        legend = _legend(metrics, self._metrics, self._unit)
+        return f"{legend}\n{self._columns.line(columns)}\n{self._columns.line(columns.values())}"
 
 
 def starting_line(metrics: Mapping[str, Any]) -> str | None:
@@ -37,63 +45,46 @@ def starting_line(metrics: Mapping[str, Any]) -> str | None:
     return f"data: {start['n_labelled']} of {n_all} labelled, {start['n_failed']} failed: {reasons}"
 
 
-def _is_well(metrics: Mapping[str, Any]) -> bool:
-    return "grid_rmse" in metrics["system"]
-
-
-def _legend(metrics: Mapping[str, Any]) -> str:
-    unit = "eV" if _is_well(metrics) else "kcal/mol"
-    torsions = "grid_rmse_below" in metrics["system"]
-    more = "grid RMSE, σ²F (eV²/Å²): below 50 kcal/mol; bins: of the torsions, covered by data; " if torsions else ""
+def _legend(metrics: Mapping[str, Any], shown: Sequence[Metric], unit: EnergyUnit) -> str:
+    more = "".join(metric.legend for metric in shown if _is_known(metric, metrics))
     return (
-        f"energies in {unit}, forces in {unit}/Å; E, F: mean absolute errors, each generation's on its own test "
-        f"structures; {more}"
+        f"energies in {unit.name}, forces in {unit.name}/Å; E, F: mean absolute errors, each generation's on its own "
+        f"test structures; {more}"
         "new: labels that had to be computed"
     )
 
 
-def _columns(metrics: Mapping[str, Any]) -> dict[str, str]:
-    test, system = metrics["errors"]["test"], metrics["system"]
-    scale = 1.0 if _is_well(metrics) else 1 / KCAL_PER_MOL
+def _columns(metrics: Mapping[str, Any], shown: Sequence[Metric], unit: EnergyUnit) -> dict[str, str]:
+    test = metrics["errors"]["test"]
     attack, labels = metrics.get("attack", {}), metrics.get("labels", {})
     stopped = attack.get("n_not_finite", 0) + attack.get("n_overlap", 0)
-    columns = {
+    return {
         "gen": str(metrics["generation"]),
         "data": str(metrics["n_structures"]),
-        "E": f"{test['energy_mae'] * scale:.3f}",
-        "F": "-" if test["force_mae"] is None else f"{test['force_mae'] * scale:.3f}",
-    }
-    if _is_well(metrics):
-        columns["grid RMSE"] = f"{system['grid_rmse']:.3f}"
-    if "barrier_reference" in system:
-        columns["barrier"] = _energy(system["barrier"])
-        columns["truth"] = _energy(system["barrier_reference"])
-        columns["error"] = _energy(system["barrier_error"], sign="+")
-    if "grid_rmse_below" in system:
-        columns |= _torsion_columns(system)
-    columns |= {
+        "E": f"{test['energy_mae'] / unit.size:.3f}",
+        "F": "-" if test["force_mae"] is None else f"{test['force_mae'] / unit.size:.3f}",
+        **{one.column: _cell(one, metrics, unit) for one in shown if one.column and _is_known(one, metrics)},
         "attacks": str(attack.get("n_seeds", "-")),
         "stopped": str(stopped) if attack else "-",
         "labels": str(labels["n_chosen"] - labels["n_failed"]) if labels else "-",
         "new": str(labels.get("n_computed", "-")),
         "failed": str(labels.get("n_failed", "-")),
     }
-    return columns
 
 
-def _torsion_columns(system: Mapping[str, Any]) -> dict[str, str]:
-    """The main numbers of a grid over two torsions, which are for energies up to 50 kcal/mol."""
-    low = "50 kcal/mol"
-    variance = system["grid_force_variance_below"][low]
-    return {
-        "grid RMSE": _energy(system["grid_rmse_below"][low]),
-        "σ²F": "none" if variance is None else f"{variance:.3g}",
-        "bins": f"{100 * system['coverage']:.0f} %",
-    }
+def _is_known(metric: Metric, metrics: Mapping[str, Any]) -> bool:
+    return metric.keys[0] in metrics["system"]
 
 
-def _energy(energy: float | None, sign: str = "") -> str:
-    return "none" if energy is None else f"{energy / KCAL_PER_MOL:{sign}.2f}"
+def _cell(metric: Metric, metrics: Mapping[str, Any], unit: EnergyUnit) -> str:
+    value: Any = metrics["system"]
+    for key in metric.keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if value is None:
+        return "none"
+    if metric.show == "energy":
+        return f"{value / unit.size:{'+' if metric.signed else ''}.{unit.decimals}f}"
+    return f"{100 * value:.0f} %" if metric.show == "share" else f"{value:.3g}"
 
 
 def errors_table(errors: Errors) -> str:

@@ -9,9 +9,9 @@ from sparring.reporting.data import EnergyUnit, Run
 from sparring.reporting.paper import published
 from sparring.reporting.tables import UNKNOWN, Table
 from sparring.surfaces.landscape import Landscape
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 from sparring.surfaces.torsion_maps import CAPS
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.barrier.path import MinimumEnergyPath
 from sparring.validation.diversity.compute import Diversity
 from sparring.validation.errors.compute import ErrorReport, Part
 from sparring.validation.errors.reliability import Reliability
@@ -241,7 +241,7 @@ def _paper(run: Run, quantity: str, name: str) -> str:
     kind, _, number = name.rpartition(" ")
     if kind != "generation" or (run.strategy != "adversarial" and number != "1"):
         return UNKNOWN
-    found = published(run.kind, quantity, int(number))
+    found = published(run.system, quantity, int(number))
     return UNKNOWN if found is None else found.words
 
 

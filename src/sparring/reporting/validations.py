@@ -45,15 +45,11 @@ def validations(run: Run) -> Validations:
     return Validations(sections=tuple(one for one in sections if one is not None), mapped=mapped)
 
 
-def _is_well(run: Run) -> bool:
-    return run.kind.startswith("double_well")
-
-
 def _barrier(run: Run) -> Section | None:
-    if _is_well(run):
+    if not run.system.is_molecular:
         return None
     files, folder = Results(run=run), shlex.quote(str(run.folder))
-    ends = "" if run.kind == "ammonia" else " START.xyz END.xyz"
+    ends = " START.xyz END.xyz" if run.system.endpoints is None else ""
     command = f"sparring validate barrier {folder}{ends} --config {shlex.quote(str(run.folder / 'config.yaml'))}"
     whole = files.of_run("barrier.json", Barriers, command)
     parts = files.of_generations("barrier.json", Barriers)
@@ -86,7 +82,7 @@ def _barrier(run: Run) -> Section | None:
 
 
 def _stability(run: Run) -> Section | None:
-    if _is_well(run):
+    if not run.system.is_molecular:
         return None
     files = Results(run=run)
     results = files.of_generations("stability.json", Stability)
@@ -137,7 +133,7 @@ def _errors(run: Run) -> Section | None:
 
 
 def _diversity(run: Run) -> tuple[Mapped | None, Section | None]:
-    if _is_well(run):
+    if not run.system.is_molecular:
         return None, None
     files = Results(run=run)
     command = f"sparring validate diversity {shlex.quote(str(run.folder))}"

@@ -122,9 +122,9 @@ def _how_to_change(run: SavedRun, changes: list[str]) -> str:
 def _inputs(config: Config) -> dict[str, str]:
     """SHA-256 of the files that the configuration names, by their path."""
     labeller = config.labels.labeller
-    sections = (getattr(config.system, "file", None), getattr(labeller, "topology", None))
+    named = (*config.system.files(), getattr(labeller, "topology", None), getattr(labeller, "system", None))
     fields = getattr(labeller, "forcefield", None) or ()
-    files = [Path(one) for one in (*sections, getattr(labeller, "system", None), *fields) if one is not None]
+    files = [Path(one) for one in (*named, *fields) if one is not None]
     # A force field may also be the name of one that comes with OpenMM or with us.
     return {str(file): file_digest(file) for file in files if file.is_file()}
 
@@ -135,7 +135,9 @@ def _changed_inputs(run: SavedRun, config: Config) -> list[str]:
     if not known.exists():
         return []
     before = read_json(known, "delete it if the files are those that the run was started with")
-    changed = [name for name in now if now[name] != before.get(name)]
+    # Data do not depend on endpoints and grids, which may also have been named since.
+    compared = {str(file) for file in config.system.files()[1:]}
+    changed = [name for name in now if now[name] != before.get(name) and name not in compared]
     structures = str(getattr(config.system, "file", None))
     return [
         f"system.file: the structures in {name} are others"

@@ -252,5 +252,3 @@ def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen)
         else:
             failures.append((int(atoms.info["candidate"]), label))
     return Labelled(labelled, tuple(failures), report.n_computed, report.n_reused)
-
-

@@ -1,4 +1,4 @@
-"""The (φ, ψ) plane of a run: which torsions it is about, the grids over them, and what is asked of each generation.
+"""The (φ, ψ) plane of a run: torsions, the grids over them, and the numbers that each generation gets.
 
 A relaxed grid takes some hundred evaluations a point, so it is computed once for each labeller and kept beside the
 labels.
@@ -98,7 +98,7 @@ def _digest(reference: Atoms, plane: TorsionPlane, points: tuple[int, int], labe
 def evaluation(
     plane: TorsionPlane, reference: Atoms, label_service: LabelService, *, points: tuple[int, int] = POINTS
 ) -> Callable[[Committee, Dataset], Mapping[str, object]]:
-    """Evaluation of the committees of a run: :func:`metrics` on the rigid grid, whose labels are computed once."""
+    """The evaluation of each generation: :func:`metrics` on the rigid grid, whose labels are computed once."""
 
     @cache
     def known() -> tuple[Grid, Truth]:

@@ -1,1 +1,1 @@
-"""What is special to the systems of the paper: starting data, ground truth, and how good a committee is for them."""
+"""Systems: all that is special to what is studied, as one value that a section of the configuration builds."""

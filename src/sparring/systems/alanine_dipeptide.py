@@ -1,16 +1,32 @@
 """Alanine dipeptide, ACE-ALA-NME (N-acetyl-L-alanine-N'-methylamide), and its two torsions (Sec. III.C and V.C)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 
 from sparring.surfaces.torsion_plane import TorsionPlane
+from sparring.systems.base import Published, Start, StartCost, System
+from sparring.systems.langevin import n_snapshots, snapshots
+from sparring.systems.metrics import TORSIONS, TORSIONS_PROGRESS
+from sparring.systems.section import Langevin
 
 if TYPE_CHECKING:
     from openmm.app import Topology
 
-__all__ = ["BONDS", "NAMES", "PHI", "PSI", "RESIDUES", "SYMBOLS", "geometry", "topology", "torsion_plane"]
+__all__ = [
+    "BONDS",
+    "NAMES",
+    "PHI",
+    "PSI",
+    "RESIDUES",
+    "SYMBOLS",
+    "geometry",
+    "system",
+    "topology",
+    "torsion_plane",
+]
 
 RESIDUES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ACE", ("CH3", "H1", "H2", "H3", "C", "O")),
@@ -88,3 +104,39 @@ def topology() -> "Topology":
 def torsion_plane() -> TorsionPlane:
     """(φ, ψ) of the backbone."""
     return TorsionPlane(names=("phi", "psi"), torsions=(PHI, PSI), bonds=BONDS)
+
+
+def system(sampling: Langevin | None = None) -> System:
+    """Alanine dipeptide with its bonds, topology and torsions.
+
+    Args:
+        sampling: Dynamics that the starting data are taken from; None for the paper's.
+    """
+    moving = sampling or Langevin()
+    n = n_snapshots(moving)
+
+    def start(given: Start) -> Sequence[Atoms]:
+        return given.label_many(snapshots(moving, geometry(), given.seed, given.label_service))
+
+    return System(
+        name="alanine_dipeptide",
+        structures=lambda: [geometry()],
+        start=start,
+        cost=lambda _: StartCost(n_labels=n, n_structures=n),
+        metrics=TORSIONS,
+        progress=TORSIONS_PROGRESS,
+        bonds=BONDS,
+        topology=topology,
+        torsions=lambda _: (torsion_plane(), geometry()),
+        in_report=("landscape",),
+        published=(
+            Published(
+                "landscape",
+                None,
+                "From generation to generation committees reproduce more of the landscape, such as φ > π/2 and the "
+                "ellipsoid of high energy at (0, 0); there the uncertainty remains high, for what lies above 10⁴ "
+                "kcal/mol is discarded.",
+                "Sec. III.C, Fig. 4c",
+            ),
+        ),
+    )

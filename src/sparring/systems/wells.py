@@ -5,6 +5,7 @@ other one.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,8 +17,24 @@ from torch import Tensor
 
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.structures import Structures
+from sparring.committee import Committee
+from sparring.surfaces.grids import Grid, grid
+from sparring.systems.base import Published, Start, System, SystemGrid
+from sparring.systems.metrics import LANDSCAPE, LANDSCAPE_PROGRESS
+from sparring.units import EV
 
-__all__ = ["WELLS", "DoubleWell1D", "DoubleWell2D", "coordinates", "grid_points", "grid_rmse", "grid_structures"]
+__all__ = [
+    "WELLS",
+    "DoubleWell1D",
+    "DoubleWell2D",
+    "coordinates",
+    "double_well_1d",
+    "double_well_2d",
+    "grid_error",
+    "grid_points",
+    "grid_rmse",
+    "grid_structures",
+]
 
 
 def _calculate(
@@ -123,8 +140,8 @@ def grid_points(well: DoubleWell1D | DoubleWell2D, shape: Sequence[int]) -> list
     """The labelled points of a regular grid over the well's whole interval, with ``x`` (and ``y``) in ``info``.
 
     Args:
-        well: Which.
-        shape: How many points along each of its coordinates; the last one varies fastest.
+        well: Well.
+        shape: Numbers of points along its coordinates; the last one varies fastest.
 
     Raises:
         ValueError: If there is not one number of points for each coordinate.
@@ -141,7 +158,7 @@ def grid_points(well: DoubleWell1D | DoubleWell2D, shape: Sequence[int]) -> list
 
 
 def coordinates(point: Atoms, n_coordinates: int) -> tuple[float, ...]:
-    """Where a point of a well is, in Å."""
+    """Coordinates of a point of a well, in Å."""
     return tuple(point.positions[0, :n_coordinates].tolist())
 
 
@@ -169,3 +186,77 @@ def _labelled_points(
         point.info.update({ENERGY: energy, "source": source, "parent": -1})
         point.arrays[FORCES] = force[None].copy()
     return points
+
+
+def grid_error(committee: Committee, well: DoubleWell1D | DoubleWell2D) -> dict[str, object]:
+    """RMSE of the mean energy on the paper's grid, in eV."""
+
+    def predict(structures: Structures) -> torch.Tensor:
+        return committee.predict(structures, differentiable=False).energy.mean(0)
+
+    return {"grid_rmse": grid_rmse(well, predict)}
+
+
+# --- the systems ------------------------------------------------------------------------------------------------------
+
+
+def double_well_1d() -> System:
+    """The particle in E(x) = 5x⁴ - 10x² + 1.5x, known from points in its deeper well only."""
+    well = DoubleWell1D()  # type: ignore[no-untyped-call]
+    return _system(well, well.starting_data, lambda _: well.starting_data(), points=(201,))
+
+
+def double_well_2d(n_points: int = 800) -> System:
+    """The particle in Eq. 15 of the paper, known from points in its deeper well only.
+
+    Args:
+        n_points: Number of random points, of which those in the deeper well are known.
+    """
+    well = DoubleWell2D()  # type: ignore[no-untyped-call]
+    published = Published(
+        "landscape",
+        None,
+        "After the last generation the median error is two to three times larger with random displacements than with "
+        "attacks, over more than 100 experiments.",
+        "Sec. III.A, Fig. 2b",
+    )
+    return _system(
+        well,
+        partial(well.starting_data, seed=0),
+        lambda start: well.starting_data(seed=start.seed, n_points=n_points),
+        points=(51, 51),
+        published=(published,),
+    )
+
+
+def _system(
+    well: DoubleWell1D | DoubleWell2D,
+    structures: Callable[[], list[Atoms]],
+    start: Callable[[Start], Sequence[Atoms]],
+    *,
+    points: tuple[int, ...],
+    published: tuple[Published, ...] = (),
+) -> System:
+    variables = ("x", "y")[: well.n_coordinates]
+
+    def make(_: Sequence[Atoms], shape: tuple[int, ...]) -> Grid:
+        return grid(grid_points(well, shape), *variables, x_unit="Å", y_unit="Å")
+
+    return System(
+        name=well.name,
+        structures=structures,
+        start=start,
+        unit=EV,
+        is_molecular=False,
+        evaluation=lambda _: lambda committee, _: grid_error(committee, well),
+        metrics=LANDSCAPE,
+        progress=LANDSCAPE_PROGRESS,
+        calculator=type(well),
+        grid=SystemGrid(
+            make=make,
+            points=points,
+            project=lambda _: lambda atoms: coordinates(atoms, well.n_coordinates),
+            variables=variables,
+        ),
+        published=published,
+    )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from sparring.reporting.data import KCAL, EnergyUnit
 from sparring.reporting.style import INK, STYLE, generation_colours, panels
-from sparring.validation.barrier.path import MinimumEnergyPath
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 
 __all__ = ["barrier_figure", "barrier_profiles"]
 

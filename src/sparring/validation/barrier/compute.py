@@ -1,5 +1,6 @@
 """Barriers of the committees of a run, generation by generation, beside the one of the label method (Fig. 3d)."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Any
 from ase import Atoms
 
 from sparring.assembly.labels import label_service_of
-from sparring.atoms.dataset import ENERGY
 from sparring.committee_files import read_committee
-from sparring.config import Config, sections
+from sparring.config import Config
+from sparring.inputs.extxyz import write_structures
 from sparring.inputs.reading import read_atoms
 from sparring.labels import LabelError
 from sparring.labels.base import depends_on
@@ -19,11 +20,13 @@ from sparring.runs.saved_run import SavedRun, run_of
 from sparring.starting_data.relaxation import RelaxationError
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.surfaces.evaluators import committee_surface, label_surface
-from sparring.systems import ammonia, own
-from sparring.validation.barrier.path import MinimumEnergyPath, neb
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath, neb
 from sparring.validation.landscape.compute import committees
+from sparring.validation.records import write_record
 
-__all__ = ["LABELS", "Barriers", "barriers"]
+__all__ = ["LABELS", "Barriers", "barriers", "keep_barriers"]
+
+logger = logging.getLogger(__name__)
 
 LABELS = "labels"
 """What the surface of the labels is called where committees have their own names."""
@@ -59,12 +62,12 @@ def barriers(
 
     Args:
         folder: Of a committee, or of a run.
-        ends: Files of the two minima; None for the inversion of ammonia in a run that is about it.
+        ends: Files of the two minima; None for the endpoints that belong to the system of the run.
         config: Whose labeller gives the path to compare with; None for no such path. Its energy window does not count:
             images may be as high as the barrier is.
         store: Folder for labels if neither the configuration nor the run has one.
         progress_bars: Gives long work something to tick.
-        options: Of :func:`sparring.validation.barrier.path.neb`.
+        options: Of :func:`sparring.surfaces.minimum_energy_path.neb`.
 
     Returns:
         The paths, and the images of all of them; ``info`` says on whose path an image is, and where.
@@ -84,9 +87,9 @@ def barriers(
     methods = {name: f"committee of {committee.n_members}" for name, committee in loaded.items()}
     names: tuple[str, ...] = ()
     if config is not None:
-        if isinstance(config.system, sections.Own):
-            charge, multiplicity = config.system.charge, config.system.multiplicity
-            start, end = own.assume_state([start, end], charge=charge, multiplicity=multiplicity)
+        with_state = config.system.build().electronic_state
+        if with_state is not None:
+            start, end = with_state([start, end])
         # The bar that is watched is that of the path; one more for the labels of every step would be too much.
         label_service = label_service_of(config, run or store or folder)
         label_service = replace(label_service, bounds=replace(label_service.bounds, energy_window=None))
@@ -123,12 +126,27 @@ def _ends(files: tuple[Path, Path] | None, run: Path | None, committee: Path) ->
         start, end = (_only_structure(file) for file in files)
         return start, end
     data = Generation(committee).frames()
-    if run is None or SavedRun(run).config().system.kind != "ammonia" or not data:
+    endpoints = None if run is None else SavedRun(run).config().system.build().endpoints
+    if endpoints is None or not data:
         raise ValueError(
-            f"{committee} is no generation of a run on ammonia, so nothing says between which minima the path is; give "
-            "two files, START.xyz and END.xyz"
+            f"{committee} is no generation of a run whose system has endpoints; give two files, START.xyz and END.xyz"
         )
-    return ammonia.inversion_endpoints(min(data, key=lambda atoms: float(atoms.info[ENERGY])))
+    return endpoints(data)
+
+
+def keep_barriers(folder: Path, progress_bars: ProgressBars = no_progress_bars) -> None:
+    """Write the paths of the committees of a run where its report looks for them, as `sparring validate barrier` does.
+
+    If no committee has a path, this is logged, and there is no file.
+    """
+    try:
+        found, frames = barriers(folder, config=SavedRun(folder).config(), progress_bars=progress_bars)
+    except RelaxationError as error:
+        logger.warning("no committee has a path between the endpoints: %s", error)
+        return
+    (folder / "validation").mkdir(exist_ok=True)
+    write_record(folder / "validation" / "barrier.json", found)
+    write_structures(folder / "validation" / "barrier.extxyz", frames)
 
 
 def _only_structure(file: Path) -> Atoms:

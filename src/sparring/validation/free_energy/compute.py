@@ -155,8 +155,8 @@ def reference_visits(
 def dynamics_visits(
     labeller: "OpenMM",
     plane: TorsionPlane,
+    start: Atoms,
     *,
-    start: Atoms | None = None,
     temperature: float = 300.0,
     duration: float = 2e6,
     every: float = 50.0,
@@ -175,7 +175,7 @@ def dynamics_visits(
     Args:
         labeller: The force field.
         plane: Which torsions.
-        start: Where the trajectory starts; None for alanine dipeptide.
+        start: Structure that the trajectory starts from.
         temperature: In K.
         duration: In fs.
         every: Time between frames, in fs.
@@ -191,10 +191,6 @@ def dynamics_visits(
     """
     from sparring.labels.openmm import langevin_snapshots
 
-    if start is None:
-        from sparring.systems import alanine_dipeptide
-
-        start = alanine_dipeptide.geometry()
     settings = [plane.names, plane.torsions, n_blocks, n_bins, n_starts, seed, labeller.method, labeller.version]
     times = [temperature, duration, every, timestep, friction, equilibration]
     words = f"{labeller.method}, {duration / 1000:g} ps in steps of {timestep:g} fs"

@@ -9,30 +9,23 @@ import numpy as np
 from ase import Atoms
 
 from sparring.assembly.labels import label_service_of
-from sparring.assembly.planning import plane_of
 from sparring.atoms.dataset import ENERGY
 from sparring.committee_files import read_committee
-from sparring.config import Config, sections
+from sparring.config import Config
 from sparring.labels.service import LabelService
 from sparring.runs.generation import Generation
-from sparring.runs.saved_run import SavedRun, generations
+from sparring.runs.saved_run import generations, run_of
 from sparring.support.progress import ProgressBars, no_progress_bars
-from sparring.surfaces.grids import Grid, Truth, grid, true_energies
+from sparring.surfaces.grids import Grid, Truth, true_energies
 from sparring.surfaces.landscape import Landscape, Landscapes, Marks, landscape
+from sparring.surfaces.torsion_grids import POINTS as TORSION_POINTS
 from sparring.surfaces.torsion_maps import GridKind, torsion_grid
-from sparring.systems import alanine_dipeptide, ammonia, own, wells
-from sparring.systems.wells import WELLS
 from sparring.validation.records import write_record
+from sparring.validation.run_system import starting_structures
 
 __all__ = ["Survey", "committees", "keep_landscapes", "survey", "system_grid"]
 
 Project = Callable[[Atoms], tuple[float, ...]]
-
-POINTS = {"ammonia": (21, 21), "double_well_1d": (201,), "double_well_2d": (51, 51), "alanine_dipeptide": (24, 24)}
-WELL_VARIABLES = {"double_well_1d": ("x",), "double_well_2d": ("x", "y")}
-# In units of the ground state's, in Å of no bond below 0.6 and of none above 1.6. An odd number of radii, and a
-# multiple of four and one of heights, have the ground state among them.
-RADII, HEIGHTS = (0.65, 1.35), (-2.0, 2.0)
 
 
 class Survey(NamedTuple):
@@ -71,17 +64,18 @@ def survey(
         ValueError: If there is no committee, or no grid and the system has none of its own, or both a grid and points.
     """
     members = committees(folder)
-    run = next((one for one in (folder, folder.absolute().parent) if _is_run(one)), None)
-    known = SavedRun(run).config() if run else config
+    run = run_of(folder)
+    known = run.config() if run else config
     if grid is not None and points is not None:
         raise ValueError("a grid from a file has the points that it has; leave out --points")
     trained = {name: read_committee(place) for name, place in members.items()}  # before labels are paid for
-    start = SavedRun(run).generation(1).frames() if run else []
-    mirrored = grid is None and known is not None and known.system.kind == "ammonia"
+    start = starting_structures(run)
+    own_grid = known.system.build().grid if known is not None and grid is None else None
+    mirrored = own_grid is not None and own_grid.mirrored
     asked = config or known
     label_service = None
     if asked is not None and (labels or which == "relaxed"):
-        label_service = _laboratory(asked, run or store or folder, progress_bars)
+        label_service = _label_service(asked, run.folder if run else store or folder, progress_bars)
     if grid is None:
         grid = system_grid(known, start, points, which=which, label_service=label_service, progress_bars=progress_bars)
     for committee in trained.values():
@@ -146,70 +140,65 @@ def system_grid(
     Raises:
         ValueError: If the system has no grid of its own, or not that one, or the numbers of points do not fit.
     """
-    kind = config.system.kind if config else None
-    if kind not in POINTS or (kind == "ammonia" and not start):
-        what = "the system own" if kind == "own" else "a committee outside of a run"
-        raise ValueError(f"{what} has no grid of its own; give a file of structures and their variables (--x, --y)")
-    shape = tuple(points or POINTS[kind])
-    if len(shape) != len(POINTS[kind]) or min(shape) < 2:
-        wanted, got = ("x".join(map(str, numbers)) for numbers in (POINTS[kind], shape))
-        raise ValueError(f"wanted numbers of points such as {wanted} for {kind}, got {got}")
-    plane = plane_of(config)
-    if plane is not None:
+    system = config.system.build() if config else None
+    if system is None or (system.torsions is None and (system.grid is None or (system.grid.from_start and not start))):
+        of = "a committee outside of a run" if system is None or system.grid else f"system {system.name!r}"
+        raise ValueError(f"no built-in grid for {of}; pass GRID.xyz with --x NAME [--y NAME]")
+    if system.torsions is not None:
+        plane, molecule = system.torsions(start)
+        shape = _shape(points, TORSION_POINTS, system.name)
         return torsion_grid(
             plane,
-            alanine_dipeptide.geometry(),
+            molecule,
             label_service,
             which=which or "rigid",
             points=(shape[0], shape[1]),
             progress_bars=progress_bars,
         )
     if which is not None:
-        raise ValueError(f"a rigid and a relaxed grid (--grid) are those over two torsions, which {kind} has not")
-    if kind == "ammonia":
-        radii, heights = np.linspace(*RADII, shape[0]), np.linspace(*HEIGHTS, shape[1])
-        return grid(
-            ammonia.umbrella_grid(_lowest(start), radii=radii.tolist(), heights=heights.tolist()), *ammonia.UMBRELLA
+        raise ValueError(
+            f"a rigid and a relaxed grid (--grid) are those over two torsions, which {system.name} has not"
         )
-    return grid(wells.grid_points(WELLS[kind](), shape), *WELL_VARIABLES[kind], x_unit="Å", y_unit="Å")
+    assert system.grid is not None
+    return system.grid.make(start, _shape(points, system.grid.points, system.name))
+
+
+def _shape(points: Sequence[int] | None, default: tuple[int, ...] | None, name: str) -> tuple[int, ...]:
+    """The numbers of points along the sides of a grid."""
+    if default is None:
+        if points is not None:
+            raise ValueError(f"the grid of system {name!r} has the points that it has; leave out --points")
+        return ()
+    shape = tuple(points or default)
+    if len(shape) != len(default) or min(shape) < 2:
+        wanted, got = ("x".join(map(str, numbers)) for numbers in (default, shape))
+        raise ValueError(f"wanted numbers of points such as {wanted} for {name}, got {got}")
+    return shape
 
 
 def _project(config: Config | None, start: Sequence[Atoms], grid: Grid) -> Project | None:
     """Where any structure of a system is on a grid; None if the grid's variables are not the system's own."""
     names = (grid.x.name,) if grid.y is None else (grid.x.name, grid.y.name)
-    plane = plane_of(config)
-    if plane is not None:
+    system = config.system.build() if config else None
+    if system is not None and system.torsions is not None:
+        plane, _ = system.torsions(start)
         return (lambda atoms: tuple(plane.values([atoms])[0].tolist())) if names == plane.names else None
-    kind = config.system.kind if config else None
-    if kind == "ammonia" and start and names == ammonia.UMBRELLA:
-        return ammonia.umbrella_coordinates(_lowest(start))
-    if names == WELL_VARIABLES.get(kind or ""):
-        return lambda atoms: wells.coordinates(atoms, len(names))
-    return None
+    own = None if system is None else system.grid
+    if own is None or own.project is None or names != own.variables or (own.from_start and not start):
+        return None
+    return own.project(start)
 
 
-def _lowest(start: Sequence[Atoms]) -> Atoms:
-    return min(start, key=lambda atoms: float(atoms.info[ENERGY]))
-
-
-def _is_run(folder: Path) -> bool:
-    return SavedRun(folder).exists and bool(generations(folder))
-
-
-def _laboratory(config: Config, folder: Path, progress_bars: ProgressBars) -> LabelService:
+def _label_service(config: Config, folder: Path, progress_bars: ProgressBars) -> LabelService:
     label_service = label_service_of(config, folder, progress_bars)
-    if plane_of(config) is not None:
+    if config.system.build().torsions is not None:
         return label_service.without_bounds()
     return replace(label_service, bounds=replace(label_service.bounds, energy_window=None))
 
 
 def _with_state(grid: Grid, config: Config) -> Grid:
-    if not isinstance(config.system, sections.Own):
-        return grid
-    charge, multiplicity = config.system.charge, config.system.multiplicity
-    return replace(
-        grid, structures=tuple(own.assume_state(list(grid.structures), charge=charge, multiplicity=multiplicity))
-    )
+    with_state = config.system.build().electronic_state
+    return grid if with_state is None else replace(grid, structures=tuple(with_state(list(grid.structures))))
 
 
 def _zero(truth: Truth, folders: Collection[Path]) -> float | None:

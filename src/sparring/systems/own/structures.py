@@ -74,10 +74,10 @@ def read_own(
         file: Extended XYZ, or whatever :func:`sparring.inputs.reading.read_atoms` reads.
         energy_key: The file's name of total energies, in eV; left as it is, known names are looked for.
         forces_key: The file's name of forces, in eV/Å.
-        relabel: Whether labels of the file are left aside, to be computed anew.
+        relabel: True to leave labels of the file aside and compute them anew.
         charge: Charge of structures that do not say theirs.
         multiplicity: Multiplicity of these; None for the lowest one that the number of electrons allows.
-        foreign_units: Whether the caller converts units, so that names which say another one are not refused.
+        foreign_units: True if the caller converts units, so that names which say another one are not refused.
 
     Raises:
         ValueError: As :func:`sparring.inputs.reading.read_file`, above all if something looks like a label whose name
@@ -132,7 +132,7 @@ def starting_data(
 ) -> list[Atoms]:
     """Labelled structures to begin with: what the file has, labelled where it is not, and what it is enlarged by.
 
-    Structures that cannot be labelled, and those whose label is not believable, are left out. Isolated atoms come
+    Structures that cannot be labelled, and those whose label is out of bounds, are left out. Isolated atoms come
     last; like crystals with one atom in their cell, they are enlarged by nothing.
 
     Args:
@@ -142,7 +142,7 @@ def starting_data(
         enlarge: Structures to add; their number, if there is one, is shared out over those of the file.
         seed: Seed of the displacements and of the dynamics.
         bounds: Limits of the file's labels; `Bounds()` if left out.
-        failed: Called with each structure of the file that is left out, and the reason.
+        failed: Function to call with each structure of the file that is left out, and the reason.
         file: Name of the file, for messages.
 
     Raises:
@@ -188,7 +188,7 @@ def numbered(structures: Sequence[Atoms]) -> list[Atoms]:
 
 
 def is_labelled(atoms: Atoms) -> bool:
-    """Whether there is an energy to learn, with forces or without."""
+    """True if there is an energy to learn, with forces or without."""
     return ENERGY in atoms.info or has_labels(atoms)
 
 
@@ -206,7 +206,7 @@ def _enlarged(
     enlarge: NormalModes | Displacements | Snapshots | None,
     seed: int,
 ) -> list[Atoms]:
-    """What one structure of the file is enlarged by."""
+    """Structures that one structure of the file is enlarged by."""
     index = int(atoms.info["frame"])
     if isinstance(enlarge, Snapshots):
         return list(label_many(enlarge.take(atoms, derive(seed, "snapshots", index))))

@@ -153,6 +153,7 @@ def _is_index(value: object) -> bool:
 
 
 Energy = Annotated[float, Quantity("energy", "eV", most=1e6)]
+EnergyOrZero = Annotated[float, Quantity("energy", "eV", most=1e6, zero=True)]
 Force = Annotated[float, Quantity("force", "eV/Å", most=1e6)]
 Length = Annotated[float, Quantity("length", "Å", most=1e4)]
 LengthOrZero = Annotated[float, Quantity("length", "Å", most=1e4, zero=True)]

@@ -6,7 +6,7 @@ Between two relaxed ends stands a chain of images of the molecule or crystal. Ea
 
 downhill across the path and is held at its place along it by springs, with the improved tangent of Henkelman and
 Jónsson (doi:10.1063/1.1323224). ASE's NEB and its FIRE (doi:10.1103/PhysRevLett.97.170201) do the work; what is added
-here is that all images of a step are evaluated in one batch, by a committee or by whoever computes labels.
+here is that all images of a step are evaluated in one batch, by a committee or by the labeller.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from scipy.interpolate import CubicHermiteSpline
 from sparring.labels import LabelError
 from sparring.starting_data.relaxation import RelaxationError
 from sparring.surfaces.evaluators import Evaluate, SinglePoint, SurfaceCalculator
-from sparring.validation.barrier.endpoints import relaxed_ends
+from sparring.surfaces.path_endpoints import relaxed_ends
 
 __all__ = ["MinimumEnergyPath", "neb"]
 
@@ -41,17 +41,17 @@ class MinimumEnergyPath:
     that is no committee's has one member, itself.
 
     Attributes:
-        method: Whose surface it is.
-        coordinate: How far along the path an image is, in Å; atoms count alike, whatever their mass.
+        method: Name of the surface.
+        coordinate: Length of the path up to each image, in Å; atoms count alike, whatever their mass.
         energy: Mean energy.
         slope: Derivative of the mean energy along the path, in eV/Å.
         energy_sigma: Standard deviation of the energy between the members.
         member_energy: Energy of each member.
-        moved: How far relaxation moved start and end: the largest displacement of an atom, in Å.
-        climb: Whether the highest image climbed to the top.
-        converged: Whether all forces on the band are as small as was asked.
-        n_steps: How often the images were moved.
-        fmax: The largest force on the band in the end, springs included, in eV/Å.
+        moved: Largest displacement of an atom when start and end were relaxed, in Å.
+        climb: True if the highest image climbed to the saddle.
+        converged: True if all forces on the band are below `fmax` as it was given.
+        n_steps: Number of optimiser steps.
+        fmax: Largest force on the band in the end, springs included, in eV/Å.
     """
 
     method: str
@@ -129,18 +129,19 @@ def neb(
     keep the symmetry of a path; IDPP takes about half the steps for the inversion of ammonia.
 
     Args:
-        start: Near the first minimum.
-        end: Near the second, its atoms in the same order.
-        evaluate: The surface.
-        n_images: Both ends among them. An odd number puts one in the middle, where symmetric paths have their top.
-        fmax: No force on an atom of the band may be larger, in eV/Å.
-        max_steps: Of the band, and of each end. A band that needs more is not converged, and says so.
-        climb: Whether the highest image climbs to the saddle (doi:10.1063/1.1329672) once the band is nearly there.
-        interpolation: What the band begins as: ``idpp`` or ``linear``.
-        spring: k, in eV/Å².
-        method: Whose surface it is, for the record.
+        start: Geometry near the first minimum.
+        end: Geometry near the second, its atoms in the same order.
+        evaluate: Surface.
+        n_images: Number of images, both ends among them. An odd number puts one in the middle, where symmetric paths
+            have their top.
+        fmax: Largest force on an atom of a converged band, in eV/Å.
+        max_steps: Maximum number of steps of the band, and of each end. A band that needs more has `converged` False.
+        climb: True to let the highest image climb to the saddle (doi:10.1063/1.1329672) once the band is nearly there.
+        interpolation: Interpolation of the first images: ``idpp`` or ``linear``.
+        spring: Spring constant k, in eV/Å².
+        method: Name of the surface, for the record.
         depends_on: Names in info or arrays of the start that the surface reads, as a labeller's attribute has them.
-        progress: Called with the number of steps done and allowed.
+        progress: Function to call with the number of steps done and allowed.
 
     Returns:
         The path, and its images with energy and forces.
@@ -188,7 +189,7 @@ class _Band(NEB):
 
     @property
     def points(self) -> list[SinglePoint]:
-        """What the surface said of all images, as they were when forces were last asked for."""
+        """Energies and forces of all images, as they were when forces were last computed."""
         return [self._ends[0], *self._movable, self._ends[1]]
 
     def get_forces(self) -> Any:  # noqa: ANN401 - as ASE has it

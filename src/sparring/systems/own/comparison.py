@@ -1,26 +1,29 @@
-"""The section ``system`` of one's own structures as functions: read them in internal units, and see that they fit."""
+"""Structures of one's own in internal units, and their labels against those of the labeller."""
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES
-from sparring.config import sections
 from sparring.labels import Bounds, Label, LabelError
-from sparring.plausibility import Comparison, compare, require
-from sparring.systems.own import is_labelled, read_own
+from sparring.plausibility import Comparison, Finding, compare, require
+from sparring.systems.own.structures import is_labelled, read_own
 from sparring.units import quantity
 
-__all__ = ["are_mixed", "compare_own", "in_internal_units", "read_structures_of", "require_comparable"]
+if TYPE_CHECKING:
+    from sparring.systems.own.section import Own
+
+__all__ = ["are_mixed", "compare_own", "findings_of", "in_internal_units", "read_structures_of", "require_comparable"]
 
 logger = logging.getLogger(__name__)
 
-LEAVE_OUT = ("enlarge", "energy_unit", "forces_unit", "check_labels")
-"""Keys of the section that say nothing about how a file is read."""
+READING = ("file", "energy_key", "forces_key", "relabel", "charge", "multiplicity")
+"""Keys of the section that say how a file is read."""
 
 
-def read_structures_of(system: sections.Own) -> list[Atoms]:
+def read_structures_of(system: "Own") -> list[Atoms]:
     """The structures of the file, with what labels they have in eV and eV/Å.
 
     Raises:
@@ -28,7 +31,8 @@ def read_structures_of(system: sections.Own) -> list[Atoms]:
         OSError: If it cannot be opened.
     """
     foreign = (system.energy_unit, system.forces_unit) != ("eV", "eV/Å")
-    structures = read_own(**system.arguments(*LEAVE_OUT), foreign_units=foreign)  # type: ignore[arg-type]
+    reading: dict[str, Any] = {key: getattr(system, key) for key in READING}
+    structures = read_own(**reading, foreign_units=foreign)
     return in_internal_units(structures, energy_unit=system.energy_unit, forces_unit=system.forces_unit)
 
 
@@ -48,7 +52,7 @@ def in_internal_units(structures: Sequence[Atoms], *, energy_unit: str, forces_u
 
 def compare_own(
     structures: Sequence[Atoms],
-    system: sections.Own,
+    system: "Own",
     label_all: Callable[[Sequence[Atoms]], Sequence[Label | LabelError]],
     bounds: Bounds,
 ) -> Comparison:
@@ -63,14 +67,30 @@ def compare_own(
     )
 
 
-def are_mixed(structures: Sequence[Atoms], system: sections.Own, generations: int) -> bool:
-    """Whether labels of the file and of the labeller come into one data set."""
+def findings_of(
+    system: "Own",
+    structures: Sequence[Atoms],
+    label_all: Callable[[Sequence[Atoms]], Sequence[Label | LabelError]],
+    bounds: Bounds,
+    generations: int,
+) -> Comparison:
+    """The comparison that a run of so many generations calls for; nothing stops one that mixes no labels."""
+    if not system.check_labels:
+        return Comparison(())
+    comparison = compare_own(structures, system, label_all, bounds)
+    if are_mixed(structures, system, generations):
+        return comparison
+    return comparison._replace(findings=tuple(Finding("warn", finding.text) for finding in comparison.findings))
+
+
+def are_mixed(structures: Sequence[Atoms], system: "Own", generations: int) -> bool:
+    """True if labels of the file and of the labeller come into one data set."""
     return generations > 1 or system.enlarge is not None or not all(map(is_labelled, structures))
 
 
 def require_comparable(
     structures: Sequence[Atoms],
-    system: sections.Own,
+    system: "Own",
     label_all: Callable[[Sequence[Atoms]], Sequence[Label | LabelError]],
     bounds: Bounds,
     *,

@@ -18,10 +18,10 @@ from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.labels import FromCalculator, LabelError, LabelStore, label
 from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.surfaces.evaluators import SinglePoint, committee_surface, label_surface
+from sparring.surfaces.minimum_energy_path import MinimumEnergyPath, neb
 from sparring.systems.ammonia import inversion_barrier, inversion_endpoints, planar_geometry
 from sparring.systems.wells import DoubleWell2D
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.barrier.path import MinimumEnergyPath, neb
 from sparring.validation.records import read_record, write_record
 
 BOND, STIFFNESS, STIFFNESS_BETWEEN = 1.01, 40.0, 3.0

@@ -16,7 +16,7 @@ from sparring.labels import LabelError
 from sparring.labels.base import electronic_state
 from sparring.starting_data.relaxation import RelaxationError, relax
 
-__all__ = ["Ends", "relaxed_ends"]
+__all__ = ["Ends", "relaxed_ends", "require_path"]
 
 # Geometries no atom of which differs by more than this, in Å, are the same minimum.
 SAME = 0.05
@@ -45,11 +45,11 @@ def relaxed_ends(
     atoms go the shortest way round. Nothing moves what is held in place: by constraints, or by the field of a toy well.
 
     Args:
-        start: Near the first.
-        end: Near the second, its atoms in the same order.
-        calculator: The surface.
-        fmax: The largest force on an atom of a minimum, in eV/Å.
-        max_steps: For each.
+        start: Geometry near the first minimum.
+        end: Geometry near the second, its atoms in the same order.
+        calculator: Surface.
+        fmax: Largest force on an atom of a minimum, in eV/Å.
+        max_steps: Maximum number of steps for each.
         extra: Names in info or arrays that the surface depends on, besides what all descendants have.
 
     Raises:
@@ -58,7 +58,7 @@ def relaxed_ends(
         LabelError: If the calculator is one of labels, and a label fails.
     """
     start, end = _bare(start, extra), _bare(end, extra)
-    _require_path(start, end)
+    require_path(start, end)
     first = _relaxed("start", start, calculator, fmax=fmax, max_steps=max_steps)
     last = _laid_onto(first, _relaxed("end", end, calculator, fmax=fmax, max_steps=max_steps))
     moved = (_distance(start, first), _distance(end, last))
@@ -84,7 +84,12 @@ def _bare(atoms: Atoms, extra: Sequence[str]) -> Atoms:
     return inherit(geometry_of(atoms), atoms, extra)
 
 
-def _require_path(start: Atoms, end: Atoms) -> None:
+def require_path(start: Atoms, end: Atoms) -> None:
+    """Check that there can be a path between two geometries.
+
+    Raises:
+        ValueError: If atoms, their order, cells, charges or fixed atoms differ, or both are the same geometry.
+    """
     if sorted(start.numbers) != sorted(end.numbers):
         raise ValueError(f"the ends of a path have the same atoms, got {start.symbols} and {end.symbols}")
     if (start.numbers != end.numbers).any():

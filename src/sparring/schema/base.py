@@ -1,13 +1,21 @@
 """Base class of the sections of a configuration."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Section"]
 
 
 class Section(BaseModel):
-    """A part of the configuration. Frozen, and unknown keys are errors."""
+    """A part of the configuration. Frozen, and unknown keys are errors.
 
+    Attributes:
+        limits: The smallest and the largest value of keys, with their unit, where their type does not say it.
+    """
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {}
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def arguments(self, *leave_out: str) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Parts of the sections of a configuration: frozen models, and the types of their values."""
