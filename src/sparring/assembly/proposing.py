@@ -108,7 +108,8 @@ def attack_arguments(
     space = space_of(section.space, molecules, bonds)
     if isinstance(section, sections.Random):
         return space, {"n_steps": 0}
-    return space, {name: getattr(section, name) for name in ("n_steps", "learning_rate", "min_distance", "max_memory")}
+    names = ("n_steps", "learning_rate", "update", "min_distance", "max_memory")
+    return space, {name: getattr(section, name) for name in names}
 
 
 def space_of(section: section_of.AnySpace, molecules: Sequence[Atoms] = (), bonds: Bonds | None = None) -> Space:

@@ -173,6 +173,7 @@ class Adversarial(Section):
     seeds: Seeds = "lowest_energy"
     n_steps: Count = 60
     learning_rate: Number = 0.01
+    update: Literal["adam", "gradient"] = "adam"
     space: AttackSpace = spaces.Cartesian(kind="cartesian")
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9

@@ -1,10 +1,11 @@
 """Where attacks led: the best geometry of every path, the paths, and how each ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple, TypeVar
 
+import torch
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -13,7 +14,7 @@ from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.selection import Candidates
 
-__all__ = ["AttackResult", "Observation", "Status"]
+__all__ = ["AttackResult", "Observation", "Status", "joined"]
 
 T = TypeVar("T")
 
@@ -97,3 +98,19 @@ class AttackResult:
     def energy_fell(self) -> Bool[Tensor, " n_seeds"]:
         """Whether the committee's energy at the best step is below that at the first; False for what never climbed."""
         return self.best().energy < self.energy[0]
+
+
+def joined(seeds: Structures, results: Sequence[AttackResult]) -> AttackResult:
+    """The result of all seeds from those of consecutive chunks of them."""
+    paths = (*Observation._fields, "positions")
+    positions, cells = (torch.cat([getattr(r.structures, name) for r in results]) for name in ("positions", "cells"))
+    strained = any(r.cells is not None for r in results)
+    # In a chunk of seeds whose cells the space left alone, they are the same along the path.
+    along = [r.structures.cells.expand(len(r.positions), -1, -1, -1) if r.cells is None else r.cells for r in results]
+    return AttackResult(
+        structures=replace(seeds, positions=positions, cells=cells if strained else seeds.cells, edges=None),
+        cells=torch.cat(along, dim=1) if strained else None,
+        best_step=torch.cat([r.best_step for r in results]),
+        status=torch.cat([r.status for r in results]),
+        **{name: torch.cat([getattr(r, name) for r in results], dim=1) for name in paths},
+    )
