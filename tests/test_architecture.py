@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "sparring"
 FLOORS = (
     "support units",
     "atoms uncertainty",
-    "config labels potentials",
+    "candidates config labels potentials",
     "domain inputs selection starting_data",
     "committee",
     "committee_files evaluation dynamics plausibility training",

@@ -12,8 +12,9 @@ import torch
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring import uncertainty
 from sparring.atoms.similarity import Linkage, alike
-from sparring.atoms.structures import Structures
+from sparring.candidates import Candidates
 from sparring.labels.base import composition
 
 __all__ = [
@@ -28,37 +29,6 @@ __all__ = [
     "select",
     "threshold_from",
 ]
-
-
-class Candidates(NamedTuple):
-    """Structures that might be labelled, and what the committee says of each.
-
-    Attributes:
-        structures: The geometries.
-        score: The objective; where a choice must be made the higher one stays.
-        energy: Mean energy in eV.
-        energy_variance: Eq. 5, in eV².
-        force_variance: Eq. 7, in (eV/Å)².
-        charge: Total charges in e, that of the structure each comes from; None where all are neutral or none is known.
-    """
-
-    structures: Structures
-    score: Float[np.ndarray, " n_candidates"]
-    energy: Float[np.ndarray, " n_candidates"]
-    energy_variance: Float[np.ndarray, " n_candidates"]
-    force_variance: Float[np.ndarray, " n_candidates"]
-    charge: Int[np.ndarray, " n_candidates"] | None = None
-
-    def take(self, indices: Int[np.ndarray, " n_taken"]) -> "Candidates":
-        """Some of the candidates, in the order named."""
-        return Candidates(
-            structures=self.structures.take(torch.as_tensor(indices, dtype=torch.long)),
-            score=self.score[indices],
-            energy=self.energy[indices],
-            energy_variance=self.energy_variance[indices],
-            force_variance=self.force_variance[indices],
-            charge=None if self.charge is None else self.charge[indices],
-        )
 
 
 @runtime_checkable
@@ -76,11 +46,6 @@ class SelectionStep(NamedTuple):
     name: str
     n_in: int
     n_out: int
-
-    @property
-    def n_dropped(self) -> int:
-        """How many candidates ended here."""
-        return self.n_in - self.n_out
 
 
 class Selection(NamedTuple):
@@ -143,7 +108,8 @@ class UncertaintyAbove:
 
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates outside the committee's domain."""
-        return np.flatnonzero(candidates.force_variance >= self.threshold)
+        variances = torch.as_tensor(candidates.force_variance)
+        return np.flatnonzero(~uncertainty.is_familiar(variances, self.threshold).numpy())
 
 
 @dataclass(frozen=True, kw_only=True)

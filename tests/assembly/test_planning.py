@@ -12,11 +12,10 @@ from sparring.assembly.planning import (
     choose_seeds,
     fit_arguments,
     inversion,
-    objective,
     plan,
     selectors,
 )
-from sparring.assembly.proposing import attack_arguments, attacker
+from sparring.assembly.proposing import attack_arguments, objective, proposer, space_of
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
@@ -186,10 +185,9 @@ def test_an_attack_gets_its_space_and_its_bound(config):
     assert (arguments["n_steps"], arguments["min_distance"], arguments["max_memory"]) == (7, 0.5, 4e9)
 
 
-def test_random_displacements_climb_nothing(config):
-    space, arguments = attack_arguments(config(AMMONIA + "attack: {kind: random, amplitude: 0.4 Å}\n").attack)
+def test_random_displacements_have_the_amplitude_of_their_section(config):
+    space = space_of(config(AMMONIA + "attack: {kind: random, amplitude: 0.4 Å}\n").attack.space)
     assert space == RandomDisplacement(amplitude=0.4, axes="xyz")
-    assert arguments == {"n_steps": 0}
 
 
 class Asked(Exception):
@@ -204,7 +202,7 @@ def test_dynamics_gets_all_that_its_section_says(config, committee, monkeypatch)
         text = "attack: {kind: dynamics, temperature: 700 K, duration: 1 ps, timestep: 1 fs, every: 7, "
         seeds = Structures.from_atoms([molecule("NH3")])
         with pytest.raises(Asked) as caught:
-            attacker(config(AMMONIA + text + rest + "}\n"))(committee(), seeds, objectives.force_variance, seed)
+            proposer(config(AMMONIA + text + rest + "}\n"), None)(committee(), seeds, seed)
         return caught.value.args[0]
 
     monkeypatch.setattr(proposing, "take_snapshots", ask)

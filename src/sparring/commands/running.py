@@ -190,11 +190,11 @@ def _plausible(config: Config, structures: list[Atoms]) -> list[Atoms]:
 
 def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
     """Whether attacks can move what they are to move; needs the structures only if it depends on them."""
-    section = config.attack
-    if isinstance(section, sections.Dynamics) or section.space.kind == "cartesian":
+    section = getattr(config.attack, "space", None)
+    if section is None or section.kind == "cartesian":
         return
     structures = _examples(config) if structures is None else structures
-    space = space_of(section.space, one_of_each(structures), bonds_of(config))
+    space = space_of(section, one_of_each(structures), bonds_of(config))
     if held := [atoms for atoms in structures if atoms.constraints]:
         space.owner(Structures.from_atoms(held))  # raises if a torsion cannot turn without a fixed atom
 

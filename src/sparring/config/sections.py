@@ -1,13 +1,16 @@
 """The sections of a configuration, as frozen pydantic models. They hold values, in eV, Å, fs and K, and no logic."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sparring.config import spaces
 from sparring.config.base import Section
+from sparring.config.forbidden import refuse_programs
 from sparring.config.labellers import Labels
+from sparring.config.objectives import Formula
 from sparring.config.spaces import AttackSpace, Axes, RandomSpace
 from sparring.config.values import (
     Count,
@@ -156,15 +159,6 @@ class Training(Section):
     splits: Splits = Splits()
 
 
-class Objective(Section):
-    """What an attack climbs: Eq. 10 without kT, Eq. 13 with it, and the logarithm of either."""
-
-    uncertainty: Literal["force_variance", "energy_variance"] = "force_variance"
-    kT: Energy | None = quantity("20 kcal/mol", "energy")
-    per: Literal["structure", "atom", "degree_of_freedom"] | None = None
-    logarithm: bool = False
-
-
 class Adversarial(Section):
     """Gradient ascent on the committee's own uncertainty (Eq. 14)."""
 
@@ -177,7 +171,7 @@ class Adversarial(Section):
     space: AttackSpace = spaces.Cartesian(kind="cartesian")
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
-    objective: Objective = Objective()
+    objective: Annotated[Formula, Field(validate_default=True)] = "exp(boltzmann(20 kcal/mol)) * force_variance"
 
 
 class Random(Section):
@@ -205,6 +199,21 @@ class Dynamics(Section):
     axes: Axes = "xyz"
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
+
+
+class AttackPlugin(Section):
+    """A proposer that an installed package registers under the entry-point group ``sparring.proposers``."""
+
+    kind: Literal["plugin"]
+    name: str
+    parameters: Mapping[str, object] = {}
+    n_seeds: Count | None = 30
+    seeds: Seeds = "lowest_energy"
+
+    @model_validator(mode="after")
+    def _no_programs(self) -> "AttackPlugin":
+        refuse_programs("", self.parameters)
+        return self
 
 
 class UncertaintyAbove(Section):
@@ -260,7 +269,7 @@ class Config(Section):
     labels: Labels
     committee: Committee
     training: Training = Training()
-    attack: Annotated[Adversarial | Random | Dynamics, Field(discriminator="kind")]
+    attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[
         Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget, Field(discriminator="kind")], ...
     ] = ()
