@@ -73,6 +73,7 @@ _HOMES = {
         "select",
         "threshold_from",
     ),
+    "sparring.proposers.base": ("Proposer",),
     "sparring.proposers.dynamics": ("take_snapshots",),
     "sparring.proposers.spaces": (
         "Cartesian",

@@ -1,4 +1,4 @@
-"""Which candidates are worth a label: what the committee does not know, low enough in energy, distinct, in budget.
+"""Selection of candidates to label: uncertain, low enough in energy, distinct, within the budget.
 
 A selector is any function from `Candidates` to the indices it keeps; `select` applies several one after the other.
 """
@@ -41,7 +41,7 @@ class Selector(Protocol):
 
 
 class SelectionStep(NamedTuple):
-    """What one selector did."""
+    """Numbers of candidates before and after one selector."""
 
     name: str
     n_in: int
@@ -117,7 +117,7 @@ class EnergyWindow:
     """Keep what the committee's mean energy puts at most `window` above the lowest known energy.
 
     Attributes:
-        above: The lowest known energy in eV, or one for each composition: a chemical formula, and the charge where
+        above: Lowest known energy in eV, or one for each composition: a chemical formula, and the charge where
             there is one, as in "H3N" and "H3N+1" (:func:`sparring.labels.base.composition`).
         window: Width in eV. Whatever lies below the lowest known energy is kept: it is a hole that wants a label.
     """
@@ -202,7 +202,7 @@ class Budget:
     """Keep at most n candidates: those of highest score (of equal scores the first), or a random draw.
 
     Attributes:
-        n: How many labels can be paid for.
+        n: Largest number of labels.
         order: By score, or at random as in the paper's baseline.
         seed: For the random draw.
     """

@@ -73,7 +73,7 @@ class ProposerKind(NamedTuple):
         make: Its proposer, from the section ``attack`` and the other arguments.
         source: Source of its structures in the data, by which the report finds a colour and words.
         n_per_seed: Largest number of candidates from a seed.
-        attackable: Which structures can be seeds; isolated atoms never can.
+        attackable: Mask of the structures that can be seeds; isolated atoms never can.
     """
 
     make: Callable[[Any, Made], Proposer]

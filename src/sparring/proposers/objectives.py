@@ -244,7 +244,7 @@ def relative_size(structures: Structures, per: Per) -> Float[Tensor, " n_structu
 def composition(structures: Structures, n_elements: int) -> Int[Tensor, "n_structures n_elements"]:
     """How many atoms of each element a structure has; elements beyond the last are counted with atomic number 0.
 
-    Dummy atoms (``X``, atomic number 0) are told apart from elements that are not in the table by a count that no
+    Dummy atoms (``X``, atomic number 0) are distinguished from elements that are not in the table by a count that no
     molecule has, so that a molecule with an unknown element matches nothing.
     """
     known = structures.atomic_numbers < n_elements

@@ -31,7 +31,7 @@ class AttackResult:
     Along a path, values behind the point where a seed was stopped are NaN, and its positions stay where they were.
 
     Attributes:
-        structures: The geometry of every seed where its objective was highest; its start if that never was finite.
+        structures: Geometry of every seed where its objective was highest; its start if that never was finite.
         best_step: Step of that geometry.
         status: Status of each seed, a :class:`Status`.
         objective: Objective along the paths.
