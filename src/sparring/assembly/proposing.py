@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Bool
 
-from sparring.atoms.dataset import ENERGY, Dataset
+from sparring.assembly.spaces import Bonds, bonds_of, have_torsions, one_of_each, space_of
+from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
 from sparring.committee import Committee
@@ -23,10 +24,9 @@ from sparring.proposers.dynamics import n_snapshots, take_snapshots
 from sparring.proposers.formulas import needs_reference, objective_of
 from sparring.proposers.objectives import Objective
 from sparring.proposers.random import random_displacements
-from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Space, Uniform, plugin
+from sparring.proposers.spaces import Space
 from sparring.starting_data.isolated import is_isolated_atom
 from sparring.support.progress import ProgressBars, no_progress_bars
-from sparring.systems import alanine_dipeptide
 
 __all__ = [
     "PROPOSERS",
@@ -46,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 MOSTLY = 0.8
 """Share of attacks that end lower in energy than they began from which on there is a warning."""
-
-Bonds: TypeAlias = Sequence[tuple[int, int]]
 
 
 class Made(NamedTuple):
@@ -186,7 +184,7 @@ def _with_torsions(config: Config, structures: Sequence[Atoms]) -> Bool[np.ndarr
     allowed = np.ones(len(structures), dtype=bool)
     for part in getattr(config.attack.space, "spaces", (config.attack.space,)):
         if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
-            allowed &= _have(part.torsions, structures, bonds_of(config))
+            allowed &= have_torsions(part.torsions, structures, bonds_of(config))
     return allowed
 
 
@@ -264,30 +262,6 @@ def attack_arguments(
     return space_of(section.space, molecules, bonds), {name: getattr(section, name) for name in names}
 
 
-def space_of(section: section_of.AnySpace, molecules: Sequence[Atoms] = (), bonds: Bonds | None = None) -> Space:
-    """The section ``attack.space``.
-
-    Raises:
-        ValueError: If a molecule does not have the torsions, or no package registers a plugin.
-    """
-    if isinstance(section, section_of.Combined | section_of.RandomCombined):
-        scales = tuple(getattr(part, "scale", 1.0) for part in section.spaces)
-        return Combined(spaces=tuple(space_of(part, molecules, bonds) for part in section.spaces), scales=scales)
-    if isinstance(section, section_of.RandomCartesian):
-        return RandomDisplacement(amplitude=section.amplitude, axes=section.axes, atoms=section.atoms)
-    if isinstance(section, section_of.RandomDihedrals):
-        turning = Dihedrals.of(molecules, section.torsions, bonds=bonds)
-        return Uniform(space=turning, amplitude=section.amplitude)
-    if isinstance(section, section_of.RandomPlugin):
-        return Uniform(space=plugin(section.name, section.parameters), amplitude=section.amplitude)
-    if isinstance(section, section_of.Plugin):
-        return plugin(section.name, section.parameters)
-    bound: dict[str, Any] = section.bound.arguments() if section.bound else {}
-    if isinstance(section, section_of.Dihedrals):
-        return Dihedrals.of(molecules, section.torsions, bonds=bonds, spread=section.initial_spread, **bound)
-    return Cartesian(spread=section.initial_spread, axes=section.axes, atoms=section.atoms, **bound)
-
-
 def attackable(config: Config, dataset: Dataset) -> Bool[np.ndarray, " n_structures"]:
     """Which structures of the data can be seeds: no isolated atoms, and what the kind of proposer allows.
 
@@ -301,36 +275,3 @@ def attackable(config: Config, dataset: Dataset) -> Bool[np.ndarray, " n_structu
     single = np.array([is_isolated_atom(atoms) for atoms in structures])
     allowed: Bool[np.ndarray, " n_structures"] = _kind(config).attackable(config, structures) & ~single
     return allowed
-
-
-def _have(
-    torsions: Sequence[Any], structures: Sequence[Atoms], bonds: Bonds | None
-) -> Bool[np.ndarray, " n_structures"]:
-    """Which structures have the torsions and the bonds of their molecule."""
-    found, errors = np.zeros(len(structures), dtype=bool), []
-    for molecule in one_of_each(structures):
-        try:
-            turning = Dihedrals.of(molecule, torsions, bonds=bonds)
-        except ValueError as error:
-            errors.append(error)
-            continue
-        same = [index for index, one in enumerate(structures) if np.array_equal(one.numbers, molecule.numbers)]
-        found[same] = turning.intact(Structures.from_atoms([structures[index] for index in same]))
-    if len(errors) == len(one_of_each(structures)):
-        raise errors[0]
-    return found
-
-
-def one_of_each(structures: Sequence[Atoms]) -> list[Atoms]:
-    """The structure of lowest energy for every sequence of atoms; the first one where none has an energy."""
-    lowest: dict[tuple[int, ...], Atoms] = {}
-    for atoms in structures:
-        known = lowest.setdefault(tuple(atoms.numbers.tolist()), atoms)
-        if atoms.info.get(ENERGY, float("inf")) < known.info.get(ENERGY, float("inf")):
-            lowest[tuple(atoms.numbers.tolist())] = atoms
-    return list(lowest.values())
-
-
-def bonds_of(config: Config) -> Bonds | None:
-    """Bonds of a system that has a list of them; None where they follow from distances."""
-    return alanine_dipeptide.BONDS if config.system.kind == "alanine_dipeptide" else None

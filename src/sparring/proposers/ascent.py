@@ -116,7 +116,10 @@ def attack(
         done = len(results) * (n_steps + 1)
         tick = (lambda k, done=done: progress(done + k, total)) if progress else None
         results.append(ascent.run(delta[rows], n_steps, tick))
-    result = joined(seeds, results)
+    return _some_finite(joined(seeds, results))
+
+
+def _some_finite(result: AttackResult) -> AttackResult:
     if not bool(torch.isfinite(result.best().objective).any()):
         raise ValueError(
             "the objective is not finite at any seed: do the seeds overlap, "

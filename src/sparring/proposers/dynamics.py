@@ -108,8 +108,7 @@ def take_snapshots(
         ValueError: If an argument is out of range, or there is no snapshot.
     """
     count = n_snapshots(duration=duration, timestep=timestep, every=every)
-    if not axes or set(axes) - set("xyz"):
-        raise ValueError(f"axes must be some of 'xyz', got {axes!r}")
+    _check_axes(axes)
     seeds = replace(seeds.to(device=committee.device), edges=None)
     result = simulate(
         committee,
@@ -125,6 +124,15 @@ def take_snapshots(
         keep_frames=True,
         progress=progress,
     )
+    return _snapshots(seeds, result, count, axes)
+
+
+def _check_axes(axes: str) -> None:
+    if not axes or set(axes) - set("xyz"):
+        raise ValueError(f"axes must be some of 'xyz', got {axes!r}")
+
+
+def _snapshots(seeds: Structures, result: DynamicsResult, count: int, axes: str) -> Snapshots:
     assert result.positions is not None
     origin = torch.arange(seeds.n_structures).repeat(count)
     rounds = seeds.take(origin)
