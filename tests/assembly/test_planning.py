@@ -264,7 +264,7 @@ def test_energies_count_as_in_the_paper_for_its_systems_and_per_degree_of_freedo
 
 
 def test_the_boltzmann_weight_needs_data_and_says_so(config):
-    with pytest.raises(ValueError, match="Boltzmann weight needs labelled structures"):
+    with pytest.raises(ValueError, match="boltzmann in the objective needs labelled structures"):
         objective(config(AMMONIA), None)
     assert evaluated(objective(config(AMMONIA + "attack: {objective: {kT: null}}\n"), None))
 
