@@ -230,7 +230,7 @@ def test_selectors_work_one_after_the_other_and_count_what_they_drop():
         ("distinct", 4, 3),
         ("budget", 3, 2),
     ]
-    assert [step.n_dropped for step in selection.steps] == [0, 1, 1, 1, 1]
+    assert [step.n_in - step.n_out for step in selection.steps] == [0, 1, 1, 1, 1]
 
 
 def test_when_nothing_is_left_the_rest_of_the_selectors_have_nothing_to_do():

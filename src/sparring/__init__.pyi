@@ -118,6 +118,7 @@ from .potentials import (
 )
 from .proposers.ascent import AttackResult as AttackResult
 from .proposers.ascent import attack as attack
+from .proposers.base import Proposer as Proposer
 from .proposers.dynamics import take_snapshots as take_snapshots
 from .proposers.objectives import (
     Objective as Objective,

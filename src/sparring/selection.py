@@ -1,4 +1,4 @@
-"""Which candidates are worth a label: what the committee does not know, low enough in energy, distinct, in budget.
+"""Selection of candidates to label: uncertain, low enough in energy, distinct, within the budget.
 
 A selector is any function from `Candidates` to the indices it keeps; `select` applies several one after the other.
 """
@@ -12,8 +12,9 @@ import torch
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring import uncertainty
 from sparring.atoms.similarity import Linkage, alike
-from sparring.atoms.structures import Structures
+from sparring.candidates import Candidates
 from sparring.labels.base import composition
 
 __all__ = [
@@ -30,37 +31,6 @@ __all__ = [
 ]
 
 
-class Candidates(NamedTuple):
-    """Structures that might be labelled, and what the committee says of each.
-
-    Attributes:
-        structures: The geometries.
-        score: The objective; where a choice must be made the higher one stays.
-        energy: Mean energy in eV.
-        energy_variance: Eq. 5, in eV².
-        force_variance: Eq. 7, in (eV/Å)².
-        charge: Total charges in e, that of the structure each comes from; None where all are neutral or none is known.
-    """
-
-    structures: Structures
-    score: Float[np.ndarray, " n_candidates"]
-    energy: Float[np.ndarray, " n_candidates"]
-    energy_variance: Float[np.ndarray, " n_candidates"]
-    force_variance: Float[np.ndarray, " n_candidates"]
-    charge: Int[np.ndarray, " n_candidates"] | None = None
-
-    def take(self, indices: Int[np.ndarray, " n_taken"]) -> "Candidates":
-        """Some of the candidates, in the order named."""
-        return Candidates(
-            structures=self.structures.take(torch.as_tensor(indices, dtype=torch.long)),
-            score=self.score[indices],
-            energy=self.energy[indices],
-            energy_variance=self.energy_variance[indices],
-            force_variance=self.force_variance[indices],
-            charge=None if self.charge is None else self.charge[indices],
-        )
-
-
 @runtime_checkable
 class Selector(Protocol):
     """Keeps some candidates: their indices, in ascending order."""
@@ -71,16 +41,11 @@ class Selector(Protocol):
 
 
 class SelectionStep(NamedTuple):
-    """What one selector did."""
+    """Numbers of candidates before and after one selector."""
 
     name: str
     n_in: int
     n_out: int
-
-    @property
-    def n_dropped(self) -> int:
-        """How many candidates ended here."""
-        return self.n_in - self.n_out
 
 
 class Selection(NamedTuple):
@@ -143,7 +108,8 @@ class UncertaintyAbove:
 
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates outside the committee's domain."""
-        return np.flatnonzero(candidates.force_variance >= self.threshold)
+        variances = torch.as_tensor(candidates.force_variance)
+        return np.flatnonzero(~uncertainty.is_familiar(variances, self.threshold).numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +117,7 @@ class EnergyWindow:
     """Keep what the committee's mean energy puts at most `window` above the lowest known energy.
 
     Attributes:
-        above: The lowest known energy in eV, or one for each composition: a chemical formula, and the charge where
+        above: Lowest known energy in eV, or one for each composition: a chemical formula, and the charge where
             there is one, as in "H3N" and "H3N+1" (:func:`sparring.labels.base.composition`).
         window: Width in eV. Whatever lies below the lowest known energy is kept: it is a hole that wants a label.
     """
@@ -236,7 +202,7 @@ class Budget:
     """Keep at most n candidates: those of highest score (of equal scores the first), or a random draw.
 
     Attributes:
-        n: How many labels can be paid for.
+        n: Largest number of labels.
         order: By score, or at random as in the paper's baseline.
         seed: For the random draw.
     """

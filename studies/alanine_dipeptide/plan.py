@@ -63,8 +63,7 @@ PAPER_ATTACKS = {
     "attack.n_seeds": N_PER_GENERATION,
     "attack.n_steps": 200,
     "attack.space.initial_spread": "0.01 rad",
-    "attack.objective.kT": None,
-    "attack.objective.logarithm": False,
+    "attack.objective": "force_variance",
     "selection": [],
 }
 """The paper's attacks with a fifth of its steps, each of them longer, and no selection."""
@@ -76,7 +75,7 @@ STRATEGIES = {
     "paper-attacks": Strategy(title="paper's attacks", changes=PAPER_ATTACKS, generations=N_GENERATIONS),
     "boltzmann": Strategy(
         title="paper's, with Boltzmann weight",
-        changes={**PAPER_ATTACKS, "attack.objective.kT": "20 kcal/mol"},
+        changes={**PAPER_ATTACKS, "attack.objective": "exp(boltzmann(20 kcal/mol)) * force_variance"},
         generations=N_GENERATIONS,
     ),
     "combined": Strategy(

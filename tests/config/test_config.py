@@ -13,6 +13,7 @@ from ase.io import read
 
 from sparring import config as configuration
 from sparring.config import Config, ConfigError, difference, dump, load, template, template_files
+from sparring.config.objectives import boltzmann_kT
 from sparring.units import quantity
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -79,7 +80,7 @@ def test_ammonia_follows_the_paper():
     assert (training.energy_weight, training.force_weight, training.patience, training.factor) == (0.1, 1.0, 30, 0.5)
     assert (potential.n_features, potential.n_filters, potential.n_interactions) == (256, 256, 4)
     assert (attack.n_seeds, attack.n_steps, attack.learning_rate, attack.space.initial_spread) == (30, 60, 0.01, 0.01)
-    assert attack.objective.kT == quantity("20 kcal/mol")
+    assert attack.objective == f"exp(boltzmann({quantity('20 kcal/mol')!r} eV)) * force_variance"
     assert training.ema_decay is None
     assert config.selection == ()
 
@@ -102,7 +103,8 @@ def test_wells_follow_the_paper(name, axes):
     assert (potential.n_coordinates, potential.n_layers, potential.n_units) == (len(axes), 4, 1024)
     assert (training.n_epochs, training.batch_size, training.learning_rate) == (600, 35, 1e-3)
     assert (training.splits.validation, training.splits.fractions) == ("shared", (0.6, 0.2, 0.2))
-    assert (attack.space.axes, attack.n_steps, attack.learning_rate, attack.objective.kT) == (axes, 600, 0.003, 5.0)
+    assert (attack.space.axes, attack.n_steps, attack.learning_rate) == (axes, 600, 0.003)
+    assert boltzmann_kT(attack.objective) == 5.0
     assert [step.kind for step in config.selection] == ["uncertainty_above", "distinct"]
     baseline = load(EXAMPLES / name, "random")
     assert (baseline.attack.kind, baseline.attack.space.amplitude, baseline.attack.space.axes) == ("random", 1.0, axes)
@@ -120,7 +122,7 @@ def test_alanine_dipeptide_follows_the_paper():
     assert (training.energy_weight, training.force_weight) == (1.0, 1.0)
     assert config.committee == load(EXAMPLES / "ammonia.yaml", "paper").committee
     assert (attack.n_seeds, attack.n_steps, attack.learning_rate, attack.seeds) == (50, 1000, 5e-3, "random")
-    assert (attack.objective.kT, attack.objective.uncertainty) == (None, "force_variance")
+    assert attack.objective == "force_variance"
     assert config.selection == ()
 
 
@@ -147,13 +149,13 @@ def test_the_axes_of_a_well_do_not_depend_on_the_kind_of_attack(loaded):
 
 
 def test_quantities_are_read_in_any_unit_and_bare_numbers_in_the_internal_one(loaded):
-    text = "attack:\n  bound: {radius: 50 pm}\n  initial_spread: 0\n  max_memory: 2 GB\n  objective: {kT: 0.5}\n"
+    text = "attack:\n  bound: {radius: 50 pm}\n  initial_spread: 0\n  max_memory: 2 GB\n  objective: boltzmann(0.5)\n"
     attack = loaded(AMMONIA + text).attack
-    assert (attack.space.bound.radius, attack.space.initial_spread, attack.max_memory, attack.objective.kT) == (
+    assert (attack.space.bound.radius, attack.space.initial_spread, attack.max_memory, attack.objective) == (
         0.5,
         0,
         2e9,
-        0.5,
+        "boltzmann(0.5 eV)",
     )
 
 
@@ -203,7 +205,7 @@ def test_the_files_of_a_force_field_are_relative_to_the_configuration(loaded, tm
 
 def test_null_is_a_value(loaded):
     config = loaded(AMMONIA + "attack: {objective: {kT: null}}\nlabels: {bounds: {max_force: null}}\n")
-    assert config.attack.objective.kT is None
+    assert config.attack.objective == "force_variance"
     assert config.labels.bounds.max_force is None
 
 
@@ -298,13 +300,8 @@ def test_a_project_that_moved_makes_no_difference():
 
 
 def test_a_section_gives_the_keyword_arguments_of_its_function(loaded):
-    objective = loaded(AMMONIA).attack.objective
-    assert objective.arguments() == {
-        "uncertainty": "force_variance",
-        "kT": quantity("20 kcal/mol"),
-        "per": None,
-        "logarithm": False,
-    }
+    splits = loaded(AMMONIA).training.splits
+    assert splits.arguments() == {"validation": "per_member", "fractions": (0.6, 0.2, 0.2)}
     assert loaded(AMMONIA).system.arguments("temperatures") == {"n_structures": 78}
 
 

@@ -9,7 +9,7 @@ from ase.build import bulk
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.proposers.ascent import AttackResult, Status, _Climb, attack, chunk_size, with_reach
+from sparring.proposers.ascent import Ascent, AttackResult, Status, attack, chunk_size, with_reach
 from sparring.proposers.objectives import (
     boltzmann,
     boltzmann_weighted,
@@ -149,7 +149,7 @@ def test_neighbours_of_a_strained_crystal_are_found_anew_although_the_space_hand
     delta = -0.1 * torch.eye(3, dtype=torch.float64).unsqueeze(0)
     shrunk = strain.displace(seeds, delta)
     assert shrunk.edges is seeds.edges
-    _, seen, _ = _Climb(members, seeds, force_variance, strain).observe(delta)
+    _, seen, _ = Ascent(members, seeds, force_variance, strain).observe(delta)
     fresh = dataclasses.replace(shrunk, edges=None)
     assert seen.force_variance == force_variance(members.predict(fresh), fresh)
     assert seen.force_variance != force_variance(members.predict(shrunk), shrunk)
@@ -432,10 +432,10 @@ def test_arguments_that_make_no_sense_are_an_error(committee, ammonias, argument
 def test_a_step_asks_nothing_of_the_device(committee, ammonia, water, never_asks):
     members, objective = committee(dtype=torch.float32), log(force_variance)
     seeds = with_reach(members, Structures.from_atoms([ammonia, water, ammonia]), 0.5)
-    climb = _Climb(members, seeds, objective, Cartesian())
+    climb = Ascent(members, seeds, objective, Cartesian())
     state = climb.start(Cartesian().initial(seeds, torch.Generator().manual_seed(0)))
-    state, *_ = climb.step(state, 0, 0.01, 0.5)
+    state, *_ = climb.step(state, 0)
     with never_asks():
         for number in (1, 2):
-            state, *_ = climb.step(state, number, 0.01, 0.5)
+            state, *_ = climb.step(state, number)
     assert (state.best_step == 2).all()

@@ -5,14 +5,13 @@ import pytest
 import torch
 
 from sparring.assembly.planning import plan
-from sparring.assembly.proposing import attacker
+from sparring.assembly.proposing import proposer
 from sparring.atoms.structures import Structures
+from sparring.candidates import Status
 from sparring.commands.running import check, run
 from sparring.config import load
 from sparring.dynamics import CloserThan, Langevin, NoseHooverChain, simulate
 from sparring.inputs.extxyz import read_labelled
-from sparring.proposers import objectives
-from sparring.proposers.ascent import Status
 from sparring.proposers.dynamics import n_snapshots, take_snapshots
 from sparring.reporting import figures
 from sparring.reporting.data import Paths
@@ -54,7 +53,7 @@ def test_snapshots_lie_on_the_trajectories_of_dynamics(taken, committee, seeds, 
     moved = simulate(committee(), seeds, ensemble=ensemble, timestep=0.5, n_steps=12, every=1, seed=1, keep_frames=True)
     torch.testing.assert_close(per_row(result), moved.positions[[4, 8, 12]], rtol=0, atol=0)
     for name in ("energy", "energy_variance", "force_variance"):
-        expected = getattr(moved, name)[[4, 8, 12]].reshape(1, -1)
+        expected = getattr(moved, name)[[4, 8, 12]].reshape(-1)
         torch.testing.assert_close(getattr(result, name), expected, rtol=0, atol=0)
 
 
@@ -83,11 +82,12 @@ def test_how_copies_are_divided_to_fit_the_memory_changes_nothing(taken):
 
 def test_every_snapshot_knows_the_seed_whose_copy_left_it(taken, seeds):
     result = taken(duration=2.0, every=2)
-    assert result.origins("abc") == tuple("abcabc")
+    assert result.origin.tolist() == [0, 1, 2] * 2
+    assert result.candidates().origins(3) == (0, 1, 2) * 2
     start = seeds.take([0, 1, 2] * 2).positions
     assert (result.structures.positions - start).norm(dim=1).max() < 0.2  # 2 fs take nothing further
-    with pytest.raises(ValueError, match="6 paths cannot come from 4 seeds"):
-        result.origins("abcd")
+    with pytest.raises(ValueError, match=r"`origin` needs 6 indices below 2, got \[0, 1, 2"):
+        result.candidates().origins(2)
 
 
 def test_a_particle_of_a_well_moves_along_the_axes_that_the_well_has(mlp, particle):
@@ -115,7 +115,7 @@ def test_what_a_copy_left_before_two_atoms_ran_into_each_other_counts_and_the_re
     assert 0 < alive.sum() < len(alive)
     assert torch.equal(result.status == Status.FINISHED, alive)
     assert result.count(Status.OVERLAP) == (~alive).sum()
-    assert torch.equal(torch.isfinite(result.objective[0]), alive)
+    assert torch.equal(torch.isfinite(result.force_variance), alive)
     assert torch.isfinite(result.structures.positions).all()  # files hold them all
     selection = select(result.candidates())
     assert selection.indices.tolist() == torch.nonzero(alive).flatten().tolist()
@@ -213,8 +213,7 @@ def test_a_run_that_is_gone_on_with_is_the_run_that_was_not_interrupted(config, 
 
 def test_snapshots_pass_the_same_selection_as_attacks(config, committee, seeds):
     chosen = config({"selection": [{"kind": "budget", "n": 2, "order": "random"}]})
-    result = attacker(chosen)(committee(), seeds, objectives.force_variance, 3)
-    candidates = result.candidates()
+    candidates = proposer(chosen, None)(committee(), seeds, 3)
     median = float(np.median(candidates.force_variance))
     selection = select(candidates, UncertaintyAbove(threshold=median), Budget(n=2, order="random", seed=1))
     assert [step.n_out for step in selection.steps] == [9, 5, 2]

@@ -112,7 +112,7 @@ def test_an_element_of_the_test_split_alone_is_not_known_and_does_not_end_the_ru
 ):
     dataset = with_random_labels([*rattled(molecule("N2"), 4), molecule("HCl")])
     splits = Splits(test=(4,), train=((0, 1, 2), (0, 1, 3)), validation=((3,), (2,)))
-    changes = {"attack.n_seeds": 10, "attack.objective.kT": None}
+    changes = {"attack.n_seeds": 10, "attack.objective": "force_variance"}
     state, planned = State(1, dataset, splits), plan(load(molecules_file(changes)), tmp_path)
     committee, _ = loop.train(state, planned)
     assert "2 of 2 members train on no structure with Cl, which occurs in 1 of 5" in caplog.text
@@ -128,9 +128,9 @@ def test_what_is_chosen_lies_where_its_attack_ended(remembered):
         assert chosen.atoms
         for atoms in chosen.atoms:
             candidate = atoms.info["candidate"]
-            np.testing.assert_array_equal(atoms.positions, attacked.result.structures.take([candidate]).positions)
+            np.testing.assert_array_equal(atoms.positions, attacked.candidates.structures.take([candidate]).positions)
             assert atoms.info["parent"] == attacked.seeds[candidate]
-            assert atoms.info["best_step"] == attacked.result.best_step[candidate]
+            assert atoms.info["best_step"] == attacked.candidates.paths.best_step[candidate]
 
 
 def test_the_committee_says_what_it_expects_of_a_label_before_it_has_learnt_it(remembered):
@@ -246,10 +246,10 @@ def test_the_random_baseline_displaces_at_random_and_says_so(well_plan):
     memory = Memory()
     loop.run(well_plan({"generations": 2, "attack": {"kind": "random", "n_seeds": 9, "amplitude": 0.5}}), memory)
     data, attacked, last = memory.results[1, "data"], memory.results[1, "attack"], memory.results[2, "data"]
-    moved = attacked.result.structures.positions - data.dataset.structures.take(attacked.seeds).positions
+    moved = attacked.candidates.structures.positions - data.dataset.structures.take(attacked.seeds).positions
     assert moved[:, 1:].abs().max() == 0
     assert 0.1 < moved[:, 0].abs().max() <= 0.5
-    assert attacked.result.best_step.tolist() == [0] * 9
+    assert attacked.candidates.paths is None
     assert [info["source"] for info in last.dataset.info[66:]] == ["random"] * 4
 
 
@@ -276,7 +276,7 @@ def test_what_an_attack_finds_inherits_charge_and_multiplicity_from_its_parent(r
 
 def empty_plan():
     """A plan with nothing behind it."""
-    nothing = dict.fromkeys(("start", "fit", "evaluate", "seeds", "objective", "attack", "selectors", "label"), print)
+    nothing = dict.fromkeys(("start", "fit", "evaluate", "seeds", "proposer", "selectors", "label"), print)
     return loop.Plan(seed=0, n_generations=2, n_members=2, **nothing)
 
 
@@ -295,7 +295,7 @@ def test_a_stage_that_fails_leaves_the_ones_before_it(well_file, tmp_path):
         raise OSError("the cluster is on fire")
 
     with RunFolder(tmp_path / "run", config) as folder, pytest.raises(OSError, match="on fire"):
-        loop.run(dataclasses.replace(whole, attack=burns), folder.cached)
+        loop.run(dataclasses.replace(whole, proposer=burns), folder.cached)
     lines = []
     with RunFolder(tmp_path / "run", config, lines.append) as folder:
         loop.run(whole, folder.cached)

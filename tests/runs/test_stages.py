@@ -101,9 +101,9 @@ def test_curves_of_a_member_that_diverged_are_read_back(committee, tmp_path):
 
 
 def test_an_attack_that_never_was_finite_has_no_numbers_in_its_frame(results, tmp_path):
-    result = results["attack"].result
-    nan = torch.full_like(result.objective, torch.nan)
-    attacked = results["attack"]._replace(result=dataclasses.replace(result, objective=nan))
+    candidates = results["attack"].candidates
+    nan = np.full_like(candidates.score, np.nan)
+    attacked = results["attack"]._replace(candidates=candidates._replace(score=nan))
     back("attack", attacked, tmp_path)
     header = (tmp_path / "generation-01" / "attacks.extxyz").read_text().split("\n")[1]
     assert "objective" not in header
@@ -161,10 +161,10 @@ def test_cells_along_a_path_are_read_back_and_files_of_old_that_have_none_are_re
 ):
     seeds = Structures.from_atoms([salt])
     result = attack(committee(), seeds, force_variance, seed=0, space=strain, n_steps=2)
-    again = back("attack", Attacked(result, (0,)), tmp_path)
-    assert torch.equal(again.result.cells, result.cells)
-    assert torch.equal(again.result.structures.cells, result.structures.cells)
+    again = back("attack", Attacked(result.candidates(), (0,)), tmp_path).candidates
+    assert torch.equal(again.paths.cells, result.cells)
+    assert torch.equal(again.structures.cells, result.structures.cells)
     old = back("attack", results["attack"], tmp_path)
     with np.load(tmp_path / "generation-01" / "paths.npz") as arrays:
         assert "cells" not in arrays
-    assert old.result.cells is None
+    assert old.candidates.paths.cells is None

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from sparring.config import load
+from sparring.config.objectives import boltzmann_kT
 from sparring.inputs.extxyz import read_labelled
 from sparring.runs.folder import read_metrics
 from sparring.surfaces.landscape import Landscapes
@@ -77,8 +78,8 @@ def test_strategies_are_what_they_are_called(small):
     for name in ("paper-attacks", "boltzmann"):
         paper = load(small.plan.EXAMPLE).attack
         assert (attacks[name].space, attacks[name].n_seeds) == (paper.space, paper.n_seeds)
-    assert attacks["paper-attacks"].objective.kT is None
-    assert attacks["boltzmann"].objective.kT == pytest.approx(20 * KCAL_PER_MOL)
+    assert attacks["paper-attacks"].objective == "force_variance"
+    assert boltzmann_kT(attacks["boltzmann"].objective) == pytest.approx(20 * KCAL_PER_MOL)
     without = attacks["boltzmann"].model_copy(update={"objective": attacks["paper-attacks"].objective})
     assert without == attacks["paper-attacks"]
 

@@ -11,19 +11,16 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 
 from sparring.assembly.labels import counted, label_service_of
-from sparring.assembly.proposing import attackable, attacker, one_of_each
+from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
-from sparring.config import Config, sections, weight_counts_per
+from sparring.config import Config, sections
 from sparring.labels import Bounds, Labeller
 from sparring.labels.base import composition, depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
-from sparring.proposers import objectives
-from sparring.proposers.dynamics import n_snapshots
-from sparring.proposers.objectives import Objective
 from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.starting_data.base import Starting, note_forces, references
@@ -51,6 +48,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         ValueError: If a labeller, a method or a calculator is not known.
         ModuleNotFoundError: If the package that a labeller needs is not installed.
     """
+    require_proposer(config)
     label_service = label_service_of(config, folder, progress_bars)
     system = config.system.build()
     network, training = architecture(config.committee.potential), fit_arguments(config)
@@ -75,15 +73,14 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         seeds=lambda dataset, seed: choose_seeds(
             dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
         ),
-        objective=lambda dataset: objective(config, dataset),
-        attack=lambda dataset: attacker(config, progress_bars, molecules=one_of_each(dataset.to_atoms())),
+        proposer=lambda dataset: proposer(config, dataset, progress_bars),
         selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, progress_bars),
         label=label_service.label,
         max_failed=config.labels.max_failed,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",
-        source={"adversarial": "attack"}.get(config.attack.kind, config.attack.kind),
+        source=source_of(config),
         inherited=depends_on(label_service.labeller),
     )
 
@@ -144,37 +141,6 @@ def fit_arguments(config: Config) -> dict[str, object]:
         "dtype": getattr(torch, config.dtype),
         "device": config.device,
     }
-
-
-def objective(config: Config, dataset: Dataset | None) -> Objective:
-    """The section ``attack.objective``: Eq. 10, Eq. 13, or the logarithm of either.
-
-    Raises:
-        ValueError: If the Boltzmann weight has no data set to make its Q of.
-    """
-    if not isinstance(config.attack, sections.Adversarial):
-        return objectives.force_variance
-    section = config.attack.objective
-    uncertainty = {
-        "force_variance": objectives.force_variance,
-        "energy_variance": objectives.energy_variance,
-    }[section.uncertainty]
-    if section.kT is not None and dataset is None:
-        raise ValueError("the Boltzmann weight needs labelled structures for its Q, or attack.objective.kT: null")
-    if section.kT is None or dataset is None:
-        return objectives.log(uncertainty) if section.logarithm else uncertainty
-    per = section.per or weight_counts_per(config)
-    if section.logarithm:
-        return objectives.log(uncertainty) + objectives.boltzmann(section.kT, dataset, per=per)
-    return objectives.boltzmann_weighted(uncertainty, kT=section.kT, reference=dataset, per=per)
-
-
-def candidates_per_seed(config: Config) -> int:
-    """The largest number of candidates that an attack finds from one seed."""
-    section = config.attack
-    if not isinstance(section, sections.Dynamics):
-        return 1
-    return n_snapshots(duration=section.duration, timestep=section.timestep, every=section.every)
 
 
 def choose_seeds(

@@ -181,9 +181,9 @@ def fit(
 @app.command()
 def attack(
     committee: CommitteeFolder,
-    seeds: Annotated[Path, typer.Argument(help="Where attacks start, extended XYZ.")],
+    seeds: Annotated[Path, typer.Argument(help="Starting geometries, extended XYZ.")],
     config: ConfigOption,
-    output: Annotated[Path, typer.Option(help="Extended XYZ for the best geometry of every path.")],
+    output: Annotated[Path, typer.Option(help="Extended XYZ file for the candidates.")],
     reference: Annotated[
         Path | None,
         typer.Option(help="Labelled structures for the Boltzmann weight's Q and for bonds [default: the seeds]."),
@@ -193,11 +193,12 @@ def attack(
     """Attack a committee from given structures."""
     from sparring import Structures
     from sparring.assembly.labels import inherited
-    from sparring.assembly.planning import objective
-    from sparring.assembly.proposing import attacker, one_of_each
+    from sparring.assembly.proposing import one_of_each, proposer
+    from sparring.candidates import Status
     from sparring.committee_files import read_committee
     from sparring.inputs.extxyz import write_structures
-    from sparring.proposers.ascent import Status
+    from sparring.proposers.base import propose
+    from sparring.proposers.formulas import needs_reference
     from sparring.runs.stages import attack_frames
 
     resolved = load_config(config, preset)
@@ -205,18 +206,17 @@ def attack(
     members, frames = read_committee(committee), _geometries(seeds)
     members.require_known(frames)
     starts = Structures.from_atoms(frames)
-    weighted = getattr(getattr(resolved.attack, "objective", None), "kT", None) is not None
-    dataset = _labelled(reference or seeds) if weighted else None
-    climbed = objective(resolved, dataset)
+    formula = getattr(resolved.attack, "objective", None)
+    dataset = _labelled(reference or seeds) if formula and needs_reference(formula) else None
     output.parent.mkdir(parents=True, exist_ok=True)
     known = dataset.to_atoms() if dataset else _geometries(reference) if reference else []
-    molecules = one_of_each([*known, *frames])
-    result = attacker(resolved, progress_bars(), molecules=molecules)(members, starts, climbed, resolved.seed)
-    heirs = result.heirs(frames, inherited(resolved))
-    write_structures(output, attack_frames(result, result.origins(range(starts.n_structures)), heirs))
-    stopped = ", ".join(f"{result.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
-    found = "snapshots" if resolved.attack.kind == "dynamics" else "attacks"
-    typer.echo(f"{result.structures.n_structures} {found} ({stopped}): {output}")
+    made = proposer(resolved, dataset, progress_bars(), molecules=one_of_each([*known, *frames]))
+    candidates = propose(made, members, starts, resolved.seed)
+    heirs = candidates.heirs(frames, inherited(resolved))
+    write_structures(output, attack_frames(candidates, candidates.origins(len(frames)), heirs))
+    stopped = ", ".join(f"{candidates.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
+    found = {"adversarial": "attacks", "random": "attacks", "dynamics": "snapshots"}.get(resolved.attack.kind)
+    typer.echo(f"{candidates.structures.n_structures} {found or 'candidates'} ({stopped}): {output}")
 
 
 @app.command()

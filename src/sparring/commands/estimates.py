@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ase import Atoms
 
-from sparring.assembly.planning import candidates_per_seed
+from sparring.assembly.proposing import candidates_per_seed
 from sparring.config import Config, sections
 from sparring.labels import Label
 from sparring.plausibility import Finding

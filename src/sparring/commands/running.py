@@ -13,7 +13,7 @@ from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
 from sparring.committee import Committee
-from sparring.config import Config, load, sections, settled
+from sparring.config import Config, load, settled
 from sparring.labels import Bounds, LabelError, LabellingError, causes
 from sparring.reporting import report
 from sparring.reporting.terminal import common_table
@@ -194,11 +194,11 @@ def _plausible(config: Config, system: System) -> list[Atoms]:
 
 def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
     """Raise if the space of attacks does not fit the structures; these are needed only if it depends on them."""
-    section = config.attack
-    if isinstance(section, sections.Dynamics) or section.space.kind == "cartesian":
+    section = getattr(config.attack, "space", None)
+    if section is None or section.kind == "cartesian":
         return
     structures = config.system.build().structures() if structures is None else structures
-    space = space_of(section.space, one_of_each(structures), bonds_of(config))
+    space = space_of(section, one_of_each(structures), bonds_of(config))
     if held := [atoms for atoms in structures if atoms.constraints]:
         space.owner(Structures.from_atoms(held))  # raises if a torsion cannot turn without a fixed atom
 

@@ -45,7 +45,9 @@ def _space_contradictions(config: Config, free: str) -> Iterator[tuple[KeyPath, 
     """What an attack moves and a well does not have."""
     attack = config.attack
     parts: dict[KeyPath, Any]
-    if attack.kind == "dynamics":
+    if attack.kind == "plugin":
+        parts = {}  # where atoms move is the plugin's business
+    elif attack.kind == "dynamics":
         parts = {("attack",): attack}
     elif attack.space.kind == "combined":
         parts = {("attack", "space", "spaces", index): part for index, part in enumerate(attack.space.spaces)}

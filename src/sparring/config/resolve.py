@@ -1,5 +1,6 @@
 """From a file, a preset and overrides to one complete configuration, and back to text."""
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Literal
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 
 from sparring.config.contradictions import contradictions
 from sparring.config.limits import beyond_limits
+from sparring.config.objectives import boltzmann_per, from_keys, with_per
 from sparring.config.problems import ConfigError, KeyPath, dotted, explain, nearest
 from sparring.config.reading import Document, read, write
 from sparring.config.sections import Config
@@ -15,6 +17,7 @@ from sparring.config.spaces import SHORT, in_full
 from sparring.schema.values import shown
 from sparring.systems.sections import SECTIONS, SystemSection
 
+logger = logging.getLogger(__name__)
 MOST_PRESETS = 100
 INDIFFERENT = (
     "device",
@@ -63,41 +66,58 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
         problems += [problem for problem in _validate(_over(document, other, path), path)[1] if own in problem]
     if config is None or problems:
         raise ConfigError(list(dict.fromkeys(problems)))
+    _warn_of_keys(_over(chosen, _nested(overrides or {}), path), path)
     return config
 
 
+def _warn_of_keys(document: Document, path: Path) -> None:
+    """Show the formula to write instead of the keys of an objective; a run's own configuration is rewritten anyway."""
+    keys = _keys_of_objective(document.data)
+    if keys is not None and not _of_a_run(path):
+        formula = from_keys(keys)[0]
+        logger.warning('%s: attack.objective has keys instead of a formula; write `objective: "%s"`', path, formula)
+
+
+def _keys_of_objective(data: object) -> Mapping[str, object] | None:
+    """The objective of an attack where it is written in keys, not as a formula."""
+    attack = data.get("attack") if isinstance(data, Mapping) else None
+    objective = attack.get("objective") if isinstance(attack, Mapping) else None
+    return objective if isinstance(objective, Mapping) else None
+
+
+def _of_a_run(path: Path) -> bool:
+    return path.name == "config.yaml" and (path.parent / "versions.json").exists()
+
+
 def weight_counts_per(config: Config) -> Literal["structure", "atom", "degree_of_freedom"]:
-    """What energies count per in the Boltzmann weight: what is said, else the paper's form for the paper's systems."""
-    said = getattr(getattr(config.attack, "objective", None), "per", None)
-    return said or config.system.weight_counts_per
+    """``per`` of the Boltzmann weight: as the formula has it, else the paper's form for the paper's systems."""
+    return boltzmann_per(getattr(config.attack, "objective", "")) or config.system.weight_counts_per
 
 
 def settled(config: Config, run: Path | None = None) -> Config:
-    """The configuration with ``attack.objective.per`` written out: as a run has it, else as fits the system.
+    """The configuration with ``per`` written out in ``attack.objective``: as a run has it, else as fits the system.
 
     Args:
-        config: The configuration.
-        run: The folder of a run that may have begun.
+        config: Configuration.
+        run: Folder of a run that may have begun.
 
     Raises:
         ConfigError: If the run's own configuration cannot be read.
     """
     objective = getattr(config.attack, "objective", None)
-    if objective is None or objective.per is not None:
+    if objective is None or with_per(objective, "structure") == objective:
         return config
     before = run and (run / "versions.json").exists() and (run / "config.yaml").exists()
     known = load(run / "config.yaml") if run and before else config
     per = weight_counts_per(known)
-    attack = config.attack.model_copy(update={"objective": objective.model_copy(update={"per": per})})
+    attack = config.attack.model_copy(update={"objective": with_per(objective, per)})
     return config.model_copy(update={"attack": attack})
 
 
 def _as_it_was(document: Document, path: Path) -> Document:
-    """A run's own configuration from before there was ``attack.objective.per`` with what it did: total energies."""
-    attack = document.data.get("attack")
-    objective = attack.get("objective") if isinstance(attack, Mapping) else None
-    of_a_run = path.name == "config.yaml" and (path.parent / "versions.json").exists()
-    if not of_a_run or not isinstance(objective, Mapping) or "per" in objective:
+    """A run's own configuration from before there was ``attack.objective.per``, when total energies counted."""
+    keys = _keys_of_objective(document.data)
+    if keys is None or "per" in keys or not _of_a_run(path):
         return document
     complete = merge(document.data, {"attack": {"objective": {"per": "structure"}}})
     return document._replace(data=dict(complete)) if isinstance(complete, Mapping) else document
@@ -204,12 +224,26 @@ def _nested(overrides: Mapping[str, object]) -> Document:
 
 
 def _validate(document: Document, path: Path) -> tuple[Config | None, list[str]]:
+    data, problems = _with_formula(_complete(document.data, path.parent))
     try:
-        config = Config.model_validate(_complete(document.data, path.parent))
+        config = Config.model_validate(data)
     except ValidationError as error:
-        return None, _located(explain(error, Config), document, path)
+        return None, _located([*problems, *explain(error, Config)], document, path)
+    if problems:
+        return None, _located(problems, document, path)
     absurd = list(beyond_limits(config))
     return config, _located(absurd or contradictions(config), document, path)
+
+
+def _with_formula(data: object) -> tuple[object, list[tuple[KeyPath, str]]]:
+    """The data with the formula of an objective that is written in keys, and what is wrong with these."""
+    keys = _keys_of_objective(data)
+    if keys is None or not isinstance(data, Mapping) or data["attack"].get("kind") != "adversarial":
+        return data, []
+    formula, problems = from_keys(keys)
+    rest = {key: value for key, value in data["attack"].items() if key != "objective"}
+    attack = rest if formula is None else {**rest, "objective": formula}
+    return {**data, "attack": attack}, [(("attack", "objective", *key), problem) for key, problem in problems]
 
 
 def _complete(data: Mapping[str, object], folder: Path) -> object:
@@ -218,7 +252,7 @@ def _complete(data: Mapping[str, object], folder: Path) -> object:
     system = system if isinstance(system, Mapping) else {}
     section = SECTIONS.get(str(system.get("kind")), SystemSection)
     attack = _attack_kind(data)
-    defaults = in_full(section.defaults, attack)
+    defaults = in_full(_for_any_attack(section.defaults, attack), attack)
     completed = merge(_with_space(defaults, attack), data)
     found = {key: _from_folder(system[key], folder) for key in section.paths if key in system}
     completed = merge(completed, {"system": found}) if found else completed
@@ -239,6 +273,14 @@ def _from_folder(names: object, folder: Path) -> object:
     if isinstance(names, Mapping) and isinstance(names.get("file"), str):
         return {**names, "file": _from_folder(names["file"], folder)}
     return names
+
+
+def _for_any_attack(defaults: Mapping[str, object], attack: str) -> dict[str, object]:
+    """The defaults of a system without axes where the attack is a plugin, which may not have any."""
+    section = defaults.get("attack")
+    if attack != "plugin" or not isinstance(section, Mapping):
+        return dict(defaults)
+    return {**defaults, "attack": {key: value for key, value in section.items() if key != "axes"}}
 
 
 def _complete_forcefield(data: object, default: str | None, folder: Path) -> object:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from sparring.config import spaces
 from sparring.config.labellers import Labels
+from sparring.config.objectives import Formula
 from sparring.config.spaces import AttackSpace, Axes, RandomSpace
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
@@ -96,15 +97,6 @@ class Training(Section):
     splits: Splits = Splits()
 
 
-class Objective(Section):
-    """What an attack climbs: Eq. 10 without kT, Eq. 13 with it, and the logarithm of either."""
-
-    uncertainty: Literal["force_variance", "energy_variance"] = "force_variance"
-    kT: Energy | None = quantity("20 kcal/mol", "energy")
-    per: Literal["structure", "atom", "degree_of_freedom"] | None = None
-    logarithm: bool = False
-
-
 class Adversarial(Section):
     """Gradient ascent on the committee's own uncertainty (Eq. 14)."""
 
@@ -113,10 +105,11 @@ class Adversarial(Section):
     seeds: Seeds = "lowest_energy"
     n_steps: Count = 60
     learning_rate: Number = 0.01
+    update: Literal["adam", "gradient"] = "adam"
     space: AttackSpace = spaces.Cartesian(kind="cartesian")
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
-    objective: Objective = Objective()
+    objective: Annotated[Formula, Field(validate_default=True)] = "exp(boltzmann(20 kcal/mol)) * force_variance"
 
 
 class Random(Section):
@@ -144,6 +137,21 @@ class Dynamics(Section):
     axes: Axes = "xyz"
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
+
+
+class AttackPlugin(Section):
+    """A proposer that an installed package registers under the entry-point group ``sparring.proposers``."""
+
+    kind: Literal["plugin"]
+    name: str
+    parameters: Mapping[str, object] = {}
+    n_seeds: Count | None = 30
+    seeds: Seeds = "lowest_energy"
+
+    @model_validator(mode="after")
+    def _no_programs(self) -> "AttackPlugin":
+        refuse_programs("", self.parameters)
+        return self
 
 
 class UncertaintyAbove(Section):
@@ -199,7 +207,7 @@ class Config(Section):
     labels: Labels
     committee: Committee
     training: Training = Training()
-    attack: Annotated[Adversarial | Random | Dynamics, Field(discriminator="kind")]
+    attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[
         Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget, Field(discriminator="kind")], ...
     ] = ()

@@ -1,12 +1,15 @@
-r"""Adversarial attacks: gradient ascent on the geometry, all seeds at once (Eq. 14, with Adam).
+r"""Adversarial attacks: gradient ascent of an objective on the geometry, all seeds at once (Eq. 14).
 
 .. math:: \delta^{(i+1)} = \delta^{(i)} + \alpha_\delta \frac{\partial \mathcal L_{adv}}{\partial \delta}
 
 ======================  ==========================================================
-:math:`\delta`          displacement of the seeds, in whatever space is attacked
+:math:`\delta`          displacement of the seeds, in the space that is attacked
 :math:`\alpha_\delta`   learning rate
 :math:`L_{adv}`         objective, see :mod:`sparring.proposers.objectives`
 ======================  ==========================================================
+
+The rule that makes a step of a gradient is an argument: Adam, or the equation as printed
+(:mod:`sparring.proposers.updates`).
 """
 
 from collections.abc import Callable
@@ -23,22 +26,39 @@ from sparring.atoms.neighbors import shortest_distance, with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.proposers.objectives import Objective
-from sparring.proposers.results import AttackResult, Observation, Status
+from sparring.proposers.results import AttackResult, Observation, Status, joined
 from sparring.proposers.spaces import Cartesian, Space
+from sparring.proposers.updates import Moments, Update, adam, update_rule
 
-__all__ = ["AttackResult", "Status", "attack"]
+__all__ = ["Ascent", "AttackResult", "Status", "attack"]
 
 
 class State(NamedTuple):
-    """What the next step of an attack needs: the point, Adam's moments, and who still climbs."""
+    """State of an ascent between two steps.
+
+    Attributes:
+        delta: Displacement at which the next step looks.
+        previous: Last displacement at which everything was finite.
+        moments: Moments of the update rule.
+        status: Status of each seed, a :class:`Status`.
+        best: Highest objective so far.
+        best_step: Step of the highest objective.
+    """
 
     delta: Tensor
     previous: Tensor
-    moment: Tensor
-    square: Tensor
+    moments: Moments
     status: Int[Tensor, " n_seeds"]
     best: Float[Tensor, " n_seeds"]
     best_step: Int[Tensor, " n_seeds"]
+
+
+class Point(NamedTuple):
+    """Displaced seeds, their observed values, and the gradient of the objective in the displacement."""
+
+    structures: Structures
+    observation: Observation
+    gradient: Tensor
 
 
 def attack(
@@ -50,39 +70,40 @@ def attack(
     space: Space | None = None,
     n_steps: int = 60,
     learning_rate: float = 0.01,
+    update: str | Update = "adam",
     min_distance: float = 0.5,
     max_memory: float | None = 4e9,
     progress: Callable[[int, int], None] | None = None,
 ) -> AttackResult:
     """Climb the objective from every seed, and keep the best geometry of each path.
 
-    Seeds do not notice one another, and how they are divided to fit the memory changes nothing. With ``n_steps=0`` they
-    are only displaced, which in the space of :class:`sparring.RandomDisplacement` is the random baseline.
+    Seeds do not depend on one another, and how they are divided to fit the memory changes nothing. With ``n_steps=0``
+    they are only displaced.
 
     Args:
-        committee: Whose uncertainty is attacked.
-        seeds: The starting geometries.
-        objective: What to climb.
-        seed: Of the random numbers that displace the seeds.
-        space: What moves; by default every atom by itself.
-        n_steps: Number of steps of Adam.
+        committee: Committee that is attacked.
+        seeds: Starting geometries.
+        objective: Objective to climb.
+        seed: Seed of the random numbers that displace the seeds.
+        space: Space of the displacements; by default every atom moves by itself.
+        n_steps: Number of steps.
         learning_rate: Length of a step, in units of delta.
-        min_distance: Atoms closer than this, in Å, end the attack on their seed.
+        update: Update rule: "adam", "gradient" (Eq. 14 as printed), or a function (:class:`Update`).
+        min_distance: Distance of two atoms, in Å, below which the attack on their seed ends.
         max_memory: Bytes that an attack may take at a time; seeds beyond are attacked later. None for no limit.
-        progress: Called with the number of steps done and to do.
+        progress: Callback with the number of steps done and to do.
 
     Raises:
-        ValueError: If no seed has a finite objective to start from, the committee does not know its elements, or the
-            arguments make no sense.
+        ValueError: If no seed has a finite objective to start from, the committee does not know its elements, or an
+            argument is out of range.
     """
     if n_steps < 0 or learning_rate <= 0:
         raise ValueError(f"need n_steps >= 0 and learning_rate > 0, got {n_steps} and {learning_rate}")
-    space = space or Cartesian()
+    rule, space = update_rule(update), space or Cartesian()
     committee.require_known(seeds)
-    committee = committee.without_domain()  # to ask again in every step would make the host wait
+    committee = committee.without_domain()  # its check in every step would make the host wait
     seeds = replace(seeds.to(device=committee.device), edges=None)
-    generator = torch.Generator().manual_seed(seed)
-    delta = space.initial(seeds, generator)
+    delta = space.initial(seeds, torch.Generator().manual_seed(seed))
     owner = space.owner(seeds)
     size = chunk_size(committee, seeds, objective, max_memory)
     results: list[AttackResult] = []
@@ -90,11 +111,15 @@ def attack(
     for start in range(0, seeds.n_structures, size):
         indices = range(start, min(start + size, seeds.n_structures))
         rows = (owner >= indices.start) & (owner < indices.stop)
-        climb = _Climb(committee, with_reach(committee, seeds.take(indices), min_distance), objective, space)
+        chunk = with_reach(committee, seeds.take(indices), min_distance)
+        ascent = Ascent(committee, chunk, objective, space, rule, learning_rate, min_distance)
         done = len(results) * (n_steps + 1)
         tick = (lambda k, done=done: progress(done + k, total)) if progress else None
-        results.append(climb.run(delta[rows], n_steps, learning_rate, min_distance, tick))
-    result = _join(seeds, results)
+        results.append(ascent.run(delta[rows], n_steps, tick))
+    return _some_finite(joined(seeds, results))
+
+
+def _some_finite(result: AttackResult) -> AttackResult:
     if not bool(torch.isfinite(result.best().objective).any()):
         raise ValueError(
             "the objective is not finite at any seed: do the seeds overlap, "
@@ -104,40 +129,47 @@ def attack(
 
 
 def with_reach(committee: Committee, seeds: Structures, min_distance: float) -> Structures:
-    """The seeds with edges as far as the committee sees, and at least as far as an overlap."""
-    # Where nobody sees anything and no distance is an overlap, any radius will do.
+    """The seeds with edges up to the committee's cutoff, and at least up to the distance of an overlap."""
+    # Where the committee has no cutoff and no distance is an overlap, any radius will do.
     return with_edges(seeds, max(committee.cutoff or 0.0, min_distance) or 1.0)
 
 
 @dataclass(frozen=True)
-class _Climb:
-    """One chunk of seeds on its way up."""
+class Ascent:
+    """Gradient ascent from one chunk of seeds.
+
+    Attributes:
+        committee: Committee that is attacked.
+        seeds: Starting geometries, with edges (:func:`with_reach`).
+        objective: Objective to climb.
+        space: Space of the displacements.
+        update: Update rule.
+        learning_rate: Length of a step, in units of delta.
+        min_distance: Distance of two atoms, in Å, below which the attack on their seed ends.
+    """
 
     committee: Committee
     seeds: Structures
     objective: Objective
     space: Space
+    update: Update = adam
+    learning_rate: float = 0.01
+    min_distance: float = 0.5
 
-    def run(
-        self,
-        delta: Tensor,
-        n_steps: int,
-        learning_rate: float,
-        min_distance: float,
-        progress: Callable[[int], None] | None,
-    ) -> AttackResult:
+    def run(self, delta: Tensor, n_steps: int, progress: Callable[[int], None] | None = None) -> AttackResult:
+        """All steps, and the paths that they make."""
         state = self.start(delta)
         observations, geometries = [], []
-        for step in range(n_steps + 1):
-            state, observation, geometry = self.step(state, step, learning_rate, min_distance)
+        for number in range(n_steps + 1):
+            state, observation, geometry = self.step(state, number)
             observations.append(observation)
             geometries.append(geometry)
             if progress:
-                progress(step + 1)
+                progress(number + 1)
         positions = torch.stack([geometry.positions for geometry in geometries])
         best = _at(state.best_step[self.seeds.structure_index], positions)
         cells, best_cells = None, self.seeds.cells
-        # A host's question: a space that leaves cells alone hands on the very same tensor.
+        # Asked of the host: a space that leaves cells alone returns the very same tensor.
         if any(geometry.cells is not self.seeds.cells for geometry in geometries):
             cells = torch.stack([geometry.cells for geometry in geometries])
             best_cells = _at(state.best_step, cells)
@@ -151,54 +183,48 @@ class _Climb:
         )
 
     def start(self, delta: Tensor) -> State:
+        """The state before the first step."""
         n_seeds = self.seeds.n_structures
         index = self.seeds.structure_index
         return State(
             delta=delta,
             previous=delta,
-            moment=torch.zeros_like(delta),
-            square=torch.zeros_like(delta),
+            moments=Moments(torch.zeros_like(delta), torch.zeros_like(delta)),
             status=index.new_full((n_seeds,), Status.FINISHED),
             best=delta.new_full((n_seeds,), -torch.inf, dtype=torch.float64),
             best_step=index.new_zeros(n_seeds),
         )
 
-    def step(
-        self, state: State, step: int, learning_rate: float, min_distance: float
-    ) -> tuple[State, Observation, Structures]:
-        """Look where the seeds are, note it, and take one step of Adam uphill; no host synchronisation."""
-        structures, observation, gradient = self.observe(state.delta)
-        finite = torch.stack([torch.isfinite(values) for values in observation]).all(0) & self._finite_rows(gradient)
-        overlap = shortest_distance(with_reach(self.committee, structures, min_distance)) < min_distance
-        climbing = state.status == Status.FINISHED
-        status = torch.where(climbing & ~finite, Status.NOT_FINITE, state.status)
-        status = torch.where(climbing & overlap, Status.OVERLAP, status)
-        valid = status == Status.FINISHED
-        better = valid & (observation.objective > state.best)
+    def step(self, state: State, number: int) -> tuple[State, Observation, Structures]:
+        """Predict, update, project, keep the best, and roll back seeds that stop; without a host synchronisation.
 
-        moment = torch.lerp(gradient, state.moment, 0.9)
-        square = torch.lerp(gradient.square(), state.square, 0.999)
-        scale = (square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-30
-        climbed = state.delta + learning_rate * moment / (1 - 0.9 ** (step + 1)) / scale
-        owner = self.space.owner(self.seeds)
-        moves = _like(valid[owner], gradient)
-        new = State(
-            # A seed that has been stopped goes back to its last good point and rests there.
-            delta=torch.where(moves, self.space.project(self.seeds, climbed), state.previous),
-            previous=torch.where(moves, state.delta, state.previous),
-            moment=torch.where(moves, moment, 0.0),
-            square=torch.where(moves, square, 0.0),
-            status=status,
-            best=torch.where(better, observation.objective, state.best),
-            best_step=torch.where(better, step, state.best_step),
+        Returns:
+            The next state, and the observed values and the geometries of this point.
+        """
+        point = self.observe(state.delta)
+        status = self.status_at(point, state.status)
+        active = status == Status.FINISHED
+        climbed, moments = self.update(
+            state.delta, point.gradient, state.moments, n_steps=number + 1, learning_rate=self.learning_rate
         )
-        noted = Observation(*(torch.where(valid, values, torch.nan) for values in observation))
-        here = self.displace(torch.where(moves, state.delta, state.previous))
-        cells = here.cells if here.cells is self.seeds.cells else here.cells.detach()
-        return new, noted, replace(self.seeds, positions=here.positions.detach(), cells=cells, edges=None)
+        projected = self.space.project(self.seeds, climbed)
+        better = active & (point.observation.objective > state.best)
+        # A seed that is stopped returns to its last finite point and stays there.
+        moves = _like(active[self.space.owner(self.seeds)], point.gradient)
+        here = torch.where(moves, state.delta, state.previous)
+        following = State(
+            delta=torch.where(moves, projected, state.previous),
+            previous=here,
+            moments=Moments(*(torch.where(moves, moment, 0.0) for moment in moments)),
+            status=status,
+            best=torch.where(better, point.observation.objective, state.best),
+            best_step=torch.where(better, number, state.best_step),
+        )
+        observation = Observation(*(torch.where(active, values, torch.nan) for values in point.observation))
+        return following, observation, self.geometry(here)
 
-    def observe(self, delta: Tensor) -> tuple[Structures, Observation, Tensor]:
-        """The displaced seeds, what the committee makes of them, and d(objective)/d(delta)."""
+    def observe(self, delta: Tensor) -> Point:
+        """Predict for the displaced seeds, and differentiate the objective in the displacement."""
         delta = delta.detach().requires_grad_()
         structures = self.committee.prepare(_with_fresh_edges(self.displace(delta)))
         prediction = self.committee.predict(structures)
@@ -206,15 +232,25 @@ class _Climb:
         (gradient,) = torch.autograd.grad(objective.sum(), delta)
         energy, forces = prediction.detach()
         several = self.committee.n_members > 1
-        nothing = torch.zeros_like(energy[0])
+        zeros = torch.zeros_like(energy[0])
         index, n = structures.structure_index, structures.n_structures
         observation = Observation(
             objective.detach().double(),
             energy.mean(0).double(),
-            uncertainty.energy_variance(energy).double() if several else nothing,
-            uncertainty.force_variance(forces, index, n).double() if several else nothing,
+            uncertainty.energy_variance(energy).double() if several else zeros,
+            uncertainty.force_variance(forces, index, n).double() if several else zeros,
         )
-        return structures, observation, gradient
+        return Point(structures, observation, gradient)
+
+    def status_at(self, point: Point, before: Int[Tensor, " n_seeds"]) -> Int[Tensor, " n_seeds"]:
+        """Status of every seed: one that was stopped stays so; an overlap counts before a value that is not finite."""
+        finite = torch.stack([torch.isfinite(values) for values in point.observation]).all(0)
+        finite &= self._finite_rows(point.gradient)
+        near = with_reach(self.committee, point.structures, self.min_distance)
+        overlap = shortest_distance(near) < self.min_distance
+        active = before == Status.FINISHED
+        status = torch.where(active & ~finite, Status.NOT_FINITE, before)
+        return torch.where(active & overlap, Status.OVERLAP, status)
 
     def displace(self, delta: Tensor) -> Structures:
         """The displaced seeds; fixed atoms stay also in a space that does not know of them."""
@@ -223,13 +259,19 @@ class _Climb:
             return moved
         return moved.with_positions(torch.where(fixed, self.seeds.positions, moved.positions))
 
+    def geometry(self, delta: Tensor) -> Structures:
+        """The displaced seeds without a graph."""
+        moved = self.displace(delta)
+        cells = moved.cells if moved.cells is self.seeds.cells else moved.cells.detach()
+        return replace(self.seeds, positions=moved.positions.detach(), cells=cells, edges=None)
+
     def _finite_rows(self, gradient: Tensor) -> Bool[Tensor, " n_seeds"]:
         bad = (~torch.isfinite(gradient)).reshape(len(gradient), -1).any(1).long()
         return bad.new_zeros(self.seeds.n_structures).index_add(0, self.space.owner(self.seeds), bad) == 0
 
 
 def _at(step: Int[Tensor, " n_rows"], along: Float[Tensor, "n_points n_rows ..."]) -> Float[Tensor, "n_rows ..."]:
-    """What every row of a path is at its own step."""
+    """The values of every row of a path at its own step."""
     index = step.reshape(1, -1, *[1] * (along.dim() - 2)).expand(1, *along.shape[1:])
     return along.gather(0, index).squeeze(0)
 
@@ -246,24 +288,9 @@ def _like(flags: Bool[Tensor, " n_rows"], rows: Tensor) -> Tensor:
 def chunk_size(committee: Committee, seeds: Structures, objective: Objective, max_memory: float | None) -> int:
     """How many seeds fit the memory that the graph of one attack step takes."""
 
-    def held(some: Structures) -> int:
-        some = committee.prepare(some)
-        some = some.with_positions(some.positions.detach().requires_grad_())
-        return held_bytes(lambda: objective(committee.predict(some), some))
+    def graph_bytes(structures: Structures) -> int:
+        structures = committee.prepare(structures)
+        structures = structures.with_positions(structures.positions.detach().requires_grad_())
+        return held_bytes(lambda: objective(committee.predict(structures), structures))
 
-    return how_many_fit(seeds, held, max_memory)
-
-
-def _join(seeds: Structures, results: list[AttackResult]) -> AttackResult:
-    paths = (*Observation._fields, "positions")
-    positions, cells = (torch.cat([getattr(r.structures, name) for r in results]) for name in ("positions", "cells"))
-    strained = any(r.cells is not None for r in results)
-    # A chunk of seeds whose cells the space left alone has them all along.
-    along = [r.structures.cells.expand(len(r.positions), -1, -1, -1) if r.cells is None else r.cells for r in results]
-    return AttackResult(
-        structures=replace(seeds, positions=positions, cells=cells if strained else seeds.cells, edges=None),
-        cells=torch.cat(along, dim=1) if strained else None,
-        best_step=torch.cat([r.best_step for r in results]),
-        status=torch.cat([r.status for r in results]),
-        **{name: torch.cat([getattr(r, name) for r in results], dim=1) for name in paths},
-    )
+    return how_many_fit(seeds, graph_bytes, max_memory)

@@ -1,34 +1,67 @@
 """Snapshots of molecular dynamics under a committee's own mean forces: the usual way to find structures to label.
 
-Copies of the seeds move at a temperature, and every so many steps each leaves a snapshot that may be labelled. In the
-words of :mod:`sparring.proposers.ascent` a snapshot is an attack that takes no step; all that follows is the same.
+Replicas of the seeds move at a temperature, and each leaves a snapshot every so many steps.
 
-What people do with a trajectory that goes wrong is done here, too: what it left before two of its atoms ran into each
-other counts, the overlap itself does not. Other snapshots that are unphysical, as of a molecule that fell apart, are
-candidates like any; an energy window in the selection, or the bounds on labels, keeps them out of the data.
+Snapshots before two atoms of a replica come too close count; the overlap itself and the rest of its trajectory do not.
+Other snapshots that are unphysical, as of a molecule that fell apart, are candidates like any; an energy window in the
+selection, or the bounds on labels, keeps them out of the data.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring import dynamics
 from sparring.atoms.structures import Structures
+from sparring.candidates import Candidates, Status
 from sparring.committee import Committee
 from sparring.dynamics import CloserThan, DynamicsResult, Ensemble, simulate
-from sparring.proposers.ascent import AttackResult, Status
 
-__all__ = ["n_snapshots", "take_snapshots"]
+__all__ = ["Snapshots", "n_snapshots", "take_snapshots"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshots:
+    """Snapshots in rounds: first one of every seed at one time, then one of every seed at the next, and so on.
+
+    A snapshot that a replica did not reach has the geometry of its seed, NaN for all predictions, and the status that
+    says why.
+
+    Attributes:
+        structures: Geometries.
+        origin: Index of the seed of each.
+        status: Status of each, a :class:`sparring.candidates.Status`.
+        energy: Mean energy of the committee, in eV.
+        energy_variance: Variance of the energy, in eV².
+        force_variance: Variance of the forces, in (eV/Å)².
+    """
+
+    structures: Structures
+    origin: Int[Tensor, " n_snapshots"]
+    status: Int[Tensor, " n_snapshots"]
+    energy: Float[Tensor, " n_snapshots"]
+    energy_variance: Float[Tensor, " n_snapshots"]
+    force_variance: Float[Tensor, " n_snapshots"]
+
+    def candidates(self) -> Candidates:
+        """The snapshots to select from, with the variance of forces as score."""
+        names = ("energy", "energy_variance", "force_variance", "origin", "status")
+        values = {name: getattr(self, name).cpu().numpy() for name in names}
+        return Candidates(self.structures, score=values["force_variance"], **values)
+
+    def count(self, status: Status) -> int:
+        """Number of snapshots with that status."""
+        return int((self.status == status).sum())
 
 
 def n_snapshots(*, duration: float, timestep: float, every: int) -> int:
-    """How many snapshots a copy leaves, if nothing happens to it; duration and time step in fs.
+    """Number of snapshots of a replica that reaches the end; duration and time step in fs.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no snapshot.
     """
     if not timestep > 0 or every < 1:
         raise ValueError(f"need timestep > 0 and every >= 1, got {timestep} fs and {every}")
@@ -53,35 +86,29 @@ def take_snapshots(
     axes: str = "xyz",
     max_memory: float | None = 4e9,
     progress: Callable[[int, int], None] | None = None,
-) -> AttackResult:
-    """Move a copy of every seed by the committee's mean forces, and keep a snapshot every so many steps.
+) -> Snapshots:
+    """Move a replica of every seed by the committee's mean forces, and keep a snapshot every so many steps.
 
-    Snapshots come in rounds: first one of every seed, all at the same time, then one of every seed at the next, and so
-    on; seeds themselves are none. Their objective is the variance of forces. One that a copy has not lived to leave has
-    the geometry of its seed, nan for all that is seen of it, and the status that says why; a selection drops it.
-
-    Centres of mass rest, unless a seed is a single atom.
+    Seeds themselves are no snapshots. Centres of mass rest, unless a seed is a single atom.
 
     Args:
-        committee: Whose mean forces act.
-        seeds: Where copies start.
-        ensemble: What is held constant, and the temperature.
-        seed: Of the velocities and the noise.
-        duration: In fs.
-        timestep: In fs.
-        every: After how many steps snapshots are taken.
-        min_distance: Atoms closer than this, in Å, end the trajectory of their copy; 0 for no such end.
-        axes: Along which axes atoms move, for particles in a potential that does not feel the others: what they move
-            along those is left out.
-        max_memory: Bytes to take at a time; copies beyond are simulated later. None for no limit.
-        progress: Called with the number of steps done and to do.
+        committee: Committee whose mean forces act.
+        seeds: Starting geometries.
+        ensemble: Ensemble, with its temperature.
+        seed: Seed of the velocities and the noise.
+        duration: Length of the trajectories in fs.
+        timestep: Time step in fs.
+        every: Number of steps from snapshot to snapshot.
+        min_distance: Distance of two atoms, in Å, below which the trajectory of their replica ends; 0 for no such end.
+        axes: Axes along which atoms move, for particles in a potential that does not depend on the others.
+        max_memory: Bytes to take at a time; replicas beyond are simulated later. None for no limit.
+        progress: Callback with the number of steps done and to do.
 
     Raises:
-        ValueError: If the arguments make no sense, or there is no snapshot.
+        ValueError: If an argument is out of range, or there is no snapshot.
     """
     count = n_snapshots(duration=duration, timestep=timestep, every=every)
-    if not axes or set(axes) - set("xyz"):
-        raise ValueError(f"axes must be some of 'xyz', got {axes!r}")
+    _check_axes(axes)
     seeds = replace(seeds.to(device=committee.device), edges=None)
     result = simulate(
         committee,
@@ -97,18 +124,28 @@ def take_snapshots(
         keep_frames=True,
         progress=progress,
     )
+    return _snapshots(seeds, result, count, axes)
+
+
+def _check_axes(axes: str) -> None:
+    if not axes or set(axes) - set("xyz"):
+        raise ValueError(f"axes must be some of 'xyz', got {axes!r}")
+
+
+def _snapshots(seeds: Structures, result: DynamicsResult, count: int, axes: str) -> Snapshots:
     assert result.positions is not None
-    rounds = seeds.take(torch.arange(seeds.n_structures).repeat(count))
+    origin = torch.arange(seeds.n_structures).repeat(count)
+    rounds = seeds.take(origin)
     positions = _along(axes, seeds.positions, result.positions[1:]).reshape(-1, 3)
-    seen = {name: getattr(result, name)[1:].reshape(-1) for name in ("energy", "energy_variance", "force_variance")}
+    predictions = {
+        name: getattr(result, name)[1:].reshape(-1) for name in ("energy", "energy_variance", "force_variance")
+    }
     structures = rounds.with_positions(torch.where(torch.isfinite(positions), positions, rounds.positions.double()))
-    return AttackResult(
+    return Snapshots(
         structures=structures,
-        best_step=torch.zeros_like(seen["energy"], dtype=torch.long),
-        status=torch.where(torch.isfinite(seen["energy"]), int(Status.FINISHED), _ends(result).repeat(count)),
-        objective=seen["force_variance"].unsqueeze(0),
-        positions=structures.positions.unsqueeze(0),
-        **{name: values.unsqueeze(0) for name, values in seen.items()},
+        origin=origin,
+        status=torch.where(torch.isfinite(predictions["energy"]), int(Status.FINISHED), _ends(result).repeat(count)),
+        **predictions,
     )
 
 
@@ -120,6 +157,6 @@ def _along(
 
 
 def _ends(result: DynamicsResult) -> Tensor:
-    """How the trajectories ended, in the words of attacks."""
+    """Status of the candidates of trajectories that ended early."""
     overlap = result.status >= dynamics.Status.CRITERION
     return torch.where(overlap, int(Status.OVERLAP), result.status)

@@ -1,6 +1,6 @@
-"""What an attack climbs: functions of a prediction that add, scale and multiply.
+"""Objectives of attacks: functions of a prediction that add, scale and multiply.
 
-An objective is any callable ``(Prediction, Structures) -> score (n_structures,)``; higher is more worth a label.
+An objective is any callable ``(Prediction, Structures) -> score (n_structures,)``; higher values are labelled first.
 
 >>> objective = log(force_variance) + 0.5 * log(energy_variance)
 >>> objective
@@ -22,7 +22,7 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
 
 Per = Literal["structure", "atom", "degree_of_freedom"]
-"""Of what the energy counts in the Boltzmann weight."""
+"""Share of the energy that counts in the Boltzmann weight."""
 AMMONIA_ATOMS, AMMONIA_DEGREES_OF_FREEDOM = 4, 6
 """The size of the molecule for which the paper chose kT = 20 kcal/mol."""
 
@@ -46,7 +46,7 @@ class Objective(Protocol):
     """Score of every structure, differentiable in its positions."""
 
     def __call__(self, prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
-        """Higher is more worth a label."""
+        """The scores; higher values are labelled first."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -54,8 +54,8 @@ class Term:
     """An objective that adds, scales and multiplies with others and with numbers.
 
     Attributes:
-        name: How it is written.
-        score: What it computes.
+        name: Formula.
+        score: Function that computes it.
     """
 
     name: str
@@ -71,29 +71,47 @@ class Term:
 
     def __add__(self, other: "Objective | float | int") -> "Term":
         """Sum of both."""
-        right = _as_term(other)
+        right = as_term(other)
         return Term(name=f"{self} + {right}", score=lambda p, s: self(p, s) + right(p, s))
 
     def __sub__(self, other: "Objective | float | int") -> "Term":
         """Difference of both."""
-        right = _as_term(other)
+        right = as_term(other)
         return Term(name=f"{self} - {_factor(right)}", score=lambda p, s: self(p, s) - right(p, s))
 
     def __mul__(self, other: "Objective | float | int") -> "Term":
         """Product of both."""
-        right = _as_term(other)
+        right = as_term(other)
         return Term(name=f"{_factor(self)} * {_factor(right)}", score=lambda p, s: self(p, s) * right(p, s))
+
+    def __truediv__(self, other: "Objective | float | int") -> "Term":
+        """Quotient of both."""
+        right = as_term(other)
+        return Term(name=f"{_factor(self)} / {_divisor(right)}", score=lambda p, s: self(p, s) / right(p, s))
+
+    def __neg__(self) -> "Term":
+        """The objective with the other sign."""
+        return Term(name=f"-{_divisor(self)}", score=lambda p, s: -self(p, s))
 
     def __radd__(self, other: float | int) -> "Term":
         """Sum of both."""
-        return _as_term(other) + self
+        return as_term(other) + self
+
+    def __rsub__(self, other: float | int) -> "Term":
+        """Difference of both."""
+        return as_term(other) - self
+
+    def __rtruediv__(self, other: float | int) -> "Term":
+        """Quotient of both."""
+        return as_term(other) / self
 
     def __rmul__(self, other: float | int) -> "Term":
         """Product of both."""
-        return _as_term(other) * self
+        return as_term(other) * self
 
 
-def _as_term(value: Objective | float | int) -> Term:
+def as_term(value: Objective | float | int) -> Term:
+    """An objective or a number as a term."""
     if isinstance(value, Term):
         return value
     if isinstance(value, int | float):
@@ -106,19 +124,24 @@ def _factor(term: Term) -> str:
     return f"({term})" if " + " in term.name or " - " in term.name else term.name
 
 
+def _divisor(term: Term) -> str:
+    name = _factor(term)
+    return f"({name})" if name == term.name and (" * " in name or " / " in name or name[0] == "-") else name
+
+
 def log(objective: Objective) -> Term:
     """Natural logarithm of an objective that is positive.
 
     It is greatest where the objective is, and its gradient does not fade where the objective is small.
     """
-    term = _as_term(objective)
+    term = as_term(objective)
     # The smallest double instead of zero: where members agree exactly, the gradient is zero rather than NaN.
     return Term(name=f"log({term})", score=lambda p, s: term(p, s).double().clamp(min=1e-300).log())
 
 
 def exp(objective: Objective) -> Term:
     """Exponential of an objective."""
-    term = _as_term(objective)
+    term = as_term(objective)
     return Term(name=f"exp({term})", score=lambda p, s: term(p, s).double().exp())
 
 
@@ -131,7 +154,7 @@ energy_variance = Term(name="energy_variance", score=lambda p, s: uncertainty.en
 """Disagreement about the energy, eV²: Eq. 5."""
 
 mean_energy = Term(name="mean_energy", score=lambda p, s: p.energy.mean(0))
-"""What the committee takes for the energy, eV: Eq. 4."""
+"""Mean energy of the committee, eV: Eq. 4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +180,7 @@ class Boltzmann:
 
     Attributes:
         kT: Thermal energy in eV.
-        per: Whether a total energy counts, or its share of an atom or a degree of freedom.
+        per: Share of the energy that counts: the total, or that of an atom or a degree of freedom.
         compositions: Number of atoms of each element, and the charge last; one row a composition.
         lowest: Lowest energy of each composition, in eV.
         log_partition: :math:`\ln Q` of each composition, measured from its lowest energy.
@@ -194,7 +217,7 @@ class Boltzmann:
         device = prediction.energy.device
         rows = structures.element_counts(self.compositions.shape[1] - 1)
         same = (rows.unsqueeze(1) == self.compositions.to(device)).all(-1)
-        # Rows of zeros where nothing matches would pass for an energy of zero; NaN says that nothing is known.
+        # Rows of zeros where nothing matches would pass for an energy of zero; NaN marks an unknown composition.
         unknown = torch.where(same.any(1), 0.0, torch.nan)
         lowest = (same * self.lowest.to(device)).sum(1)
         log_partition = (same * self.log_partition.to(device)).sum(1) + unknown
@@ -211,23 +234,23 @@ def relative_size(structures: Structures, per: Per) -> Float[Tensor, " n_structu
         return counts / AMMONIA_ATOMS
     # A crystal as a whole does not turn: three translations are all that leaves its energy as it is.
     rigid = torch.where(structures.pbc.any(1), 3.0, 6.0)
-    held = torch.zeros_like(counts)
+    n_fixed = torch.zeros_like(counts)
     if structures.fixed is not None:
-        held = held.index_add(0, structures.structure_index, structures.fixed.double().sum(1))
-        rigid = torch.where(held > 0, 0.0, rigid)  # a structure that is held somewhere is not free to move as a whole
-    return (3 * counts - held - rigid).clamp(min=1.0) / AMMONIA_DEGREES_OF_FREEDOM
+        n_fixed = n_fixed.index_add(0, structures.structure_index, structures.fixed.double().sum(1))
+        rigid = torch.where(n_fixed > 0, 0.0, rigid)  # a structure with fixed atoms does not move as a whole
+    return (3 * counts - n_fixed - rigid).clamp(min=1.0) / AMMONIA_DEGREES_OF_FREEDOM
 
 
 def boltzmann(kT: float, reference: Dataset, *, per: Per = "structure") -> Term:
     r"""The thermodynamic likelihood of a structure as a term: :math:`\ln p(X)` of Eq. 12 (see :class:`Boltzmann`).
 
     Args:
-        kT: Thermal energy in eV; with `per` other than "structure", of a molecule as large as ammonia.
+        kT: Thermal energy in eV; with `per` other than "structure", that of a molecule as large as ammonia.
         reference: Labelled structures for Q.
-        per: Whether the total energy counts, as in the paper, or its share of an "atom" or a "degree_of_freedom", so
-            that kT means the same for structures of every size.
+        per: Share of the energy that counts: the total as in the paper, or that of an "atom" or a "degree_of_freedom",
+            so that kT means the same for structures of every size.
     """
-    size = "" if per == "structure" else f" per {per.replace('_', ' ')}"
+    size = "" if per == "structure" else f", per={per}"
     return Term(name=f"boltzmann(kT={kT:.4g} eV{size})", score=Boltzmann.from_dataset(kT, reference, per))
 
 

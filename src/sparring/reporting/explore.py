@@ -19,7 +19,7 @@ from matplotlib.colors import to_hex
 
 from sparring.atoms.composition import composition
 from sparring.reporting.data import Origin, Run
-from sparring.reporting.style import INK, SOURCES, generation_colours
+from sparring.reporting.style import generation_colours, source_style
 from sparring.validation.diversity.compute import Diversity
 
 __all__ = ["Mapped", "explorer", "scripts", "style"]
@@ -241,10 +241,9 @@ def _splits(run: Run, structures: Sequence[_Structure]) -> list[str | None]:
 
 
 def _group(run: Run, generation: int, source: str) -> dict[str, Any]:
-    colour, marker = SOURCES.get(source, (INK, "P"))
+    colour, marker, words = source_style(source)
     numbers = [one.number for one in run.generations]
     own = generation_colours(len(numbers))[numbers.index(generation)] if generation else colour
-    words = source.replace("_", " ")
     return {
         "name": f"{words}, generation {generation}" if generation else f"{words}, start",
         "marker": marker,

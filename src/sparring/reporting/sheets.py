@@ -220,7 +220,7 @@ def _fell(generation: Generation) -> str:
         return ""
     return (
         f" In generation {generation.number} the energy fell in {fell} of {total} attacks: if they are weighted by "
-        "Boltzmann's factor, kT is small for so large a molecule (attack.objective.per)."
+        "Boltzmann's factor, kT is small for so large a molecule (per of boltzmann in attack.objective)."
     )
 
 

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from sparring.proposers.registry import STYLES, SourceStyle, plugin_style
+
 INK = "#22272e"
 FAINT = "#8b949e"
 COLUMNS = 3
@@ -27,10 +29,10 @@ SOURCES = {
     "displacement": ("#6e7781", "s"),
     "grid": ("#6e7781", "s"),
     "file": ("#6e7781", "D"),
-    "attack": ("#882255", "o"),
-    "random": ("#117733", "^"),
-    "dynamics": ("#0077bb", "v"),
+    **{source: (style.colour, style.marker) for source, style in STYLES.items()},
 }
+OTHER = (INK, "P")
+"""The look of sources that nothing is known of."""
 
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -56,6 +58,14 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+
+
+def source_style(source: str) -> SourceStyle:
+    """The look of structures from a source: Sparring's own, or that of an installed proposer of that name."""
+    words = source.replace("_", " ")
+    if source in SOURCES:
+        return SourceStyle(*SOURCES[source], words)
+    return plugin_style(source) or SourceStyle(*OTHER, words)
 
 
 def generation_colours(n_generations: int) -> tuple[str, ...]:

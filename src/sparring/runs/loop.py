@@ -18,11 +18,11 @@ from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
+from sparring.candidates import Candidates
 from sparring.committee import Committee
 from sparring.evaluation import errors, survey
 from sparring.labels import Label, LabelReport, labelled_atoms
-from sparring.proposers.ascent import AttackResult
-from sparring.proposers.objectives import Objective
+from sparring.proposers.base import Proposer, propose
 from sparring.runs.cache import StageCache, no_cache
 from sparring.runs.provenance import stamped
 from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled, State
@@ -39,9 +39,15 @@ logger = logging.getLogger(__name__)
 
 
 class Attacked(NamedTuple):
-    """Where the attacks led, from which structure of the data each set out, and what the end has from that one."""
+    """The candidates of a proposer.
 
-    result: AttackResult
+    Attributes:
+        candidates: Candidates, with paths where the proposer has some.
+        seeds: Structure of the data that each comes from.
+        heirs: The candidates with what they inherit from it.
+    """
+
+    candidates: Candidates
     seeds: tuple[int, ...]
     heirs: tuple[Atoms, ...] = ()
 
@@ -57,9 +63,7 @@ class Plan:
         fit: Data, splits and a seed to a committee.
         evaluate: Evaluation that is special to the system, e.g. a barrier, given the committee and its data.
         seeds: Indices of the structures that are attacked, given the data and a seed.
-        objective: What attacks climb, given the data for Q.
-        attack: Given the data, whose molecules it moves: committee, seeds, objective and a seed to paths. Several from
-            a seed come in rounds of all seeds.
+        proposer: Proposer of candidates, given the data, whose molecules it moves.
         selectors: Steps of the selection, given the variances of the training set, lowest energies and a seed.
         label: Structures, and the lowest known energies, to labels.
         max_failed: Share of the labels that may fail for reasons other than the geometry.
@@ -76,8 +80,7 @@ class Plan:
     fit: Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
     evaluate: Callable[[Committee, Dataset], Mapping[str, object]]
     seeds: Callable[[Dataset, int], Sequence[int]]
-    objective: Callable[[Dataset], Objective]
-    attack: Callable[[Dataset], Callable[[Committee, Structures, Objective, int], AttackResult]]
+    proposer: Callable[[Dataset], Proposer]
     selectors: Callable[[Float[np.ndarray, " n_train"], Mapping[str, float], int], Sequence[Selector]]
     label: Callable[[Sequence[Atoms], Mapping[str, float]], LabelReport]
     n_members: int
@@ -193,20 +196,21 @@ def evaluate(state: State, plan: Plan, committee: Committee) -> Evaluated:
 
 
 def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
-    """Attack some of the data, all at once (Eq. 13 and 14)."""
+    """Propose candidates from some of the data, by attacks all at once (Eq. 13 and 14) or otherwise."""
     seed = plan.seed_of(state.generation, "attack")
     seeds = tuple(int(i) for i in plan.seeds(state.dataset, derive(seed, "seeds")))
     chosen = state.dataset.take(seeds)
     committee = committee.without_domain()  # its own data cannot be new to it
-    result = plan.attack(state.dataset)(committee, chosen.structures, plan.objective(state.dataset), seed)
-    return Attacked(result, result.origins(seeds), tuple(result.heirs(chosen.to_atoms(), plan.inherited)))
+    candidates = propose(plan.proposer(state.dataset), committee, chosen.structures, seed)
+    parents = tuple(seeds[origin] for origin in candidates.origins(len(seeds)))
+    return Attacked(candidates, parents, tuple(candidates.heirs(chosen.to_atoms(), plan.inherited)))
 
 
 def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -> Chosen:
     """Select candidates for labelling."""
     parents = state.dataset.to_atoms()
     charges = np.array([int(parents[parent].info.get("charge", 0)) for parent in attacked.seeds])
-    candidates = attacked.result.candidates()._replace(charge=charges)
+    candidates = attacked.candidates._replace(charge=charges)
     selectors = plan.selectors(
         evaluated.force_variance[list(state.splits.fit)],
         lowest_energies(parents),
@@ -214,7 +218,7 @@ def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -
     )
     selection = select(candidates, *selectors)
     geometries = candidates.structures.to_atoms()
-    chosen = []
+    paths, chosen = candidates.paths, []
     for index in selection.indices.tolist():
         parent = attacked.seeds[index]
         atoms = inherit(geometries[index], parents[parent], plan.inherited)
@@ -222,7 +226,7 @@ def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -
             source=plan.source,
             parent=parent,
             candidate=index,
-            best_step=int(attacked.result.best_step[index]),
+            best_step=0 if paths is None else int(paths.best_step[index]),
             objective=float(candidates.score[index]),
             committee_energy=float(candidates.energy[index]),
             energy_variance=float(candidates.energy_variance[index]),

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from ase import Atoms
+from jaxtyping import Int
 
 from sparring.atoms.structures import Structures
+from sparring.candidates import Candidates, Status
 from sparring.committee_files import write_committee
 from sparring.evaluation import Errors
 from sparring.inputs.extxyz import read_structures, write_structures
-from sparring.proposers.ascent import AttackResult, Status
+from sparring.proposers.results import AttackResult
 from sparring.runs import generation
 from sparring.runs.data_stage import data_metrics, read_data, write_data
 from sparring.runs.failures import failure_of, write_failures
@@ -40,7 +42,8 @@ TITLES = {
 }
 """Stages of a generation in their order, with their names in messages."""
 
-OUTCOME, SEEN = ("best_step", "status"), ("objective", "committee_energy", "energy_variance", "force_variance")
+OUTCOME = ("best_step", "status")
+PREDICTIONS = ("objective", "committee_energy", "energy_variance", "force_variance")
 PATHS = ("objective", "energy", "energy_variance", "force_variance", "positions")
 
 
@@ -146,30 +149,44 @@ def read_evaluated(folder: Path) -> Evaluated:
 # --- attack ---------------------------------------------------------------------------------------------------------
 
 
-def attack_frames(result: AttackResult, seeds: Sequence[int], heirs: Sequence[Atoms] = ()) -> list[Atoms]:
-    """The best geometry of every path, with what the committee makes of it; nothing of one that never was finite.
+def attack_frames(candidates: Candidates, seeds: Sequence[int], heirs: Sequence[Atoms] = ()) -> list[Atoms]:
+    """Every candidate with the committee's predictions; those that are not finite are left out.
 
     Args:
-        result: The paths.
-        seeds: The number of the seed of each.
-        heirs: The same geometries with what they have from their seeds; without it, they have the geometry only.
+        candidates: Candidates of a proposer.
+        seeds: Number of the seed of each.
+        heirs: The same geometries with what they inherit from their seeds; without it, they have the geometry only.
     """
-    best = result.best()
-    frames = [atoms.copy() for atoms in heirs] or result.structures.to_atoms()
+    best_step, status = _outcome(candidates)
+    predictions = (candidates.score, candidates.energy, candidates.energy_variance, candidates.force_variance)
+    frames = [atoms.copy() for atoms in heirs] or candidates.structures.to_atoms()
     for index, atoms in enumerate(frames):
-        atoms.info.update(seed=seeds[index], best_step=int(result.best_step[index]), status=int(result.status[index]))
-        seen = zip(SEEN, best, strict=True)
-        atoms.info.update({name: float(values[index]) for name, values in seen if torch.isfinite(values[index])})
+        atoms.info.update(seed=seeds[index], best_step=int(best_step[index]), status=int(status[index]))
+        named = zip(PREDICTIONS, predictions, strict=True)
+        atoms.info.update({name: float(values[index]) for name, values in named if np.isfinite(values[index])})
     return frames
 
 
+def _outcome(candidates: Candidates) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Best step and status of every candidate."""
+    zeros = np.zeros(candidates.structures.n_structures, dtype=np.int64)
+    paths, status = candidates.paths, candidates.status
+    return zeros if paths is None else paths.best_step.cpu().numpy(), zeros if status is None else status
+
+
 def write_attacked(folder: Path, attacked: Attacked) -> tuple[str, ...]:
-    """The best geometry of every path, and the paths."""
-    result = attacked.result
-    write_structures(folder / "attacks.extxyz", attack_frames(result, attacked.seeds, attacked.heirs))
-    arrays = {name: getattr(result, name).cpu().numpy() for name in (*PATHS, "best_step", "status")}
-    if result.cells is not None:
-        arrays["cells"] = result.cells.cpu().numpy()
+    """The candidates, and the paths to them; without paths, each is a path of one point."""
+    candidates = attacked.candidates
+    write_structures(folder / "attacks.extxyz", attack_frames(candidates, attacked.seeds, attacked.heirs))
+    if (paths := candidates.paths) is not None:
+        arrays = {name: getattr(paths, name).cpu().numpy() for name in PATHS}
+    else:
+        points = (candidates.score, candidates.energy, candidates.energy_variance, candidates.force_variance)
+        positions = candidates.structures.positions.detach().cpu().numpy()
+        arrays = {name: values[np.newaxis] for name, values in zip(PATHS, (*points, positions), strict=True)}
+    arrays["best_step"], arrays["status"] = _outcome(candidates)
+    if paths is not None and paths.cells is not None:
+        arrays["cells"] = paths.cells.cpu().numpy()
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write_bytes(folder / "paths.npz", content.getvalue())
@@ -177,27 +194,27 @@ def write_attacked(folder: Path, attacked: Attacked) -> tuple[str, ...]:
 
 
 def read_attacked(folder: Path) -> Attacked:
-    """The best geometry of every path, and the paths."""
+    """The candidates, and the paths to them."""
     frames = read_structures(folder / "attacks.extxyz", allow_dummy=True)
     with np.load(folder / "paths.npz", allow_pickle=False) as arrays:
         strained = ("cells",) if "cells" in arrays else ()  # only where the space of the attack changes them
         tensors = {name: torch.as_tensor(arrays[name]) for name in (*PATHS, "best_step", "status", *strained)}
-    result = AttackResult(structures=Structures.from_atoms(frames), **tensors)
+    candidates = AttackResult(structures=Structures.from_atoms(frames), **tensors).candidates()
     seeds = tuple(int(atoms.info["seed"]) for atoms in frames)
     for atoms in frames:
-        atoms.info = {name: value for name, value in atoms.info.items() if name not in ("seed", *OUTCOME, *SEEN)}
-    return Attacked(result, seeds, tuple(frames))
+        atoms.info = {name: value for name, value in atoms.info.items() if name not in ("seed", *OUTCOME, *PREDICTIONS)}
+    return Attacked(candidates, seeds, tuple(frames))
 
 
 def attack_metrics(attacked: Attacked) -> dict[str, object]:
-    """How many attacks there were, and how many were stopped."""
-    result = attacked.result
+    """Number of candidates, and of those whose search was stopped."""
+    candidates = attacked.candidates
     return {
         "attack": {
             "n_seeds": len(attacked.seeds),
-            "n_not_finite": result.count(Status.NOT_FINITE),
-            "n_overlap": result.count(Status.OVERLAP),
-            "n_energy_fell": int(result.energy_fell().sum()),
+            "n_not_finite": candidates.count(Status.NOT_FINITE),
+            "n_overlap": candidates.count(Status.OVERLAP),
+            "n_energy_fell": int(candidates.energy_fell().sum()),
         }
     }
 

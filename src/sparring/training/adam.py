@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["MemberState", "adam", "update"]
+__all__ = ["MemberState", "adam", "step", "update"]
 
 
 class MemberState(NamedTuple):
@@ -76,6 +76,7 @@ def update(
     *,
     n_steps: Float[Tensor, " n_members"],
     learning_rate: Float[Tensor, " n_members"] | float,
+    epsilon: float = 1e-8,
 ) -> None:
     """One step of Adam on any part of the weights, in place.
 
@@ -86,6 +87,7 @@ def update(
         gradient: Gradient of the loss.
         n_steps: Number of steps of each member, this one included.
         learning_rate: Learning rate of each member, or of all.
+        epsilon: Smallest divisor.
     """
     moment.lerp_(gradient, 0.1)
     square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
@@ -94,5 +96,33 @@ def update(
     rows = (-1, *[1] * (gradient.dim() - 1))
     inverse_rate = (1 - 0.9**n_steps) / learning_rate
     scale = (inverse_rate / (1 - 0.999**n_steps).sqrt()).to(gradient.dtype).reshape(rows)
-    offset = (1e-8 * inverse_rate).to(gradient.dtype).reshape(rows)
+    offset = (epsilon * inverse_rate).to(gradient.dtype).reshape(rows)
     weights.addcdiv_(moment, square.sqrt().mul_(scale).add_(offset), value=-1)
+
+
+def step(
+    moment: Float[Tensor, "n_rows ..."],
+    square: Float[Tensor, "n_rows ..."],
+    gradient: Float[Tensor, "n_rows ..."],
+    *,
+    n_steps: int,
+    learning_rate: float,
+    epsilon: float = 1e-8,
+) -> tuple[Float[Tensor, "n_rows ..."], Float[Tensor, "n_rows ..."], Float[Tensor, "n_rows ..."]]:
+    """The same step of Adam out of place, for rows that have all taken as many steps.
+
+    Args:
+        moment: Running mean of the gradient.
+        square: Running mean of its square.
+        gradient: Gradient at this step.
+        n_steps: Number of steps with this one.
+        learning_rate: Length of the step.
+        epsilon: Smallest divisor.
+
+    Returns:
+        The step along the gradient, and both running means after it.
+    """
+    # From the gradient to the mean, not back: rounding differs, and paths of attacks are to stay what they were.
+    moment, square = gradient.lerp(moment, 0.9), gradient.square().lerp(square, 0.999)
+    scale = (square / (1 - 0.999**n_steps)).sqrt() + epsilon
+    return learning_rate * moment / (1 - 0.9**n_steps) / scale, moment, square

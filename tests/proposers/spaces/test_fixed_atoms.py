@@ -9,7 +9,7 @@ from ase.build import molecule
 from ase.constraints import FixAtoms, FixCartesian
 
 from sparring.atoms.structures import Structures
-from sparring.proposers.ascent import _Climb, attack
+from sparring.proposers.ascent import Ascent, attack
 from sparring.proposers.objectives import force_variance
 from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, Directions, RandomDisplacement, Uniform
 
@@ -58,11 +58,11 @@ def test_fixed_atoms_stay_in_a_space_that_does_not_know_of_them(ammonia, committ
     result = attack(members, seeds, force_variance, seed=0, space=space, n_steps=3)
     assert (result.positions[:, 1] == seeds.positions[1]).all()
     assert (result.positions[-1, 2] != seeds.positions[2]).any()
-    climb = _Climb(members, seeds, force_variance, space)
+    climb = Ascent(members, seeds, force_variance, space)
     delta = torch.tensor([0.05], dtype=torch.float64)
 
     def score(points):
-        many = _Climb(members, copies(seeds, len(points)), force_variance, space)
+        many = Ascent(members, copies(seeds, len(points)), force_variance, space)
         moved = many.displace(points.flatten())
         return force_variance(members.predict(moved), moved)
 

@@ -26,6 +26,6 @@ def test_an_unknown_plugin_is_named_with_its_nearest(registered):
 
 def test_what_is_no_space_is_an_error(registered):
     with pytest.raises(
-        ValueError, match=r"plugin 'broken' gives no space \(owner, initial, displace, project\) but {}"
+        ValueError, match=r"plugin 'broken' returns no space \(owner, initial, displace, project\) but {}"
     ):
         plugin("broken")

@@ -1,4 +1,4 @@
-"""What an attack moves: how a displacement delta turns seeds into structures."""
+"""Spaces of attacks: how a displacement delta turns seeds into structures."""
 
 from sparring.proposers.spaces.base import Space
 from sparring.proposers.spaces.cartesian import Cartesian

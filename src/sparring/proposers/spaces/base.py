@@ -1,4 +1,4 @@
-"""What every space has, and what several of them share: the first delta, and bounds."""
+"""The seam of spaces, and parts that several of them share: the first delta, and bounds."""
 
 from typing import Protocol, runtime_checkable
 
@@ -21,10 +21,10 @@ class Space(Protocol):
     """
 
     def owner(self, seeds: Structures) -> Int[Tensor, " n_rows"]:
-        """To which seed each row of delta belongs, in non-decreasing order."""
+        """Index of the seed of each row of delta, in non-decreasing order."""
 
     def initial(self, seeds: Structures, generator: torch.Generator) -> Float[Tensor, "n_rows ..."]:
-        """Where an attack starts: delta drawn from N(0, σ²). Seeds that do not fit the space are an error here."""
+        """First delta, drawn from N(0, σ²). Seeds that do not fit the space are an error here."""
 
     def displace(self, seeds: Structures, delta: Float[Tensor, "n_rows ..."]) -> Structures:
         """The displaced structures, differentiable in delta."""
@@ -34,7 +34,7 @@ class Space(Protocol):
 
 
 def check_sizes(*, spread: float, radius: float | None, norm: float, unit: str) -> None:
-    """Whether the initial spread and the bound of a space make sense.
+    """Check the initial spread and the bound of a space.
 
     Raises:
         ValueError: If a size is negative, or the norm is below 1.
@@ -65,11 +65,11 @@ def within(
     """Delta with the p-norm over all rows of a seed bounded: the nearest for p = 2 and inf, scaled down for any other.
 
     Args:
-        delta: Of all seeds.
-        owner: To which seed each row belongs.
+        delta: Displacement of all seeds.
+        owner: Index of the seed of each row.
         n_structures: Number of seeds.
-        radius: Of the bound; None for none.
-        norm: The p.
+        radius: Radius of the bound; None for no bound.
+        norm: Value of p.
     """
     if radius is None:
         return delta

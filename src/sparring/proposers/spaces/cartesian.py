@@ -20,9 +20,9 @@ class Cartesian:
     Attributes:
         spread: Standard deviation :math:`\sigma_\delta` of each coordinate of the initial delta, in Å.
         axes: Along which axes atoms may move, for instance ``"x"`` for the particle of a one-dimensional well.
-        atoms: Which atoms of each seed may move, counted from 0; None for all.
+        atoms: Atoms of each seed that may move, counted from 0; None for all.
         radius: Bound on the norm of a structure's delta, in Å; None for none.
-        norm: The p of that norm, at least 1; ``inf`` bounds the largest coordinate.
+        norm: Value of p in that norm, at least 1; ``inf`` bounds the largest coordinate.
 
     Raises:
         ValueError: If an axis is not one of x, y, z, there is no atom or a negative one, a size is negative, or the

@@ -36,7 +36,7 @@ class Combined:
     are those of the parts, in their own units.
 
     Attributes:
-        spaces: The parts, in the order in which they act.
+        spaces: Parts, in the order in which they act.
         scales: One for each; None for 1.
 
     Raises:

@@ -33,9 +33,9 @@ class Molecule(NamedTuple):
 
     Attributes:
         numbers: Atomic numbers.
-        torsions: What turns.
+        torsions: Torsions that turn.
         bonds: Pairs of atoms.
-        lengths: Of the bonds, in Å.
+        lengths: Lengths of the bonds, in Å.
     """
 
     numbers: tuple[int, ...]
@@ -72,10 +72,10 @@ class Dihedrals:
     side that turns, the other side turns the other way. Best made by :meth:`Dihedrals.of`.
 
     Attributes:
-        molecules: The different molecules that seeds may be.
+        molecules: Different molecules that seeds may be.
         spread: Standard deviation of each angle of the initial delta, in radians.
         radius: Bound on the norm of a seed's delta, in radians; None for none. The paper has π.
-        norm: The p of that norm, at least 1; ``inf`` bounds every angle by itself.
+        norm: Value of p in that norm, at least 1; ``inf`` bounds every angle by itself.
 
     Raises:
         ValueError: If there is no molecule, two have the same atoms in the same order, or a size makes no sense.
@@ -95,7 +95,7 @@ class Dihedrals:
         if not self.molecules:
             raise ValueError("got no molecule; the torsions of at least one must be known")
         if len({molecule.numbers for molecule in self.molecules}) < len(self.molecules):
-            raise ValueError("two molecules have the same atoms in the same order, so seeds would not tell which it is")
+            raise ValueError("ambiguous: two molecules have the same atoms in the same order; leave one out")
         check_sizes(spread=self.spread, radius=self.radius, norm=self.norm, unit="rad")
 
     @classmethod
@@ -112,13 +112,13 @@ class Dihedrals:
         """The space of some torsions of a molecule, or of several molecules.
 
         Args:
-            molecule: A sound geometry of it; several if seeds are of different molecules.
+            molecule: Intact geometry of it; several if seeds are of different molecules.
             torsions: As in :func:`sparring.atoms.torsions.find`: names such as "phi", SMARTS, or four atoms each.
                 What is not four atoms is looked for in every molecule.
             bonds: Pairs of bonded atoms; None to find them from the distances.
-            spread: See the attributes.
-            radius: Likewise.
-            norm: Likewise.
+            spread: Standard deviation of the first angles, in rad.
+            radius: Radius of the bound, in rad; None for no bound.
+            norm: Value of p in the norm of the bound.
 
         Raises:
             ValueError: As :func:`sparring.atoms.torsions.find`.

@@ -24,7 +24,7 @@ class Directions:
         directions: Displacement of each atom for a delta of one, in Å, such as a normal mode.
         spread: Standard deviation of the initial delta of each direction.
         radius: Bound on the norm of a seed's delta; None for none.
-        norm: The p of that norm, at least 1.
+        norm: Value of p in that norm, at least 1.
 
     Raises:
         ValueError: If directions have another shape, are not finite or do not move anything, or a size makes no sense.

@@ -1,4 +1,4 @@
-"""A map from variables to atoms that somebody has written down."""
+"""A user's own map from variables to atoms."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class CollectiveVariables:
         n_variables: Number of variables.
         spread: Standard deviation of each variable of the initial delta, in its units.
         radius: Bound on the norm of a seed's delta; None for none.
-        norm: The p of that norm, at least 1.
+        norm: Value of p in that norm, at least 1.
 
     Raises:
         ValueError: If there is no variable, or a size makes no sense.

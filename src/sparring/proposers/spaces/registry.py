@@ -1,4 +1,4 @@
-"""Spaces that other packages bring."""
+"""Spaces of other packages."""
 
 from collections.abc import Mapping
 
@@ -14,13 +14,13 @@ def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Space:
     """A space that an installed package registers under "sparring.spaces".
 
     Args:
-        name: The name of the entry point, which is a callable.
-        parameters: What it takes.
+        name: Name of the entry point, which is a callable.
+        parameters: Its keyword arguments.
 
     Raises:
-        ValueError: If no package registers the name, or what it gives is no space.
+        ValueError: If no package registers the name, or the result is no space.
     """
     made = registered(PLUGIN_GROUP, name, "space").load()(**dict(parameters or {}))
     if not isinstance(made, Space):
-        raise ValueError(f"plugin {name!r} gives no space (owner, initial, displace, project) but {made!r}")
+        raise ValueError(f"plugin {name!r} returns no space (owner, initial, displace, project) but {made!r}")
     return made

@@ -1,4 +1,4 @@
-"""The random baseline: displacements that nobody climbed to."""
+"""Uniform random displacements in any space: the baseline."""
 
 from dataclasses import dataclass
 
@@ -21,8 +21,8 @@ class Uniform:
     are equally likely.
 
     Attributes:
-        space: What is displaced.
-        amplitude: The largest coordinate of delta, in its units.
+        space: Space of the displacements.
+        amplitude: Largest coordinate of delta, in its units.
 
     Raises:
         ValueError: If the amplitude is not positive.
@@ -64,7 +64,7 @@ class RandomDisplacement:
     Attributes:
         amplitude: Largest displacement :math:`\sigma_\delta` of a coordinate, in Å.
         axes: Along which axes atoms may move.
-        atoms: Which atoms of each seed may move, counted from 0; None for all.
+        atoms: Atoms of each seed that may move, counted from 0; None for all.
 
     Raises:
         ValueError: If the amplitude is not positive, an axis is not one of x, y, z, or an atom is negative.

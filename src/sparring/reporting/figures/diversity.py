@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.style import FAINT, INK, SOURCES, STYLE, generation_colours, panels
+from sparring.reporting.style import FAINT, INK, STYLE, generation_colours, panels, source_style
 from sparring.validation.diversity.compute import Diversity
 
 __all__ = ["diversity_figure", "energies_by_source", "likeness_map", "rmsd_energy"]
@@ -103,7 +103,7 @@ def _groups(diversity: Diversity) -> Iterator[_Group]:
     n_starts: dict[str, int] = {}
     for name, rows in members.items():
         source = diversity.source[rows[0]]
-        colour, marker = SOURCES.get(source, (INK, "P"))
+        colour, marker, _ = source_style(source)
         if not started[name]:
             colour = next(colours)
         elif source != "minimum":

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from sparring.reporting.data import KCAL, EnergyUnit, Labelled, Paths, Predictions, Sampled, Training
 from sparring.reporting.figures.ticks import logarithmic
-from sparring.reporting.style import FAINT, FIT, GENERATIONS, INK, SOURCES, TEST, generation_colours, panels
+from sparring.reporting.style import FAINT, FIT, GENERATIONS, INK, TEST, generation_colours, panels, source_style
 
 # Above this many marks an SVG is slow to draw; they are then painted as pixels, the axes stay lines.
 MANY = 600
@@ -162,8 +162,8 @@ def labelled_energies(
         offsets = generator.uniform(-0.24, 0.24, len(energy))
         for source in dict.fromkeys(sampled.source):
             rows = np.array([name == source for name in sampled.source])
-            colour, marker = SOURCES.get(source, (INK, "P"))
-            name = None if source in drawn else source.replace("_", " ")
+            colour, marker, words = source_style(source)
+            name = None if source in drawn else words
             drawn.add(source)
             ax.scatter(
                 place + offsets[rows], energy[rows], s=13, color=colour, marker=marker, alpha=0.75, lw=0, label=name

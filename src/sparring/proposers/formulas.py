@@ -1,0 +1,105 @@
+"""An objective from the text of its formula, as it stands in a configuration."""
+
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sparring.atoms.dataset import Dataset
+from sparring.proposers import objectives
+from sparring.proposers.objectives import Term, as_term
+from sparring.support.formulas import Call, Name, Negative, Node, Number, Operation, Quantity, parse
+from sparring.support.plugins import registered
+from sparring.units import quantity
+
+__all__ = ["PLUGIN_GROUP", "needs_reference", "objective_of"]
+
+PLUGIN_GROUP = "sparring.objectives"
+
+TERMS: Mapping[str, Term] = {
+    "force_variance": objectives.force_variance,
+    "energy_variance": objectives.energy_variance,
+    "mean_energy": objectives.mean_energy,
+}
+CALLS: Mapping[str, Callable[..., Term]] = {
+    "log": objectives.log,
+    "exp": objectives.exp,
+    "boltzmann": objectives.boltzmann,
+}
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+
+
+def objective_of(formula: str, *, reference: Dataset | None = None) -> Term:
+    """The objective of a formula such as ``"log(force_variance) + boltzmann(20 kcal/mol)"``.
+
+    Terms are those of :mod:`sparring.proposers.objectives` and those that packages register under the entry-point group
+    "sparring.objectives": by its name alone an objective, with arguments a function that returns one. A function with a
+    parameter ``reference`` gets the labelled structures.
+
+    Args:
+        formula: Text of the formula.
+        reference: Labelled structures, for terms that need some.
+
+    Raises:
+        ValueError: If the formula cannot be read, a term is unknown, or one needs labelled structures and there are
+            none.
+    """
+    return as_term(_value(parse(formula), reference))
+
+
+def needs_reference(formula: str) -> bool:
+    """Whether a term of the formula needs labelled structures."""
+
+    def needs(node: Node) -> bool:
+        if isinstance(node, Operation):
+            return needs(node.left) or needs(node.right)
+        if isinstance(node, Negative):
+            return needs(node.of)
+        return isinstance(node, Call) and (_takes_reference(_function(node.name)) or any(map(needs, node.arguments)))
+
+    return needs(parse(formula))
+
+
+def _value(node: Node, reference: Dataset | None) -> Any:  # noqa: ANN401 - a number, a word or an objective
+    if isinstance(node, Number):
+        return node.value
+    if isinstance(node, Quantity):
+        return quantity(node.text)
+    if isinstance(node, Negative):
+        return -_value(node.of, reference)
+    if isinstance(node, Operation):
+        return OPERATORS[node.operator](_value(node.left, reference), _value(node.right, reference))
+    if isinstance(node, Name):
+        return TERMS[node.name] if node.name in TERMS else _term(node.name, _loaded(node.name))
+    function = _function(node.name)
+    arguments = [_value(argument, reference) for argument in node.arguments]
+    keywords = {name: value.name if isinstance(value, Name) else _value(value, None) for name, value in node.keywords}
+    if _takes_reference(function):
+        if reference is None:
+            raise ValueError(f"{node.name} in the objective needs labelled structures; give some, or leave it out")
+        keywords["reference"] = reference
+    return _term(node.name, function(*arguments, **keywords))
+
+
+def _term(name: str, objective: object) -> Term:
+    if not callable(objective):
+        raise ValueError(f"{name} is no objective (prediction, structures) -> scores but {objective!r:.80}")
+    return as_term(objective)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    return CALLS[name] if name in CALLS else _loaded(name)
+
+
+def _loaded(name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = registered(PLUGIN_GROUP, name, "term of an objective").load()
+    return function
+
+
+def _takes_reference(function: Callable[..., Any]) -> bool:
+    return "reference" in inspect.signature(function).parameters
