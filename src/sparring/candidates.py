@@ -57,7 +57,7 @@ class Candidates(NamedTuple):
         force_variance: Eq. 7, in (eV/Å)².
         charge: Total charges in e, that of the structure each comes from; None where all are neutral or none is known.
         origin: Index of the seed of each; None where there is one candidate for each seed, in their order.
-        status: How the search for each ended, a :class:`Status`; None if all finished.
+        status: Outcome of the search for each, a :class:`Status`; None if all finished.
         paths: Paths from the seeds, of a proposer that has some.
     """
 
