@@ -13,8 +13,8 @@ from double_well_protocol import Protocol
 from double_well_report import ERRORS, NAMES, Study, content, studies, summary, with_recorded
 from matplotlib import rc_context
 
-from sparring.reporting.saving import save_figure
-from sparring.reporting.style import STYLE
+from sparring.plots.saving import save_figure
+from sparring.plots.style import STYLE
 from sparring.support.files import write_text
 
 __all__ = ["report"]

@@ -18,7 +18,7 @@ FLOORS = (
     "committee_files evaluation dynamics plausibility training",
     "proposers",
     "surfaces",
-    "systems",
+    "plots systems",
     "runs",
     "assembly",
     "validation",

@@ -8,6 +8,10 @@ import difflib
 import math
 import re
 import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
 
 _ELEMENTARY_CHARGE = 1.602176634e-19  # C, exact
 _AVOGADRO = 6.02214076e23  # 1/mol, exact
@@ -132,3 +136,31 @@ def _nearest(unit: str, dimension: str | None) -> str:
     folded = {name.casefold(): name for name in reversed(list(names))}
     close = difflib.get_close_matches(unit.casefold(), folded, n=1, cutoff=0.5)
     return f", did you mean {folded[close[0]]!r}?" if close else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyUnit:
+    """Unit of the energies in tables and figures.
+
+    Attributes:
+        name: Symbol of the unit.
+        size: One unit in eV.
+        decimals: Decimals of an energy in a table.
+    """
+
+    name: str
+    size: float
+    decimals: int
+
+    def show(self, energy: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """The energies, given in eV, in this unit."""
+        return energy / self.size
+
+
+KCAL = EnergyUnit(name="kcal/mol", size=KCAL_PER_MOL, decimals=2)
+EV = EnergyUnit(name="eV", size=1.0, decimals=3)
+
+
+def unit_of(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> EnergyUnit:
+    """Unit for a structure: kcal/mol, or eV for the particle of a toy well, which is the dummy element X."""
+    return KCAL if (atomic_numbers > 0).any() else EV

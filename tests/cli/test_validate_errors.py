@@ -4,11 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-from sparring.cli.errors import windows_of
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
-from sparring.reporting import saving
+from sparring.plots import saving
 from sparring.runs.stages import write_committee
 from sparring.units import KCAL_PER_MOL
+from sparring.validation.errors.arguments import windows_of
 from sparring.validation.errors.compute import ErrorReport
 from sparring.validation.records import read_record
 

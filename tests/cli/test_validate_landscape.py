@@ -36,7 +36,7 @@ def alone(tmp_path, committee):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures take the longest; most promises are about other things."""
-    monkeypatch.setattr("sparring.reporting.saving.save_figure", lambda figure, path: None)
+    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
 
 
 def written(folder):

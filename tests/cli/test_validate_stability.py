@@ -31,7 +31,7 @@ def generation(committee, ammonia, rattled, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures are not drawn, which takes longest."""
-    monkeypatch.setattr("sparring.reporting.saving.save_figure", lambda figure, path: None)
+    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
 
 
 SHORT = ("--copies", 3, "--time", "4 fs", "--at-once", 2)

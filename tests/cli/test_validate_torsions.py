@@ -35,7 +35,7 @@ def run(tmp_path, committee, rattled):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures take the longest."""
-    monkeypatch.setattr("sparring.reporting.saving.save_figure", lambda figure, path: None)
+    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
 
 
 def test_a_run_has_a_rigid_and_a_relaxed_grid_in_files_of_their_own(undrawn, sparring, run):

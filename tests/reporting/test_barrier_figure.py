@@ -3,10 +3,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from sparring.plots.style import INK, generation_colours
 from sparring.reporting import figures
-from sparring.reporting.data import EV
-from sparring.reporting.style import INK, generation_colours
-from sparring.units import KCAL_PER_MOL
+from sparring.units import EV, KCAL_PER_MOL
 from sparring.validation.barrier.path import MinimumEnergyPath
 
 

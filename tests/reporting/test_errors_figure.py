@@ -7,10 +7,9 @@ from matplotlib.figure import Figure
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.evaluation import Survey
+from sparring.plots.style import panels
 from sparring.reporting import figures
-from sparring.reporting.data import EV, KCAL
-from sparring.reporting.style import panels
-from sparring.units import KCAL_PER_MOL
+from sparring.units import EV, KCAL, KCAL_PER_MOL
 from sparring.validation.errors.compute import error_report
 
 

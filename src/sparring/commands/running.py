@@ -19,7 +19,7 @@ from sparring.config import Config, load, sections, settled, template_files
 from sparring.labels import Bounds, LabelError, LabellingError, by_reason, causes
 from sparring.reporting import report
 from sparring.reporting.data import unit_of_kind
-from sparring.reporting.terminal import common_table
+from sparring.reporting.tables import common_table
 from sparring.runs import loop
 from sparring.runs.failures import read_failures, write_failures
 from sparring.runs.folder import RunFolder, read_metrics, stages_done
@@ -264,4 +264,4 @@ def comparison(folder: Path | str) -> str | None:
     if common is None or not common.generations:
         return None
     unit = unit_of_kind(load(folder / "config.yaml").system.kind)
-    return common_table(common, unit.name, unit.size)
+    return common_table(common, unit).text()

@@ -9,35 +9,13 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from sparring.units import KCAL_PER_MOL
+from sparring.units import EV, KCAL, EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnergyUnit:
-    """The unit in which people are shown energies: one of it is `size` eV, and tables give it with `decimals`."""
-
-    name: str
-    size: float
-    decimals: int
-
-    def show(self, energy: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """The energies, given in eV, in this unit."""
-        return energy / self.size
-
-
-KCAL = EnergyUnit(name="kcal/mol", size=KCAL_PER_MOL, decimals=2)
-EV = EnergyUnit(name="eV", size=1.0, decimals=3)
 
 
 def unit_of_kind(kind: str) -> EnergyUnit:
     """The unit for a kind of system: energies of toy wells are numbers that stand for eV."""
     return EV if kind.startswith("double_well") else KCAL
-
-
-def unit_of(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> EnergyUnit:
-    """kcal/mol for whatever has chemistry; energies of toy wells, whose particle is the dummy X, only stand for eV."""
-    return KCAL if (atomic_numbers > 0).any() else EV
 
 
 @dataclass(frozen=True, kw_only=True)

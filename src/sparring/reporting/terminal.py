@@ -5,26 +5,29 @@ from typing import Any
 
 from sparring.dynamics import DynamicsResult, Status
 from sparring.evaluation import Errors
-from sparring.support.columns import Columns, aligned
-from sparring.units import KCAL_PER_MOL
-from sparring.validation.errors.common_set import PARTS, CommonErrors
+from sparring.reporting.tables import ERROR
+from sparring.support.tables import Cell, Column, Table, TextRows
+from sparring.units import EV, KCAL
 
-__all__ = ["GenerationTable", "common_table", "dynamics_table", "errors_table", "starting_line"]
+__all__ = ["GenerationTable", "dynamics_table", "errors_table", "starting_line"]
 
 
 class GenerationTable:
-    """One row a generation, with what the columns are above the first; molecules in kcal/mol, wells in eV."""
+    """One row for each generation, with the headings above the first; molecules in kcal/mol, wells in eV."""
 
     def __init__(self) -> None:
-        self._columns: Columns | None = None
+        self._rows: TextRows | None = None
 
     def row(self, metrics: Mapping[str, Any]) -> str:
         """The row of a generation, from its ``metrics.json``."""
-        columns = _columns(metrics)
-        if self._columns is not None:
-            return self._columns.line(columns.values())
-        self._columns = Columns([max(len(name), len(value)) for name, value in columns.items()])
-        return f"{_legend(metrics)}\n{self._columns.line(columns)}\n{self._columns.line(columns.values())}"
+        cells = _cells(metrics)
+        columns = [column for column, _ in cells]
+        values = [value for _, value in cells]
+        if self._rows is not None:
+            return self._rows.row(values)
+        widths = [len(column.text(value)) for column, value in cells]
+        self._rows = TextRows(columns, widths)
+        return f"{_legend(metrics)}\n{self._rows.headings()}\n{self._rows.row(values)}"
 
 
 def starting_line(metrics: Mapping[str, Any]) -> str | None:
@@ -52,102 +55,88 @@ def _legend(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _columns(metrics: Mapping[str, Any]) -> dict[str, str]:
+def _cells(metrics: Mapping[str, Any]) -> list[tuple[Column, Cell]]:
+    """Columns of the table with the values of a generation."""
     test, system = metrics["errors"]["test"], metrics["system"]
-    scale = 1.0 if _is_well(metrics) else 1 / KCAL_PER_MOL
+    unit = EV if _is_well(metrics) else KCAL
     attack, labels = metrics.get("attack", {}), metrics.get("labels", {})
     stopped = attack.get("n_not_finite", 0) + attack.get("n_overlap", 0)
-    columns = {
-        "gen": str(metrics["generation"]),
-        "data": str(metrics["n_structures"]),
-        "E": f"{test['energy_mae'] * scale:.3f}",
-        "F": "-" if test["force_mae"] is None else f"{test['force_mae'] * scale:.3f}",
-    }
+
+    def barrier(title: str, value: float | None, sign: str = "") -> tuple[Column, Cell]:
+        column = Column(title=title, format=f"{{:{sign}.{KCAL.decimals}f}}", size=KCAL.size)
+        return column, "none" if value is None else value
+
+    cells: list[tuple[Column, Cell]] = [
+        (Column(title="gen"), metrics["generation"]),
+        (Column(title="data"), metrics["n_structures"]),
+        (Column(title="E", format=ERROR, size=unit.size), test["energy_mae"]),
+        (Column(title="F", format=ERROR, size=unit.size), test["force_mae"]),
+    ]
     if _is_well(metrics):
-        columns["grid RMSE"] = f"{system['grid_rmse']:.3f}"
+        cells.append((Column(title="grid RMSE", format=ERROR), system["grid_rmse"]))
     if "barrier_reference" in system:
-        columns["barrier"] = _energy(system["barrier"])
-        columns["truth"] = _energy(system["barrier_reference"])
-        columns["error"] = _energy(system["barrier_error"], sign="+")
+        cells.append(barrier("barrier", system["barrier"]))
+        cells.append(barrier("truth", system["barrier_reference"]))
+        cells.append(barrier("error", system["barrier_error"], "+"))
     if "grid_rmse_below" in system:
-        columns |= _torsion_columns(system)
-    columns |= {
-        "attacks": str(attack.get("n_seeds", "-")),
-        "stopped": str(stopped) if attack else "-",
-        "labels": str(labels["n_chosen"] - labels["n_failed"]) if labels else "-",
-        "new": str(labels.get("n_computed", "-")),
-        "failed": str(labels.get("n_failed", "-")),
+        # The main numbers of a grid over two torsions, which are for energies up to 50 kcal/mol.
+        low = "50 kcal/mol"
+        variance = system["grid_force_variance_below"][low]
+        cells.append(barrier("grid RMSE", system["grid_rmse_below"][low]))
+        cells.append((Column(title="σ²F", format="{:.3g}"), "none" if variance is None else variance))
+        cells.append((Column(title="bins", format="{:.0f} %"), 100 * system["coverage"]))
+    counts = {
+        "attacks": attack.get("n_seeds"),
+        "stopped": stopped if attack else None,
+        "labels": labels["n_chosen"] - labels["n_failed"] if labels else None,
+        "new": labels.get("n_computed"),
+        "failed": labels.get("n_failed"),
     }
-    return columns
-
-
-def _torsion_columns(system: Mapping[str, Any]) -> dict[str, str]:
-    """The main numbers of a grid over two torsions, which are for energies up to 50 kcal/mol."""
-    low = "50 kcal/mol"
-    variance = system["grid_force_variance_below"][low]
-    return {
-        "grid RMSE": _energy(system["grid_rmse_below"][low]),
-        "σ²F": "none" if variance is None else f"{variance:.3g}",
-        "bins": f"{100 * system['coverage']:.0f} %",
-    }
-
-
-def _energy(energy: float | None, sign: str = "") -> str:
-    return "none" if energy is None else f"{energy / KCAL_PER_MOL:{sign}.2f}"
+    return [*cells, *((Column(title=title), count) for title, count in counts.items())]
 
 
 def errors_table(errors: Errors) -> str:
     """Errors in both units."""
-    rows = [
-        ("energy MAE", errors.energy_mae, "eV", "kcal/mol"),
-        ("energy RMSE", errors.energy_rmse, "eV", "kcal/mol"),
-        ("force MAE", errors.force_mae, "eV/Å", "kcal/mol/Å"),
-        ("force RMSE", errors.force_rmse, "eV/Å", "kcal/mol/Å"),
+    rows: list[tuple[Cell, ...]] = [
+        (name, value, f"eV{per}", value / KCAL.size, f"{KCAL.name}{per}")
+        for name, value, per in (
+            ("energy MAE", errors.energy_mae, ""),
+            ("energy RMSE", errors.energy_rmse, ""),
+            ("force MAE", errors.force_mae, "/Å"),
+            ("force RMSE", errors.force_rmse, "/Å"),
+        )
     ]
-    cells = [(name, f"{value:.5f}", unit, f"{value / KCAL_PER_MOL:.4f}", other) for name, value, unit, other in rows]
-    return "\n".join([f"{errors.n_structures} structures", *aligned(cells, left=(0, 2, 4))])
-
-
-def common_table(common: CommonErrors, unit: str, size: float) -> str:
-    """Errors of all generations on the structures that are the same for all: a row a generation for each part.
-
-    Args:
-        common: Errors of all committees on one set.
-        unit: Name of the unit of energies.
-        size: One of this unit, in eV.
-    """
-    words = {"all": "all", "near": "near the minimum", "far": "far above it"}
-    rows: list[tuple[str, ...]] = [("structures", "n", "gen", "E MAE", "RMSE", "F MAE", "RMSE")]
-    for part in PARTS:
-        for place, number in enumerate(common.generations if common.n_structures[part] else ()):
-            name = (words[part], str(common.n_structures[part])) if place == 0 else ("", "")
-            errors = common.of(number, part)
-            fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
-            values = ["-" if errors is None else f"{getattr(errors, field) / size:.3f}" for field in fields]
-            rows.append((*name, str(number), *values))
-    return "\n".join(
-        [
-            f"all generations on the same structures, {common.name}; no member has trained on them",
-            f"energies in {unit}, forces in {unit}/Å; near the minimum: labels at most {common.near / size:.3g} {unit} "
-            "per atom above the lowest of their composition",
-            *aligned(rows),
-        ]
+    columns = (
+        Column(title="", left=True),
+        Column(title="", format="{:.5f}"),
+        Column(title="", left=True),
+        Column(title="", format="{:.4f}"),
+        Column(title="", left=True),
     )
+    table = Table(columns=columns, rows=tuple(rows))
+    return "\n".join([f"{errors.n_structures} structures", *table.text().split("\n")[1:]])
 
 
 def dynamics_table(result: DynamicsResult, temperatures: Sequence[float]) -> str:
-    """One row a temperature; copies of a temperature stand together, as many of each."""
-    legend = "T: mean temperature measured; uncertainty: root of the mean variance of forces; failure: the first"
-    table = [("wanted", "copies", "finished", "T", "uncertainty", "failure")]
+    """One row for each temperature; each has the same number of copies, one after the other."""
+    rows: list[tuple[Cell, ...]] = []
     size = len(result.status) // len(temperatures)
     for number, temperature in enumerate(temperatures):
-        rows = slice(number * size, (number + 1) * size)
-        finished = int((result.status[rows] == Status.FINISHED).sum())
-        measured = float(result.temperature[:, rows].nanmean())
-        uncertainty = float(result.force_variance[:, rows].nanmean().sqrt())
-        cells = (f"{temperature:g} K", str(size), str(finished), f"{measured:.1f} K", f"{uncertainty:.4f} eV/Å")
-        table.append((*cells, _first_failure(result, rows)))
-    return "\n".join([legend, *aligned(table, left=(5,))])
+        copies = slice(number * size, (number + 1) * size)
+        finished = int((result.status[copies] == Status.FINISHED).sum())
+        measured = float(result.temperature[:, copies].nanmean())
+        uncertainty = float(result.force_variance[:, copies].nanmean().sqrt())
+        rows.append((temperature, size, finished, measured, uncertainty, _first_failure(result, copies)))
+    columns = (
+        Column(title="wanted", format="{:g} K"),
+        Column(title="copies"),
+        Column(title="finished"),
+        Column(title="T", format="{:.1f} K"),
+        Column(title="uncertainty", format="{:.4f} eV/Å"),
+        Column(title="failure", left=True),
+    )
+    legend = "T: mean temperature measured; uncertainty: root of the mean variance of forces; failure: the first"
+    return Table(columns=columns, rows=tuple(rows), caption=(legend,)).text()
 
 
 def _first_failure(result: DynamicsResult, rows: slice) -> str:

@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 
 from sparring.evaluation import Errors
-from sparring.reporting.data import EnergyUnit, Generation, Run
+from sparring.reporting.data import Generation, Run
 from sparring.reporting.tables import shown
+from sparring.units import EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
 
 __all__ = ["failure_counts", "verdict", "warnings"]

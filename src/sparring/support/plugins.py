@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 
-__all__ = ["nearest", "registered"]
+__all__ = ["names", "nearest", "registered"]
 
 
 def registered(group: str, name: str, what: str) -> EntryPoint:
@@ -23,6 +23,11 @@ def registered(group: str, name: str, what: str) -> EntryPoint:
         known = ", ".join(sorted(points)) or "none; packages register them in their entry points"
         raise ValueError(f"unknown {what} {name!r}{nearest(name, points)}; registered: {known}")
     return points[name]
+
+
+def names(group: str) -> list[str]:
+    """Names that packages register in a group of entry points."""
+    return sorted({point.name for point in entry_points(group=group)})
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -176,7 +176,7 @@ def test_dynamics_of_a_committee_gives_the_free_energy_of_its_mean(chains, membe
 
 def test_copies_that_have_moved_do_not_move_again(chains, committee, tmp_path, monkeypatch):
     arguments = (committee(2), [chains.chain()], chains.PLANE)
-    settings = {**SHORT, "temperature": 10.0, "n_at_once": 2, "pieces": tmp_path, "duration": 80.0}
+    settings = {**SHORT, "temperature": 10.0, "n_at_once": 2, "batches": tmp_path, "duration": 80.0}
     first = committee_visits(*arguments, **settings)
     assert len(list(tmp_path.iterdir())) == 2
     monkeypatch.setattr("sparring.validation.free_energy.compute.simulate", None)

@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter, SymmetricalLogLocator
 
-from sparring.reporting.data import KCAL, EnergyUnit, Sampled
-from sparring.reporting.style import FIT, INK, panels
+from sparring.plots.style import FIT, INK, panels
+from sparring.reporting.data import Sampled
+from sparring.units import KCAL, EnergyUnit
 
 __all__ = ["energy_distributions"]
 

@@ -9,9 +9,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
-from sparring.reporting.data import KCAL, EnergyUnit, Labelled, Paths, Predictions, Sampled, Training
-from sparring.reporting.figures.ticks import logarithmic
-from sparring.reporting.style import FAINT, FIT, GENERATIONS, INK, SOURCES, TEST, generation_colours, panels
+from sparring.plots.style import FAINT, FIT, GENERATIONS, INK, SOURCES, TEST, generation_colours, panels
+from sparring.plots.ticks import logarithmic
+from sparring.reporting.data import Labelled, Paths, Predictions, Sampled, Training
+from sparring.units import KCAL, EnergyUnit
 
 # Above this many marks an SVG is slow to draw; they are then painted as pixels, the axes stay lines.
 MANY = 600

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from sparring.plots.style import GENERATIONS, INK, panels
+from sparring.plots.ticks import GREEK, radians
 from sparring.reporting.data import TorsionPaths
-from sparring.reporting.figures.landscape import GREEK, radians
-from sparring.reporting.style import GENERATIONS, INK, panels
 
 __all__ = ["attack_torsions", "pieces"]
 

@@ -17,11 +17,9 @@ from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.atoms.geometry import rmsd_matrix
 from sparring.inputs.extxyz import read_labelled
 from sparring.inputs.reading import read_atoms
-from sparring.support.columns import aligned
-from sparring.units import KCAL_PER_MOL
-from sparring.validation.diversity.embedding import distance_to_nearest, nearest, places, soap
+from sparring.validation.diversity.embedding import distance_to_nearest, nearest, soap, umap_embedding
 
-__all__ = ["Diversity", "diversity", "diversity_table", "gather"]
+__all__ = ["Diversity", "diversity", "gather"]
 
 Composition = tuple[tuple[int, ...], bool]
 """Sorted atomic numbers, and whether the structure is periodic."""
@@ -96,7 +94,7 @@ def diversity(
         reference: Ground states, at most one of a composition; without, it is the structure of the lowest label. Labels
             of references count among the lowest.
         seed: Of the map: the same seed gives the same map.
-        n_neighbors: See :func:`sparring.validation.diversity.embedding.places`.
+        n_neighbors: See :func:`sparring.validation.diversity.embedding.umap_embedding`.
         permute: Whether like atoms of a molecule may be exchanged.
         reflect: Whether a molecule may be mirrored.
 
@@ -114,7 +112,7 @@ def diversity(
     ]
     energy = [_energy(one) - lowest[key] for one, key in zip(structures, keys, strict=True)]
     vectors = soap(structures)
-    mapped, n_neighbors = places(vectors, seed=seed, n_neighbors=n_neighbors)
+    mapped, n_neighbors = umap_embedding(vectors, seed=seed, n_neighbors=n_neighbors)
     generation = np.array([int(atoms.info.get("generation", 0)) for atoms in structures])
     runs = tuple(tuple(str(run) for run in atoms.info.get("runs", ())) for atoms in structures)
     novelty, spacing = _novelty(vectors, generation, runs)
@@ -160,25 +158,6 @@ def gather(paths: Sequence[Path], *, energy_key: str = ENERGY, forces_key: str =
             if name not in runs:
                 runs.append(name)
     return list(found.values())
-
-
-def diversity_table(result: Diversity) -> str:
-    """One row a group of structures, for a terminal."""
-    rows: list[tuple[str, ...]] = [("structures", "n", "energy", "RMSD", "novelty")]
-    for name, members in result.groups().items():
-        energy, rmsd = result.energy[members] / KCAL_PER_MOL, result.rmsd[members]
-        novelty, spacing = float(np.median(result.novelty[members])), float(np.median(result.spacing[members]))
-        new = "-" if np.isnan(novelty) else f"{novelty:.3g}"
-        new += f" ({novelty / spacing:.1f} x)" if spacing > 0.0 else ""
-        energies, rmsds = (f"{np.median(energy):.1f} ({energy.max():.1f})", f"{np.median(rmsd):.3f} ({rmsd.max():.3f})")
-        rows.append((name, str(len(members)), energies, rmsds, new))
-    return "\n".join(
-        [
-            "energy: kcal/mol above the lowest label; RMSD: Å, to the ground state; median (largest) of each",
-            "novelty: median SOAP distance to the nearest of the training set before, and in spacings of that set",
-            *aligned(rows),
-        ]
-    )
 
 
 def _of_file(path: Path, energy_key: str, forces_key: str) -> list[Atoms]:

@@ -24,7 +24,7 @@ from sparring.config.sections import Evaluation
 from sparring.evaluation import Differences, Errors, survey
 from sparring.inputs.reading import read_atoms
 from sparring.labels.base import composition
-from sparring.validation.errors.test_sets import HeldOut, held_out, held_out_of
+from sparring.validation.errors.test_sets import EvaluationData, data_of_file, data_of_generation
 from sparring.validation.records import read_record, write_record
 
 __all__ = ["PARTS", "CommonErrors", "compare_committees", "known_comparison", "read_evaluation_file"]
@@ -245,12 +245,12 @@ def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonError
     )
 
 
-def _common_set(key: _Key) -> HeldOut:
+def _common_set(key: _Key) -> EvaluationData:
     dataset = read_evaluation_file(key.section)
     if dataset is None or key.section.file is None:
-        own = held_out(key.newest)
+        own = data_of_generation(key.newest)
         return own._replace(name=f"the test set of generation {_number(key.newest)}")
-    return held_out_of(key.newest, dataset, key.section.file.name)
+    return data_of_file(key.newest, dataset, key.section.file.name)
 
 
 def _energies_above(dataset: Dataset, training: Dataset) -> Float[np.ndarray, " n_structures"]:

@@ -13,14 +13,14 @@ from sparring.atoms.dataset import Dataset
 from sparring.inputs.extxyz import read_labelled
 from sparring.starting_data.isolated import without_isolated
 
-__all__ = ["HeldOut", "held_out", "held_out_of", "unseen"]
+__all__ = ["EvaluationData", "data_of_file", "data_of_generation", "unseen"]
 
 DATA, SPLITS = "dataset.extxyz", "splits.json"
 SAME = 1e-4
 """Geometries whose coordinates and cells differ by less than this, in Å, are the same; files carry eight decimals."""
 
 
-class HeldOut(NamedTuple):
+class EvaluationData(NamedTuple):
     """Labelled structures that a committee has not seen.
 
     Attributes:
@@ -44,7 +44,7 @@ class HeldOut(NamedTuple):
         return "the committee has learnt from none of these"
 
 
-def held_out(folder: Path, *, later: bool = False) -> HeldOut:
+def data_of_generation(folder: Path, *, later: bool = False) -> EvaluationData:
     """The test split of a generation.
 
     Args:
@@ -63,17 +63,17 @@ def held_out(folder: Path, *, later: bool = False) -> HeldOut:
     dataset, training = _split(folder)
     name = f"test split of {folder.name}"
     if not later:
-        return HeldOut(dataset, training, name, 0)
+        return EvaluationData(dataset, training, name, 0)
     labelled = _labelled_since(folder)
     if labelled is None:
-        return HeldOut(dataset, training, f"{name}, after which nothing was labelled", 0)
+        return EvaluationData(dataset, training, f"{name}, after which nothing was labelled", 0)
     new = unseen(labelled, dataset + training)
     if not new:
-        return HeldOut(dataset, training, f"{name}, after which nothing new was labelled", 0)
-    return HeldOut(dataset + labelled.take(new), training, f"{name}, and {len(new)} labels of the run since", 0)
+        return EvaluationData(dataset, training, f"{name}, after which nothing new was labelled", 0)
+    return EvaluationData(dataset + labelled.take(new), training, f"{name}, and {len(new)} labels of the run since", 0)
 
 
-def held_out_of(folder: Path, dataset: Dataset, name: str) -> HeldOut:
+def data_of_file(folder: Path, dataset: Dataset, name: str) -> EvaluationData:
     """What a committee has not seen of any labelled structures; what it learnt from and isolated atoms are left out.
 
     Args:
@@ -86,12 +86,12 @@ def held_out_of(folder: Path, dataset: Dataset, name: str) -> HeldOut:
     """
     dataset = without_isolated(dataset)
     if not (folder / SPLITS).is_file():
-        return HeldOut(dataset, None, name, 0)
+        return EvaluationData(dataset, None, name, 0)
     _, training = _split(folder)
     new = unseen(dataset, training)
     if not new:
         raise ValueError(f"the committee learnt from all {len(dataset)} structures of {name}; give others")
-    return HeldOut(dataset.take(new), training, name, len(dataset) - len(new))
+    return EvaluationData(dataset.take(new), training, name, len(dataset) - len(new))
 
 
 def unseen(dataset: Dataset, known: Dataset, *, tolerance: float = SAME) -> Sequence[int]:

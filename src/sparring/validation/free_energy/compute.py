@@ -30,7 +30,7 @@ __all__ = ["committee_visits", "dynamics_visits", "reference_visits"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class MDBatch:
     """Where copies that moved together were."""
 
     identity: str
@@ -54,7 +54,7 @@ def committee_visits(
     n_bins: int = 24,
     seed: int = 0,
     n_at_once: int = 20,
-    pieces: Path | None = None,
+    batches: Path | None = None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> Visits:
     """Copies in Langevin dynamics under a committee's mean forces, and where in the plane of two torsions they are.
@@ -75,7 +75,7 @@ def committee_visits(
         n_bins: Along each side of the plane.
         seed: Of velocities and noise.
         n_at_once: How many copies move together.
-        pieces: Folder for those that have moved together; what is found there does not move again.
+        batches: Folder for those that have moved together; what is found there does not move again.
         progress_bars: Looks on.
 
     Raises:
@@ -95,10 +95,10 @@ def committee_visits(
         "seed": seed,
     }
     criteria = (BondsKept(beginnings[0]), CloserThan(0.5))
-    of = "" if pieces is None else identity(committee, beginnings[0], criteria, settings)
+    of = "" if batches is None else identity(committee, beginnings[0], criteria, settings)
     skipped = -(-round(equilibration / timestep) // every) + 1
 
-    def move(copies: range) -> Piece:
+    def move(copies: range) -> MDBatch:
         result = simulate(
             committee,
             Structures.from_atoms([beginnings[copy % len(beginnings)] for copy in copies]),
@@ -116,16 +116,16 @@ def committee_visits(
         frames = result.positions[skipped:].cpu()
         angles = plane.angles(frames.reshape(len(frames), len(copies), -1, 3)).transpose(0, 1).numpy()
         n_failed = int((result.status != Status.FINISHED).sum())
-        return Piece(identity=of, first=copies[0], n_failed=n_failed, counts=visits(angles, n_bins=n_bins).counts)
+        return MDBatch(identity=of, first=copies[0], n_failed=n_failed, counts=visits(angles, n_bins=n_bins).counts)
 
     parts = []
     for first in range(0, n_copies, n_at_once):
         copies = range(first, min(first + n_at_once, n_copies))
-        file = None if pieces is None else pieces / f"{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
+        file = None if batches is None else batches / f"{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
         if file is not None and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             write_record(file, move(copies))
-        parts.append(move(copies) if file is None else read_record(file, Piece))
+        parts.append(move(copies) if file is None else read_record(file, MDBatch))
     words = f"committee, {n_copies} copies of {duration / 1000:g} ps in steps of {timestep:g} fs"
     return Visits(
         counts=np.concatenate([part.counts for part in parts]),

@@ -23,7 +23,7 @@ from sparring.systems import alanine_dipeptide, ammonia, own, wells
 from sparring.systems.wells import WELLS
 from sparring.validation.records import write_record
 
-__all__ = ["Survey", "committees", "keep_landscapes", "survey", "system_grid"]
+__all__ = ["LandscapeResult", "committees", "keep_landscapes", "landscapes", "system_grid"]
 
 Project = Callable[[Atoms], tuple[float, ...]]
 
@@ -34,7 +34,7 @@ WELL_VARIABLES = {"double_well_1d": ("x",), "double_well_2d": ("x", "y")}
 RADII, HEIGHTS = (0.65, 1.35), (-2.0, 2.0)
 
 
-class Survey(NamedTuple):
+class LandscapeResult(NamedTuple):
     """Landscapes, the truth beside which they are drawn, and the grid with its structures."""
 
     landscapes: Landscapes
@@ -42,7 +42,7 @@ class Survey(NamedTuple):
     grid: Grid
 
 
-def survey(
+def landscapes(
     folder: Path,
     *,
     grid: Grid | None = None,
@@ -52,7 +52,7 @@ def survey(
     labels: bool = True,
     store: Path | None = None,
     progress_bars: ProgressBars = no_progress_bars,
-) -> Survey:
+) -> LandscapeResult:
     """The landscape of a committee, or of all committees of a run.
 
     Args:
@@ -100,12 +100,12 @@ def survey(
         maps[name] = replace(found, marks=_marks(place, len(start), project, zero) if project else {})
         if tick:
             tick(done, len(members))
-    return Survey(Landscapes(committees=maps), truth, grid)
+    return LandscapeResult(Landscapes(committees=maps), truth, grid)
 
 
 def keep_landscapes(folder: Path, progress_bars: ProgressBars = no_progress_bars) -> None:
     """Write the landscapes of a run's committees where its report looks for them, as `sparring validate` does."""
-    found = survey(folder, progress_bars=progress_bars)
+    found = landscapes(folder, progress_bars=progress_bars)
     (folder / "validation").mkdir(exist_ok=True)
     write_record(folder / "validation" / "landscape.json", found.landscapes)
 

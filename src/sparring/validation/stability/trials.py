@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binomtest
 
-__all__ = ["Failure", "Settings", "Stability", "Trial"]
+__all__ = ["Failure", "Settings", "Stability", "StabilityAtTemperature"]
 
 CONFIDENCE = 0.95
 
@@ -45,7 +45,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class StabilityAtTemperature:
     """What became of the copies at one temperature.
 
     Attributes:
@@ -68,7 +68,7 @@ class Trial:
     failures: tuple[Failure, ...]
 
     @classmethod
-    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "Trial":
+    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "StabilityAtTemperature":
         """Sum up failures, which are in order of time."""
         n_stable, half = n_copies - len(failures), -(-n_copies // 2)
         return cls(
@@ -105,7 +105,7 @@ class Stability:
         settings: What the copies were put through.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[StabilityAtTemperature, ...]
     n_copies: int
     n_stable: int
     fraction: float
@@ -113,7 +113,7 @@ class Stability:
     settings: Settings
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], settings: Settings) -> "Stability":
+    def of(cls, trials: Sequence[StabilityAtTemperature], settings: Settings) -> "Stability":
         """Sum up temperatures."""
         n_copies, n_stable = sum(trial.n_copies for trial in trials), sum(trial.n_stable for trial in trials)
         return cls(

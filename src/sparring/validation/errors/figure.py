@@ -8,9 +8,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.figures.ticks import logarithmic
-from sparring.reporting.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.ticks import logarithmic
+from sparring.units import KCAL, EnergyUnit
 from sparring.validation.errors.calibration import independent_ratio
 from sparring.validation.errors.compute import ErrorReport, Window
 from sparring.validation.errors.reliability import Reliability

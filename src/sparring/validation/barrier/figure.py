@@ -7,8 +7,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.style import INK, STYLE, generation_colours, panels
+from sparring.plots.style import INK, STYLE, generation_colours, panels
+from sparring.units import KCAL, EnergyUnit
 from sparring.validation.barrier.path import MinimumEnergyPath
 
 __all__ = ["barrier_figure", "barrier_profiles"]

@@ -11,8 +11,8 @@ from matplotlib.colors import Colormap
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
 from sparring.surfaces.landscape import Landscape
+from sparring.units import KCAL, EnergyUnit
 
 __all__ = ["Scale", "colour_bar", "energy_scale", "uncertainty_scale"]
 

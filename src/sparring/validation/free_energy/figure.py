@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.figures.landscape import GREEK, radians
-from sparring.reporting.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.ticks import GREEK, radians
+from sparring.units import KCAL, EnergyUnit
 from sparring.validation.free_energy.histograms import FreeEnergies
 
 __all__ = ["free_energy_difference", "free_energy_figure", "free_energy_map", "free_energy_parity"]

@@ -9,8 +9,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from sparring.reporting.style import FAINT, STYLE, generation_colours, panels
-from sparring.validation.stability.trials import Stability, Trial
+from sparring.plots.style import FAINT, STYLE, generation_colours, panels
+from sparring.validation.stability.trials import Stability, StabilityAtTemperature
 
 __all__ = ["stability_figure", "stable_fraction", "survival"]
 
@@ -79,7 +79,7 @@ def stable_fraction(
 
 
 def survival(
-    curves: Mapping[str, Stability | Trial],
+    curves: Mapping[str, Stability | StabilityAtTemperature],
     ax: Axes | None = None,
     *,
     duration: float,

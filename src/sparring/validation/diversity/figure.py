@@ -9,11 +9,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.style import FAINT, INK, SOURCES, STYLE, generation_colours, panels
+from sparring.plots.style import FAINT, INK, SOURCES, STYLE, generation_colours, panels
+from sparring.units import KCAL, EnergyUnit
 from sparring.validation.diversity.compute import Diversity
 
-__all__ = ["diversity_figure", "energies_by_source", "likeness_map", "rmsd_energy"]
+__all__ = ["diversity_figure", "energies_by_source", "rmsd_energy", "similarity_map"]
 
 # What runs started with steps back behind what they found. Several runs may have started with other structures.
 STARTS = ("#6e7781", "#a3acb6", "#4a5159")
@@ -33,7 +33,7 @@ class _Group(NamedTuple):
         return 70.0 if self.marker == "*" else 18.0
 
 
-def likeness_map(diversity: Diversity, ax: Axes | None = None, *, legend: bool = True) -> Axes:
+def similarity_map(diversity: Diversity, ax: Axes | None = None, *, legend: bool = True) -> Axes:
     """The map of likeness, as in the paper's Fig. 3a: like structures lie together, both axes have one scale.
 
     A map keeps neighbourhoods. Distances between islands, and the sizes of islands, mean little.
@@ -87,7 +87,7 @@ def diversity_figure(diversity: Diversity, *, unit: EnergyUnit = KCAL) -> Figure
     with rc_context(STYLE):
         n_groups = len(diversity.groups())
         figure, (left, middle, right) = panels(3, width=4.6, height=max(3.6, 1.6 + 0.36 * n_groups))
-        likeness_map(diversity, left, legend=False).set_title("Likeness (SOAP, UMAP)")
+        similarity_map(diversity, left, legend=False).set_title("Likeness (SOAP, UMAP)")
         energies_by_source(diversity, middle, unit=unit).set_title("Energies")
         rmsd_energy(diversity, right, unit=unit, legend=False).set_title("Distortion and energy")
         handles, names = left.get_legend_handles_labels()

@@ -9,20 +9,19 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.axis import XAxis, YAxis
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.figures.scales import Scale, colour_bar, energy_scale, uncertainty_scale
-from sparring.reporting.style import INK, STYLE, generation_colours, panels
+from sparring.plots.scales import Scale, colour_bar, energy_scale, uncertainty_scale
+from sparring.plots.style import INK, STYLE, generation_colours, panels
+from sparring.plots.ticks import GREEK, radians
 from sparring.surfaces.grids import Variable
 from sparring.surfaces.landscape import Landscape, Landscapes
+from sparring.units import KCAL, EnergyUnit
 
 COLUMNS = 5
 CAP = 300.0  # kcal/mol, where Fig. 4c of the paper clips energies over two torsions
-GREEK = {"phi": "φ", "psi": "ψ", "omega": "ω", "chi": "χ"}
 FEW = 5  # points, of which no error is given
 NOTHING = "#f3f4f6"
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -112,7 +111,7 @@ def landscape_errors(
     return ax
 
 
-def landscape_sheet(landscapes: Landscapes, *, unit: EnergyUnit = KCAL, aligned: bool = False) -> Figure:
+def landscape_figure(landscapes: Landscapes, *, unit: EnergyUnit = KCAL, aligned: bool = False) -> Figure:
     """The truth and all committees side by side, energies above uncertainties; below the truth, the errors."""
     maps = landscapes.committees
     first = next(iter(maps.values()))
@@ -210,11 +209,6 @@ def _closed(
         values = np.concatenate([values, values[:, :1]], axis=1)
     along_x, along_y = (one.values if one.period is None else np.append(one.values, one.span[1]) for one in (x, y))
     return along_x, along_y, np.ma.masked_invalid(values.T)
-
-
-def radians(axis: XAxis | YAxis) -> None:
-    """An axis of an angle, once around, with its numbers in parts of π."""
-    axis.set_ticks(np.pi * np.linspace(-1, 1, 5), ["−π", "−π/2", "0", "π/2", "π"])
 
 
 def _cap(landscape: Landscape, unit: EnergyUnit) -> float | None:
