@@ -118,7 +118,7 @@ def test_the_legend_stands_above_all_points(report, kind):
     [
         ({"n": 1}, "at least 2 structures, got 1"),
         ({"n_members": 1}, "one network alone has no uncertainty"),
-        ({"positive": "beyond_training"}, "what the committee learnt from is not known"),
+        ({"positive": "beyond_training"}, "the training data of the committee, and so its usual errors, are not known"),
     ],
 )
 def test_what_is_absent_says_why_in_its_place(report, made, reason):

@@ -138,7 +138,7 @@ def test_structures_are_dots_by_their_role_and_those_outside_are_counted():
         name: handle
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
     }  # fmt: skip
-    assert list(dots) == ["starting data", "added by committees before", "added by this committee"]
+    assert list(dots) == ["starting data", "added by earlier committees", "added by this committee"]
     assert dots["starting data"].get_offsets().tolist() == [[1, 0], [1.1, 0.5]]
     face = [tuple(handle.get_facecolor()[0][:3].round(2)) for handle in dots.values()]
     assert face[0] == (1, 1, 1)

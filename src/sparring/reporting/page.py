@@ -26,11 +26,11 @@ from sparring.validation.errors.common_set import compare_committees
 logger = logging.getLogger(__name__)
 
 MOST_FAILURES = 50
-"""So many failed labels are shown one by one, the others only counted."""
+"""Largest number of failed labels that are listed; the others are counted."""
 
 
 class Picture(NamedTuple):
-    """A figure, drawn: what the page says about it, its natural width in pixels, and the drawing as files."""
+    """A rendered figure with its description and its natural width in pixels."""
 
     description: ReportFigure
     width: int
@@ -44,7 +44,7 @@ class Picture(NamedTuple):
 
 
 class Script(NamedTuple):
-    """A program for the page, and the word by which a browser knows that it is the one that was meant."""
+    """A script of the page, and its digest for the content security policy."""
 
     code: str
     digest: str
@@ -77,10 +77,10 @@ def report(folder: Path | str) -> Path:
 
 
 def _compare(folder: Path) -> str:
-    """Compares the committees on one set; why that cannot be done, or nothing."""
+    """Compare the committees on one set; returns the reason if that is not possible."""
     try:
         compare_committees(folder)
-    # A file or a committee can be wrong in more ways than can be foreseen, and the rest of the page is worth having.
+    # A file or a committee can be wrong in ways that cannot be foreseen; the rest of the page is shown.
     except Exception as error:
         logger.warning("the committees cannot be compared on one set: %s", error)
         return f"The committees cannot be compared on one set: {error}"
@@ -90,7 +90,7 @@ def _compare(folder: Path) -> str:
 def _sheets(run: Run) -> tuple[ReportFigure, ...]:
     if not run.generations:
         return ()
-    caption = "What the run labelled, how its attacks raised the uncertainty of each committee, and what that taught."
+    caption = "Labels of the run, uncertainty along its attacks, and the error of each committee."
     return (ReportFigure(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
 
 

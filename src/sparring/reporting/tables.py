@@ -18,7 +18,7 @@ Value = Callable[[Generation], Cell]
 
 
 class Stage(NamedTuple):
-    """How many candidates were left after a stage of the selection; `share` is their part of the most."""
+    """Number of candidates after a stage of the selection; `share` is their fraction of the largest number."""
 
     name: str
     n_left: int
@@ -61,7 +61,7 @@ def funnel(generation: Generation) -> tuple[Stage, ...]:
 
 
 def stopped(generation: Generation) -> str | None:
-    """How many attacks ended before their last step, and why; None before the attack."""
+    """Number of attacks that ended before their last step, with reasons; None before the attack."""
     n_not_finite, n_overlap = (generation.metric("attack", key) for key in ("n_not_finite", "n_overlap"))
     if n_not_finite is None or n_overlap is None:
         return None
@@ -139,7 +139,7 @@ def common_table(common: CommonErrors, unit: EnergyUnit) -> Table:
 
 
 def common_notes(run: Run) -> tuple[str, ...]:
-    """What the set is on which all generations are compared."""
+    """Description of the set on which all generations are compared."""
     common = run.common
     if common is None:
         return ()
@@ -163,8 +163,8 @@ def common_notes(run: Run) -> tuple[str, ...]:
         )
     if common.n_structures["far"] and not common.file_digest:
         notes.append(
-            "Far structures were mostly chosen because the committee of an earlier generation was unsure there: that "
-            "one looks worse on them than on structures drawn at random."
+            "Far structures were mostly selected for the large uncertainty of an earlier committee: its errors on them "
+            "are larger than on structures drawn at random."
         )
     return tuple(notes)
 

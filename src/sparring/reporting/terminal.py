@@ -31,7 +31,7 @@ class GenerationTable:
 
 
 def starting_line(metrics: Mapping[str, Any]) -> str | None:
-    """How many starting structures have a usable label, from ``metrics.json``; None where all have."""
+    """Number of starting structures with a usable label, from ``metrics.json``; None if all have one."""
     start = metrics.get("start")
     if not start:
         return None

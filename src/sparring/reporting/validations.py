@@ -73,7 +73,7 @@ def validations(run: Run) -> Validations:
 
 
 def _reported(run: Run) -> ReportedRun:
-    """What sections may ask of a run."""
+    """Facts about a run for the sections."""
 
     def number_of(quantity: str, name: str, /) -> str | None:
         # The committees of the publication were trained on attacks; the first one is the same for any strategy.

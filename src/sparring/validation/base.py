@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Embedded",
+    "Imported",
     "Published",
     "ReportFigure",
     "ReportedRun",
     "Validation",
-    "imported",
+    "by_number",
     "no_notes",
     "no_published",
 ]
@@ -151,15 +152,25 @@ class Validation:
         return self.name.replace("-", "_")
 
 
-def imported(name: str) -> Callable[..., Any]:
-    """A function, ``"package.module:function"``, whose module is imported when it is called first."""
-    module, _, attribute = name.partition(":")
+@dataclass(frozen=True)
+class Imported:
+    """A function whose module is imported when it is called first.
 
-    def function(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        return getattr(import_module(module), attribute)(*arguments, **options)
+    Attributes:
+        name: ``"package.module:function"``.
+    """
 
-    function.__name__ = attribute
-    return function
+    name: str
+
+    def resolve(self) -> Callable[..., Any]:
+        """The function itself."""
+        module, _, attribute = self.name.partition(":")
+        function: Callable[..., Any] = getattr(import_module(module), attribute)
+        return function
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Call the function."""
+        return self.resolve()(*arguments, **options)
 
 
 def by_number(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,9 +166,9 @@ def test_few_structures_are_mapped_over_fewer_neighbours(maps):
 
 def test_what_cannot_be_mapped_is_said(ammonia, rattled):
     vectors = soap([*rattled(ammonia, 3), ammonia, turned(ammonia)])
-    with pytest.raises(ValueError, match=r"at least 4 structures that differ, got 3 \(of 4\)"):
+    with pytest.raises(ValueError, match=r"at least 4 different structures, got 3 \(of 4\)"):
         umap_embedding(vectors[[0, 1, 3, 4]], seed=0)
-    with pytest.raises(ValueError, match="two neighbours or more, a structure itself among them, got 1"):
+    with pytest.raises(ValueError, match="needs n_neighbors >= 2, the structure itself included, got 1"):
         umap_embedding(vectors, seed=0, n_neighbors=1)
 
 

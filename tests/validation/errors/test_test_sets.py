@@ -42,7 +42,7 @@ def test_what_the_run_labelled_later_was_not_seen_either(finished_well):
 
 def test_after_the_last_generation_nothing_was_labelled(finished_well):
     found = data_of_generation(finished_well / "generation-03", later=True)
-    assert found.name == "test split of generation-03, after which nothing was labelled"
+    assert found.name == "test split of generation-03; no later labels"
 
 
 def test_of_a_file_what_was_learnt_from_is_left_out(finished_well):
@@ -59,7 +59,7 @@ def test_of_a_file_what_was_learnt_from_is_left_out(finished_well):
 def test_a_file_of_nothing_but_training_structures_is_refused(finished_well):
     folder = finished_well / "generation-01"
     state = read_data(folder)
-    with pytest.raises(ValueError, match=r"learnt from all \d+ structures of mine\.xyz; give others"):
+    with pytest.raises(ValueError, match=r"trained on all \d+ structures of mine\.xyz; give others"):
         data_of_file(folder, state.dataset.take(state.splits.fit), "mine.xyz")
 
 

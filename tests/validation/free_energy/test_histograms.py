@@ -41,7 +41,7 @@ def test_a_free_energy_is_minus_kT_times_the_logarithm_of_how_often():
 
 
 def test_nothing_has_no_free_energy():
-    with pytest.raises(ValueError, match="no frame is left"):
+    with pytest.raises(ValueError, match="no frames for a free energy"):
         free_energy(np.zeros((2, 3, 3), dtype=int), T)
 
 
@@ -206,7 +206,10 @@ def test_copies_start_from_the_given_structures_in_turn(chains, members):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"equilibration": 400.0}, "nothing counts"), ({"n_copies": 0}, "at least one copy")],
+    [
+        ({"equilibration": 400.0}, "the equilibration must be shorter than the trajectory"),
+        ({"n_copies": 0}, "at least one copy"),
+    ],
 )
 def test_what_would_count_nothing_is_refused(chains, members, wrong, message):
     with pytest.raises(ValueError, match=message):

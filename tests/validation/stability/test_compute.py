@@ -410,7 +410,7 @@ def test_a_file_that_is_no_piece_is_named(networks, tmp_path):
     networks(tmp_path, temperatures=[300.0], n_copies=1)
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text().replace('"first": 0', '"first": 7'))
-    with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json is not what its name says; delete it"):
+    with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json holds another batch than its name says; delete it"):
         networks(tmp_path, temperatures=[300.0], n_copies=1)
     file.write_text("{")
     with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json does not hold a Piece"):
@@ -426,7 +426,7 @@ def test_pieces_need_a_committee_and_criteria_that_can_be_told_from_others(tried
         tried(batches=tmp_path)
     short = {"temperatures": [300.0], "n_copies": 1}
     networks(tmp_path, criteria=[always_well], **short)
-    with pytest.raises(ValueError, match="nothing tells it from another; make it a frozen dataclass"):
+    with pytest.raises(ValueError, match="has no identity; make it a frozen dataclass"):
         networks(tmp_path, criteria=[lambda structures, observation: observation.energy > math.inf], **short)
 
 

@@ -29,10 +29,10 @@ def energy_distributions(
     labels there are, and how many were discarded; these have no place on the axis.
 
     Args:
-        groups: Labels by what people call them, in eV above the lowest.
-        ax: Where to draw.
-        discarded: How many were asked for and are not among them.
-        unit: Of the axis.
+        groups: Labels by the names of the groups, in eV above the lowest.
+        ax: Axes to draw on.
+        discarded: Numbers of labels that failed.
+        unit: Unit of the axis.
     """
     ax = ax or panels()[1][0]
     discarded = discarded or {}

@@ -183,7 +183,7 @@ def labelled_energies(
 def uncertainty_error(
     generations: Mapping[str, Labelled], ax: Axes | None = None, *, colours: Sequence[str] | None = None
 ) -> Axes:
-    """What the committee believed, σ_F, against its true error, on structures that it had not been trained on.
+    """Uncertainty σ_F of the committee against its true error, on structures that it was not trained on.
 
     The line is where they are equal; ρ is Spearman's rank correlation.
     """

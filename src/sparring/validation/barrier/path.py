@@ -36,22 +36,22 @@ CLIMB_BELOW = 5.0
 class MinimumEnergyPath:
     """A path of images from one minimum to another, its energies in eV above the first of them.
 
-    The images were relaxed on the surface of the mean energy. Members of a committee are asked for the same images, and
-    each counts from its own energy of the first: what they say of the total energy is not the question here. A surface
-    that is no committee's has one member, itself.
+    The images were relaxed on the surface of the mean energy. Energies of members are those of the same images, each
+    relative to the member's own energy of the first image. A surface that is not that of a committee has one member,
+    itself.
 
     Attributes:
-        method: Whose surface it is.
-        coordinate: How far along the path an image is, in Å; atoms count alike, whatever their mass.
+        method: Method that gives the surface.
+        coordinate: Distance of an image along the path in Å, without mass weighting.
         energy: Mean energy.
         slope: Derivative of the mean energy along the path, in eV/Å.
         energy_sigma: Standard deviation of the energy between the members.
         member_energy: Energy of each member.
-        moved: How far relaxation moved start and end: the largest displacement of an atom, in Å.
-        climb: Whether the highest image climbed to the top.
-        converged: Whether all forces on the band are as small as was asked.
-        n_steps: How often the images were moved.
-        fmax: The largest force on the band in the end, springs included, in eV/Å.
+        moved: Largest displacement of an atom by the relaxation of start and end, in Å.
+        climb: True if the highest image climbed to the saddle point.
+        converged: True if all forces on the band are at most the requested `fmax`.
+        n_steps: Number of optimiser steps.
+        fmax: Largest force on the final band, springs included, in eV/Å.
     """
 
     method: str
@@ -125,22 +125,23 @@ def neb(
     way round. (Not where something holds the atoms in place: constraints, or the field of a toy well.)
 
     The first images interpolate all distances between atoms (IDPP, doi:10.1063/1.4878664), because on a straight path
-    bonds shorten and atoms run into each other, where neither a committee nor an electronic structure is at ease. Both
+    bonds shorten and atoms overlap, where committees extrapolate and SCF converges badly. Both
     keep the symmetry of a path; IDPP takes about half the steps for the inversion of ammonia.
 
     Args:
-        start: Near the first minimum.
-        end: Near the second, its atoms in the same order.
-        evaluate: The surface.
-        n_images: Both ends among them. An odd number puts one in the middle, where symmetric paths have their top.
-        fmax: No force on an atom of the band may be larger, in eV/Å.
-        max_steps: Of the band, and of each end. A band that needs more is not converged, and says so.
-        climb: Whether the highest image climbs to the saddle (doi:10.1063/1.1329672) once the band is nearly there.
-        interpolation: What the band begins as: ``idpp`` or ``linear``.
-        spring: k, in eV/Å².
-        method: Whose surface it is, for the record.
+        start: Structure near the first minimum.
+        end: Structure near the second minimum, with its atoms in the same order.
+        evaluate: Surface.
+        n_images: Number of images, both endpoints included. An odd number puts one in the middle, where symmetric paths
+            have their top.
+        fmax: Largest force on an atom of a converged band, in eV/Å.
+        max_steps: Maximum optimiser steps of the band, and of each endpoint; a longer band is marked as not converged.
+        climb: True to let the highest image climb to the saddle (doi:10.1063/1.1329672) near convergence.
+        interpolation: First guess of the band: ``idpp`` or ``linear``.
+        spring: Spring constant k in eV/Å².
+        method: Method that gives the surface, for the record.
         depends_on: Names in info or arrays of the start that the surface reads, as a labeller's attribute has them.
-        progress: Called with the number of steps done and allowed.
+        progress: Function that is called with the number of steps done and allowed.
 
     Returns:
         The path, and its images with energy and forces.

@@ -1,4 +1,4 @@
-"""How alike structures are: SOAP vectors by DScribe, nearest neighbours among them, and their map by UMAP.
+"""Similarity of structures: SOAP vectors by DScribe, their nearest neighbours, and a 2D embedding by UMAP.
 
 SOAP: Bartók et al. 2013, doi:10.1103/PhysRevB.87.184115. UMAP: McInnes et al. 2018, doi:10.21105/joss.00861.
 """
@@ -27,8 +27,8 @@ def soap(
     structures see their images.
 
     Args:
-        structures: The elements of all of them together make the vector.
-        cutoff: In Å.
+        structures: Structures; the elements of all of them define the vector.
+        cutoff: Cutoff radius in Å.
         n_max: Number of radial functions.
         l_max: Highest degree of the spherical harmonics.
         sigma: Standard deviation of the Gaussians that stand for atoms, in Å.

@@ -1,4 +1,4 @@
-"""Where copies of a molecule go in dynamics at a temperature, under a committee or on the labels' own surface."""
+"""Sampling of two torsions by dynamics of a molecule, with a committee or on the surface of the labels."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ __all__ = ["committee_visits", "dynamics_visits", "reference_visits"]
 
 @dataclass(frozen=True, kw_only=True)
 class MDBatch:
-    """Where copies that moved together were."""
+    """Histograms of copies that were simulated together."""
 
     identity: str
     first: int
@@ -59,24 +59,24 @@ def committee_visits(
 ) -> Visits:
     """Copies in Langevin dynamics under a committee's mean forces, and where in the plane of two torsions they are.
 
-    A copy of which a bond breaks, or of which two atoms run into each other, leaves; what it saw until then counts.
+    A copy leaves if a bond breaks or two atoms overlap; its frames until then count.
 
     Args:
-        committee: Whose mean forces act.
-        starts: Where copies start, one after the other and begun again; all of one molecule.
-        plane: Which torsions.
-        temperature: In K.
-        n_copies: Each is a block.
-        duration: In fs, equilibration included.
-        equilibration: In fs, at the beginning, of which nothing counts.
-        timestep: In fs.
-        friction: In 1/fs.
-        every: After how many steps a copy is looked at.
-        n_bins: Along each side of the plane.
-        seed: Of velocities and noise.
-        n_at_once: How many copies move together.
-        batches: Folder for those that have moved together; what is found there does not move again.
-        progress_bars: Looks on.
+        committee: Committee whose mean forces are used.
+        starts: Starting structures of one molecule, used in turn.
+        plane: Torsions.
+        temperature: Temperature in K.
+        n_copies: Number of copies; each is a block.
+        duration: Length of a trajectory in fs, equilibration included.
+        equilibration: Time in fs that is discarded at the start of each trajectory.
+        timestep: Time step in fs.
+        friction: Friction in 1/fs.
+        every: Number of steps between frames.
+        n_bins: Number of bins along each side of the plane.
+        seed: Random seed of velocities and noise.
+        n_at_once: Number of copies that are simulated together.
+        batches: Folder for the results of batches; a batch that is found there is not computed again.
+        progress_bars: Progress bars.
 
     Raises:
         ValueError: If there is no start, or nothing would count.
@@ -84,7 +84,9 @@ def committee_visits(
     if not starts or n_copies < 1 or n_at_once < 1:
         raise ValueError(f"need a start and at least one copy, got {len(starts)}, {n_copies} and {n_at_once} at once")
     if not 0 <= equilibration < duration:
-        raise ValueError(f"nothing counts: equilibration takes {equilibration:g} fs of {duration:g} fs")
+        raise ValueError(
+            f"the equilibration must be shorter than the trajectory, got {equilibration:g} fs of {duration:g} fs"
+        )
     committee.require_known(starts)
     beginnings = [bare_copy(atoms) for atoms in starts]
     settings = {
@@ -137,17 +139,17 @@ def committee_visits(
 def reference_visits(
     frames: Sequence[Atoms], plane: TorsionPlane, *, n_blocks: int = 20, n_bins: int = 24, method: str = ""
 ) -> Visits:
-    """Where one long trajectory was, in stretches that are taken for independent.
+    """Histograms of one long trajectory, in blocks that are taken as independent.
 
     Args:
-        frames: In the order of time.
-        plane: Which torsions.
-        n_blocks: How many stretches.
-        n_bins: Along each side of the plane.
-        method: Whose dynamics, in words.
+        frames: Frames in order of time.
+        plane: Torsions.
+        n_blocks: Number of blocks.
+        n_bins: Number of bins along each side of the plane.
+        method: Description of the dynamics.
 
     Raises:
-        ValueError: If there are fewer frames than stretches.
+        ValueError: If there are fewer frames than blocks.
     """
     return visits(in_blocks(plane.values(frames), n_blocks), n_bins=n_bins, method=method)
 
@@ -170,24 +172,24 @@ def dynamics_visits(
     folder: Path | None = None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> tuple[Visits, list[Atoms]]:
-    """The same by OpenMM's own dynamics on the surface of the labels, and structures from all along the trajectory.
+    """Histograms of dynamics by OpenMM on the surface of the labels, and structures from the whole trajectory.
 
     Args:
-        labeller: The force field.
-        plane: Which torsions.
-        start: Where the trajectory starts; None for alanine dipeptide.
-        temperature: In K.
-        duration: In fs.
-        every: Time between frames, in fs.
-        timestep: In fs.
-        friction: In 1/fs.
-        equilibration: In fs, before all that.
-        n_blocks: Stretches that are taken for independent.
-        n_bins: Along each side of the plane.
-        n_starts: How many structures to give back.
-        seed: Of velocities and noise.
-        folder: Where the result is kept, and found again.
-        progress_bars: Looks on.
+        labeller: Force field.
+        plane: Torsions.
+        start: Start of the trajectory; None for alanine dipeptide.
+        temperature: Temperature in K.
+        duration: Length of the trajectory in fs.
+        every: Time between frames in fs.
+        timestep: Time step in fs.
+        friction: Friction in 1/fs.
+        equilibration: Time in fs before the trajectory.
+        n_blocks: Number of blocks that are taken as independent.
+        n_bins: Number of bins along each side of the plane.
+        n_starts: Number of structures that are returned.
+        seed: Random seed of velocities and noise.
+        folder: Folder where the result is stored, and read if it is there.
+        progress_bars: Progress bars.
     """
     from sparring.labels.openmm import langevin_snapshots
 

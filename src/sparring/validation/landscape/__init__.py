@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sparring.validation.base import Validation, imported
+from sparring.validation.base import Imported, Validation
 from sparring.validation.landscape.command import landscape
 
 __all__ = ["relaxed", "validation"]
@@ -10,12 +10,12 @@ __all__ = ["relaxed", "validation"]
 validation = Validation(
     name="landscape",
     title="Landscape",
-    compute=imported("sparring.validation.landscape.compute:landscapes"),
+    compute=Imported("sparring.validation.landscape.compute:landscapes"),
     command=landscape,
-    read=imported("sparring.validation.landscape.section:read"),
-    table=imported("sparring.validation.landscape.table:landscape_table"),
-    figures=imported("sparring.validation.landscape.section:figures"),
-    notes=imported("sparring.validation.landscape.section:notes"),
+    read=Imported("sparring.validation.landscape.section:read"),
+    table=Imported("sparring.validation.landscape.table:landscape_table"),
+    figures=Imported("sparring.validation.landscape.section:figures"),
+    notes=Imported("sparring.validation.landscape.section:notes"),
 )
 
 relaxed = replace(
@@ -23,7 +23,7 @@ relaxed = replace(
     name="landscape-relaxed",
     title="Relaxed landscape",
     command=None,
-    read=imported("sparring.validation.landscape.section:read_relaxed"),
-    figures=imported("sparring.validation.landscape.section:relaxed_figures"),
+    read=Imported("sparring.validation.landscape.section:read_relaxed"),
+    figures=Imported("sparring.validation.landscape.section:relaxed_figures"),
     applies=lambda run: run.has_torsions,
 )

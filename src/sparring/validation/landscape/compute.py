@@ -35,7 +35,7 @@ RADII, HEIGHTS = (0.65, 1.35), (-2.0, 2.0)
 
 
 class LandscapeResult(NamedTuple):
-    """Landscapes, the truth beside which they are drawn, and the grid with its structures."""
+    """Landscapes, the true energies, and the grid with its structures."""
 
     landscapes: Landscapes
     truth: Truth
@@ -56,15 +56,15 @@ def landscapes(
     """The landscape of a committee, or of all committees of a run.
 
     Args:
-        folder: Of a committee, or of a run.
-        grid: Where; None for the grid that belongs to the system of the run.
-        points: How many points along each side of the system's own grid.
-        which: Of the grids over two torsions, where the system has these; None for the rigid one.
-        config: Whose labeller tells the truth of points that carry no energy; None for that of the run, if the folder
-            is one or is in one. Its energy window does not count: a landscape is meant to have high places.
-        labels: Whether to label at all.
-        store: A folder for labels if neither the configuration nor the run has one.
-        progress_bars: Gives long work something to tick.
+        folder: Folder of a committee, or of a run.
+        grid: Grid of structures; None for the built-in grid of the system of the run.
+        points: Numbers of points along each side of the built-in grid.
+        which: Kind of the grid over two torsions; None for the rigid one.
+        config: Configuration whose labeller gives the energies of points without one; None for that of the run, if the
+            folder is one or is in one. Its energy window is ignored: a landscape has high energies.
+        labels: True to compute missing labels.
+        store: Folder for labels if neither the configuration nor the run has one.
+        progress_bars: Progress bars.
 
     Raises:
         ValueError: If there is no committee, or no grid and the system has none of its own, or both a grid and points.
@@ -73,7 +73,7 @@ def landscapes(
     run = next((one for one in (folder, folder.absolute().parent) if _is_run(one)), None)
     known = load(run / "config.yaml") if run else config
     if grid is not None and points is not None:
-        raise ValueError("a grid from a file has the points that it has; leave out --points")
+        raise ValueError("--points is only for built-in grids, got a grid from a file; leave out --points")
     trained = {name: read_committee(place) for name, place in members.items()}  # before labels are paid for
     start = _data(run / "generation-01") if run else []
     mirrored = grid is None and known is not None and known.system.kind == "ammonia"
@@ -132,23 +132,23 @@ def system_grid(
     label_service: LabelService | None = None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> Grid:
-    """The grid that belongs to a kind of system.
+    """The built-in grid of a system.
 
     Args:
-        config: What system it is.
-        start: The structures that a run began with.
-        points: How many points along each side.
-        which: Of the grids over two torsions, where the system has these; None for the rigid one.
-        label_service: On whose surface a relaxed one is relaxed.
-        progress_bars: Gives that something to tick.
+        config: Configuration with the system.
+        start: Starting structures of a run.
+        points: Numbers of points along each side.
+        which: Kind of the grid over two torsions; None for the rigid one.
+        label_service: Labels whose surface a relaxed grid is relaxed on.
+        progress_bars: Progress bars.
 
     Raises:
         ValueError: If the system has no grid of its own, or not that one, or the numbers of points do not fit.
     """
     kind = config.system.kind if config else None
     if kind not in POINTS or (kind == "ammonia" and not start):
-        what = "the system own" if kind == "own" else "a committee outside of a run"
-        raise ValueError(f"{what} has no grid of its own; give a file of structures and their variables (--x, --y)")
+        what = "system 'own'" if kind == "own" else "a committee that is not part of a run"
+        raise ValueError(f"no built-in grid for {what}; pass GRID.xyz with --x NAME [--y NAME]")
     shape = tuple(points or POINTS[kind])
     if len(shape) != len(POINTS[kind]) or min(shape) < 2:
         wanted, got = ("x".join(map(str, numbers)) for numbers in (POINTS[kind], shape))
@@ -174,7 +174,7 @@ def system_grid(
 
 
 def _project(config: Config | None, start: Sequence[Atoms], grid: Grid) -> Project | None:
-    """Where any structure of a system is on a grid; None if the grid's variables are not the system's own."""
+    """Function that projects a structure onto a grid; None if the grid has other variables than the system."""
     names = (grid.x.name,) if grid.y is None else (grid.x.name, grid.y.name)
     plane = plane_of(config)
     if plane is not None:

@@ -29,7 +29,7 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 # What each role of a labelled structure is called, and how it is drawn: white, grey and black as in the paper.
 MARKS = {
     "start": ("starting data", "white", INK),
-    "earlier": ("added by committees before", "#9aa4ae", INK),
+    "earlier": ("added by earlier committees", "#9aa4ae", INK),
     "next": ("added by this committee", "black", "white"),
 }
 
@@ -48,12 +48,12 @@ def landscape_energy(
     What is not known is blank. The band about a curve is the standard deviation over the members.
 
     Args:
-        landscape: Of a committee.
-        ax: Where to draw.
-        truth: Whether to draw the truth, without structures, instead of the committee.
-        unit: Of energies.
-        scale: Colours that other panels share; a panel of its own has its own.
-        colour: Of a curve.
+        landscape: Landscape of a committee.
+        ax: Axes to draw on.
+        truth: True to draw the true energies, without structures, instead of the committee's.
+        unit: Unit of energies.
+        scale: Colour scale shared with other panels; None for one of its own.
+        colour: Colour of a curve.
     """
     if landscape.y is None:
         return _energy_curve(landscape, ax or panels()[1][0], truth=truth, unit=unit, colour=colour)
@@ -166,7 +166,7 @@ def _finish_rows(rows: Sequence[Sequence[Axes]], scale: Scale) -> None:
 
 
 def _explain_marks(figure: Figure) -> None:
-    """What dots, lines and bands are, once for all panels but that of the errors, which names its own lines."""
+    """One legend of dots, lines and bands for all panels except that of the errors, which has its own."""
     panels = [ax for ax in figure.axes if ax.get_legend() is None]
     entries = {words: mark for ax in panels for mark, words in zip(*ax.get_legend_handles_labels(), strict=True)}
     order = [words for words, *_ in MARKS.values()]
@@ -202,7 +202,7 @@ def _filled(landscape: Landscape, values: Float[np.ndarray, "n_x n_y"], scale: S
 def _closed(
     x: Variable, y: Variable, values: Float[np.ndarray, "n_x n_y"]
 ) -> tuple[Float[np.ndarray, " m_x"], Float[np.ndarray, " m_y"], np.ma.MaskedArray]:
-    """What contours are drawn of: what repeats is closed by its first values, once around."""
+    """Coordinates and values for contours; a periodic variable is closed with its first values."""
     if x.period is not None:
         values = np.concatenate([values, values[:1]])
     if y.period is not None:
@@ -212,7 +212,7 @@ def _closed(
 
 
 def _cap(landscape: Landscape, unit: EnergyUnit) -> float | None:
-    """Where energies are clipped: only over torsions, whose maps have atoms on top of each other in them."""
+    """Energy at which maps are clipped: only over torsions, whose maps contain overlapping atoms."""
     torsions = landscape.y is not None and landscape.x.period is not None and landscape.y.period is not None
     return CAP * KCAL.size / unit.size if torsions else None
 
