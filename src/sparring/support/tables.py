@@ -123,7 +123,8 @@ class Table:
                 for row, cells in zip(self.rows, self.cells(), strict=True)
                 if any(value not in (None, "") for value in row[columns])
             ]
-            blocks.append((title, rows))
+            if rows:
+                blocks.append((title, rows))
             place += span
         lines = TextRows(self.columns[: first + width])
         for _, rows in blocks:

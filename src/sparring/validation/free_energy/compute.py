@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,52 +89,93 @@ def committee_visits(
             f"the equilibration must be shorter than the trajectory, got {equilibration:g} fs of {duration:g} fs"
         )
     committee.require_known(starts)
-    beginnings = [bare_copy(atoms) for atoms in starts]
-    settings = {
-        "starts": _digest(beginnings),
-        "plane": [plane.names, plane.torsions],
-        "langevin": [temperature, friction, timestep, duration, equilibration, every],
-        "bins": n_bins,
-        "seed": seed,
-    }
-    criteria = (BondsKept(beginnings[0]), CloserThan(0.5))
-    of = "" if batches is None else identity(committee, beginnings[0], criteria, settings)
-    skipped = -(-round(equilibration / timestep) // every) + 1
-
-    def move(copies: range) -> MDBatch:
-        result = simulate(
-            committee,
-            Structures.from_atoms([beginnings[copy % len(beginnings)] for copy in copies]),
-            ensemble=Langevin(temperature, friction),
-            timestep=timestep,
-            n_steps=round(duration / timestep),
-            every=every,
-            seed=derive(seed, "free energy"),
-            numbers=copies,
-            criteria=criteria,
-            keep_frames=True,
-            progress=progress_bars(f"dynamics, copies {copies[0] + 1} to {copies[-1] + 1} of {n_copies}"),
-        )
-        assert result.positions is not None
-        frames = result.positions[skipped:].cpu()
-        angles = plane.angles(frames.reshape(len(frames), len(copies), -1, 3)).transpose(0, 1).numpy()
-        n_failed = int((result.status != Status.FINISHED).sum())
-        return MDBatch(identity=of, first=copies[0], n_failed=n_failed, counts=visits(angles, n_bins=n_bins).counts)
-
+    work = _Sampling(
+        committee=committee,
+        starts=[bare_copy(atoms) for atoms in starts],
+        plane=plane,
+        temperature=temperature,
+        duration=duration,
+        equilibration=equilibration,
+        timestep=timestep,
+        friction=friction,
+        every=every,
+        n_bins=n_bins,
+        seed=seed,
+    )
+    of = "" if batches is None else work.identity()
     parts = []
     for first in range(0, n_copies, n_at_once):
         copies = range(first, min(first + n_at_once, n_copies))
+        title = f"dynamics, copies {copies[0] + 1} to {copies[-1] + 1} of {n_copies}"
+        compute = partial(work.batch, of, copies, title, progress_bars)
         file = None if batches is None else batches / f"{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
         if file is not None and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_record(file, move(copies))
-        parts.append(move(copies) if file is None else read_record(file, MDBatch))
+            write_record(file, compute())
+        parts.append(compute() if file is None else read_record(file, MDBatch))
     words = f"committee, {n_copies} copies of {duration / 1000:g} ps in steps of {timestep:g} fs"
     return Visits(
         counts=np.concatenate([part.counts for part in parts]),
         n_failed=sum(part.n_failed for part in parts),
         method=words,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sampling:
+    """Settings of the dynamics of all copies, see :func:`committee_visits`."""
+
+    committee: Committee
+    starts: Sequence[Atoms]
+    plane: TorsionPlane
+    temperature: float
+    duration: float
+    equilibration: float
+    timestep: float
+    friction: float
+    every: int
+    n_bins: int
+    seed: int
+
+    @property
+    def criteria(self) -> tuple[BondsKept, CloserThan]:
+        """Criteria for a copy to leave."""
+        return BondsKept(self.starts[0]), CloserThan(0.5)
+
+    def identity(self) -> str:
+        """Digest of all that determines the result of a copy."""
+        times = [self.temperature, self.friction, self.timestep, self.duration, self.equilibration, self.every]
+        settings = {
+            "starts": _digest(self.starts),
+            "plane": [self.plane.names, self.plane.torsions],
+            "langevin": times,
+            "bins": self.n_bins,
+            "seed": self.seed,
+        }
+        return identity(self.committee, self.starts[0], self.criteria, settings)
+
+    def batch(self, of: str, copies: range, title: str, progress_bars: ProgressBars) -> MDBatch:
+        """Simulate copies together."""
+        result = simulate(
+            self.committee,
+            Structures.from_atoms([self.starts[copy % len(self.starts)] for copy in copies]),
+            ensemble=Langevin(self.temperature, self.friction),
+            timestep=self.timestep,
+            n_steps=round(self.duration / self.timestep),
+            every=self.every,
+            seed=derive(self.seed, "free energy"),
+            numbers=copies,
+            criteria=self.criteria,
+            keep_frames=True,
+            progress=progress_bars(title),
+        )
+        assert result.positions is not None
+        skipped = -(-round(self.equilibration / self.timestep) // self.every) + 1
+        frames = result.positions[skipped:].cpu()
+        angles = self.plane.angles(frames.reshape(len(frames), len(copies), -1, 3)).transpose(0, 1).numpy()
+        n_failed = int((result.status != Status.FINISHED).sum())
+        counts = visits(angles, n_bins=self.n_bins).counts
+        return MDBatch(identity=of, first=copies[0], n_failed=n_failed, counts=counts)
 
 
 def reference_visits(
