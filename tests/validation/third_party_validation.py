@@ -27,9 +27,9 @@ class Spread:
 
 def spread(folder: Path) -> Spread:
     """The spread of a committee on the test split of its generation."""
-    structures = data_of_generation(folder).dataset.structures
-    predictions = survey(read_committee(folder), structures)
-    return Spread(n_structures=len(structures), energy_sigma=float((predictions.energy_variance**0.5).mean()))
+    dataset = data_of_generation(folder).dataset
+    predictions = survey(read_committee(folder), dataset.structures)
+    return Spread(n_structures=len(dataset), energy_sigma=float((predictions.energy_variance**0.5).mean()))
 
 
 def spread_table(results: Mapping[str, Spread], unit: EnergyUnit, *, published: Published = no_published) -> Table:

@@ -64,7 +64,7 @@ def no_published(quantity: str, committee: str, /) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedRun:
-    """What sections of a report need to know of a run.
+    """Facts about a run for the sections of its report.
 
     Attributes:
         folder: Run folder.

@@ -45,8 +45,8 @@ def relaxed_ends(
     atoms go the shortest way round. Nothing moves what is held in place: by constraints, or by the field of a toy well.
 
     Args:
-        start: Near the first.
-        end: Near the second, its atoms in the same order.
+        start: Structure near the first minimum.
+        end: Structure near the second minimum, with its atoms in the same order.
         calculator: The surface.
         fmax: The largest force on an atom of a minimum, in eV/Å.
         max_steps: For each.

@@ -189,7 +189,7 @@ class _Band(NEB):
 
     @property
     def points(self) -> list[SinglePoint]:
-        """What the surface said of all images, as they were when forces were last asked for."""
+        """Results of all images at the last evaluation of forces."""
         return [self._ends[0], *self._movable, self._ends[1]]
 
     def get_forces(self) -> Any:  # noqa: ANN401 - as ASE has it

@@ -117,7 +117,7 @@ def compare_committees(folder: Path) -> CommonErrors | None:
 
 
 def known_comparison(folder: Path) -> CommonErrors | None:
-    """What :func:`compare_committees` has found before, as far as it still holds. Computes and writes nothing."""
+    """Stored results of :func:`compare_committees` that are still valid. Computes and writes nothing."""
     kept = _kept(folder)
     if kept is None:
         return None

@@ -125,7 +125,7 @@ def calibration_curve(
 
 
 def roc_curves(report: ErrorReport, ax: Axes | None = None, *, kind: str = "force", unit: EnergyUnit = KCAL) -> Axes:
-    """What the classifier of Eq. 8 finds of the unreliable structures against its false alarms, by either variance.
+    """ROC curves of the classifier of Eq. 8 for unreliable structures, by either variance.
 
     Dots are the classifier at its t. The diagonal is what guesses reach.
     """

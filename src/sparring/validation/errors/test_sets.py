@@ -24,7 +24,7 @@ class EvaluationData(NamedTuple):
     """Labelled structures that a committee was not trained on.
 
     Attributes:
-        dataset: These structures.
+        dataset: Labelled structures.
         training: Structures that the committee was trained on, None if they are not known.
         name: Name of the structures.
         n_seen: Number of structures that were left out, because the committee was trained on them.
