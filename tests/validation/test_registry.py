@@ -92,7 +92,7 @@ import sys
 from sparring.validation import registry
 for name in registry.BUILT_IN:
     registry.find(name)
-heavy = {"torch", "ase", "matplotlib", "scipy", "jinja2"} & set(sys.modules)
+heavy = {"torch", "ase", "numpy", "matplotlib", "scipy", "jinja2"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """
     subprocess.run([sys.executable, "-c", program], check=True)

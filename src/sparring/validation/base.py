@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sparring.support.tables import Table
-from sparring.units import EnergyUnit
 
 if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.figure import Figure
 
+    from sparring.units import EnergyUnit
     from sparring.validation.diversity.compute import Diversity
     from sparring.validation.results import Results
 
@@ -79,7 +79,7 @@ class ReportedRun:
     """
 
     folder: Path
-    unit: EnergyUnit
+    unit: "EnergyUnit"
     generations: tuple[int, ...]
     has_molecules: bool = True
     has_endpoints: bool = False
@@ -101,7 +101,7 @@ class Embedded:
 class MakeTable(Protocol):
     """Table of results."""
 
-    def __call__(self, results: Any, unit: EnergyUnit, *, published: Published = no_published) -> Table:  # noqa: ANN401
+    def __call__(self, results: Any, unit: "EnergyUnit", *, published: Published = no_published) -> Table:  # noqa: ANN401
         """The table, with energies in a unit."""
 
 
@@ -141,7 +141,7 @@ class Validation:
     command: Callable[..., None] | None
     read: "Callable[[Results], Any]"
     table: MakeTable
-    figures: Callable[[Any, EnergyUnit], Sequence[ReportFigure]]
+    figures: "Callable[[Any, EnergyUnit], Sequence[ReportFigure]]"
     notes: Callable[[Any, ReportedRun], Sequence[str]] = no_notes
     applies: Callable[[ReportedRun], bool] = _always
     embedded: "Callable[[Any, Results], Embedded | None] | None" = None
