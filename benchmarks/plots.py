@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparring.reporting.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.style import FAINT, GENERATIONS, INK, STYLE, panels
 
 FOLDER = Path(__file__).parents[1] / "docs" / "performance"
 COLOURS = {"sparring": GENERATIONS[0], "autograd": GENERATIONS[5], "loop": GENERATIONS[1], "floor": FAINT}

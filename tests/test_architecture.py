@@ -20,7 +20,7 @@ FLOORS = (
     "committee_files evaluation dynamics plausibility testing training",
     "proposers",
     "surfaces",
-    "systems",
+    "plots systems",
     "config",
     "runs",
     "assembly",

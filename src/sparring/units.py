@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from sparring.support.suggestions import did_you_mean
 
@@ -158,3 +158,8 @@ def _suggestion(unit: str, dimension: str | None) -> str:
     """Suggest the unit that was probably meant; capitals are compared last, as they are what is mistaken most."""
     names = _UNITS[dimension] if dimension else _DIMENSION_OF
     return did_you_mean(unit, reversed(list(names)))
+
+
+def unit_of(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> EnergyUnit:
+    """Unit for a structure: kcal/mol, or eV for the particle of a toy well, which is the dummy element X."""
+    return KCAL if (atomic_numbers > 0).any() else EV

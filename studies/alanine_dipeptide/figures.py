@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparring.plots.style import INK, generation_colours, panels
 from sparring.reporting.data import Run, Sampled
-from sparring.reporting.figures import attack_torsions, energy_distributions, free_energy_figure, landscape_sheet
-from sparring.reporting.figures.landscape import logarithmic
+from sparring.reporting.figures import attack_torsions, energy_distributions, free_energy_figure, landscape_figure
 from sparring.reporting.reading import read_run
-from sparring.reporting.style import INK, generation_colours, panels
 from sparring.surfaces.landscape import Landscapes
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.free_energy.histograms import FreeEnergies
+from sparring.validation.landscape.figure import logarithmic
 from sparring.validation.records import read_record
 from studies.alanine_dipeptide.plan import ADVERSARIAL, ATOMS, Study
 from studies.alanine_dipeptide.results import CommitteeRow, FreeEnergyRow, Results, landscapes
@@ -166,7 +166,7 @@ def maps(study: Study, seed: int, which: str) -> Figure | None:
     found = landscapes(study, ADVERSARIAL, seed, which)
     if not found:
         return None
-    return landscape_sheet(Landscapes(committees={f"generation {number}": one for number, one in found.items()}))
+    return landscape_figure(Landscapes(committees={f"generation {number}": one for number, one in found.items()}))
 
 
 def attacks(study: Study, seed: int) -> Figure | None:

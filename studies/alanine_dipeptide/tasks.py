@@ -10,7 +10,7 @@ from sparring.surfaces.torsion_maps import GridKind
 from sparring.systems import alanine_dipeptide
 from sparring.validation.free_energy.compute import committee_visits, dynamics_visits
 from sparring.validation.free_energy.histograms import compare
-from sparring.validation.landscape.compute import survey
+from sparring.validation.landscape.compute import landscapes
 from sparring.validation.records import write_record
 
 __all__ = ["free_energy", "maps"]
@@ -21,7 +21,7 @@ EQUILIBRATION = 1000.0
 
 def maps(run: Path, file: Path, *, which: GridKind, points: tuple[int, int]) -> None:
     """The landscapes of all committees of a run, on one of the two grids."""
-    found = survey(run, which=which, points=points)
+    found = landscapes(run, which=which, points=points)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_record(file, found.landscapes)
 
@@ -72,7 +72,7 @@ def free_energy(
         n_bins=n_bins,
         seed=seed,
         n_at_once=10,
-        pieces=file.with_suffix(""),
+        batches=file.with_suffix(""),
     )
     result = compare(seen, truth, names=plane.names, temperature=300.0)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -10,14 +10,14 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from sparring.reporting.figures.barrier import barrier_profiles
-from sparring.reporting.figures.diversity import diversity_figure
-from sparring.reporting.figures.landscape import landscape_energy
-from sparring.reporting.figures.scales import energy_scale
-from sparring.reporting.style import INK, panels
+from sparring.plots.scales import energy_scale
+from sparring.plots.style import INK, panels
 from sparring.surfaces.landscape import Landscape
 from sparring.units import KCAL_PER_MOL
+from sparring.validation.barrier.figure import barrier_profiles
 from sparring.validation.diversity.compute import diversity, gather
+from sparring.validation.diversity.figure import diversity_figure
+from sparring.validation.landscape.figure import landscape_energy
 from sparring.validation.records import read_record
 from studies.ammonia.plan import ADVERSARIAL, STRATEGIES, Study, title_of
 from studies.ammonia.results import CAPS, CommitteeRow, Results

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sparring.reporting.style import STYLE
+from sparring.plots.style import STYLE
 from sparring.support.files import write_bytes
 
 __all__ = ["DPI", "LARGEST_SVG", "FigureFolder", "save_figure"]

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from matplotlib import rc_context
 
-from sparring.reporting.style import STYLE
+from sparring.plots.style import STYLE
 from sparring.support.files import write_text
 from sparring.validation.records import read_record, write_record
 from studies.common.figures import FigureFolder

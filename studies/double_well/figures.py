@@ -9,7 +9,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from sparring.reporting.style import FAINT, INK, SOURCES, panels
+from sparring.plots.style import FAINT, INK, SOURCES, panels
 from sparring.systems.wells import grid_structures
 from studies.double_well.protocol import WELLS, Protocol
 from studies.double_well.results import Record, n_loops

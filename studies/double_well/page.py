@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from sparring.reporting.style import STYLE
+from sparring.plots.style import STYLE
 from sparring.support.files import write_text
 from studies.common.figures import save_figure
 from studies.double_well.figures import curves, landscapes, profiles

@@ -22,10 +22,10 @@ from sparring.config import load
 from sparring.dynamics import Langevin, NoseHooverChain
 from sparring.inputs.extxyz import write_structures
 from sparring.labels import PySCF
+from sparring.plots.style import SOURCES
 from sparring.potentials import CoordinateMLP, SchNet
 from sparring.proposers import objectives
 from sparring.proposers.spaces import Cartesian, RandomDisplacement
-from sparring.reporting.style import SOURCES
 from sparring.selection import Budget, Distinct, EnergyWindow, UncertaintyAbove
 from sparring.starting_data.relaxation import RelaxationError
 from sparring.systems import alanine_dipeptide, ammonia, wells

@@ -1,3 +1,5 @@
+import re
+
 import ase.io
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from sparring.inputs.extxyz import write_structures
 from sparring.potentials import CoordinateMLP
 from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 from sparring.systems.ammonia import inversion_endpoints, planar_geometry
-from sparring.validation.barrier import compute as barrier_runs
+from sparring.validation.barrier import compute as module
 from sparring.validation.barrier.compute import Barriers, barriers
 from sparring.validation.records import read_record
 
@@ -74,18 +76,19 @@ def test_the_barrier_of_a_committee_is_printed_beside_the_true_one_and_kept(
     committee = make_committee("committee")
     answer = sparring("validate", "barrier", committee, *ends, "--config", well_file(), "--climb")
     assert answer.exit_code == 0, answer.err
-    height, spread, low, _, high, *_, error = map(_number, row(answer.out, "committee"))
+    height, spread, low, _, high, *_, error, converged = map(_number, row(answer.out, "committee"))
     assert height == pytest.approx(closed_form_barrier(), abs=1e-3)
     members = [closed_form_barrier([hump]) for hump in HUMPS]
     assert (low, high) == pytest.approx(members, abs=0.02)  # their minima are elsewhere than the mean's
     assert spread == pytest.approx(np.std(members, ddof=1), abs=0.02)
     assert error == pytest.approx(height - (0.056 + 6.527), abs=2e-3)
+    assert converged == "yes"
     assert "labels by double_well_1d" in answer.out
     assert "energies in eV above the start" in answer.out
 
     folder = committee / "validation"
     found = read_record(folder / "barrier.json", Barriers)
-    assert found.committees["committee"].barrier == pytest.approx(height, abs=1e-4)
+    assert found.committees["committee"].barrier == pytest.approx(height, abs=5.1e-4)
     assert found.truth.method == "double_well_1d"
     frames = ase.io.read(folder / "barrier.extxyz", ":")
     assert [(one.info["surface"], one.info["image"]) for one in frames] == [
@@ -131,16 +134,15 @@ def test_a_path_that_has_not_converged_is_marked(sparring, make_committee, parti
     few = ["--images", 8, "--climb", "--steps", 8, "--fmax", "1 meV/Å"]
     answer = sparring("validate", "barrier", make_committee("one"), tmp_path / "a.xyz", tmp_path / "b.xyz", *few)
     assert answer.exit_code == 0, answer.err
-    assert "not converged: " in answer.out
-    assert "eV/Å after 8 steps" in answer.out
+    assert re.search(r"  no: [\d.]+ eV/Å after 8 steps\n", answer.out)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "is no generation of a run whose system has endpoints; give two files, START.xyz and END.xyz"),
-        (["start.xyz"], "a path has two ends, got only start.xyz; give END.xyz too"),
-        (["start.xyz", "both.xyz"], "both.xyz holds 2 structures; the end of a path is one, in a file of its own"),
+        (["start.xyz"], "a path has two endpoints, got only start.xyz; give END.xyz too"),
+        (["start.xyz", "both.xyz"], "both.xyz holds 2 structures; an endpoint of a path is a file with one structure"),
         (["start.xyz", "start.xyz"], "start and end are the same geometry"),
         (["start.xyz", "end.xyz", "--images", "2"], "a path needs at least 3 images, its two ends among them, got 2"),
         (["start.xyz", "end.xyz", "--fmax", "1 eV"], "measures energy, wanted force"),
@@ -190,7 +192,7 @@ def test_a_run_on_ammonia_knows_its_ends(committee, tmp_path, monkeypatch):
         )
         return path, [start, start.copy(), end]
 
-    monkeypatch.setattr(barrier_runs, "neb", neb)
+    monkeypatch.setattr(module, "neb", neb)
     found, _ = barriers(folder, n_images=7)
     assert list(found.committees) == ["generation 2"]
     assert found.committees["generation 2"].method == "committee of 2"

@@ -7,7 +7,7 @@ import pytest
 
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.inputs.extxyz import write_structures
-from sparring.reporting import saving
+from sparring.plots import saving
 from sparring.validation.diversity import compute as module
 
 pytest.importorskip("dscribe", reason="needs the extra `maps`: DScribe and umap-learn")
@@ -16,7 +16,9 @@ pytest.importorskip("dscribe", reason="needs the extra `maps`: DScribe and umap-
 @pytest.fixture(autouse=True)
 def flat(monkeypatch):
     """Instead of a map, which takes seconds to compile in every process, any two numbers."""
-    monkeypatch.setattr(module, "places", lambda vectors, *, seed, n_neighbors: (vectors[:, :2] + seed, n_neighbors))
+    monkeypatch.setattr(
+        module, "umap_embedding", lambda vectors, *, seed, n_neighbors: (vectors[:, :2] + seed, n_neighbors)
+    )
 
 
 @pytest.fixture

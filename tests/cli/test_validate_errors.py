@@ -4,11 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-from sparring.cli.errors import windows_of
 from sparring.committee_files import write_committee
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
-from sparring.reporting import saving
+from sparring.plots import saving
 from sparring.units import KCAL_PER_MOL
+from sparring.validation.errors.arguments import windows_of
 from sparring.validation.errors.compute import ErrorReport
 from sparring.validation.records import read_record
 
@@ -94,7 +94,7 @@ def test_a_file_and_a_committee_without_a_run(sparring, folder, labelled):
     assert {window.high for window in report.up_to} <= {1.0, 2.0}
     assert "phase gas" in answer.out
     assert "energies in kcal/mol" in answer.out
-    assert "make sure that it has not seen these" in answer.out
+    assert "make sure that none of these structures is in it" in answer.out
 
 
 def test_the_table_gives_what_the_file_holds(sparring, folder, labelled):
@@ -121,7 +121,7 @@ def test_what_one_structure_cannot_tell_is_said(sparring, folder, labelled, tmp_
     write_structures(tmp_path / "one.xyz", read_structures(labelled)[:1])
     answer = sparring("validate", "errors", folder, tmp_path / "one.xyz")
     assert answer.exit_code == 0
-    assert "no correlation: a rank correlation needs at least 4 structures, got 1" in answer.out
+    assert "no correlation of forces: a rank correlation needs at least 4 structures, got 1" in answer.out
     assert "no ROC curve of energies: all 1 errors reach the limit" in answer.out
     assert "nan" not in answer.out
 
@@ -134,7 +134,7 @@ def test_what_one_structure_cannot_tell_is_said(sparring, folder, labelled, tmp_
         (["--group-by", "colour"], "no structure has the key 'colour' to group by; there are phase"),
         (["--positive", "best"], "--positive must be one of beyond_training, worst, got 'best'"),
         (["--percentile", "101"], "a percentile lies between 0 and 100, got 101"),
-        (["--later"], "leave out either that or the file"),
+        (["--later"], "leave out either --later or the file"),
         (["--energy-key", "E"], "there is no 'E'"),
     ],
 )

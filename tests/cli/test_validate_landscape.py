@@ -36,7 +36,7 @@ def alone(tmp_path, committee):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures take the longest; most promises are about other things."""
-    monkeypatch.setattr("sparring.reporting.saving.save_figure", lambda figure, path: None)
+    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
 
 
 def written(folder):
@@ -114,7 +114,7 @@ def test_errors_can_be_aligned(undrawn, sparring, finished_well, tmp_path):
         (["grid.xyz"], "name the variables of grid.xyz with --x and --y; it has REF_energy, angle, length"),
         (["grid.xyz", "--x", "length"], "are both at length = 0.9; keep one of them"),
         (["grid.xyz", "--x", "length", "--y", "phi"], "needs a finite number 'phi' in its info, got only"),
-        (["--x", "length"], "--x and --y name variables of a file with a grid; give that too"),
+        (["--x", "length"], "--x and --y name variables of a file with a grid; give GRID.xyz too"),
         (["--points", "many"], "--points must be numbers such as 21x21, or 201 for a line, got 'many'"),
         (["grid.xyz", "--x", "length", "--y", "angle", "--points", "3x4"], "leave out --points"),
     ],

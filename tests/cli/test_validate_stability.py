@@ -31,7 +31,7 @@ def generation(committee, ammonia, rattled, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures are not drawn, which takes longest."""
-    monkeypatch.setattr("sparring.reporting.saving.save_figure", lambda figure, path: None)
+    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
 
 
 SHORT = ("--copies", 3, "--time", "4 fs", "--at-once", 2)
@@ -56,9 +56,9 @@ def test_stability_prints_a_row_for_each_temperature_and_writes_what_it_found(sp
         "failure",
     ]
     assert [line.split()[:4] for line in lines[3:5]] == [["50", "K", "3", "3"], ["9000", "K", "3", "0"]]
-    assert lines[3].endswith("1.00 [0.44, 1.00]        > 4 fs  none")
+    assert lines[3].endswith("100 % [44, 100]        > 4 fs  none")
     assert lines[4].endswith("a bond outside 0.93 to 1.07 of its length (3)")
-    assert lines[5].split() == ["all", "6", "3", "0.50", "[0.19,", "0.81]"]
+    assert lines[5].split() == ["all", "6", "3", "50", "%", "[19,", "81]"]
 
     output = folder / "validation"
     result = read_record(output / "stability.json", Stability)
@@ -92,7 +92,7 @@ def test_copies_of_a_run_start_from_its_lowest_energy_and_ammonia_fails_as_in_th
     assert answer.exit_code == 0, answer.err
     assert answer.out.startswith("H3N fails if: H-H outside 0.8 to 2.55 Å; energy below ")
     assert not read_structures(folder / "validation" / "stability_failures.extxyz", allow_empty=True)
-    assert "where copies failed" not in answer.out
+    assert "geometries at failure" not in answer.out
     write_structures(folder / "same.xyz", [ammonia])
     again = sparring("validate", "stability", folder, folder / "same.xyz", *quick)
     assert again.out == answer.out
@@ -127,11 +127,11 @@ def test_criteria_are_those_that_were_asked_for(sparring, generation, tmp_path, 
         (["--temperature", "300 fs"], "measures time, wanted temperature"),
         (["--temperature", ""], "wanted a finite number with a unit"),
         (["--window", "H,H,2.55,0.8"], "a window needs 0 <= low < high, and one of them, got 2.55 Å and 0.8 Å"),
-        (["--window", "H,H,0.8"], "a window is two elements or two places of atoms, and the shortest and longest"),
+        (["--window", "H,H,0.8"], "a window is two elements or two indices of atoms, and the shortest and longest"),
         (["--window", "H,0,0.8,1"], "got 'H,0,0.8,1'"),
         (["--window", "C,H,0.8,2.5"], "C-H outside 0.8 to 2.5 Å: the structure has no pair of C and H"),
         (["--window", "0,7,0.8,2.5"], "there is no atom 7; the structure has 4, counted from 0"),
-        (["--bonds", "0.6"], "two factors of their lengths, e.g. '0.6,1.6'; got '0.6'"),
+        (["--bonds", "0.6"], "relative to its length in the start, e.g. '0.6,1.6'; got '0.6'"),
         (["--bonds", "1.1,1.6"], "must be one below and one above 1"),
         (["--min-distance", "5 eV"], "measures energy, wanted length"),
         (["--energy-below", "-5 eV"], "the start itself fails (energy below"),
@@ -154,12 +154,12 @@ def test_a_start_is_one_structure(sparring, generation, committee, ammonia, wate
     answer = sparring("validate", "stability", folder, tmp_path / "two.xyz")
     assert (answer.exit_code, answer.err) == (
         2,
-        f"sparring: {tmp_path / 'two.xyz'} has 2 structures, wanted the one that copies start from\n",
+        f"sparring: {tmp_path / 'two.xyz'} has 2 structures, expected one: the start of all copies\n",
     )
     answer = sparring("validate", "stability", folder)
-    assert answer.err.endswith("has structures of H2O, H3N; give a START, one of them in a file\n")
+    assert answer.err.endswith("has structures of H2O, H3N; give START.xyz, a file with one of them\n")
     alone = tmp_path / "alone"
     alone.mkdir()
     write_committee(alone, committee(2))
     answer = sparring("validate", "stability", alone)
-    assert "is no generation of a run (there is no dataset.extxyz); give a START" in answer.err
+    assert "is not a generation of a run: it has no dataset.extxyz; give START.xyz" in answer.err

@@ -35,7 +35,7 @@ def run(tmp_path, committee, rattled):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures take the longest."""
-    monkeypatch.setattr("sparring.reporting.saving.save_figure", lambda figure, path: None)
+    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
 
 
 def test_a_run_has_a_rigid_and_a_relaxed_grid_in_files_of_their_own(undrawn, sparring, run):
@@ -43,7 +43,7 @@ def test_a_run_has_a_rigid_and_a_relaxed_grid_in_files_of_their_own(undrawn, spa
     relaxed = sparring("validate", "landscape", run, "--points", "3x4", "--grid", "relaxed")
     assert (rigid.exit_code, relaxed.exit_code) == (0, 0), relaxed.err
     assert rigid.out.split("\n")[0] == "12 points: 3 of phi × 4 of psi"
-    assert rigid.out.split("\n")[3].split() == ["20", "50", "100", "300"]
+    assert rigid.out.split("\n")[3].split() == ["≤", "20", "≤", "50", "≤", "100", "≤", "300"]
     assert "12 computed" in relaxed.out
     assert relaxed.out.rstrip().split("\n")[-1].startswith(f"results: {run / 'validation' / 'landscape_relaxed.json'}")
     one, other = (
@@ -78,7 +78,8 @@ def test_a_free_energy_is_compared_with_the_force_fields_own(sparring, run):
     lines = answer.out.rstrip().split("\n")
     assert lines[0] == "committee: committee, 4 copies of 0.06 ps in steps of 1 fs"
     assert lines[1].startswith("reference: OpenMM opls-aa")
-    assert lines[2].startswith("copies of the committee that failed: ")
+    assert lines[3].split()[-2:] == ["copies", "failed"]
+    assert lines[4].startswith("generation-01 ")
     folder = run / "generation-01" / "validation"
     result = read_record(folder / "free_energy.json", FreeEnergies)
     assert result.n_blocks == (4, 4)

@@ -12,10 +12,10 @@ from sparring.commands import running
 from sparring.commands.running import check, run
 from sparring.config import ConfigError, load
 from sparring.inputs.extxyz import read_labelled, read_structures
+from sparring.plots.style import source_style
 from sparring.proposers import registry
 from sparring.proposers.base import Proposer, predicted, propose
 from sparring.reporting import report
-from sparring.reporting.style import source_style
 from sparring.runs import loop
 from sparring.runs.folder import RunFolder, read_metrics
 

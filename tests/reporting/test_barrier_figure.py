@@ -3,11 +3,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from sparring.plots.style import INK, generation_colours
 from sparring.reporting import figures
-from sparring.reporting.data import EV
-from sparring.reporting.style import INK, generation_colours
 from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
-from sparring.units import KCAL_PER_MOL
+from sparring.units import EV, KCAL_PER_MOL
 
 
 def hump(heights=(6.0, 7.0), *, n_images=11, length=0.8, converged=True):

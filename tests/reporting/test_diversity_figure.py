@@ -4,9 +4,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from sparring.plots.style import generation_colours
 from sparring.reporting import figures
-from sparring.reporting.data import EV, KCAL
-from sparring.reporting.style import generation_colours
+from sparring.units import EV, KCAL
 from sparring.validation.diversity.compute import Diversity
 
 GROUPS = {
@@ -47,7 +47,7 @@ def colours(ax):
     return {str(one.get_label()): to_hex(one.get_facecolor()[0]) for one in drawn}
 
 
-ALL = [figures.likeness_map, figures.energies_by_source, figures.rmsd_energy]
+ALL = [figures.similarity_map, figures.energies_by_source, figures.rmsd_energy]
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -65,7 +65,7 @@ def test_a_figure_draws_on_the_axes_it_is_given_or_makes_its_own_and_names_every
 
 def test_a_map_has_every_structure_at_its_place_and_one_scale_for_both_axes():
     diversity = made_up()
-    ax = figures.likeness_map(diversity)
+    ax = figures.similarity_map(diversity)
     np.testing.assert_array_equal(np.concatenate(list(marks(ax).values())), diversity.map)
     ax.figure.draw_without_rendering()
     units = ax.transData.transform([[1.0, 0.0], [0.0, 1.0]]) - ax.transData.transform([0.0, 0.0])
@@ -105,7 +105,7 @@ def test_energies_can_be_shown_in_another_unit():
 
 
 def test_generations_have_the_colours_of_the_report_and_starts_step_back():
-    found = colours(figures.likeness_map(made_up()))
+    found = colours(figures.similarity_map(made_up()))
     assert (found["attack, generation 1"], found["attack, generation 2"]) == generation_colours(2)
     assert found["normal mode, start"] not in generation_colours(6)
 

@@ -7,10 +7,9 @@ from matplotlib.figure import Figure
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.evaluation import Survey
+from sparring.plots.style import panels
 from sparring.reporting import figures
-from sparring.reporting.data import EV, KCAL
-from sparring.reporting.style import panels
-from sparring.units import KCAL_PER_MOL
+from sparring.units import EV, KCAL, KCAL_PER_MOL
 from sparring.validation.errors.compute import error_report
 
 
@@ -119,7 +118,7 @@ def test_the_legend_stands_above_all_points(report, kind):
     [
         ({"n": 1}, "at least 2 structures, got 1"),
         ({"n_members": 1}, "one network alone has no uncertainty"),
-        ({"positive": "beyond_training"}, "what the committee learnt from is not known"),
+        ({"positive": "beyond_training"}, "the training data of the committee, and so its usual errors, are not known"),
     ],
 )
 def test_what_is_absent_says_why_in_its_place(report, made, reason):

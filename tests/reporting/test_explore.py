@@ -11,10 +11,11 @@ from scipy.spatial.transform import Rotation
 from sparring.inputs.extxyz import write_structures
 from sparring.reporting import explore
 from sparring.reporting.data import Origin, Run
-from sparring.reporting.explore import Mapped, explorer
+from sparring.reporting.explore import explorer
 from sparring.reporting.reading import read_run
 from sparring.systems.registry import read_system
 from sparring.units import KCAL_PER_MOL
+from sparring.validation.base import Embedded
 from sparring.validation.diversity.compute import Diversity
 
 
@@ -211,7 +212,7 @@ def test_a_map_finds_its_structures_in_whatever_order_it_has_them(made_up_run):
         n_neighbors=15,
         seed=0,
     )
-    found = explorer(run, Mapped(diversity=likeness, frames=[frames[place] for place in order]))
+    found = explorer(run, Embedded(diversity=likeness, frames=[frames[place] for place in order]))
     assert found["axes"] == ("umap1", "umap2")
     assert np.allclose(values(found, "umap1")[order], rows)
     assert np.allclose(values(found, "umap2")[order], -rows)

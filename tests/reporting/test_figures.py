@@ -8,12 +8,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from sparring.plots.style import generation_colours
 from sparring.reporting import figures
-from sparring.reporting.data import KCAL, Labelled, Paths, Predictions, Sampled, Training
+from sparring.reporting.data import Labelled, Paths, Predictions, Sampled, Training
 from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import overview, sheets
-from sparring.reporting.style import generation_colours
-from sparring.units import KCAL_PER_MOL
+from sparring.units import KCAL, KCAL_PER_MOL
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,11 @@ from matplotlib.colors import to_rgba
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
+from sparring.plots.scales import BELOW_ZERO, energy_scale, uncertainty_scale
 from sparring.reporting import figures
-from sparring.reporting.data import EV, KCAL
-from sparring.reporting.figures.scales import BELOW_ZERO, energy_scale, uncertainty_scale
 from sparring.surfaces.grids import Variable
 from sparring.surfaces.landscape import Landscape, Landscapes, Marks
-from sparring.units import KCAL_PER_MOL
+from sparring.units import EV, KCAL, KCAL_PER_MOL
 
 
 def hills(*, shift=0.0, n_x=9, n_y=7, y=True, truth=True, sigma=0.05, marks=None):
@@ -65,7 +64,7 @@ def test_a_figure_draws_on_the_axes_it_is_given_or_makes_its_own(draw, y, given)
 
 def test_all_panels_of_a_quantity_have_the_same_levels():
     sheet = Landscapes(committees={"generation 1": hills(shift=2.0), "generation 2": hills(sigma=0.3)})
-    figure = figures.landscape_sheet(sheet)
+    figure = figures.landscape_figure(sheet)
     contours = [one for ax in figure.axes for one in ax.collections if isinstance(one, QuadContourSet) and one.filled]
     energies = [one for one in contours if one.cmap.name == "viridis"]
     sigmas = [one for one in contours if one.cmap.name == "magma"]
@@ -139,7 +138,7 @@ def test_structures_are_dots_by_their_role_and_those_outside_are_counted():
         name: handle
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
     }  # fmt: skip
-    assert list(dots) == ["starting data", "added by committees before", "added by this committee"]
+    assert list(dots) == ["starting data", "added by earlier committees", "added by this committee"]
     assert dots["starting data"].get_offsets().tolist() == [[1, 0], [1.1, 0.5]]
     face = [tuple(handle.get_facecolor()[0][:3].round(2)) for handle in dots.values()]
     assert face[0] == (1, 1, 1)
@@ -182,7 +181,7 @@ def test_error_curves_are_those_of_the_landscape():
 @pytest.mark.parametrize("n_committees", [1, 4, 5, 9])
 def test_a_sheet_holds_any_number_of_committees(n_committees):
     maps = {f"generation {n + 1}": hills(shift=0.1 * n) for n in range(n_committees)}
-    figure = figures.landscape_sheet(Landscapes(committees=maps))
+    figure = figures.landscape_figure(Landscapes(committees=maps))
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert [title for title in titles if title] == ["ground truth", *maps]
     assert sum(ax.get_xscale() == "log" for ax in figure.axes) == 1  # the errors
@@ -191,14 +190,14 @@ def test_a_sheet_holds_any_number_of_committees(n_committees):
 @pytest.mark.parametrize("y", [True, False])
 def test_a_sheet_without_a_truth_shows_no_truth_and_no_errors(y):
     maps = {"alone": hills(truth=False, y=y)}
-    figure = figures.landscape_sheet(Landscapes(committees=maps))
+    figure = figures.landscape_figure(Landscapes(committees=maps))
     assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")] == ["alone"]
     figure.canvas.draw()
 
 
 @pytest.mark.parametrize("y", [True, False])
 def test_a_perfect_network_alone_has_neither_errors_nor_uncertainty_to_draw(y):
-    figure = figures.landscape_sheet(Landscapes(committees={"one network": hills(sigma=0.0, y=y)}))
+    figure = figures.landscape_figure(Landscapes(committees={"one network": hills(sigma=0.0, y=y)}))
     figure.canvas.draw()
     filled = [one for ax in figure.axes for one in ax.collections if isinstance(one, QuadContourSet) and one.filled]
     assert len(filled) == (2 if y else 0)
@@ -209,4 +208,4 @@ def test_scales_do_not_choke_on_flat_or_unfinished_landscapes():
     flat.truth[:], flat.energy[0, 0], flat.force_sigma[:] = 0.0, np.inf, 0.0
     for scale in (energy_scale([flat]), uncertainty_scale([flat])):
         assert (np.diff(scale.levels) > 0).all()
-    figures.landscape_sheet(Landscapes(committees={"flat": flat})).canvas.draw()
+    figures.landscape_figure(Landscapes(committees={"flat": flat})).canvas.draw()

@@ -106,10 +106,10 @@ def test_the_table_has_a_row_a_generation_and_dashes_for_what_never_happened(fin
     table = generation_table(run)
     assert [heading for heading, _ in table.groups] == ["", "own test set", "barrier", "attacks", "labels", "seconds"]
     assert sum(span for _, span in table.groups) == len(table.headings)
-    first, _, last = (dict(zip(table.headings, row, strict=True)) for row in table.rows)
-    assert first["its\nerror"] == "−0.92"
+    first, _, last = (dict(zip(table.headings, row, strict=True)) for row in table.cells())
+    assert first["its\nerror"] == "-0.92"
     assert (first["chosen"], first["computed"], first["from\nstore"], first["failed"]) == ("20", "17", "2", "1")
-    assert (last["chosen"], last["structures"]) == ("–", "78")
+    assert (last["chosen"], last["structures"]) == ("-", "78")
     assert reference_barrier(run) == "6.32 kcal/mol"
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from sparring.inputs.extxyz import read_structures
-from sparring.reporting.data import EV, KCAL
 from sparring.reporting.reading import read_run
+from sparring.units import EV, KCAL
 
 
 def test_energies_are_above_the_lowest_label_of_the_same_composition(made_up_run):

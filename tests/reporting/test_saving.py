@@ -1,5 +1,5 @@
-from sparring.reporting.saving import save_figure
-from sparring.reporting.style import panels
+from sparring.plots.saving import save_figure
+from sparring.plots.style import panels
 
 
 def test_a_figure_is_two_files_and_the_same_figure_the_same_bytes(tmp_path):

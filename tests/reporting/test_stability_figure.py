@@ -3,7 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sparring.reporting import figures
-from sparring.validation.stability.trials import Failure, Settings, Stability, Trial
+from sparring.validation.stability.trials import Failure, Settings, Stability, StabilityAtTemperature
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def make():
 
     def result(n_stable, *, duration=5000.0):
         trials = [
-            Trial.of(
+            StabilityAtTemperature.of(
                 temperature,
                 20,
                 [Failure(copy=i, time=duration * (i + 1) / 21, reason="hole") for i in range(20 - count)],

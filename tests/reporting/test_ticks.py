@@ -8,12 +8,12 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sparring.plots.style import STYLE, panels
+from sparring.plots.ticks import DecadeLocator, logarithmic
 from sparring.reporting import figures
 from sparring.reporting.data import Labelled
-from sparring.reporting.figures.ticks import DecadeLocator, logarithmic
 from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import overview, sheets
-from sparring.reporting.style import STYLE, panels
 
 
 def boxes(axis, which):

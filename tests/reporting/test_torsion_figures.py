@@ -5,19 +5,19 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.contour import QuadContourSet
 
-from sparring.reporting.data import EV, KCAL, Sampled, TorsionPaths
+from sparring.plots.scales import energy_scale
+from sparring.reporting.data import Sampled, TorsionPaths
 from sparring.reporting.figures import (
     attack_torsions,
     energy_distributions,
     free_energy_figure,
     landscape_energy,
-    landscape_sheet,
+    landscape_figure,
 )
-from sparring.reporting.figures.scales import energy_scale
 from sparring.reporting.figures.torsions import pieces
 from sparring.surfaces.grids import Variable
 from sparring.surfaces.landscape import Landscape, Landscapes, Marks
-from sparring.units import KCAL_PER_MOL
+from sparring.units import EV, KCAL, KCAL_PER_MOL
 from sparring.validation.free_energy.histograms import Visits, compare
 
 PI = np.pi
@@ -153,7 +153,7 @@ def test_a_map_over_torsions_is_closed_and_nothing_is_outside(mapped):
 
 
 def test_both_edges_of_a_map_show_the_same(mapped):
-    from sparring.reporting.figures.landscape import _closed
+    from sparring.validation.landscape.figure import _closed
 
     x, y, values = _closed(mapped.x, mapped.y, mapped.truth)
     assert values.shape == (9, 9)
@@ -167,10 +167,10 @@ def test_energies_over_torsions_are_clipped_at_300(mapped):
     assert scale.levels[-1] == pytest.approx(np.log10(301))
     assert "300" in scale.ticks.values()
     assert energy_scale([mapped], KCAL).levels[-1] == pytest.approx(np.log10(1 + mapped.truth.max() / KCAL_PER_MOL))
-    figure = landscape_sheet(Landscapes(committees={"generation 1": mapped}))
+    figure = landscape_figure(Landscapes(committees={"generation 1": mapped}))
     (bar,) = (ax for ax in figure.axes if ax.get_ylabel().startswith("relative energy"))
     assert [label.get_text() for label in bar.get_yticklabels()][-1] == "300"
-    in_ev = landscape_sheet(Landscapes(committees={"generation 1": mapped}), unit=EV)
+    in_ev = landscape_figure(Landscapes(committees={"generation 1": mapped}), unit=EV)
     (bar,) = (ax for ax in in_ev.axes if ax.get_ylabel().startswith("relative energy"))
     assert bar.get_ylim()[1] == pytest.approx(np.log10(1 + 300 * KCAL_PER_MOL))
 

@@ -11,7 +11,6 @@ import pytest
 from sparring.config import dump, load
 from sparring.evaluation import Errors
 from sparring.reporting import page
-from sparring.reporting.data import KCAL
 from sparring.reporting.page import report
 from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import comparison, overview
@@ -136,20 +135,15 @@ def test_errors_on_the_same_set_stand_beside_those_on_own_test_sets(run):
     compared = common([(9.0, 20.0), (5.0, 15.0), (4.0, 11.0)], [(0.86, 2.7), (0.14, 0.62), (0.5, 1.43)])
     table = generation_table(replace(run, common=compared))
     assert [heading for heading, _ in table.groups][:4] == ["", "same set", "near minimum", "own test set"]
-    assert table.rows[2][2:6] == ("4.00", "11.00", "0.50", "1.43")
+    assert table.cells()[2][2:6] == ("4.000", "11.000", "0.500", "1.430")
 
 
 def test_the_table_of_one_set_has_mean_and_root_mean_square_errors_of_each_part(run):
     compared = common([(9.0, 20.0)], [(0.5, 6.0)], [(30.0, 60.0)])
-    table = common_table(replace(run, common=compared))
-    assert table.groups == (
-        ("", 1),
-        ("all: 12 structures", 4),
-        ("near the minimum: 8 structures", 4),
-        ("far above it: 4 structures", 4),
-    )
-    assert table.rows == (
-        ("1", "9.00", "9.00", "20.00", "20.00", "0.50", "0.50", "6.00", "6.00", *["30.00"] * 2, *["60.00"] * 2),
+    assert common_table(compared, run.unit).cells() == (
+        ("all", "12", "1", "9.000", "9.000", "20.000", "20.000"),
+        ("near the minimum", "8", "1", "0.500", "0.500", "6.000", "6.000"),
+        ("far above it", "4", "1", "30.000", "30.000", "60.000", "60.000"),
     )
 
 
@@ -253,6 +247,6 @@ def test_what_a_stage_noted_is_shown(made_up_run):
 def test_numbers_of_the_verdict_are_those_of_the_table(run):
     compared = common([(9.0, 20.0), (5.0, 15.0), (4.0, 11.0)], [(0.86, 2.7), (0.14, 0.62), (0.5, 1.43)])
     told = " ".join(verdict(replace(run, common=compared)))
-    rows = common_table(replace(run, common=compared)).rows
-    assert rows[2][5] == f"{0.5 * KCAL_PER_MOL / KCAL.size:.2f}"
-    assert all(cell in told for cell in (rows[0][1], rows[2][1], rows[0][3], rows[2][3], rows[1][5], rows[2][5]))
+    everywhere, _, last, near, before, newest = common_table(compared, run.unit).cells()
+    wanted = (everywhere[3], everywhere[5], last[3], last[5], near[3], before[3], newest[3], newest[5])
+    assert all(f"{float(cell):.2f}" in told for cell in wanted)

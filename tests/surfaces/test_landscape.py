@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from sparring.cli.landscape import landscape_table
-from sparring.committee import Committee
-from sparring.reporting.data import KCAL
 from sparring.reporting.validation_tables import usual_caps
+
+from sparring.committee import Committee
 from sparring.surfaces.grids import Truth, grid, true_energies
 from sparring.surfaces.landscape import Landscape, Landscapes, Marks, landscape
 from sparring.systems.wells import DoubleWell1D, DoubleWell2D, grid_points, grid_rmse
+from sparring.units import KCAL
+from sparring.validation.landscape.arguments import landscape_table
 from sparring.validation.records import read_record, write_record
 
 CAPS = [0.5, 2.0, 10.0, 1e3]

@@ -18,7 +18,7 @@ from sparring.surfaces.torsion_maps import evaluation, metrics, torsion_grid
 from sparring.surfaces.torsion_plane import wrapped
 from sparring.systems import alanine_dipeptide
 from sparring.units import KCAL_PER_MOL
-from sparring.validation.landscape.compute import survey, system_grid
+from sparring.validation.landscape.compute import landscapes, system_grid
 
 pytest.importorskip("openmm")
 
@@ -140,7 +140,7 @@ def test_without_a_labeller_there_is_no_relaxed_grid():
 
 
 def test_all_generations_of_a_run_share_a_grid_and_show_the_torsions_of_their_data(run, dipeptides):
-    found = survey(run, points=FOUR)
+    found = landscapes(run, points=FOUR)
     assert list(found.landscapes.committees) == ["generation 1", "generation 2"]
     first, second = found.landscapes.committees.values()
     assert (found.truth.n_computed, found.truth.failures) == (16, ())
@@ -149,11 +149,11 @@ def test_all_generations_of_a_run_share_a_grid_and_show_the_torsions_of_their_da
     np.testing.assert_allclose(np.column_stack([first.marks["start"].x, first.marks["start"].y]), expected[:4])
     np.testing.assert_allclose(np.column_stack([first.marks["next"].x, first.marks["next"].y]), expected[4:], atol=1e-7)
     assert set(second.marks) == {"start", "earlier"}
-    assert survey(run, points=FOUR).truth.n_reused == 16
+    assert landscapes(run, points=FOUR).truth.n_reused == 16
 
 
 def test_a_relaxed_survey_is_about_the_same_plane_and_lower(run):
-    rigid, relaxed = (survey(run, points=(2, 4), which=which) for which in ("rigid", "relaxed"))
+    rigid, relaxed = (landscapes(run, points=(2, 4), which=which) for which in ("rigid", "relaxed"))
     assert (relaxed.truth.energy <= rigid.truth.energy + 1e-9).all()
     np.testing.assert_array_equal(relaxed.grid.x.values, rigid.grid.x.values)
     assert "start" in relaxed.landscapes.committees["generation 2"].marks

@@ -300,11 +300,11 @@ def md(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")] = "cpu",
 ) -> None:
     """Molecular dynamics under the mean forces of a committee, many copies and temperatures at once."""
-    from sparring.cli.stability import criteria_of_run
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on, md
     from sparring.reporting.terminal import dynamics_table
     from sparring.units import quantity
+    from sparring.validation.stability.arguments import criteria_of_run
 
     use_threads()
     temperatures = [quantity(one, "temperature") for several in temperature for one in several.split(",")]

@@ -16,7 +16,7 @@ from sparring.committee import Committee
 from sparring.config import Config, load, settled
 from sparring.labels import Bounds, LabelError, LabellingError, causes
 from sparring.reporting import report
-from sparring.reporting.terminal import common_table
+from sparring.reporting.tables import common_table
 from sparring.runs import loop
 from sparring.runs.failures import write_failures
 from sparring.runs.folder import RunFolder
@@ -220,4 +220,4 @@ def comparison(folder: Path | str) -> str | None:
     if common is None or not common.generations:
         return None
     unit = SavedRun(folder).config().system.build().unit
-    return common_table(common, unit.name, unit.size)
+    return common_table(common, unit).text()

@@ -10,30 +10,8 @@ from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
 from sparring.systems.base import System
-from sparring.units import EV, KCAL, EnergyUnit
+from sparring.units import EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
-
-__all__ = [
-    "EV",
-    "KCAL",
-    "EnergyUnit",
-    "Failure",
-    "Generation",
-    "Labelled",
-    "Origin",
-    "Paths",
-    "Predictions",
-    "Run",
-    "Sampled",
-    "TorsionPaths",
-    "Training",
-    "unit_of",
-]
-
-
-def unit_of(atomic_numbers: Int[np.ndarray, " n_atoms"]) -> EnergyUnit:
-    """kcal/mol for whatever has chemistry; energies of toy wells, whose particle is the dummy X, only stand for eV."""
-    return KCAL if (atomic_numbers > 0).any() else EV
 
 
 @dataclass(frozen=True, kw_only=True)

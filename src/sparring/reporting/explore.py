@@ -18,25 +18,17 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from sparring.atoms.composition import composition
+from sparring.plots.style import generation_colours, source_style
 from sparring.reporting.data import Origin, Run
-from sparring.reporting.style import generation_colours, source_style
-from sparring.validation.diversity.compute import Diversity
+from sparring.validation.base import Embedded
 
-__all__ = ["Mapped", "explorer", "scripts", "style"]
+__all__ = ["explorer", "scripts", "style"]
 
 # So many atoms make a page of about a megabyte; a browser draws them at ease.
 MAX_ATOMS = 40_000
 SCRIPTS = ("molecule.js", "chart.js", "main.js")
 # Quantities that span more than this are shown on a logarithmic axis.
 DECADES = 20.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mapped:
-    """A map of likeness, with the structures that it was made of, row by row."""
-
-    diversity: Diversity
-    frames: Sequence[Atoms]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +78,12 @@ class _Quantity:
         }
 
 
-def explorer(run: Run, mapped: Mapped | None = None, *, max_atoms: int = MAX_ATOMS) -> dict[str, Any] | None:
+def explorer(run: Run, mapped: Embedded | None = None, *, max_atoms: int = MAX_ATOMS) -> dict[str, Any] | None:
     """All that the page knows of the labelled structures of a run, ready for JSON; None if there are none.
 
     Args:
         run: Whose.
-        mapped: A map of likeness, if there is one.
+        mapped: Structures with their positions in a similarity map, if there is one.
         max_atoms: If there are more, only some of the structures go along, evenly spread over all.
     """
     everything = list(_structures(run.origins))
@@ -170,7 +162,7 @@ def _key(atoms: Atoms) -> tuple[bytes, bytes, float]:
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
-def _quantities(run: Run, structures: Sequence[_Structure], mapped: Mapped | None) -> Iterator[_Quantity]:
+def _quantities(run: Run, structures: Sequence[_Structure], mapped: Embedded | None) -> Iterator[_Quantity]:
     nothing = np.full(len(structures), np.nan)
     if mapped is not None:
         rows = {_key(atoms): row for row, atoms in enumerate(mapped.frames)}
@@ -186,7 +178,7 @@ def _quantities(run: Run, structures: Sequence[_Structure], mapped: Mapped | Non
         for axis in (0, 1):
             values = spread(mapped.diversity.map[:, axis])
             yield _Quantity(
-                name=f"umap{axis + 1}", label=f"UMAP {axis + 1}", values=values, is_fact=False, plane="likeness"
+                name=f"umap{axis + 1}", label=f"UMAP {axis + 1}", values=values, is_fact=False, plane="similarity"
             )
     if all(len(one.atoms) == 1 and not one.atoms.numbers.any() for one in structures):
         positions = np.array([one.atoms.positions[0] for one in structures])
@@ -225,7 +217,7 @@ def _uncertainties(frames: Sequence[Atoms | None], when: str, words: str) -> Ite
 
 
 def _first_axes(names: Sequence[str]) -> tuple[str, str]:
-    """What the map begins with: likeness, the coordinates of a well, or else energy and uncertainty."""
+    """First axes of the map: similarity, the coordinates of a well, or else energy and uncertainty."""
     wanted = (("umap1", "umap2"), ("x", "y"), ("x", "energy"), ("energy", "sigma_now"), ("energy", "sigma_before"))
     return next((pair for pair in wanted if set(pair) <= set(names)), ("energy", "labelled_in"))
 

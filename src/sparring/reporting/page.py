@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 import logging
 from collections.abc import Sequence
 from importlib import resources
@@ -10,30 +9,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
-from matplotlib import rc_context
 
+from sparring.plots.saving import rendered
 from sparring.reporting import explore
 from sparring.reporting.data import Run
 from sparring.reporting.reading import read_run
-from sparring.reporting.sheets import Sheet, comparison, overview, sheets
-from sparring.reporting.style import STYLE
+from sparring.reporting.sheets import comparison, overview, sheets
 from sparring.reporting.tables import common_notes, common_table, funnel, generation_table, reference_barrier, stopped
 from sparring.reporting.terminal import starting_line
 from sparring.reporting.validations import Section, Validations, validations
 from sparring.reporting.verdict import failure_counts, verdict, warnings
 from sparring.support.files import write_bytes, write_text
+from sparring.validation.base import ReportFigure
 from sparring.validation.errors.common_set import compare_committees
 
 logger = logging.getLogger(__name__)
 
 MOST_FAILURES = 50
-"""So many failed labels are shown one by one, the others only counted."""
+"""Largest number of failed labels that are listed; the others are counted."""
 
 
 class Picture(NamedTuple):
-    """A figure, drawn: what the page says about it, its natural width in pixels, and the drawing as files."""
+    """A rendered figure with its description and its natural width in pixels."""
 
-    sheet: Sheet
+    description: ReportFigure
     width: int
     svg: bytes
     png: bytes
@@ -45,7 +44,7 @@ class Picture(NamedTuple):
 
 
 class Script(NamedTuple):
-    """A program for the page, and the word by which a browser knows that it is the one that was meant."""
+    """A script of the page, and its digest for the content security policy."""
 
     code: str
     digest: str
@@ -67,32 +66,32 @@ def report(folder: Path | str) -> Path:
     compared = comparison(run)
     pictures = [_picture(sheet) for sheet in _sheets(run)]
     compared_pictures = [] if compared is None else [_picture(compared)]
-    results = [(section, [_picture(sheet) for sheet in section.sheets]) for section in known.sections]
+    results = [(section, [_picture(sheet) for sheet in section.figures]) for section in known.sections]
     (folder / "figures").mkdir(exist_ok=True)
     for picture in [*compared_pictures, *pictures, *(picture for _, several in results for picture in several)]:
-        write_bytes(folder / "figures" / f"{picture.sheet.name}.svg", picture.svg)
-        write_bytes(folder / "figures" / f"{picture.sheet.name}.png", picture.png)
+        write_bytes(folder / "figures" / f"{picture.description.name}.svg", picture.svg)
+        write_bytes(folder / "figures" / f"{picture.description.name}.png", picture.png)
     page = folder / "report.html"
     write_text(page, _page(run, pictures, known, results, compared_pictures, problem))
     return page
 
 
 def _compare(folder: Path) -> str:
-    """Compares the committees on one set; why that cannot be done, or nothing."""
+    """Compare the committees on one set; returns the reason if that is not possible."""
     try:
         compare_committees(folder)
-    # A file or a committee can be wrong in more ways than can be foreseen, and the rest of the page is worth having.
+    # A file or a committee can be wrong in ways that cannot be foreseen; the rest of the page is shown.
     except Exception as error:
         logger.warning("the committees cannot be compared on one set: %s", error)
         return f"The committees cannot be compared on one set: {error}"
     return ""
 
 
-def _sheets(run: Run) -> tuple[Sheet, ...]:
+def _sheets(run: Run) -> tuple[ReportFigure, ...]:
     if not run.generations:
         return ()
-    caption = "What the run labelled, how its attacks raised the uncertainty of each committee, and what that taught."
-    return (Sheet(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
+    caption = "Labels of the run, uncertainty along its attacks, and the error of each committee."
+    return (ReportFigure(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
 
 
 def _page(
@@ -115,7 +114,7 @@ def _page(
         verdict=verdict(run),
         problem=problem,
         compared=compared,
-        common_table=common_table(run),
+        common_table=None if compared is None or run.common is None else common_table(run.common, run.unit),
         common_notes=common_notes(run),
         n_evaluated=sum(generation.metric("errors") is not None for generation in run.generations),
         table=generation_table(run),
@@ -133,7 +132,7 @@ def _page(
         pictures=pictures,
         results=[one for one in results if one[1] or one[0].problems],
         missing=[(section.title, section.missing) for section in known.sections if section.missing],
-        explorer=explore.explorer(run, known.mapped),
+        explorer=explore.explorer(run, known.embedded),
         explorer_style=explore.style(),
         script=_script(),
     )
@@ -145,12 +144,11 @@ def _script() -> Script:
     return Script(code, f"sha256-{digest}")
 
 
-def _picture(sheet: Sheet) -> Picture:
-    svg, png = io.BytesIO(), io.BytesIO()
-    with rc_context(STYLE):
-        # Without the date the same run gives the same bytes.
-        sheet.figure.savefig(svg, format="svg", metadata={"Date": None})
-        sheet.figure.set_layout_engine("none")  # laid out once, half of the time is saved
-        sheet.figure.savefig(png, format="png")
-    width = round(96 * sheet.figure.get_figwidth())
-    return Picture(sheet=sheet, width=width, svg=svg.getvalue(), png=png.getvalue())
+def _picture(description: ReportFigure) -> Picture:
+    content = rendered(description.figure, ("svg", "png"))
+    return Picture(
+        description=description,
+        width=round(96 * description.figure.get_figwidth()),
+        svg=content["svg"],
+        png=content["png"],
+    )

@@ -1,7 +1,6 @@
 """Which figures a run has: panels put together, each with a name, a title and the words below it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -9,24 +8,15 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparring.plots.style import COLUMNS, STYLE, generation_colours, panels
 from sparring.reporting import figures
 from sparring.reporting.data import Generation, Labelled, Paths, Predictions, Run, Sampled
-from sparring.reporting.style import COLUMNS, STYLE, generation_colours, panels
+from sparring.validation.base import ReportFigure
 
 Part = TypeVar("Part")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """A figure with what the page says about it; `name` is the name of its files."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-
-
-def sheets(run: Run) -> tuple[Sheet, ...]:
+def sheets(run: Run) -> tuple[ReportFigure, ...]:
     """All figures for which the run has data, in the order in which the page shows them."""
     makers = (
         _learning_curves,
@@ -61,7 +51,7 @@ def overview(run: Run) -> Figure:
     return figure
 
 
-def comparison(run: Run) -> Sheet | None:
+def comparison(run: Run) -> ReportFigure | None:
     """Errors of all generations on one set, beside each one's own test errors; None where they are not known."""
     if run.common is None or not run.common.generations:
         return None
@@ -75,7 +65,7 @@ def comparison(run: Run) -> Sheet | None:
         axes[1].set_title("Forces")
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=2)
-    return Sheet(
+    return ReportFigure(
         name="errors_on_one_set",
         title="Errors by generation, on the same structures",
         caption="A line joins errors on the same structures. Diamonds are test errors of each generation on its own, "
@@ -163,11 +153,11 @@ def _panel_each(
     return figure
 
 
-def _learning_curves(run: Run) -> Sheet | None:
+def _learning_curves(run: Run) -> ReportFigure | None:
     parts = [(generation, generation.training) for generation in run.generations if generation.training is not None]
     if not parts:
         return None
-    return Sheet(
+    return ReportFigure(
         name="learning_curves",
         title="Learning curves",
         caption="Every line is one member. A member keeps the weights of its best validation epoch (dot).",
@@ -175,10 +165,10 @@ def _learning_curves(run: Run) -> Sheet | None:
     )
 
 
-def _parity_energy(run: Run) -> Sheet | None:
+def _parity_energy(run: Run) -> ReportFigure | None:
     if not (parts := _predictions(run)):
         return None
-    return Sheet(
+    return ReportFigure(
         name="parity_energy",
         title="Energies: committee against labels",
         caption="Every generation on its own data set, so errors of two panels are of different structures. No member "
@@ -187,10 +177,10 @@ def _parity_energy(run: Run) -> Sheet | None:
     )
 
 
-def _parity_forces(run: Run) -> Sheet | None:
+def _parity_forces(run: Run) -> ReportFigure | None:
     if not (parts := [(generation, part) for generation, part in _predictions(run) if len(part.forces)]):
         return None
-    return Sheet(
+    return ReportFigure(
         name="parity_forces",
         title="Forces: committee against labels",
         caption="Every Cartesian component of every atom.",
@@ -198,13 +188,13 @@ def _parity_forces(run: Run) -> Sheet | None:
     )
 
 
-def _path_energy(run: Run) -> Sheet | None:
+def _path_energy(run: Run) -> ReportFigure | None:
     if not (parts := _paths(run)):
         return None
     figure = _panel_each(
         run, parts, lambda paths, ax, colour: figures.path_energy(paths, ax, unit=run.unit, colour=colour)
     )
-    return Sheet(
+    return ReportFigure(
         name="path_energy",
         title="Energy along the attacks",
         caption="What the committee believes, not the truth. A dot marks the best step: the geometry that is kept."
@@ -224,11 +214,11 @@ def _fell(generation: Generation) -> str:
     )
 
 
-def _path_uncertainty(run: Run) -> Sheet | None:
+def _path_uncertainty(run: Run) -> ReportFigure | None:
     if not (parts := _paths(run)):
         return None
     figure = _panel_each(run, parts, lambda paths, ax, colour: figures.path_uncertainty(paths, ax, colour=colour))
-    return Sheet(
+    return ReportFigure(
         name="path_uncertainty",
         title="Uncertainty along the attacks",
         caption="The root of the committee's variance of forces (Eq. 7). A dot marks the geometry that is kept.",
@@ -242,7 +232,7 @@ def _paths_noted(figure: Figure) -> Figure:
     return figure
 
 
-def _attack_torsions(run: Run) -> Sheet | None:
+def _attack_torsions(run: Run) -> ReportFigure | None:
     # What is drawn at random, or taken from dynamics, has no way.
     parts = [
         (one, one.torsions) for one in run.generations if one.torsions is not None and len(one.torsions.angles) > 1
@@ -254,7 +244,7 @@ def _attack_torsions(run: Run) -> Sheet | None:
     )
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower right", ncols=len(names), handletextpad=0.3)
-    return Sheet(
+    return ReportFigure(
         name="attack_torsions",
         title="Attacks in the plane of the torsions",
         caption="Where attacks start and where their objective was highest; what leaves on one side comes in opposite.",
@@ -276,25 +266,25 @@ def _is_about_torsions(run: Run) -> bool:
     return any(generation.torsions is not None for generation in run.generations)
 
 
-def _labelled_energies(run: Run) -> Sheet | None:
+def _labelled_energies(run: Run) -> ReportFigure | None:
     if not (groups := _groups(run)):
         return None
     figure, (ax,) = panels(width=max(4.2, 1.0 * len(groups)))
     _draw_energies(run, ax)
     caption = "Labels above the lowest of the same composition, with median and interquartile range"
     more = "; whiskers span the range, and discarded ones are counted only" if _is_about_torsions(run) else ""
-    return Sheet(
+    return ReportFigure(
         name="labelled_energies", title="Energies of what was labelled", caption=f"{caption}{more}.", figure=figure
     )
 
 
-def _uncertainty_error(run: Run) -> Sheet | None:
+def _uncertainty_error(run: Run) -> ReportFigure | None:
     if not (parts := _labelled(run)):
         return None
     figure, (ax,) = panels(height=4.2)
     labelled = {f"generation {generation.number}": part for generation, part in parts}
     figures.uncertainty_error(labelled, ax, colours=[_colour(run, generation) for generation, _ in parts])
-    return Sheet(
+    return ReportFigure(
         name="uncertainty_error",
         title="Uncertainty against true error",
         caption="Structures that were just labelled, as the committee that chose them predicts them unseen. "
@@ -303,13 +293,13 @@ def _uncertainty_error(run: Run) -> Sheet | None:
     )
 
 
-def _label_cost(run: Run) -> Sheet | None:
+def _label_cost(run: Run) -> ReportFigure | None:
     if not (parts := _labelled(run)):
         return None
     figure, (ax,) = panels(width=max(4.2, 1.1 * len(parts)))
     labelled = {str(generation.number): part for generation, part in parts}
     figures.label_cost(labelled, ax, colours=[_colour(run, generation) for generation, _ in parts])
-    return Sheet(
+    return ReportFigure(
         name="label_cost",
         title="What a label cost",
         caption="Wall time of each label when it was computed; one that came from the store cost this run nothing.",

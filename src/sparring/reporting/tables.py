@@ -1,29 +1,25 @@
-"""The tables of the report, every cell already in words: what is not known yet is a dash."""
+"""The tables of the report about generations and their errors."""
 
 import math
 import re
 from collections.abc import Callable
-from itertools import groupby
-from operator import itemgetter
 from typing import NamedTuple
 
-from sparring.reporting.data import EnergyUnit, Generation, Run
+from sparring.reporting.data import Generation, Run
+from sparring.support.tables import Cell, Column, Table
 from sparring.systems.base import Metric
-from sparring.validation.errors.common_set import PARTS
+from sparring.units import EnergyUnit
+from sparring.validation.errors.common_set import PARTS, CommonErrors
 
-UNKNOWN = "–"
-
-
-class Table(NamedTuple):
-    """A row of cells for each generation; `groups` say over how many of the headings each of them stands."""
-
-    groups: tuple[tuple[str, int], ...]
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+ERROR = "{:.3f}"
+"""Format of errors of energies and forces."""
+WORDS = {"all": "all", "near": "near the minimum", "far": "far above it"}
+"""Names of the parts of a set of structures."""
+Value = Callable[[Generation], Cell]
 
 
 class Stage(NamedTuple):
-    """How many candidates were left after a stage of the selection; `share` is their part of the most."""
+    """Number of candidates after a stage of the selection; `share` is their fraction of the largest number."""
 
     name: str
     n_left: int
@@ -31,15 +27,14 @@ class Stage(NamedTuple):
 
 
 def generation_table(run: Run) -> Table:
-    """A row a generation: how good its committee is, what it attacked, and what that cost."""
-    columns = [(*column, [column[2](generation) for generation in run.generations]) for column in _columns(run)]
-    # A column that is empty from top to bottom belongs to another kind of system.
-    kept = [column for column in columns if any(cell != UNKNOWN for cell in column[-1])]
-    return Table(
-        groups=tuple((group, len(list(members))) for group, members in groupby(kept, key=itemgetter(0))),
-        headings=tuple(heading for _, heading, _, _ in kept),
-        rows=tuple(zip(*(cells for _, _, _, cells in kept), strict=True)),
+    """A row for each generation: errors of its committee, its attacks, and the cost."""
+    columns = _columns(run)
+    table = Table(
+        columns=tuple(column for column, _ in columns),
+        rows=tuple(tuple(value(generation) for _, value in columns) for generation in run.generations),
     )
+    # A column without any value belongs to another kind of system.
+    return table.without_empty_columns()
 
 
 def reference_barrier(run: Run) -> str | None:
@@ -67,7 +62,7 @@ def funnel(generation: Generation) -> tuple[Stage, ...]:
 
 
 def stopped(generation: Generation) -> str | None:
-    """How many attacks ended before their last step, and why; None before the attack."""
+    """Number of attacks that ended before their last step, with reasons; None before the attack."""
     n_not_finite, n_overlap = (generation.metric("attack", key) for key in ("n_not_finite", "n_overlap"))
     if n_not_finite is None or n_overlap is None:
         return None
@@ -76,64 +71,73 @@ def stopped(generation: Generation) -> str | None:
     return f"Stopped early: {n_not_finite} by a value that is not finite, {n_overlap} by an overlap of atoms."
 
 
-def _columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ...]:
+def _columns(run: Run) -> tuple[tuple[Column, Value], ...]:
     unit = run.unit
     return (
-        ("", "generation", lambda generation: str(generation.number)),
-        ("", "structures", _count("n_structures")),
+        (Column(title="generation"), lambda generation: generation.number),
+        (Column(title="structures"), _metric("n_structures")),
         *_common_columns(run),
-        ("own test set", "energy", _energy(unit, "errors", "test", "energy_mae")),
-        ("own test set", "forces", _energy(unit, "errors", "test", "force_mae")),
-        *(_column(metric, unit) for metric in run.system.metrics if metric.heading),
-        ("attacks", "seeds", _count("attack", "n_seeds")),
-        ("attacks", "stopped\nearly", _stopped_early),
-        ("labels", "chosen", _count("labels", "n_chosen")),
-        ("labels", "computed", _count("labels", "n_computed")),
-        ("labels", "from\nstore", _count("labels", "n_reused")),
-        ("labels", "failed", _count("labels", "n_failed")),
-        ("seconds", "training", _seconds("fit")),
-        ("seconds", "attacks", _seconds("attack")),
-        ("seconds", "labels", _seconds("label")),
+        (_error_column("own test set", "energy", unit), _metric("errors", "test", "energy_mae")),
+        (_error_column("own test set", "forces", unit), _metric("errors", "test", "force_mae")),
+        *(_system_column(metric, unit) for metric in run.system.metrics if metric.heading),
+        (Column(group="attacks", title="seeds"), _metric("attack", "n_seeds")),
+        (Column(group="attacks", title="stopped\nearly"), _stopped_early),
+        (Column(group="labels", title="chosen"), _metric("labels", "n_chosen")),
+        (Column(group="labels", title="computed"), _metric("labels", "n_computed")),
+        (Column(group="labels", title="from\nstore"), _metric("labels", "n_reused")),
+        (Column(group="labels", title="failed"), _metric("labels", "n_failed")),
+        (Column(group="seconds", title="training"), _seconds("fit")),
+        (Column(group="seconds", title="attacks"), _seconds("attack")),
+        (Column(group="seconds", title="labels"), _seconds("label")),
     )
 
 
-def _common_columns(run: Run) -> tuple[tuple[str, str, Callable[[Generation], str]], ...]:
+def _common_columns(run: Run) -> tuple[tuple[Column, Value], ...]:
     """Mean absolute errors on the structures that are the same for all generations."""
     columns = []
     for part, name in (("all", "same set"), ("near", "near minimum")):
         for quantity in ("energy", "force"):
 
-            def cell(generation: Generation, part: str = part, quantity: str = quantity) -> str:
+            def value(generation: Generation, part: str = part, quantity: str = quantity) -> Cell:
                 errors = None if run.common is None else run.common.of(generation.number, part)
-                return UNKNOWN if errors is None else shown(getattr(errors, f"{quantity}_mae"), run.unit)
+                return None if errors is None else float(getattr(errors, f"{quantity}_mae"))
 
-            columns.append((name, "energy" if quantity == "energy" else "forces", cell))
+            columns.append((_error_column(name, "energy" if quantity == "energy" else "forces", run.unit), value))
     return tuple(columns)
 
 
-def common_table(run: Run) -> Table | None:
-    """A row a generation: mean absolute and root mean square errors on the structures that are the same for all."""
-    if run.common is None or not run.common.generations:
-        return None
-    parts = [part for part in PARTS if run.common.n_structures[part]]
-    unit = run.unit
-    fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
-    headings = ("energy\nMAE", "energy\nRMSE", "forces\nMAE", "forces\nRMSE")
-    rows = []
-    for number in run.common.generations:
-        found = [run.common.of(number, part) for part in parts]
-        cells = [UNKNOWN if one is None else shown(getattr(one, name), unit) for one in found for name in fields]
-        rows.append((str(number), *cells))
-    words = {"all": "all", "near": "near the minimum", "far": "far above it"}
+def common_table(common: CommonErrors, unit: EnergyUnit) -> Table:
+    """Errors of all generations on the same structures: a row for each generation, for each part of the structures.
+
+    Args:
+        common: Errors of all committees on one set.
+        unit: Unit of energies.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for part in PARTS:
+        for place, number in enumerate(common.generations if common.n_structures[part] else ()):
+            name = (WORDS[part], common.n_structures[part]) if place == 0 else ("", "")
+            errors = common.of(number, part)
+            fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
+            rows.append((*name, number, *(None if errors is None else getattr(errors, field) for field in fields)))
     return Table(
-        groups=(("", 1), *((f"{words[part]}: {run.common.n_structures[part]} structures", 4) for part in parts)),
-        headings=("generation", *headings * len(parts)),
+        columns=(
+            Column(title="structures", left=True),
+            Column(title="n"),
+            Column(title="gen"),
+            *(Column(title=title, format=ERROR, size=unit.size) for title in ("E MAE", "RMSE", "F MAE", "RMSE")),
+        ),
         rows=tuple(rows),
+        caption=(
+            f"all generations on the same structures, {common.name}; no member has trained on them",
+            f"energies in {unit.name}, forces in {unit.name}/Å; near the minimum: labels at most "
+            f"{common.near / unit.size:.3g} {unit.name} per atom above the lowest of their composition",
+        ),
     )
 
 
 def common_notes(run: Run) -> tuple[str, ...]:
-    """What the set is on which all generations are compared."""
+    """Description of the set on which all generations are compared."""
     common = run.common
     if common is None:
         return ()
@@ -157,60 +161,60 @@ def common_notes(run: Run) -> tuple[str, ...]:
         )
     if common.n_structures["far"] and not common.file_digest:
         notes.append(
-            "Far structures were mostly chosen because the committee of an earlier generation was unsure there: that "
-            "one looks worse on them than on structures drawn at random."
+            "Far structures were mostly selected for the large uncertainty of an earlier committee: its errors on them "
+            "are larger than on structures drawn at random."
         )
     return tuple(notes)
 
 
-def _column(metric: Metric, unit: EnergyUnit) -> tuple[str, str, Callable[[Generation], str]]:
-    """The column of a number of the system."""
-
-    def cell(generation: Generation) -> str:
-        value = generation.metric("system", *metric.keys)
-        if value is None:
-            return UNKNOWN
-        if metric.show == "energy":
-            return shown(value, unit, "+" if metric.signed else "")
-        return f"{100 * value:.0f} %" if metric.show == "share" else f"{value:.3g}"
-
-    return metric.group, metric.heading.format(unit=unit.name), cell
+def metric_column(metric: Metric, unit: EnergyUnit, *, title: str, group: str = "") -> Column:
+    """Column of a number that the evaluation of the system gives."""
+    if metric.show == "energy":
+        return _energy_column(group, title, unit, sign="+" if metric.signed else "")
+    if metric.show == "share":
+        return Column(group=group, title=title, format="{:.0f} %", size=0.01)
+    return Column(group=group, title=title, format="{:.3g}")
 
 
-def _count(*keys: str) -> Callable[[Generation], str]:
-    def cell(generation: Generation) -> str:
-        value = generation.metric(*keys)
-        return UNKNOWN if value is None else f"{value:d}"
-
-    return cell
+def _system_column(metric: Metric, unit: EnergyUnit) -> tuple[Column, Value]:
+    title = metric.heading.format(unit=unit.name)
+    return metric_column(metric, unit, title=title, group=metric.group), _metric("system", *metric.keys)
 
 
-def _energy(unit: EnergyUnit, *keys: str) -> Callable[[Generation], str]:
-    def cell(generation: Generation) -> str:
-        value = generation.metric(*keys)
-        return UNKNOWN if value is None else shown(value, unit)
+def _error_column(group: str, title: str, unit: EnergyUnit) -> Column:
+    return Column(group=group, title=title, format=ERROR, size=unit.size)
 
-    return cell
+
+def _energy_column(group: str, title: str, unit: EnergyUnit, sign: str = "") -> Column:
+    return Column(group=group, title=title, format=f"{{:{sign}.{unit.decimals}f}}", size=unit.size)
+
+
+def _metric(*keys: str) -> Value:
+    def value(generation: Generation) -> Cell:
+        found: Cell = generation.metric(*keys)
+        return found
+
+    return value
 
 
 def shown(value: float, unit: EnergyUnit, sign: str = "") -> str:
-    """An energy in eV, or a force in eV/Å, as a number for people."""
+    """An energy in eV, or a force in eV/Å, as text for a sentence."""
     if not math.isfinite(value):
         return "not finite"
     return f"{value / unit.size:{sign}.{unit.decimals}f}".replace("-", "−")
 
 
-def _seconds(stage: str) -> Callable[[Generation], str]:
-    def cell(generation: Generation) -> str:
-        value = generation.metric("seconds", stage)
-        return UNKNOWN if value is None else f"{value:.1f}" if value < 10.0 else f"{value:.0f}"
+def _seconds(stage: str) -> Value:
+    def value(generation: Generation) -> Cell:
+        seconds = generation.metric("seconds", stage)
+        return None if seconds is None else f"{seconds:.1f}" if seconds < 10.0 else f"{seconds:.0f}"
 
-    return cell
+    return value
 
 
-def _stopped_early(generation: Generation) -> str:
+def _stopped_early(generation: Generation) -> Cell:
     counts = [generation.metric("attack", key) for key in ("n_not_finite", "n_overlap")]
-    return UNKNOWN if None in counts else str(sum(counts))
+    return None if None in counts else sum(counts)
 
 
 def _words(name: str) -> str:

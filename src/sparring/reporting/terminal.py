@@ -5,38 +5,41 @@ from typing import Any
 
 from sparring.dynamics import DynamicsResult, Status
 from sparring.evaluation import Errors
-from sparring.support.columns import Columns, aligned
+from sparring.reporting.tables import ERROR, metric_column
+from sparring.support.tables import Cell, Column, Table, TextRows
 from sparring.systems.base import Metric, System
-from sparring.units import KCAL, KCAL_PER_MOL, EnergyUnit
-from sparring.validation.errors.common_set import PARTS, CommonErrors
+from sparring.units import KCAL, EnergyUnit
 
-__all__ = ["GenerationTable", "common_table", "dynamics_table", "errors_table", "starting_line"]
+__all__ = ["GenerationTable", "dynamics_table", "errors_table", "starting_line"]
 
 
 class GenerationTable:
-    """One row a generation, with what the columns are above the first.
+    """One row for each generation, with the headings above the first.
 
     Args:
         system: System of the run; None for one without numbers of its own, in kcal/mol.
     """
 
     def __init__(self, system: System | None = None) -> None:
-        self._columns: Columns | None = None
+        self._rows: TextRows | None = None
         self._unit = KCAL if system is None else system.unit
         self._metrics = () if system is None else system.metrics
 
     def row(self, metrics: Mapping[str, Any]) -> str:
         """The row of a generation, from its ``metrics.json``."""
-        columns = _columns(metrics, self._metrics, self._unit)
-        if self._columns is not None:
-            return self._columns.line(columns.values())
-        self._columns = Columns([max(len(name), len(value)) for name, value in columns.items()])
-        legend = _legend(metrics, self._metrics, self._unit)
-        return f"{legend}\n{self._columns.line(columns)}\n{self._columns.line(columns.values())}"
+        known = [metric for metric in self._metrics if metric.keys[0] in metrics["system"]]
+        cells = _cells(metrics, known, self._unit)
+        columns = [column for column, _ in cells]
+        values = [value for _, value in cells]
+        if self._rows is not None:
+            return self._rows.row(values)
+        widths = [len(column.text(value)) for column, value in cells]
+        self._rows = TextRows(columns, widths)
+        return f"{_legend(known, self._unit)}\n{self._rows.headings()}\n{self._rows.row(values)}"
 
 
 def starting_line(metrics: Mapping[str, Any]) -> str | None:
-    """How many starting structures have a usable label, from ``metrics.json``; None where all have."""
+    """Number of starting structures with a usable label, from ``metrics.json``; None if all have one."""
     start = metrics.get("start")
     if not start:
         return None
@@ -45,8 +48,8 @@ def starting_line(metrics: Mapping[str, Any]) -> str | None:
     return f"data: {start['n_labelled']} of {n_all} labelled, {start['n_failed']} failed: {reasons}"
 
 
-def _legend(metrics: Mapping[str, Any], shown: Sequence[Metric], unit: EnergyUnit) -> str:
-    more = "".join(metric.legend for metric in shown if _is_known(metric, metrics))
+def _legend(system: Sequence[Metric], unit: EnergyUnit) -> str:
+    more = "".join(metric.legend for metric in system)
     return (
         f"energies in {unit.name}, forces in {unit.name}/Å; E, F: mean absolute errors, each generation's on its own "
         f"test structures; {more}"
@@ -54,91 +57,77 @@ def _legend(metrics: Mapping[str, Any], shown: Sequence[Metric], unit: EnergyUni
     )
 
 
-def _columns(metrics: Mapping[str, Any], shown: Sequence[Metric], unit: EnergyUnit) -> dict[str, str]:
-    test = metrics["errors"]["test"]
-    attack, labels = metrics.get("attack", {}), metrics.get("labels", {})
+def _cells(metrics: Mapping[str, Any], system: Sequence[Metric], unit: EnergyUnit) -> list[tuple[Column, Cell]]:
+    """Columns of the table with the values of a generation."""
+    test, attack, labels = metrics["errors"]["test"], metrics.get("attack", {}), metrics.get("labels", {})
     stopped = attack.get("n_not_finite", 0) + attack.get("n_overlap", 0)
-    return {
-        "gen": str(metrics["generation"]),
-        "data": str(metrics["n_structures"]),
-        "E": f"{test['energy_mae'] / unit.size:.3f}",
-        "F": "-" if test["force_mae"] is None else f"{test['force_mae'] / unit.size:.3f}",
-        **{one.column: _cell(one, metrics, unit) for one in shown if one.column and _is_known(one, metrics)},
-        "attacks": str(attack.get("n_seeds", "-")),
-        "stopped": str(stopped) if attack else "-",
-        "labels": str(labels["n_chosen"] - labels["n_failed"]) if labels else "-",
-        "new": str(labels.get("n_computed", "-")),
-        "failed": str(labels.get("n_failed", "-")),
+    counts = {
+        "attacks": attack.get("n_seeds"),
+        "stopped": stopped if attack else None,
+        "labels": labels["n_chosen"] - labels["n_failed"] if labels else None,
+        "new": labels.get("n_computed"),
+        "failed": labels.get("n_failed"),
     }
+    return [
+        (Column(title="gen"), metrics["generation"]),
+        (Column(title="data"), metrics["n_structures"]),
+        (Column(title="E", format=ERROR, size=unit.size), test["energy_mae"]),
+        (Column(title="F", format=ERROR, size=unit.size), test["force_mae"]),
+        *((metric_column(one, unit, title=one.column), _value(one, metrics)) for one in system if one.column),
+        *((Column(title=title), count) for title, count in counts.items()),
+    ]
 
 
-def _is_known(metric: Metric, metrics: Mapping[str, Any]) -> bool:
-    return metric.keys[0] in metrics["system"]
-
-
-def _cell(metric: Metric, metrics: Mapping[str, Any], unit: EnergyUnit) -> str:
+def _value(metric: Metric, metrics: Mapping[str, Any]) -> Cell:
+    """The number of a generation; the word none where the committee has none."""
     value: Any = metrics["system"]
     for key in metric.keys:
         value = value.get(key) if isinstance(value, Mapping) else None
-    if value is None:
-        return "none"
-    if metric.show == "energy":
-        return f"{value / unit.size:{'+' if metric.signed else ''}.{unit.decimals}f}"
-    return f"{100 * value:.0f} %" if metric.show == "share" else f"{value:.3g}"
+    return "none" if value is None else float(value)
 
 
 def errors_table(errors: Errors) -> str:
     """Errors in both units."""
-    rows = [
-        ("energy MAE", errors.energy_mae, "eV", "kcal/mol"),
-        ("energy RMSE", errors.energy_rmse, "eV", "kcal/mol"),
-        ("force MAE", errors.force_mae, "eV/Å", "kcal/mol/Å"),
-        ("force RMSE", errors.force_rmse, "eV/Å", "kcal/mol/Å"),
+    rows: list[tuple[Cell, ...]] = [
+        (name, value, f"eV{per}", value / KCAL.size, f"{KCAL.name}{per}")
+        for name, value, per in (
+            ("energy MAE", errors.energy_mae, ""),
+            ("energy RMSE", errors.energy_rmse, ""),
+            ("force MAE", errors.force_mae, "/Å"),
+            ("force RMSE", errors.force_rmse, "/Å"),
+        )
     ]
-    cells = [(name, f"{value:.5f}", unit, f"{value / KCAL_PER_MOL:.4f}", other) for name, value, unit, other in rows]
-    return "\n".join([f"{errors.n_structures} structures", *aligned(cells, left=(0, 2, 4))])
-
-
-def common_table(common: CommonErrors, unit: str, size: float) -> str:
-    """Errors of all generations on the structures that are the same for all: a row a generation for each part.
-
-    Args:
-        common: Errors of all committees on one set.
-        unit: Name of the unit of energies.
-        size: One of this unit, in eV.
-    """
-    words = {"all": "all", "near": "near the minimum", "far": "far above it"}
-    rows: list[tuple[str, ...]] = [("structures", "n", "gen", "E MAE", "RMSE", "F MAE", "RMSE")]
-    for part in PARTS:
-        for place, number in enumerate(common.generations if common.n_structures[part] else ()):
-            name = (words[part], str(common.n_structures[part])) if place == 0 else ("", "")
-            errors = common.of(number, part)
-            fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
-            values = ["-" if errors is None else f"{getattr(errors, field) / size:.3f}" for field in fields]
-            rows.append((*name, str(number), *values))
-    return "\n".join(
-        [
-            f"all generations on the same structures, {common.name}; no member has trained on them",
-            f"energies in {unit}, forces in {unit}/Å; near the minimum: labels at most {common.near / size:.3g} {unit} "
-            "per atom above the lowest of their composition",
-            *aligned(rows),
-        ]
+    columns = (
+        Column(title="", left=True),
+        Column(title="", format="{:.5f}"),
+        Column(title="", left=True),
+        Column(title="", format="{:.4f}"),
+        Column(title="", left=True),
     )
+    table = Table(columns=columns, rows=tuple(rows))
+    return "\n".join([f"{errors.n_structures} structures", *table.text().split("\n")[1:]])
 
 
 def dynamics_table(result: DynamicsResult, temperatures: Sequence[float]) -> str:
-    """One row a temperature; copies of a temperature stand together, as many of each."""
-    legend = "T: mean temperature measured; uncertainty: root of the mean variance of forces; failure: the first"
-    table = [("wanted", "copies", "finished", "T", "uncertainty", "failure")]
+    """One row for each temperature; each has the same number of copies, one after the other."""
+    rows: list[tuple[Cell, ...]] = []
     size = len(result.status) // len(temperatures)
     for number, temperature in enumerate(temperatures):
-        rows = slice(number * size, (number + 1) * size)
-        finished = int((result.status[rows] == Status.FINISHED).sum())
-        measured = float(result.temperature[:, rows].nanmean())
-        uncertainty = float(result.force_variance[:, rows].nanmean().sqrt())
-        cells = (f"{temperature:g} K", str(size), str(finished), f"{measured:.1f} K", f"{uncertainty:.4f} eV/Å")
-        table.append((*cells, _first_failure(result, rows)))
-    return "\n".join([legend, *aligned(table, left=(5,))])
+        copies = slice(number * size, (number + 1) * size)
+        finished = int((result.status[copies] == Status.FINISHED).sum())
+        measured = float(result.temperature[:, copies].nanmean())
+        uncertainty = float(result.force_variance[:, copies].nanmean().sqrt())
+        rows.append((temperature, size, finished, measured, uncertainty, _first_failure(result, copies)))
+    columns = (
+        Column(title="wanted", format="{:g} K"),
+        Column(title="copies"),
+        Column(title="finished"),
+        Column(title="T", format="{:.1f} K"),
+        Column(title="uncertainty", format="{:.4f} eV/Å"),
+        Column(title="failure", left=True),
+    )
+    legend = "T: mean temperature measured; uncertainty: root of the mean variance of forces; failure: the first"
+    return Table(columns=columns, rows=tuple(rows), caption=(legend,)).text()
 
 
 def _first_failure(result: DynamicsResult, rows: slice) -> str:

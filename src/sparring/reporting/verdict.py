@@ -1,12 +1,13 @@
-"""What a reader must know first, in at most three sentences made of the numbers of the run."""
+"""Summary of a run in at most three sentences."""
 
 from collections import Counter
 
 import numpy as np
 
 from sparring.evaluation import Errors
-from sparring.reporting.data import EnergyUnit, Generation, Run
+from sparring.reporting.data import Generation, Run
 from sparring.reporting.tables import shown
+from sparring.units import EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
 
 __all__ = ["failure_counts", "verdict", "warnings"]
@@ -21,13 +22,13 @@ def verdict(run: Run) -> tuple[str, ...]:
 
 
 def failure_counts(run: Run) -> tuple[tuple[str, int], ...]:
-    """How many labels have failed for each reason, the commonest first."""
+    """Number of failed labels for each reason, the commonest first."""
     counts = Counter(failure.reason for generation in run.generations for failure in generation.failures)
     return tuple((reason.replace("_", " "), count) for reason, count in counts.most_common())
 
 
 def warnings(run: Run) -> tuple[str, ...]:
-    """Everything that a stage noted for people."""
+    """Warnings of all stages."""
     lines: list[str] = []
     for generation in run.generations:
         name = f"Generation {generation.number}"
@@ -63,7 +64,7 @@ def _on_one_set(run: Run) -> tuple[str, ...]:
 
 
 def _near(common: CommonErrors, unit: EnergyUnit) -> str:
-    """Near the minimum the last generation is held against the one before, then against the first."""
+    """Errors near the minimum: the last generation and the first, and the previous one if it is better."""
     known = [number for number in common.generations if common.of(number, "near") is not None]
     if len(known) < 2:
         return ""
@@ -84,7 +85,7 @@ def _near(common: CommonErrors, unit: EnergyUnit) -> str:
 
 
 def _new_labels(run: Run) -> str:
-    """Whether new labels were as far off as the committee expected, and how many labels failed."""
+    """Errors of new labels compared with σ_F, and the number of failed labels."""
     newest = [generation for generation in run.generations if generation.labelled is not None][-1:]
     beyond = _beyond_sigma(newest[0]) if newest else ""
     counts = failure_counts(run)
@@ -114,7 +115,7 @@ def _fields(unit: EnergyUnit) -> tuple[tuple[str, str], ...]:
 
 
 def _changes(before: Errors, after: Errors, unit: EnergyUnit) -> str:
-    """Errors of energies and forces, which their units tell apart."""
+    """Errors of energies and forces with their units."""
     return " and from ".join(
         f"{shown(getattr(before, field), unit)} to {shown(getattr(after, field), unit)} {of}"
         for field, of in _fields(unit)
@@ -126,7 +127,7 @@ def _ratio(value: float) -> str:
 
 
 def _is_worse(now: float, before: float, unit: EnergyUnit) -> bool:
-    """Whether it is larger in the digits that are shown; what is not finite is worse than anything."""
+    """True if an error is larger in the digits that are shown; an error that is not finite is the worst."""
     return shown(now, unit) != shown(before, unit) and not now <= before
 
 

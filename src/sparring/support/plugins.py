@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from sparring.support.suggestions import did_you_mean
 
-__all__ = ["registered"]
+__all__ = ["names", "registered"]
 
 
 def registered(group: str, name: str, what: str) -> EntryPoint:
@@ -23,3 +23,8 @@ def registered(group: str, name: str, what: str) -> EntryPoint:
         known = ", ".join(sorted(points)) or "none; packages register them in their entry points"
         raise ValueError(f"unknown {what} {name!r}{did_you_mean(name, points)}; registered: {known}")
     return points[name]
+
+
+def names(group: str) -> list[str]:
+    """Names that packages register in a group of entry points."""
+    return sorted({point.name for point in entry_points(group=group)})

@@ -36,9 +36,9 @@ CLIMB_BELOW = 5.0
 class MinimumEnergyPath:
     """A path of images from one minimum to another, its energies in eV above the first of them.
 
-    The images were relaxed on the surface of the mean energy. Members of a committee are asked for the same images, and
-    each counts from its own energy of the first: what they say of the total energy is not the question here. A surface
-    that is no committee's has one member, itself.
+    The images were relaxed on the surface of the mean energy. Energies of members are those of the same images, each
+    relative to the member's own energy of the first image. A surface that is not that of a committee has one member,
+    itself.
 
     Attributes:
         method: Name of the surface.
@@ -125,7 +125,7 @@ def neb(
     way round. (Not where something holds the atoms in place: constraints, or the field of a toy well.)
 
     The first images interpolate all distances between atoms (IDPP, doi:10.1063/1.4878664), because on a straight path
-    bonds shorten and atoms run into each other, where neither a committee nor an electronic structure is at ease. Both
+    bonds shorten and atoms overlap, where committees extrapolate and SCF converges badly. Both
     keep the symmetry of a path; IDPP takes about half the steps for the inversion of ammonia.
 
     Args:

@@ -1,1 +1,1 @@
-"""How good a committee is."""
+"""Validations: one folder for each question about a committee."""

@@ -11,10 +11,11 @@ from scipy.spatial.distance import cdist
 
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.inputs.extxyz import write_structures
-from sparring.units import KCAL_PER_MOL
+from sparring.units import KCAL, KCAL_PER_MOL
 from sparring.validation.diversity import compute as module
-from sparring.validation.diversity.compute import Diversity, diversity, diversity_table, gather
-from sparring.validation.diversity.embedding import distance_to_nearest, nearest, places, soap
+from sparring.validation.diversity.compute import Diversity, diversity, gather
+from sparring.validation.diversity.embedding import distance_to_nearest, nearest, soap, umap_embedding
+from sparring.validation.diversity.table import diversity_table
 from sparring.validation.records import read_record, write_record
 
 pytestmark = pytest.mark.skipif(
@@ -47,7 +48,7 @@ def chiral():
 @pytest.fixture
 def flat(monkeypatch):
     """Instead of a map, which takes seconds to compile in every process, any two numbers."""
-    monkeypatch.setattr(module, "places", lambda vectors, *, seed, n_neighbors: (vectors[:, :2], n_neighbors))
+    monkeypatch.setattr(module, "umap_embedding", lambda vectors, *, seed, n_neighbors: (vectors[:, :2], n_neighbors))
 
 
 # --- SOAP -----------------------------------------------------------------------------------------------------------
@@ -127,10 +128,10 @@ def maps():
     structures += [structures[0].copy(), turned(structures[0])]
     vectors = soap(structures)
     return {
-        "places": places(vectors, seed=3),
-        "again": places(vectors, seed=3),
-        "others": places(vectors, seed=4),
-        "few": places(vectors[[0, 1, 2, 3, 0]], seed=3),
+        "places": umap_embedding(vectors, seed=3),
+        "again": umap_embedding(vectors, seed=3),
+        "others": umap_embedding(vectors, seed=4),
+        "few": umap_embedding(vectors[[0, 1, 2, 3, 0]], seed=3),
         "many": diversity([labelled(one, float(index)) for index, one in enumerate(structures)], seed=3),
     }
 
@@ -165,10 +166,10 @@ def test_few_structures_are_mapped_over_fewer_neighbours(maps):
 
 def test_what_cannot_be_mapped_is_said(ammonia, rattled):
     vectors = soap([*rattled(ammonia, 3), ammonia, turned(ammonia)])
-    with pytest.raises(ValueError, match=r"at least 4 structures that differ, got 3 \(of 4\)"):
-        places(vectors[[0, 1, 3, 4]], seed=0)
-    with pytest.raises(ValueError, match="two neighbours or more, a structure itself among them, got 1"):
-        places(vectors, seed=0, n_neighbors=1)
+    with pytest.raises(ValueError, match=r"at least 4 different structures, got 3 \(of 4\)"):
+        umap_embedding(vectors[[0, 1, 3, 4]], seed=0)
+    with pytest.raises(ValueError, match="needs n_neighbors >= 2, the structure itself included, got 1"):
+        umap_embedding(vectors, seed=0, n_neighbors=1)
 
 
 # --- RMSD and energy ------------------------------------------------------------------------------------------------
@@ -292,11 +293,11 @@ def test_groups_are_named_by_source_generation_and_run_and_the_table_has_a_row_e
         "a: random, generation 1": [4],
         "a: attack, generation 2": [0],
     }
-    rows = diversity_table(result).split("\n")[3:]
-    assert [row[:25].rstrip() for row in rows] == list(result.groups())
-    assert rows[1].split()[-6:-3] == ["2", "2.0", "(3.0)"]
-    assert rows[1].endswith("-")
-    assert rows[2].endswith(f"{result.novelty[2]:.3g} ({result.novelty[2] / result.spacing[2]:.1f} x)")
+    rows = diversity_table(result, KCAL).cells()
+    assert [row[0] for row in rows] == list(result.groups())
+    assert rows[1][1:3] == ("2", "2.00 (3.00)")
+    assert rows[1][-2:] == ("-", "-")
+    assert rows[2][-2:] == (f"{result.novelty[2]:.3g}", f"{result.novelty[2] / result.spacing[2]:.1f} ×")
 
 
 def test_a_result_survives_its_file(maps, tmp_path):
@@ -373,7 +374,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
     ("missing", "act"),
     [
         ("dscribe.descriptors", lambda: soap([molecule("H2O")])),
-        ("umap", lambda: places(np.random.default_rng(0).normal(size=(5, 3)), seed=0)),
+        ("umap", lambda: umap_embedding(np.random.default_rng(0).normal(size=(5, 3)), seed=0)),
     ],
 )
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch, missing, act):

@@ -221,7 +221,10 @@ def test_without_a_training_set_nothing_is_beyond_it(data):
     dataset = data()
     report = error_report(believed(dataset), dataset, n_members=N_MEMBERS)
     assert report.forces.detections == ()
-    assert "what the committee learnt from is not known" in report.forces.absent["detection"]
+    assert (
+        "the training data of the committee, and so its usual errors, are not known"
+        in report.forces.absent["detection"]
+    )
     assert report.forces.correlation is not None
 
 

@@ -41,7 +41,7 @@ def test_a_free_energy_is_minus_kT_times_the_logarithm_of_how_often():
 
 
 def test_nothing_has_no_free_energy():
-    with pytest.raises(ValueError, match="no frame is left"):
+    with pytest.raises(ValueError, match="no frames for a free energy"):
         free_energy(np.zeros((2, 3, 3), dtype=int), T)
 
 
@@ -176,7 +176,7 @@ def test_dynamics_of_a_committee_gives_the_free_energy_of_its_mean(chains, membe
 
 def test_copies_that_have_moved_do_not_move_again(chains, committee, tmp_path, monkeypatch):
     arguments = (committee(2), [chains.chain()], chains.PLANE)
-    settings = {**SHORT, "temperature": 10.0, "n_at_once": 2, "pieces": tmp_path, "duration": 80.0}
+    settings = {**SHORT, "temperature": 10.0, "n_at_once": 2, "batches": tmp_path, "duration": 80.0}
     first = committee_visits(*arguments, **settings)
     assert len(list(tmp_path.iterdir())) == 2
     monkeypatch.setattr("sparring.validation.free_energy.compute.simulate", None)
@@ -206,7 +206,10 @@ def test_copies_start_from_the_given_structures_in_turn(chains, members):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"equilibration": 400.0}, "nothing counts"), ({"n_copies": 0}, "at least one copy")],
+    [
+        ({"equilibration": 400.0}, "the equilibration must be shorter than the trajectory"),
+        ({"n_copies": 0}, "at least one copy"),
+    ],
 )
 def test_what_would_count_nothing_is_refused(chains, members, wrong, message):
     with pytest.raises(ValueError, match=message):

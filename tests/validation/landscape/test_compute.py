@@ -14,7 +14,7 @@ from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.surfaces.grids import grid
 from sparring.systems.ammonia import umbrella_coordinates, umbrella_grid
 from sparring.systems.wells import DoubleWell1D, grid_points
-from sparring.validation.landscape.compute import committees, survey, system_grid
+from sparring.validation.landscape.compute import committees, landscapes, system_grid
 
 EMT_LABELS = {"labels.labeller": {"kind": "ase", "name": "emt"}, "labels.n_workers": 1, "labels.store": None}
 
@@ -44,7 +44,7 @@ def lowest(folder):
 
 
 def test_all_generations_of_a_run_share_grid_zero_and_labels(umbrella_run):
-    found = survey(umbrella_run, points=(5, 5))
+    found = landscapes(umbrella_run, points=(5, 5))
     first, second = found.landscapes.committees.values()
     assert list(found.landscapes.committees) == ["generation 1", "generation 2"]
     assert (found.truth.n_computed, found.truth.n_mirrored, found.truth.failures) == (15, 10, ())
@@ -52,12 +52,12 @@ def test_all_generations_of_a_run_share_grid_zero_and_labels(umbrella_run):
     np.testing.assert_array_equal(first.truth, second.truth)
     assert first.zero == second.zero == np.nanmin(found.truth.energy)
     assert not np.allclose(first.energy, second.energy)
-    again = survey(umbrella_run, points=(5, 5))
+    again = landscapes(umbrella_run, points=(5, 5))
     assert (again.truth.n_computed, again.truth.n_reused) == (0, 15)
 
 
 def test_the_ground_state_of_the_run_is_on_the_grid(umbrella_run):
-    found = survey(umbrella_run / "generation-02", points=(5, 5)).grid
+    found = landscapes(umbrella_run / "generation-02", points=(5, 5)).grid
     ground = lowest(umbrella_run)
     number = found.index[2, 3]
     assert (found.x.values[2], found.y.values[3]) == (1.0, 1.0)
@@ -66,7 +66,7 @@ def test_the_ground_state_of_the_run_is_on_the_grid(umbrella_run):
 
 
 def test_labelled_structures_are_marked_by_their_role(umbrella_run):
-    found = survey(umbrella_run, points=(3, 5), labels=False)
+    found = landscapes(umbrella_run, points=(3, 5), labels=False)
     first, second = found.landscapes.committees.values()
     assert {role: len(marks.x) for role, marks in first.marks.items()} == {"start": 4, "next": 2}
     assert {role: len(marks.x) for role, marks in second.marks.items()} == {"start": 4, "earlier": 2}
@@ -80,19 +80,19 @@ def test_labelled_structures_are_marked_by_their_role(umbrella_run):
 
 
 def test_without_labels_energies_are_above_the_lowest_of_the_data(umbrella_run):
-    found = survey(umbrella_run, points=(3, 5), labels=False)
+    found = landscapes(umbrella_run, points=(3, 5), labels=False)
     assert found.truth.method == ""
     assert {one.zero for one in found.landscapes.committees.values()} == {lowest(umbrella_run).info[ENERGY]}
 
 
 def test_the_energy_window_of_a_run_does_not_cut_the_landscape(umbrella_run):
     config = load(umbrella_run / "config.yaml", overrides={"labels.bounds.energy_window": 1e-6})
-    assert np.isfinite(survey(umbrella_run, points=(3, 5), config=config).truth.energy).all()
+    assert np.isfinite(landscapes(umbrella_run, points=(3, 5), config=config).truth.energy).all()
 
 
 def test_bounds_on_distances_do(umbrella_run):
     config = load(umbrella_run / "config.yaml", overrides={"labels.bounds.min_distance": 0.75})
-    found = survey(umbrella_run, points=(3, 5), config=config)
+    found = landscapes(umbrella_run, points=(3, 5), config=config)
     nan = np.argwhere(np.isnan(found.truth.energy))
     assert nan.tolist() == [[0, 1], [0, 2], [0, 3]]
     assert len(found.truth.failures) == 2
@@ -101,7 +101,7 @@ def test_bounds_on_distances_do(umbrella_run):
 
 def test_a_grid_from_a_file_is_not_mirrored_but_still_shows_structures(umbrella_run):
     structures = umbrella_grid(lowest(umbrella_run), radii=[0.9, 1.0], heights=[-1.0, 1.0])
-    found = survey(umbrella_run, grid=grid(structures, "R/R0", "Z/Z0"))
+    found = landscapes(umbrella_run, grid=grid(structures, "R/R0", "Z/Z0"))
     assert (found.truth.n_computed, found.truth.n_mirrored) == (4, 0)
     assert "start" in found.landscapes.committees["generation 1"].marks
 
@@ -110,12 +110,12 @@ def test_a_grid_of_other_variables_shows_none(umbrella_run):
     structures = [molecule("NH3") for _ in range(4)]
     for number, one in enumerate(structures):
         one.info |= {"a": number // 2, "b": number % 2}
-    found = survey(umbrella_run, grid=grid(structures, "a", "b"), labels=False)
+    found = landscapes(umbrella_run, grid=grid(structures, "a", "b"), labels=False)
     assert all(not one.marks for one in found.landscapes.committees.values())
 
 
 def test_the_landscape_of_a_well_is_that_of_its_formula(finished_well):
-    found = survey(finished_well, points=(31,))
+    found = landscapes(finished_well, points=(31,))
     assert list(found.landscapes.committees) == ["generation 1", "generation 2", "generation 3"]
     for number, one in enumerate(found.landscapes.committees.values(), start=1):
         x = one.x.values
@@ -134,9 +134,9 @@ def _points(x):
 def test_a_committee_alone_needs_a_grid(umbrella_run, tmp_path, particle):
     shutil.copytree(umbrella_run / "generation-01", tmp_path / "alone" / "mine")
     with pytest.raises(ValueError, match=r"no built-in grid for a committee outside of a run; pass GRID\.xyz with"):
-        survey(tmp_path / "alone" / "mine")
+        landscapes(tmp_path / "alone" / "mine")
     structures = umbrella_grid(lowest(umbrella_run), radii=[0.9, 1.0], heights=[-1.0, 1.0])
-    found = survey(tmp_path / "alone" / "mine", grid=grid(structures, "R/R0", "Z/Z0"))
+    found = landscapes(tmp_path / "alone" / "mine", grid=grid(structures, "R/R0", "Z/Z0"))
     assert list(found.landscapes.committees) == ["mine"]
     assert found.truth.method == ""
 
@@ -150,12 +150,12 @@ def test_a_folder_without_committees_is_refused(tmp_path):
 def test_numbers_of_points_that_do_not_fit_the_system_are_refused(umbrella_run, points):
     got = "x".join(map(str, points))
     with pytest.raises(ValueError, match=f"wanted numbers of points such as 21x21 for ammonia, got {got}$"):
-        survey(umbrella_run, points=points)
+        landscapes(umbrella_run, points=points)
 
 
 def test_points_and_a_grid_exclude_each_other(finished_well):
     with pytest.raises(ValueError, match="leave out --points"):
-        survey(finished_well, grid=grid(grid_points(DoubleWell1D(), (3,)), "x"), points=(3,))
+        landscapes(finished_well, grid=grid(grid_points(DoubleWell1D(), (3,)), "x"), points=(3,))
 
 
 def test_a_system_of_ones_own_has_no_grid(molecules_file):
@@ -166,5 +166,5 @@ def test_a_system_of_ones_own_has_no_grid(molecules_file):
 def test_a_committee_that_cannot_be_read_is_refused_before_labels_are_computed(umbrella_run):
     (umbrella_run / "generation-02" / "committee.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="cannot be read"):
-        survey(umbrella_run, points=(3, 5))
+        landscapes(umbrella_run, points=(3, 5))
     assert not list((umbrella_run).glob("labels/*.json"))

@@ -15,10 +15,10 @@ from sparring.dynamics import BondsKept, CloserThan, DistanceWindow, EnergyBelow
 from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.systems.ammonia import unphysical
 from sparring.units import AMU
-from sparring.validation import pieces as pieces_module
 from sparring.validation.records import read_record, write_record
+from sparring.validation.stability import batches as batches_module
 from sparring.validation.stability.compute import own_minimum, stability
-from sparring.validation.stability.trials import Failure, Settings, Stability, Trial
+from sparring.validation.stability.trials import Failure, Settings, Stability, StabilityAtTemperature
 
 LENGTH, STIFFNESS = 0.75, 30.0
 
@@ -211,18 +211,18 @@ def test_intervals_are_wilsons(n_stable, n):
     z, p = 1.959963984540054, n_stable / n
     centre, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     failures = [Failure(copy=i, time=1.0, reason="") for i in range(n - n_stable)]
-    low, high = Trial.of(300.0, n, failures).interval
+    low, high = StabilityAtTemperature.of(300.0, n, failures).interval
     assert (low, high) == pytest.approx(((centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)), abs=1e-12)
     assert 0 <= low <= p <= high <= 1
 
 
 def test_survival_is_one_less_the_part_that_has_failed():
     failures = [Failure(copy=i, time=time, reason="") for i, time in enumerate((1.0, 4.0, 4.0))]
-    trial = Trial.of(300.0, 6, failures)
+    trial = StabilityAtTemperature.of(300.0, 6, failures)
     times = np.array([0.0, 0.99, 1.0, 3.0, 4.0, 99.0])
     np.testing.assert_allclose(trial.survival(times), np.array([6, 6, 5, 5, 3, 3]) / 6)
     settings = Settings(formula="", duration=99.0, timestep=1.0, ensemble="", criteria=(), seed=0)
-    both = Stability.of([trial, Trial.of(400.0, 2, [])], settings)
+    both = Stability.of([trial, StabilityAtTemperature.of(400.0, 2, [])], settings)
     np.testing.assert_allclose(both.survival(times), np.array([8, 8, 7, 7, 5, 5]) / 8)
     assert both.fraction == 5 / 8
 
@@ -230,7 +230,9 @@ def test_survival_is_one_less_the_part_that_has_failed():
 @pytest.mark.parametrize(("n_copies", "median"), [(6, 4.0), (5, 4.0), (7, math.nan), (4, 2.0), (3, 2.0)])
 def test_the_median_is_when_half_of_all_copies_had_failed(n_copies, median):
     failures = [Failure(copy=i, time=time, reason="") for i, time in enumerate((1.0, 2.0, 4.0))]
-    assert Trial.of(300.0, n_copies, failures).median_failure_time == pytest.approx(median, nan_ok=True)
+    assert StabilityAtTemperature.of(300.0, n_copies, failures).median_failure_time == pytest.approx(
+        median, nan_ok=True
+    )
 
 
 def test_a_result_comes_back_from_its_file(tried, tmp_path):
@@ -305,7 +307,7 @@ def networks(committee, ammonia):
             "n_copies": 5,
             "duration": 4.0,
             "n_at_once": 3,
-            "pieces": tmp_path,
+            "batches": tmp_path,
         }
         frames = []
         result = stability(members, ammonia, write=frames.extend, **{**options, **changes})
@@ -327,13 +329,13 @@ def assert_same(one, other):
 def computed(monkeypatch):
     """Which pieces are computed: their temperature and first copy."""
     seen = []
-    write = pieces_module.write_record
+    write = batches_module.write_record
 
     def noted(file, piece):
         seen.append((piece.temperature, piece.first))
         write(file, piece)
 
-    monkeypatch.setattr(pieces_module, "write_record", noted)
+    monkeypatch.setattr(batches_module, "write_record", noted)
     return seen
 
 
@@ -392,7 +394,7 @@ def test_pieces_of_another_committee_or_start_are_left_alone(networks, computed,
     networks(tmp_path, committee(3), **once)
     moved = ammonia.copy()
     moved.positions[0, 0] += 1e-6
-    stability(committee(2), moved, pieces=tmp_path, duration=4.0, **once)
+    stability(committee(2), moved, batches=tmp_path, duration=4.0, **once)
     assert len(computed) == 3
 
 
@@ -408,7 +410,7 @@ def test_a_file_that_is_no_piece_is_named(networks, tmp_path):
     networks(tmp_path, temperatures=[300.0], n_copies=1)
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text().replace('"first": 0', '"first": 7'))
-    with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json is not what its name says; delete it"):
+    with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json holds another batch than its name says; delete it"):
         networks(tmp_path, temperatures=[300.0], n_copies=1)
     file.write_text("{")
     with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json does not hold a Piece"):
@@ -421,10 +423,10 @@ def always_well(structures, observation):
 
 def test_pieces_need_a_committee_and_criteria_that_can_be_told_from_others(tried, networks, tmp_path):
     with pytest.raises(ValueError, match=r"only committees of .* can be saved, not of function"):
-        tried(pieces=tmp_path)
+        tried(batches=tmp_path)
     short = {"temperatures": [300.0], "n_copies": 1}
     networks(tmp_path, criteria=[always_well], **short)
-    with pytest.raises(ValueError, match="nothing tells it from another; make it a frozen dataclass"):
+    with pytest.raises(ValueError, match="has no identity; make it a frozen dataclass"):
         networks(tmp_path, criteria=[lambda structures, observation: observation.energy > math.inf], **short)
 
 

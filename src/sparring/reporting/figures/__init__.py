@@ -1,34 +1,8 @@
 """The figures: data and an optional `Axes` in, `Axes` out; nothing is shown or saved here."""
 
-from sparring.reporting.figures.barrier import barrier_figure, barrier_profiles
+from sparring.plots.ticks import legend_below
 from sparring.reporting.figures.common import errors_on_one_set
-from sparring.reporting.figures.diversity import (
-    diversity_figure,
-    energies_by_source,
-    likeness_map,
-    rmsd_energy,
-)
 from sparring.reporting.figures.energies import energy_distributions
-from sparring.reporting.figures.errors import (
-    calibration_curve,
-    coverage_curve,
-    error_by_energy,
-    errors_figure,
-    roc_curves,
-    sigma_error,
-)
-from sparring.reporting.figures.free_energy import (
-    free_energy_difference,
-    free_energy_figure,
-    free_energy_map,
-    free_energy_parity,
-)
-from sparring.reporting.figures.landscape import (
-    landscape_energy,
-    landscape_errors,
-    landscape_sheet,
-    landscape_uncertainty,
-)
 from sparring.reporting.figures.run import (
     by_generation,
     label_cost,
@@ -41,9 +15,35 @@ from sparring.reporting.figures.run import (
     path_uncertainty,
     uncertainty_error,
 )
-from sparring.reporting.figures.stability import stability_figure, stable_fraction, survival
-from sparring.reporting.figures.ticks import legend_below
 from sparring.reporting.figures.torsions import attack_torsions
+from sparring.validation.barrier.figure import barrier_figure, barrier_profiles
+from sparring.validation.diversity.figure import (
+    diversity_figure,
+    energies_by_source,
+    rmsd_energy,
+    similarity_map,
+)
+from sparring.validation.errors.figure import (
+    calibration_curve,
+    coverage_curve,
+    error_by_energy,
+    errors_figure,
+    roc_curves,
+    sigma_error,
+)
+from sparring.validation.free_energy.figure import (
+    free_energy_difference,
+    free_energy_figure,
+    free_energy_map,
+    free_energy_parity,
+)
+from sparring.validation.landscape.figure import (
+    landscape_energy,
+    landscape_errors,
+    landscape_figure,
+    landscape_uncertainty,
+)
+from sparring.validation.stability.figure import stability_figure, stable_fraction, survival
 
 __all__ = [
     "attack_torsions",
@@ -66,11 +66,10 @@ __all__ = [
     "labelled_energies",
     "landscape_energy",
     "landscape_errors",
-    "landscape_sheet",
+    "landscape_figure",
     "landscape_uncertainty",
     "learning_curves",
     "legend_below",
-    "likeness_map",
     "note_paths_outside",
     "parity_energy",
     "parity_forces",
@@ -79,6 +78,7 @@ __all__ = [
     "rmsd_energy",
     "roc_curves",
     "sigma_error",
+    "similarity_map",
     "stability_figure",
     "stable_fraction",
     "survival",

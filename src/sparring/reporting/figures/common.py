@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sparring.evaluation import Errors
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.figures.ticks import logarithmic
-from sparring.reporting.style import FAINT, INK, panels
+from sparring.plots.style import FAINT, INK, panels
+from sparring.plots.ticks import logarithmic
+from sparring.units import KCAL, EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
 
 __all__ = ["errors_on_one_set"]

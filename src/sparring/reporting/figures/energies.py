@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter, SymmetricalLogLocator
 
-from sparring.reporting.data import KCAL, EnergyUnit, Sampled
-from sparring.reporting.style import FIT, INK, panels
+from sparring.plots.style import FIT, INK, panels
+from sparring.reporting.data import Sampled
+from sparring.units import KCAL, EnergyUnit
 
 __all__ = ["energy_distributions"]
 
@@ -28,10 +29,10 @@ def energy_distributions(
     labels there are, and how many were discarded; these have no place on the axis.
 
     Args:
-        groups: Labels by what people call them, in eV above the lowest.
-        ax: Where to draw.
-        discarded: How many were asked for and are not among them.
-        unit: Of the axis.
+        groups: Labels by the names of the groups, in eV above the lowest.
+        ax: Axes to draw on.
+        discarded: Numbers of labels that failed.
+        unit: Unit of the axis.
     """
     ax = ax or panels()[1][0]
     discarded = discarded or {}

@@ -9,9 +9,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
-from sparring.reporting.data import KCAL, EnergyUnit, Labelled, Paths, Predictions, Sampled, Training
-from sparring.reporting.figures.ticks import logarithmic
-from sparring.reporting.style import FAINT, FIT, GENERATIONS, INK, TEST, generation_colours, panels, source_style
+from sparring.plots.style import FAINT, FIT, GENERATIONS, INK, TEST, generation_colours, panels, source_style
+from sparring.plots.ticks import logarithmic
+from sparring.reporting.data import Labelled, Paths, Predictions, Sampled, Training
+from sparring.units import KCAL, EnergyUnit
 
 # Above this many marks an SVG is slow to draw; they are then painted as pixels, the axes stay lines.
 MANY = 600
@@ -182,7 +183,7 @@ def labelled_energies(
 def uncertainty_error(
     generations: Mapping[str, Labelled], ax: Axes | None = None, *, colours: Sequence[str] | None = None
 ) -> Axes:
-    """What the committee believed, σ_F, against its true error, on structures that it had not been trained on.
+    """Uncertainty σ_F of the committee against its true error, on structures that it was not trained on.
 
     The line is where they are equal; ρ is Spearman's rank correlation.
     """

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from sparring.plots.style import GENERATIONS, INK, panels
+from sparring.plots.ticks import GREEK, radians
 from sparring.reporting.data import TorsionPaths
-from sparring.reporting.figures.landscape import GREEK, radians
-from sparring.reporting.style import GENERATIONS, INK, panels
 
 __all__ = ["attack_torsions", "pieces"]
 
@@ -22,9 +22,9 @@ Path = Float[np.ndarray, "_ 2"]
 
 
 def attack_torsions(paths: TorsionPaths, ax: Axes | None = None, *, colour: str = GENERATIONS[0]) -> Axes:
-    """Where attacks start (white) and end (black), and the ways between, up to the geometry that was kept.
+    """Attacks from start (white) to end (black), the geometry with the highest objective.
 
-    A way that leaves the square comes back in on the other side.
+    A path that leaves the square continues on the other side.
     """
     ax = ax or panels(height=4.0)[1][0]
     lines: list[Path] = []
@@ -37,7 +37,7 @@ def attack_torsions(paths: TorsionPaths, ax: Axes | None = None, *, colour: str 
     ends = paths.angles[paths.best_step, np.arange(n_seeds)]
     for place, face, edge, words in (
         (paths.angles[0], "white", INK, "start"),
-        (ends, "black", "white", "end: what was kept"),
+        (ends, "black", "white", "end: highest objective"),
     ):
         x, y = _inside(place).T
         ax.scatter(x, y, s=15, color=face, edgecolors=edge, lw=0.6, zorder=3, label=words)

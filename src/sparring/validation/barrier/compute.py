@@ -29,17 +29,17 @@ __all__ = ["LABELS", "Barriers", "barriers", "keep_barriers"]
 logger = logging.getLogger(__name__)
 
 LABELS = "labels"
-"""What the surface of the labels is called where committees have their own names."""
+"""Name of the surface of the labels beside those of committees."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Barriers:
-    """Paths between the same two ends, each with its ends relaxed on its own surface.
+    """Paths between the same two endpoints, which are relaxed on each surface.
 
     Attributes:
-        committees: By what people call them, in the order of their generations.
-        truth: On the surface of the labels; None if nobody asked for it.
-        failures: Why a surface has no path, by its name.
+        committees: Paths by the names of the committees, in the order of their generations.
+        truth: Path on the surface of the labels; None if it was not requested.
+        failures: Reasons why surfaces have no path, by their names.
     """
 
     committees: Mapping[str, MinimumEnergyPath]
@@ -58,19 +58,19 @@ def barriers(
 ) -> tuple[Barriers, list[Atoms]]:
     """The paths of a committee, or of all committees of a run, and that of the label method.
 
-    A young committee may have no such path. That is said and does not keep the others from theirs.
+    Committees for which the NEB fails are listed in `failures`; the others are still computed.
 
     Args:
-        folder: Of a committee, or of a run.
-        ends: Files of the two minima; None for the endpoints that belong to the system of the run.
-        config: Whose labeller gives the path to compare with; None for no such path. Its energy window does not count:
-            images may be as high as the barrier is.
+        folder: Folder of a committee, or of a run.
+        ends: Files of the two endpoints; None for those of the system of the run.
+        config: Configuration whose labeller gives the reference path; None for no such path. Its energy window is
+            ignored: images may be as high as the barrier.
         store: Folder for labels if neither the configuration nor the run has one.
-        progress_bars: Gives long work something to tick.
-        options: Of :func:`sparring.surfaces.minimum_energy_path.neb`.
+        progress_bars: Progress bars.
+        options: Options of :func:`sparring.surfaces.minimum_energy_path.neb`.
 
     Returns:
-        The paths, and the images of all of them; ``info`` says on whose path an image is, and where.
+        The paths, and the images of all of them; ``info`` has the surface and the position on the path.
 
     Raises:
         ValueError: If there is no committee, or no ends and the run has none of its own.
@@ -90,7 +90,7 @@ def barriers(
         with_state = config.system.build().electronic_state
         if with_state is not None:
             start, end = with_state([start, end])
-        # The bar that is watched is that of the path; one more for the labels of every step would be too much.
+        # One progress bar, that of the path, is enough.
         label_service = label_service_of(config, run or store or folder)
         label_service = replace(label_service, bounds=replace(label_service.bounds, energy_window=None))
         surfaces[LABELS], methods[LABELS] = label_surface(label_service), label_service.labeller.method
@@ -152,7 +152,9 @@ def keep_barriers(folder: Path, progress_bars: ProgressBars = no_progress_bars) 
 def _only_structure(file: Path) -> Atoms:
     structures = read_atoms(file, labels="ignored", allow_dummy=True)
     if len(structures) != 1:
-        raise ValueError(f"{file} holds {len(structures)} structures; the end of a path is one, in a file of its own")
+        raise ValueError(
+            f"{file} holds {len(structures)} structures; an endpoint of a path is a file with one structure"
+        )
     return structures[0]
 
 

@@ -1,7 +1,7 @@
-"""How diverse labelled structures are: a map of their likeness, how far each is from its ground state, and how new.
+"""Diversity of labelled structures: a similarity map, the RMSD of each to its ground state, and its novelty.
 
-The paper's Fig. 3a-c. A map keeps neighbourhoods, not distances. How new a structure is, is therefore measured where no
-map is needed: between SOAP vectors.
+The paper's Fig. 3a-c. A map preserves neighbourhoods, not distances. Novelty is therefore measured between SOAP
+vectors, without the map.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,9 @@ from sparring.atoms.geometry import rmsd_matrix
 from sparring.inputs.reading import read_atoms
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import generations
-from sparring.support.columns import aligned
-from sparring.units import KCAL_PER_MOL
-from sparring.validation.diversity.embedding import distance_to_nearest, nearest, places, soap
+from sparring.validation.diversity.embedding import distance_to_nearest, nearest, soap, umap_embedding
 
-__all__ = ["Diversity", "diversity", "diversity_table", "gather"]
+__all__ = ["Diversity", "diversity", "gather"]
 
 Composition = tuple[str, bool]
 """Sorted atomic numbers, and whether the structure is periodic."""
@@ -31,22 +29,22 @@ Composition = tuple[str, bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Diversity:
-    """Where labelled structures lie, one row each.
+    """Similarity map, energies, distortion and novelty of labelled structures, one row each.
 
     Attributes:
-        map: Places on UMAP's map of SOAP vectors. Its axes have no unit and no meaning of their own.
-        energy: In eV above the lowest label of the composition.
+        map: Positions in a 2D UMAP embedding of the SOAP vectors. The axes have no unit.
+        energy: Energies in eV above the lowest label of the composition.
         rmsd: Root mean square distance of the atoms to those of the composition's ground state, in Å.
         novelty: Distance between SOAP vectors: to the nearest structure of the training set that this one was added
             to; nan for what runs started with.
         spacing: The median distance of the structures of that training set to their nearest neighbours in it: what
             `novelty` is to be compared with.
-        source: Where structures came from: normal_mode, attack, random, file and others.
-        generation: Of the first training set that holds the structure: 1 is what a run started with, what was found
-            with the first committee has 2. 0 where it is not known.
-        runs: Which runs or files hold the structure.
-        n_neighbors: Over how many neighbours the map was made, a structure itself among them.
-        seed: Of the map.
+        source: Origins: normal_mode, attack, random, file and others.
+        generation: First training set that contains the structure: 1 for starting data, 2 for structures that were
+            found with the first committee; 0 if it is not known.
+        runs: Runs or files that contain the structure.
+        n_neighbors: Number of neighbours of the embedding, the structure itself included.
+        seed: Random seed of the embedding.
     """
 
     map: Float[np.ndarray, "n_structures 2"]
@@ -61,7 +59,7 @@ class Diversity:
     seed: int
 
     def groups(self) -> dict[str, Int[np.ndarray, " n_members"]]:
-        """Rows that belong together, under a name for people; what runs started with stands first.
+        """Rows of each group by its name; starting data comes first.
 
         Names count generations as the report does: "attack, generation 1" was found with the first committee.
         """
@@ -94,13 +92,13 @@ def diversity(
     their nearest images, after the best translation, in the reference's cell: homogeneous strain does not count.
 
     Args:
-        structures: In any order. Equal ones get the same place.
+        structures: Structures in any order. Equal ones get the same position.
         reference: Ground states, at most one of a composition; without, it is the structure of the lowest label. Labels
             of references count among the lowest.
-        seed: Of the map: the same seed gives the same map.
-        n_neighbors: See :func:`sparring.validation.diversity.embedding.places`.
-        permute: Whether like atoms of a molecule may be exchanged.
-        reflect: Whether a molecule may be mirrored.
+        seed: Random seed of the embedding.
+        n_neighbors: Number of neighbours, see :func:`sparring.validation.diversity.embedding.umap_embedding`.
+        permute: True if atoms of one element in a molecule may be exchanged.
+        reflect: True if a molecule may be mirrored.
 
     Raises:
         ValueError: If a structure has no label or no real atoms, fewer than four differ, or a reference fits none.
@@ -116,7 +114,7 @@ def diversity(
     ]
     energy = [_energy(one) - lowest[key] for one, key in zip(structures, keys, strict=True)]
     vectors = soap(structures)
-    mapped, n_neighbors = places(vectors, seed=seed, n_neighbors=n_neighbors)
+    mapped, n_neighbors = umap_embedding(vectors, seed=seed, n_neighbors=n_neighbors)
     generation = np.array([int(atoms.info.get("generation", 0)) for atoms in structures])
     runs = tuple(tuple(str(run) for run in atoms.info.get("runs", ())) for atoms in structures)
     novelty, spacing = _novelty(vectors, generation, runs)
@@ -142,8 +140,8 @@ def gather(paths: Sequence[Path], *, energy_key: str = ENERGY, forces_key: str =
 
     Args:
         paths: Run folders, folders of generations, files of extended XYZ.
-        energy_key: What files call energies, in eV.
-        forces_key: What files call forces, in eV/Å.
+        energy_key: Name of the energies in files, in eV.
+        forces_key: Name of the forces in files, in eV/Å.
 
     Raises:
         ValueError: If a folder has no labelled structures, or a file cannot be used.
@@ -164,31 +162,12 @@ def gather(paths: Sequence[Path], *, energy_key: str = ENERGY, forces_key: str =
     return list(found.values())
 
 
-def diversity_table(result: Diversity) -> str:
-    """One row a group of structures, for a terminal."""
-    rows: list[tuple[str, ...]] = [("structures", "n", "energy", "RMSD", "novelty")]
-    for name, members in result.groups().items():
-        energy, rmsd = result.energy[members] / KCAL_PER_MOL, result.rmsd[members]
-        novelty, spacing = float(np.median(result.novelty[members])), float(np.median(result.spacing[members]))
-        new = "-" if np.isnan(novelty) else f"{novelty:.3g}"
-        new += f" ({novelty / spacing:.1f} x)" if spacing > 0.0 else ""
-        energies, rmsds = (f"{np.median(energy):.1f} ({energy.max():.1f})", f"{np.median(rmsd):.3f} ({rmsd.max():.3f})")
-        rows.append((name, str(len(members)), energies, rmsds, new))
-    return "\n".join(
-        [
-            "energy: kcal/mol above the lowest label; RMSD: Å, to the ground state; median (largest) of each",
-            "novelty: median SOAP distance to the nearest of the training set before, and in spacings of that set",
-            *aligned(rows),
-        ]
-    )
-
-
 def _of_file(path: Path, energy_key: str, forces_key: str) -> list[Atoms]:
     return read_atoms(path, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
 
 
 def _of_folder(folder: Path) -> list[Atoms]:
-    """What a run, or a generation of it, has labelled."""
+    """Labelled structures of a run, or the training set of a generation."""
     if Generation(folder).has_dataset:
         return Generation(folder).frames()
     with_data = [generation for generation in generations(folder) if generation.has_dataset]
@@ -272,12 +251,12 @@ def _novelty(
     generation: Int[np.ndarray, " n_structures"],
     runs: Sequence[tuple[str, ...]],
 ) -> tuple[Float[np.ndarray, " n_structures"], Float[np.ndarray, " n_structures"]]:
-    """How far each structure was from the training set that it was added to, and how far apart those of the set are."""
+    """Distance of each structure to the training set that it was added to, and the spacing of that set."""
     novelty, spacing = np.full(len(vectors), np.nan), np.full(len(vectors), np.nan)
     kinds = list(zip(generation.tolist(), runs, strict=True))
-    for now, who in dict.fromkeys(kinds):
-        added = np.array([kind == (now, who) for kind in kinds])
-        known = np.array([0 < before < now and (who == one or not set(who).isdisjoint(one)) for before, one in kinds])
+    for now, own in dict.fromkeys(kinds):
+        added = np.array([kind == (now, own) for kind in kinds])
+        known = np.array([0 < before < now and (own == one or not set(own).isdisjoint(one)) for before, one in kinds])
         if known.any():
             novelty[added] = distance_to_nearest(vectors[added], vectors[known])
         if known.sum() > 1:

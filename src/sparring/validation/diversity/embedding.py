@@ -1,4 +1,4 @@
-"""How alike structures are: SOAP vectors by DScribe, nearest neighbours among them, and their map by UMAP.
+"""Similarity of structures: SOAP vectors by DScribe, their nearest neighbours, and a 2D embedding by UMAP.
 
 SOAP: Bartók et al. 2013, doi:10.1103/PhysRevB.87.184115. UMAP: McInnes et al. 2018, doi:10.21105/joss.00861.
 """
@@ -11,10 +11,10 @@ from ase import Atoms
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
-__all__ = ["FEWEST", "distance_to_nearest", "nearest", "places", "soap"]
+__all__ = ["FEWEST", "distance_to_nearest", "nearest", "soap", "umap_embedding"]
 
 FEWEST = 4
-"""Of fewer points there is nothing to map, and UMAP's start from eigenvectors does not exist."""
+"""Smallest number of different vectors: with fewer, the spectral start of UMAP does not exist."""
 
 
 def soap(
@@ -27,8 +27,8 @@ def soap(
     structures see their images.
 
     Args:
-        structures: The elements of all of them together make the vector.
-        cutoff: In Å.
+        structures: Structures; the elements of all of them define the vector.
+        cutoff: Cutoff radius in Å.
         n_max: Number of radial functions.
         l_max: Highest degree of the spherical harmonics.
         sigma: Standard deviation of the Gaussians that stand for atoms, in Å.
@@ -48,10 +48,10 @@ def soap(
     return np.stack([np.ravel(describe[bool(atoms.pbc.any())].create(atoms)) for atoms in whole])
 
 
-def places(
+def umap_embedding(
     vectors: Float[np.ndarray, "n n_features"], *, seed: int, n_neighbors: int = 15
 ) -> tuple[Float[np.ndarray, "n 2"], int]:
-    """UMAP's places for vectors on a plane, and over how many neighbours, each point itself among them, it made them.
+    """A 2D UMAP embedding of the vectors, and the n_neighbors it was made with (the point itself included).
 
     The paper names no settings of UMAP; these are UMAP's own, with Euclidean distances. Equal vectors are mapped once.
     Where there are not more than `n_neighbors` different ones, all but one are neighbours.
@@ -61,12 +61,14 @@ def places(
         ModuleNotFoundError: If umap-learn is not installed.
     """
     if n_neighbors < 2:
-        raise ValueError(f"a map needs two neighbours or more, a structure itself among them, got {n_neighbors}")
+        raise ValueError(f"an embedding needs n_neighbors >= 2, the structure itself included, got {n_neighbors}")
     # Copies would fill one another's neighbourhoods. What differs by rounding only, as after a rotation, is a copy.
     rounded = np.round(vectors / np.abs(vectors).max(), 9)
     _, first, copy_of = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
     if len(first) < FEWEST:
-        raise ValueError(f"a map needs at least {FEWEST} structures that differ, got {len(first)} (of {len(vectors)})")
+        raise ValueError(
+            f"an embedding needs at least {FEWEST} different structures, got {len(first)} (of {len(vectors)})"
+        )
     order = np.argsort(first)
     distinct = vectors[first[order]]
     n_neighbors = min(n_neighbors, len(distinct) - 1)
@@ -78,14 +80,14 @@ def nearest(
     vectors: Float[np.ndarray, "n n_features"], n_neighbors: int
 ) -> tuple[Int[np.ndarray, "n n_neighbors"], Float[np.ndarray, "n n_neighbors"]]:
     """The nearest neighbours of each vector, itself first, and their Euclidean distances."""
-    who, how_far = [], []
+    indices, distances = [], []
     for start, block in _distances(vectors, vectors):
         rows = np.arange(len(block))
         block[rows, start + rows] = -1.0  # itself first, also before its copies
         order = np.argsort(block, axis=1, kind="stable")[:, :n_neighbors]
-        who.append(order)
-        how_far.append(np.take_along_axis(block, order, axis=1).clip(min=0.0))
-    return np.concatenate(who), np.concatenate(how_far)
+        indices.append(order)
+        distances.append(np.take_along_axis(block, order, axis=1).clip(min=0.0))
+    return np.concatenate(indices), np.concatenate(distances)
 
 
 def distance_to_nearest(

@@ -1,13 +1,13 @@
-r"""Whether a committee's σ is as large as its errors are.
+r"""Calibration of a committee's σ: the ratio of its errors to σ.
 
-A σ is calibrated if errors are spread as it says: :math:`\langle e^2 \rangle = \langle \sigma^2 \rangle` wherever one
-looks. What to expect of the mean of M members depends on what they have in common. Were they unbiased and independent,
+A σ is calibrated if :math:`\langle e^2 \rangle = \langle \sigma^2 \rangle` for any group of structures. The value
+expected for the mean of M members depends on their correlations. Were they unbiased and independent,
 the error of their mean would be :math:`\sigma / \sqrt M`; were the truth one more member, it would be
-:math:`\sigma \sqrt{1 + 1/M}`. Members that learnt from the same data share errors which no variance shows, so a ratio
+:math:`\sigma \sqrt{1 + 1/M}`. Members trained on the same data share errors that no variance shows, so a ratio
 above either is common: Kahle and Zipoli (2022), doi:10.1103/PhysRevE.105.015311.
 
-Two numbers sum it up. The ratio of RMS error to RMS σ is ruled by where both are large, the scale by every structure
-alike; where they differ much, no one factor mends σ.
+Two numbers summarise it. The ratio of RMS error to RMS σ is dominated by structures with large values, the scale
+weights all structures equally; if they differ much, a single scale factor cannot recalibrate σ.
 """
 
 import math
@@ -27,17 +27,17 @@ LEVELS = np.linspace(0.0, 1.0, 101)
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    r"""Errors as large as σ says, or not; in eV/Å for forces, in eV for energies.
+    r"""Ratio of errors to σ; in eV/Å for forces, in eV for energies.
 
     Attributes:
         scale: Root mean square of :math:`e/\sigma`. Every σ times this one number makes a normal distribution of errors
-            most likely; above one, the committee is too sure of itself. With few members it comes out larger, as σ
+            most likely; above one, the committee is overconfident. With few members it is larger, because σ
             itself is uncertain: :math:`e^2/\sigma^2` of one value has the mean (M-1)/(M-3) if σ is right.
-        interval: Of the scale, 95 %.
-        ratio: Of the RMS error to the RMS σ.
+        interval: 95 % interval of the scale.
+        ratio: RMS error divided by RMS σ.
         bin_sigma: RMS σ of structures with similar σ, rising; as many structures in every bin.
         bin_error: Their RMS error.
-        bin_size: How many they are.
+        bin_size: Numbers of structures in the bins.
         bin_deviation: Mean over the bins of :math:`|\sigma - e| / \sigma`, called ENCE.
         expected: Shares of errors that should lie within as many σ as of a normal distribution hold that share.
         observed: Shares that do.
@@ -76,10 +76,10 @@ def calibrate(
     :math:`\sigma_F`.
 
     Args:
-        sigma: Of each structure.
+        sigma: Value of σ for each structure.
         difference: Prediction less label: one energy a structure, or all its force components.
         structure_index: To which structure a difference belongs.
-        n_bins: Of equal size [default: at most 10, of at least 8 structures].
+        n_bins: Number of bins of equal size [default: at most 10, of at least 8 structures].
 
     Raises:
         UndefinedError: If there are fewer than two structures, or a σ is zero.
@@ -89,7 +89,7 @@ def calibrate(
     if n < 2:
         raise UndefinedError(f"a calibration needs at least 2 structures, got {n}")
     if not sigma.all():
-        raise UndefinedError(f"σ is zero for {int((sigma == 0).sum())} of {n} structures: no factor mends it")
+        raise UndefinedError(f"cannot calibrate: σ is zero for {int((sigma == 0).sum())} of {n} structures")
     n_bins = n_bins or int(np.clip(n // IN_A_BIN, 1, MOST_BINS))
     if not 1 <= n_bins <= n:
         raise ValueError(f"{n} structures can be divided into 1 to {n} bins, got n_bins={n_bins}")

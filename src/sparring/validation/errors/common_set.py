@@ -24,7 +24,7 @@ from sparring.labels.base import composition
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import SavedRun
 from sparring.support.digest import digest, file_digest
-from sparring.validation.errors.test_sets import HeldOut, held_out, held_out_of
+from sparring.validation.errors.test_sets import EvaluationData, data_of_file, data_of_generation
 from sparring.validation.records import read_record, write_record
 
 __all__ = ["PARTS", "CommonErrors", "compare_committees", "known_comparison", "read_evaluation_file"]
@@ -115,7 +115,7 @@ def compare_committees(folder: Path) -> CommonErrors | None:
 
 
 def known_comparison(folder: Path) -> CommonErrors | None:
-    """What :func:`compare_committees` has found before, as far as it still holds. Computes and writes nothing."""
+    """Stored results of :func:`compare_committees` that are still valid. Computes and writes nothing."""
     kept = _kept(folder)
     if kept is None:
         return None
@@ -234,12 +234,12 @@ def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonError
     )
 
 
-def _common_set(key: _Key) -> HeldOut:
+def _common_set(key: _Key) -> EvaluationData:
     dataset = read_evaluation_file(key.section)
     if dataset is None or key.section.file is None:
-        own = held_out(key.newest)
+        own = data_of_generation(key.newest)
         return own._replace(name=f"the test set of generation {Generation(key.newest).number}")
-    return held_out_of(key.newest, dataset, key.section.file.name)
+    return data_of_file(key.newest, dataset, key.section.file.name)
 
 
 def _energies_above(dataset: Dataset, training: Dataset) -> Float[np.ndarray, " n_structures"]:

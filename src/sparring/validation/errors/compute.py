@@ -27,10 +27,10 @@ class Part:
     """Errors on some of the structures, in eV.
 
     Attributes:
-        errors: As everywhere.
+        errors: Mean absolute and root mean square errors.
         energy_bias: Mean of the signed errors of energy. A constant error moves no atom; `aligned` takes it out.
-        energy_mae_per_atom: The same as of `errors`, each structure's error divided by its number of atoms.
-        energy_rmse_per_atom: Likewise.
+        energy_mae_per_atom: Mean absolute error per atom.
+        energy_rmse_per_atom: Root mean square error per atom.
     """
 
     errors: Errors
@@ -53,23 +53,23 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorReport:
-    """How far a committee is from labels that it had not seen, and whether it knew.
+    """Errors of a committee on labels that it was not trained on, and the reliability of its uncertainty.
 
     A window or a group without structures is left out.
 
     Attributes:
-        data: What the structures are, for people.
+        data: Name of the structures.
         n_members: Size of the committee.
         overall: Errors on all structures.
         up_to: Errors on all structures below each cap, as in Fig. 3f of the paper.
         between: Errors on the structures between one cap and the next, and above the last.
-        group_by: The `info` key that tells groups apart, None if there is none.
+        group_by: Key in `info` that defines groups, None if there is none.
         groups: Errors by the value of that key.
         energy_above: Labels above the lowest known label of the composition, in eV; nan where there is no other.
-        positive: What a detector should find, see :func:`error_report`.
-        percentile: That makes limits of errors and of variances.
-        forces: The committee's uncertainty of forces beside their error.
-        energy: The same of energies.
+        positive: Definition of unreliable structures, see :func:`error_report`.
+        percentile: Percentile that defines limits of errors and variances.
+        forces: Reliability of the uncertainty of forces.
+        energy: Reliability of the uncertainty of energies.
     """
 
     data: str
@@ -99,27 +99,25 @@ def error_report(
     percentile: float = 80.0,
     data: str = "",
 ) -> ErrorReport:
-    r"""Errors of a committee on held-out labels, and what its uncertainty is worth.
+    r"""Errors of a committee on held-out labels, and the reliability of its uncertainty.
 
-    The classifier of Eq. 8 calls a structure familiar where :math:`\sigma^2 < t`. To judge it, one must say what it
-    should find. The paper wants to know where "the output of the NN is reliable" and takes t from the training set, its
-    80th percentile; which outputs are not reliable its main text does not say. `beyond_training` is our reading: as
-    for the variance, so for the error the line is drawn at that percentile of the training set. `worst` needs no
-    training set: it draws the line at that percentile of the held-out errors themselves. Both variances are tried on
-    both errors, as the paper expects that of forces to be the better descriptor.
+    The classifier of Eq. 8 calls a structure familiar if :math:`\sigma^2 < t`. The paper takes t from the training set,
+    its 80th percentile, to decide where "the output of the NN is reliable"; its main text does not define which outputs
+    are unreliable. With `beyond_training`, an error is unreliable from the same percentile of the training errors on.
+    `worst` needs no training set: the limit is that percentile of the held-out errors themselves. Both variances are
+    tested on both errors, as the paper expects that of forces to be the better descriptor.
 
     Args:
-        surveyed: What the committee says of the held-out structures.
-        dataset: Their labels.
+        surveyed: Predictions of the committee for the held-out structures.
+        dataset: Labels of these structures.
         n_members: Size of the committee.
-        training: The same of the structures that it learnt from, if they are known.
+        training: Predictions and labels of the training structures, if they are known.
         windows: Caps of energy above the lowest label of the composition, in eV.
-        group_by: An `info` key [default: config_type or else source, where there is any].
-        aligned: Whether to take out what reference energies of elements may differ by, see
-            :func:`sparring.evaluation.align`.
-        positive: What a detector should find.
-        percentile: That makes limits of errors and of variances.
-        data: What the structures are, for people.
+        group_by: Key in `info` that defines groups [default: config_type or else source, if there is any].
+        aligned: True to remove a constant energy per atom of each element, see :func:`sparring.evaluation.align`.
+        positive: Definition of unreliable structures.
+        percentile: Percentile that defines limits of errors and variances.
+        data: Name of the structures.
 
     Raises:
         ValueError: If a prediction is not finite, a window is not positive, there is no such percentile, or no
@@ -132,21 +130,21 @@ def error_report(
     found = Differences.of(surveyed, dataset, aligned=aligned)
     _require_finite(surveyed)
     if not dataset.n_with_forces:
-        raise ValueError(f"none of {len(dataset)} structures has forces to hold the committee's against; label some")
-    # Labels of another code have another zero of energy, so what was learnt from cannot set it.
+        raise ValueError(f"none of {len(dataset)} structures has forces to compare with; label some with forces")
+    # Labels of another code have another zero of energy, which the training set does not have.
     above = _energies_above(dataset, None if aligned or training is None else training[1])
     up_to, between = _by_energy(found, above, windows)
     key = _group_key(dataset) if group_by is None else group_by
-    learnt = None if training is None else (training[0], Differences.of(*training))
+    trained = None if training is None else (training[0], Differences.of(*training))
 
     def reliability(own: str) -> Reliability:
-        said, true = _with_forces(surveyed, found) if own == "force" else (surveyed, found)
-        difference, owner = _differences(true, own)
-        reference = None if learnt is None else _reference(*learnt, own)
+        predictions, differences = _with_forces(surveyed, found) if own == "force" else (surveyed, found)
+        difference, owner = _differences(differences, own)
+        reference = None if trained is None else _reference(*trained, own)
         return assess(
             difference,
             owner,
-            _variances(said),
+            _variances(predictions),
             own,
             n_members=n_members,
             positive=positive,
@@ -184,7 +182,7 @@ def _part(found: Differences) -> Part:
 
 
 def _energies_above(dataset: Dataset, training: Dataset | None) -> Float[np.ndarray, " n_structures"]:
-    """Labels above the lowest of the composition, also of those that were learnt from; nan where there is only one."""
+    """Labels above the lowest of the composition, training set included; nan if there is only one."""
     formulas = _formulas(dataset)
     known = list(zip(formulas, dataset.energy.tolist(), strict=True))
     if training is not None:

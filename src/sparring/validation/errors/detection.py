@@ -1,4 +1,4 @@
-r"""How well a variance finds the structures that a committee gets wrong: rank correlation, ROC curve and its area.
+r"""Detection of structures with large errors by a variance: rank correlation, ROC curve and its area.
 
 The classifier is Eq. 8 of Schwalbe-Koda et al. (doi:10.1038/s41467-021-25342-8): a structure is unfamiliar where
 :math:`\sigma^2 \geq t`. A ROC curve shows what it does for every t; its area needs none.
@@ -19,7 +19,7 @@ __all__ = ["QUANTILE", "Choice", "Correlation", "Detection", "UndefinedError", "
 CONFIDENCE = 0.95
 """Of every interval."""
 QUANTILE = float(ndtri((1 + CONFIDENCE) / 2))
-"""How many standard errors such an interval reaches."""
+"""Half width of an interval in standard errors."""
 FEWEST = 4
 """Ranks of three structures say nothing: the interval of their correlation is not defined."""
 
@@ -39,7 +39,7 @@ class Correlation:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the classifier does at one threshold t of the variance: the shares of both kinds that it calls unfamiliar.
+    """Result of the classifier at one threshold t of the variance: the shares of both kinds that it calls unfamiliar.
 
     `accuracy` is the share of all structures that it puts on the right side.
     """
@@ -55,17 +55,17 @@ class Detection:
     """A variance as the detector of structures whose error is too large: these are the positives.
 
     Attributes:
-        variance: Which variance is the detector, force or energy.
-        error_limit: An error of at least this makes a positive; in eV/Å for forces, in eV for energies.
-        n_positive: How many structures should be detected.
-        n_negative: How many should not.
-        area: Under the ROC curve: how often a positive has the greater variance of a random pair (a tie counts half).
-        interval: Of the area, 95 %.
+        variance: Variance that is the detector, force or energy.
+        error_limit: Smallest error of a positive; in eV/Å for forces, in eV for energies.
+        n_positive: Number of structures that should be detected.
+        n_negative: Number of the others.
+        area: Area under the ROC curve: probability that a positive has a larger variance than a negative (ties: half).
+        interval: 95 % interval of the area.
         threshold: Thresholds t of the variance, falling; every point of the curve is one. The origin, which is no
             variance's, is left out.
         true_positive_rate: Share of the positives with a variance of at least t.
         false_positive_rate: Share of the negatives with a variance of at least t.
-        choice: At the threshold of Eq. 8, where it is known.
+        choice: Rates at the threshold of Eq. 8, if it is known.
     """
 
     variance: str
@@ -118,14 +118,14 @@ def detect(
     """The ROC curve of a variance, and the area under it.
 
     Args:
-        variance: Of each structure; the greater, the less familiar.
-        positive: Whether the classifier should call a structure unfamiliar.
-        name: Of the variance.
-        error_limit: The error that makes a positive; only noted.
-        threshold: t of Eq. 8, if it was chosen.
+        variance: Variance of each structure; the greater, the less familiar.
+        positive: True for structures that the classifier should call unfamiliar.
+        name: Name of the variance.
+        error_limit: Smallest error of a positive, for the record.
+        threshold: Threshold t of Eq. 8, if it was chosen.
 
     Raises:
-        UndefinedError: If all structures are of one kind: then there is nothing to tell apart.
+        UndefinedError: If all structures are of one kind.
     """
     n_positive, n = int(positive.sum()), len(positive)
     if not 0 < n_positive < n:

@@ -1,4 +1,4 @@
-"""What a committee's uncertainty is worth: its σ of forces or of energies beside its true error."""
+"""Reliability of a committee's uncertainty: σ of forces or energies compared with the true errors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Positive = Literal["beyond_training", "worst"]
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The errors and variances of structures that the committee learnt from: what is usual where it is at home."""
+    """Errors and variances of the training structures."""
 
     error: Float[np.ndarray, " n_structures"]
     variances: Mapping[str, Float[np.ndarray, " n_structures"]]
@@ -27,15 +27,15 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """One kind of error, of forces (eV/Å) or of energies (eV), and how far the committee's uncertainty foretells it.
+    """Reliability of the uncertainty for one kind of error, of forces (eV/Å) or of energies (eV).
 
     Attributes:
-        sigma: The committee's own σ of each structure.
-        error: The true error: root mean square over force components, or the absolute error of the energy.
-        correlation: Of both, by ranks.
+        sigma: Value of σ of each structure.
+        error: True error: root mean square over force components, or the absolute error of the energy.
+        correlation: Rank correlation of both.
         detections: Structures whose error is too large, as found by each variance.
-        calibration: Whether σ is as large as the error.
-        absent: What could not be had, and why.
+        calibration: Ratio of errors to σ.
+        absent: Reasons why something could not be computed, by its name.
     """
 
     sigma: Float[np.ndarray, " n_structures"]
@@ -49,7 +49,7 @@ class Reliability:
 def root_mean_square(
     difference: Float[np.ndarray, " n_values"], structure_index: Int[np.ndarray, " n_values"], n_structures: int
 ) -> Float[np.ndarray, " n_structures"]:
-    """Of the differences of each structure."""
+    """Root mean square of the differences of each structure."""
     sizes = np.bincount(structure_index, minlength=n_structures)
     squares = np.bincount(structure_index, difference**2, n_structures)
     root: Float[np.ndarray, " n_structures"] = np.sqrt(squares / sizes)
@@ -72,12 +72,12 @@ def assess(
     Args:
         difference: Prediction less label: one energy a structure, or all its force components.
         structure_index: To which structure a difference belongs.
-        variances: Of each structure, by name; each is tried as a detector.
-        own: Which of the variances is that of this kind of error.
+        variances: Variances of each structure, by name; each is tested as a detector.
+        own: Name of the variance of this kind of error.
         n_members: Size of the committee.
-        positive: What a detector should find, see :func:`sparring.validation.errors.compute.error_report`.
-        percentile: Of the errors, for their limit, and of the variances, for t of Eq. 8.
-        reference: What is usual on the structures that the committee learnt from.
+        positive: Definition of unreliable structures, see :func:`sparring.validation.errors.compute.error_report`.
+        percentile: Percentile of the errors, for their limit, and of the variances, for t of Eq. 8.
+        reference: Errors and variances of the training structures.
     """
     sigma = np.sqrt(variances[own])
     error = root_mean_square(difference, structure_index, len(sigma))
@@ -112,6 +112,7 @@ def _limit(error: Float[np.ndarray, " n"], reference: Reference | None, positive
         return float(np.percentile(error, percentile))
     if reference is None:
         raise UndefinedError(
-            "what the committee learnt from is not known, so neither are its usual errors; positive='worst' needs none"
+            "the training data of the committee, and so its usual errors, are not known; positive='worst' does not "
+            "need them"
         )
     return float(np.percentile(reference.error, percentile))

@@ -1,4 +1,4 @@
-"""Labels that a committee has not seen: its own test split, what its run labelled later, or a file of the user's."""
+"""Labels that a committee was not trained on: its test split, later labels of its run, or a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,20 +13,20 @@ from sparring.runs.generation import SPLITS, Generation
 from sparring.runs.saved_run import generations
 from sparring.starting_data.isolated import without_isolated
 
-__all__ = ["HeldOut", "held_out", "held_out_of", "unseen"]
+__all__ = ["EvaluationData", "data_of_file", "data_of_generation", "unseen"]
 
 SAME = 1e-4
 """Geometries whose coordinates and cells differ by less than this, in Å, are the same; files carry eight decimals."""
 
 
-class HeldOut(NamedTuple):
-    """Labelled structures that a committee has not seen.
+class EvaluationData(NamedTuple):
+    """Labelled structures that a committee was not trained on.
 
     Attributes:
-        dataset: These structures.
-        training: Those that it has learnt from, None if the folder does not tell.
-        name: What they are, for people.
-        n_seen: How many were left out, because the committee had learnt from them.
+        dataset: Labelled structures.
+        training: Structures that the committee was trained on, None if they are not known.
+        name: Name of the structures.
+        n_seen: Number of structures that were left out, because the committee was trained on them.
     """
 
     dataset: Dataset
@@ -35,68 +35,71 @@ class HeldOut(NamedTuple):
     n_seen: int
 
     def note(self) -> str:
-        """What people should know of it."""
+        """A line about the training data."""
         if self.training is None:
-            return "the folder does not tell what the committee learnt from: make sure that it has not seen these"
+            return (
+                "the training data of the committee is not in its folder: make sure that none of these structures is "
+                "in it"
+            )
         if self.n_seen:
-            return f"{self.n_seen} structures of the file were left out: the committee learnt from them"
-        return "the committee has learnt from none of these"
+            return f"{self.n_seen} structures of the file were left out: the committee was trained on them"
+        return "the committee was trained on none of these structures"
 
 
-def held_out(folder: Path, *, later: bool = False) -> HeldOut:
+def data_of_generation(folder: Path, *, later: bool = False) -> EvaluationData:
     """The test split of a generation.
 
     Args:
-        folder: Of the generation of a run.
-        later: Whether to add what this generation and those after it labelled. The committee had not seen it, but chose
-            what was labelled first by its own uncertainty.
+        folder: Folder of the generation.
+        later: True to add the labels of this generation and of those after it. The committee was not trained on them,
+            but the first of them were selected by its own uncertainty.
 
     Raises:
         ValueError: If the folder is not that of a generation.
     """
     if not Generation(folder).has_splits:
         raise ValueError(
-            f"{folder} has no test split ({SPLITS}), which generations of a run have; give a file of labelled "
-            "structures that the committee has not seen"
+            f"{folder} has no test split ({SPLITS}): it is not a generation of a run; give a file of labelled "
+            "structures that the committee was not trained on"
         )
     dataset, training = _split(folder)
     name = f"test split of {folder.name}"
     if not later:
-        return HeldOut(dataset, training, name, 0)
+        return EvaluationData(dataset, training, name, 0)
     labelled = _labelled_since(folder)
     if labelled is None:
-        return HeldOut(dataset, training, f"{name}, after which nothing was labelled", 0)
+        return EvaluationData(dataset, training, f"{name}; no later labels", 0)
     new = unseen(labelled, dataset + training)
     if not new:
-        return HeldOut(dataset, training, f"{name}, after which nothing new was labelled", 0)
-    return HeldOut(dataset + labelled.take(new), training, f"{name}, and {len(new)} labels of the run since", 0)
+        return EvaluationData(dataset, training, f"{name}; no new later labels", 0)
+    return EvaluationData(dataset + labelled.take(new), training, f"{name}, and {len(new)} labels of the run since", 0)
 
 
-def held_out_of(folder: Path, dataset: Dataset, name: str) -> HeldOut:
-    """What a committee has not seen of any labelled structures; what it learnt from and isolated atoms are left out.
+def data_of_file(folder: Path, dataset: Dataset, name: str) -> EvaluationData:
+    """Labelled structures without those that a committee was trained on, and without isolated atoms.
 
     Args:
-        folder: Of the committee; only that of a generation tells what it learnt from.
+        folder: Folder of the committee; only that of a generation contains the training data.
         dataset: The structures.
-        name: What they are, for people.
+        name: Name of the structures.
 
     Raises:
-        ValueError: If it has seen them all.
+        ValueError: If the committee was trained on all of them.
     """
     dataset = without_isolated(dataset)
     if not Generation(folder).has_splits:
-        return HeldOut(dataset, None, name, 0)
+        return EvaluationData(dataset, None, name, 0)
     _, training = _split(folder)
     new = unseen(dataset, training)
     if not new:
-        raise ValueError(f"the committee learnt from all {len(dataset)} structures of {name}; give others")
-    return HeldOut(dataset.take(new), training, name, len(dataset) - len(new))
+        raise ValueError(f"the committee was trained on all {len(dataset)} structures of {name}; give others")
+    return EvaluationData(dataset.take(new), training, name, len(dataset) - len(new))
 
 
 def unseen(dataset: Dataset, known: Dataset, *, tolerance: float = SAME) -> Sequence[int]:
-    """Which structures are not among the known ones: other atoms, or the same atoms elsewhere, in Å.
+    """Indices of the structures that are not among the known ones, within a tolerance in Å.
 
-    Copies that are turned, shifted or have their atoms in another order are not recognised.
+    Rotated or translated copies, and copies with another order of atoms, count as new.
     """
     trees = {numbers: KDTree(rows) for numbers, (_, rows) in _by_atoms(known).items()}
     new: list[int] = []
@@ -109,7 +112,7 @@ def unseen(dataset: Dataset, known: Dataset, *, tolerance: float = SAME) -> Sequ
 
 
 def _split(folder: Path) -> tuple[Dataset, Dataset]:
-    """What no member has seen of the data of a generation, and what members learnt from."""
+    """The test split of a generation, and the structures that members were trained on."""
     generation = Generation(folder)
     dataset, test = Dataset.from_atoms(generation.frames()), set(generation.splits().test)
     return dataset.take(sorted(test)), dataset.take([i for i in range(len(dataset)) if i not in test])
@@ -130,7 +133,7 @@ def _by_atoms(
 
 
 def _labelled_since(folder: Path) -> Dataset | None:
-    """What a generation and those after it have labelled."""
+    """Labels of a generation and of those after it."""
     first = Generation(folder.resolve())
     since = [one for one in generations(first.folder.parent) if one.number >= first.number]
     frames = [atoms for generation in since for atoms in generation.labelled()]

@@ -1,4 +1,4 @@
-"""Where copies of a molecule go in dynamics at a temperature, under a committee or on the labels' own surface."""
+"""Sampling of two torsions by dynamics of a molecule, with a committee or on the surface of the labels."""
 
 import hashlib
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ __all__ = ["committee_visits", "dynamics_visits", "reference_visits"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    """Where copies that moved together were."""
+class MDBatch:
+    """Histograms of copies that were simulated together."""
 
     identity: str
     first: int
@@ -56,29 +56,29 @@ def committee_visits(
     n_bins: int = 24,
     seed: int = 0,
     n_at_once: int = 20,
-    pieces: Path | None = None,
+    batches: Path | None = None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> Visits:
     """Copies in Langevin dynamics under a committee's mean forces, and where in the plane of two torsions they are.
 
-    A copy of which a bond breaks, or of which two atoms run into each other, leaves; what it saw until then counts.
+    A copy leaves if a bond breaks or two atoms overlap; its frames until then count.
 
     Args:
-        committee: Whose mean forces act.
-        starts: Where copies start, one after the other and begun again; all of one molecule.
-        plane: Which torsions.
-        temperature: In K.
-        n_copies: Each is a block.
-        duration: In fs, equilibration included.
-        equilibration: In fs, at the beginning, of which nothing counts.
-        timestep: In fs.
-        friction: In 1/fs.
-        every: After how many steps a copy is looked at.
-        n_bins: Along each side of the plane.
-        seed: Of velocities and noise.
-        n_at_once: How many copies move together.
-        pieces: Folder for those that have moved together; what is found there does not move again.
-        progress_bars: Looks on.
+        committee: Committee whose mean forces are used.
+        starts: Starting structures of one molecule, used in turn.
+        plane: Torsions.
+        temperature: Temperature in K.
+        n_copies: Number of copies; each is a block.
+        duration: Length of a trajectory in fs, equilibration included.
+        equilibration: Time in fs that is discarded at the start of each trajectory.
+        timestep: Time step in fs.
+        friction: Friction in 1/fs.
+        every: Number of steps between frames.
+        n_bins: Number of bins along each side of the plane.
+        seed: Random seed of velocities and noise.
+        n_at_once: Number of copies that are simulated together.
+        batches: Folder for the results of batches; a batch that is found there is not computed again.
+        progress_bars: Progress bars.
 
     Raises:
         ValueError: If there is no start, or nothing would count.
@@ -86,46 +86,31 @@ def committee_visits(
     if not starts or n_copies < 1 or n_at_once < 1:
         raise ValueError(f"need a start and at least one copy, got {len(starts)}, {n_copies} and {n_at_once} at once")
     if not 0 <= equilibration < duration:
-        raise ValueError(f"nothing counts: equilibration takes {equilibration:g} fs of {duration:g} fs")
-    committee.require_known(starts)
-    beginnings = [bare_copy(atoms) for atoms in starts]
-    settings = {
-        "starts": _digest(beginnings),
-        "plane": [plane.names, plane.torsions],
-        "langevin": [temperature, friction, timestep, duration, equilibration, every],
-        "bins": n_bins,
-        "seed": seed,
-    }
-    criteria = (BondsKept(beginnings[0]), CloserThan(0.5))
-    of = "" if pieces is None else identity(committee, beginnings[0], criteria, settings)
-    skipped = -(-round(equilibration / timestep) // every) + 1
-
-    def move(copies: range) -> Piece:
-        result = simulate(
-            committee,
-            Structures.from_atoms([beginnings[copy % len(beginnings)] for copy in copies]),
-            ensemble=Langevin(temperature, friction),
-            timestep=timestep,
-            n_steps=round(duration / timestep),
-            every=every,
-            seed=derive(seed, "free energy"),
-            numbers=copies,
-            criteria=criteria,
-            keep_frames=True,
-            progress=progress_bars(f"dynamics, copies {copies[0] + 1} to {copies[-1] + 1} of {n_copies}"),
+        raise ValueError(
+            f"the equilibration must be shorter than the trajectory, got {equilibration:g} fs of {duration:g} fs"
         )
-        assert result.positions is not None
-        frames = result.positions[skipped:].cpu()
-        angles = plane.angles(frames.reshape(len(frames), len(copies), -1, 3)).transpose(0, 1).numpy()
-        n_failed = int((result.status != Status.FINISHED).sum())
-        return Piece(identity=of, first=copies[0], n_failed=n_failed, counts=visits(angles, n_bins=n_bins).counts)
-
+    committee.require_known(starts)
+    work = _Sampling(
+        committee=committee,
+        starts=[bare_copy(atoms) for atoms in starts],
+        plane=plane,
+        temperature=temperature,
+        duration=duration,
+        equilibration=equilibration,
+        timestep=timestep,
+        friction=friction,
+        every=every,
+        n_bins=n_bins,
+        seed=seed,
+    )
+    of = "" if batches is None else work.identity()
     parts = []
     for first in range(0, n_copies, n_at_once):
         copies = range(first, min(first + n_at_once, n_copies))
-        file = None if pieces is None else pieces / f"{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
-        compute = partial(move, copies)
-        parts.append(cached(file, compute, read=lambda known: read_record(known, Piece), write=write_record))
+        title = f"dynamics, copies {copies[0] + 1} to {copies[-1] + 1} of {n_copies}"
+        compute = partial(work.batch, of, copies, title, progress_bars)
+        file = None if batches is None else batches / f"{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
+        parts.append(cached(file, compute, read=lambda known: read_record(known, MDBatch), write=write_record))
     words = f"committee, {n_copies} copies of {duration / 1000:g} ps in steps of {timestep:g} fs"
     return Visits(
         counts=np.concatenate([part.counts for part in parts]),
@@ -134,20 +119,77 @@ def committee_visits(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sampling:
+    """Settings of the dynamics of all copies, see :func:`committee_visits`."""
+
+    committee: Committee
+    starts: Sequence[Atoms]
+    plane: TorsionPlane
+    temperature: float
+    duration: float
+    equilibration: float
+    timestep: float
+    friction: float
+    every: int
+    n_bins: int
+    seed: int
+
+    @property
+    def criteria(self) -> tuple[BondsKept, CloserThan]:
+        """Criteria for a copy to leave."""
+        return BondsKept(self.starts[0]), CloserThan(0.5)
+
+    def identity(self) -> str:
+        """Digest of all that determines the result of a copy."""
+        times = [self.temperature, self.friction, self.timestep, self.duration, self.equilibration, self.every]
+        settings = {
+            "starts": _digest(self.starts),
+            "plane": [self.plane.names, self.plane.torsions],
+            "langevin": times,
+            "bins": self.n_bins,
+            "seed": self.seed,
+        }
+        return identity(self.committee, self.starts[0], self.criteria, settings)
+
+    def batch(self, of: str, copies: range, title: str, progress_bars: ProgressBars) -> MDBatch:
+        """Simulate copies together."""
+        result = simulate(
+            self.committee,
+            Structures.from_atoms([self.starts[copy % len(self.starts)] for copy in copies]),
+            ensemble=Langevin(self.temperature, self.friction),
+            timestep=self.timestep,
+            n_steps=round(self.duration / self.timestep),
+            every=self.every,
+            seed=derive(self.seed, "free energy"),
+            numbers=copies,
+            criteria=self.criteria,
+            keep_frames=True,
+            progress=progress_bars(title),
+        )
+        assert result.positions is not None
+        skipped = -(-round(self.equilibration / self.timestep) // self.every) + 1
+        frames = result.positions[skipped:].cpu()
+        angles = self.plane.angles(frames.reshape(len(frames), len(copies), -1, 3)).transpose(0, 1).numpy()
+        n_failed = int((result.status != Status.FINISHED).sum())
+        counts = visits(angles, n_bins=self.n_bins).counts
+        return MDBatch(identity=of, first=copies[0], n_failed=n_failed, counts=counts)
+
+
 def reference_visits(
     frames: Sequence[Atoms], plane: TorsionPlane, *, n_blocks: int = 20, n_bins: int = 24, method: str = ""
 ) -> Visits:
-    """Where one long trajectory was, in stretches that are taken for independent.
+    """Histograms of one long trajectory, in blocks that are taken as independent.
 
     Args:
-        frames: In the order of time.
-        plane: Which torsions.
-        n_blocks: How many stretches.
-        n_bins: Along each side of the plane.
-        method: Whose dynamics, in words.
+        frames: Frames in order of time.
+        plane: Torsions.
+        n_blocks: Number of blocks.
+        n_bins: Number of bins along each side of the plane.
+        method: Description of the dynamics.
 
     Raises:
-        ValueError: If there are fewer frames than stretches.
+        ValueError: If there are fewer frames than blocks.
     """
     return visits(in_blocks(plane.values(frames), n_blocks), n_bins=n_bins, method=method)
 
@@ -170,24 +212,24 @@ def dynamics_visits(
     folder: Path | None = None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> tuple[Visits, list[Atoms]]:
-    """The same by OpenMM's own dynamics on the surface of the labels, and structures from all along the trajectory.
+    """Histograms of dynamics by OpenMM on the surface of the labels, and structures from the whole trajectory.
 
     Args:
-        labeller: The force field.
-        plane: Which torsions.
+        labeller: Force field.
+        plane: Torsions.
         start: Structure that the trajectory starts from.
-        temperature: In K.
-        duration: In fs.
-        every: Time between frames, in fs.
-        timestep: In fs.
-        friction: In 1/fs.
-        equilibration: In fs, before all that.
-        n_blocks: Stretches that are taken for independent.
-        n_bins: Along each side of the plane.
-        n_starts: How many structures to give back.
-        seed: Of velocities and noise.
-        folder: Where the result is kept, and found again.
-        progress_bars: Looks on.
+        temperature: Temperature in K.
+        duration: Length of the trajectory in fs.
+        every: Time between frames in fs.
+        timestep: Time step in fs.
+        friction: Friction in 1/fs.
+        equilibration: Time in fs before the trajectory.
+        n_blocks: Number of blocks that are taken as independent.
+        n_bins: Number of bins along each side of the plane.
+        n_starts: Number of structures that are returned.
+        seed: Random seed of velocities and noise.
+        folder: Folder where the result is stored, and read if it is there.
+        progress_bars: Progress bars.
     """
     from sparring.labels.openmm import langevin_snapshots
 

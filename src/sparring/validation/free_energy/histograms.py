@@ -26,19 +26,19 @@ __all__ = ["FreeEnergies", "Visits", "compare", "free_energy", "in_blocks", "vis
 
 N_BOOTSTRAPS = 200
 LEAST = 10
-"""How often a bin must have been visited, by each of the two."""
+"""Smallest number of frames of each trajectory in a bin of the shared region."""
 LEAST_BLOCKS = 3
-"""In how many blocks."""
+"""Smallest number of blocks with frames in such a bin."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visits:
-    """How often each block was seen in each bin of the plane, the first bins being those from -π on.
+    """Numbers of frames of each block in each bin of the plane; the first bins start at -π.
 
     Attributes:
-        counts: Of frames.
-        n_failed: Copies that left before their time; what they had seen until then counts.
-        method: Whose dynamics, in words.
+        counts: Numbers of frames.
+        n_failed: Number of copies that failed; their frames until then count.
+        method: Description of the dynamics.
     """
 
     counts: Int[np.ndarray, "n_blocks n_x n_y"]
@@ -47,7 +47,7 @@ class Visits:
 
     @property
     def n_frames(self) -> int:
-        """All together."""
+        """Total number of frames."""
         return int(self.counts.sum())
 
 
@@ -56,21 +56,22 @@ class FreeEnergies:
     """Two free energies, in eV, where both are known.
 
     Attributes:
-        x: The first torsion; values are centres of bins.
-        y: The second.
-        temperature: In K.
+        x: First torsion; values are centres of bins.
+        y: Second torsion.
+        temperature: Temperature in K.
         committee: Free energy of the committee; nan in bins that were not visited.
-        reference: Likewise; its lowest value in the shared region is zero, and the committee's mean there is its own.
+        reference: Free energy of the reference; its lowest value in the shared region is zero, and the means of both
+            there are equal.
         sigma: Standard error of the difference; nan outside of the shared region.
-        shared: The region that is compared.
+        shared: True in the region that is compared.
         difference: Mean absolute difference over the bins of the shared region; nan if there is none, like the next.
-        difference_sigma: Its standard error.
-        weighted: The same, with bins weighted by how often the reference is there.
-        noise: What the mean absolute difference would be if there were nothing but statistical errors.
-        inside: Which part of their time committee and reference spend in the shared region.
-        n_blocks: Of committee and reference.
-        n_failed: Copies of the committee that failed.
-        methods: Whose dynamics, in words.
+        difference_sigma: Standard error of the mean absolute difference.
+        weighted: Mean absolute difference, with bins weighted by the counts of the reference.
+        noise: Mean absolute difference expected from statistical errors alone.
+        inside: Fractions of time of committee and reference in the shared region.
+        n_blocks: Numbers of blocks of committee and reference.
+        n_failed: Number of copies of the committee that failed.
+        methods: Descriptions of both dynamics.
     """
 
     x: Variable
@@ -93,13 +94,13 @@ class FreeEnergies:
 def visits(
     angles: Float[np.ndarray, "n_blocks n_frames 2"], *, n_bins: int = 24, n_failed: int = 0, method: str = ""
 ) -> Visits:
-    """Count where blocks were; frames whose angles are not finite are left out.
+    """Histograms of angles; frames whose angles are not finite are left out.
 
     Args:
-        angles: In radians.
-        n_bins: Along each side.
-        n_failed: Copies that left before their time.
-        method: Whose dynamics, in words.
+        angles: Angles in radians.
+        n_bins: Number of bins along each side.
+        n_failed: Number of copies that failed.
+        method: Description of the dynamics.
     """
     counts = [bins(block[np.isfinite(block).all(axis=1)], n_bins) for block in angles]
     return Visits(counts=np.stack(counts), n_failed=n_failed, method=method)
@@ -112,7 +113,7 @@ def free_energy(counts: Int[np.ndarray, "n_blocks n_x n_y"], temperature: float)
         ValueError: If nothing was visited.
     """
     if not counts.sum():
-        raise ValueError("no frame is left to make a free energy of")
+        raise ValueError("no frames for a free energy: all were discarded, or their angles are not finite")
     energy = _plain(counts.sum(axis=0), temperature)
     return np.asarray(energy - np.nanmin(energy))
 
@@ -130,13 +131,13 @@ def compare(
     """Compare free energies in the region that both have visited.
 
     Args:
-        committee: Where the committee's copies were.
-        reference: Where those of the labels' surface were.
-        names: Of the torsions.
-        temperature: In K.
-        least: How often each must have been in a bin of the shared region.
-        least_blocks: In how many of its blocks.
-        seed: Of the bootstraps.
+        committee: Histograms of the copies of the committee.
+        reference: Histograms of the reference.
+        names: Names of the torsions.
+        temperature: Temperature in K.
+        least: Smallest number of frames of each in a bin of the shared region.
+        least_blocks: Smallest number of blocks with frames in such a bin.
+        seed: Random seed of the bootstraps.
 
     Raises:
         ValueError: If bins differ.

@@ -23,20 +23,20 @@ from sparring.surfaces.torsion_maps import GridKind, torsion_grid
 from sparring.validation.records import write_record
 from sparring.validation.run_system import starting_structures
 
-__all__ = ["Survey", "committees", "keep_landscapes", "survey", "system_grid"]
+__all__ = ["LandscapeResult", "committees", "keep_landscapes", "landscapes", "system_grid"]
 
 Project = Callable[[Atoms], tuple[float, ...]]
 
 
-class Survey(NamedTuple):
-    """Landscapes, the truth beside which they are drawn, and the grid with its structures."""
+class LandscapeResult(NamedTuple):
+    """Landscapes, the true energies, and the grid with its structures."""
 
     landscapes: Landscapes
     truth: Truth
     grid: Grid
 
 
-def survey(
+def landscapes(
     folder: Path,
     *,
     grid: Grid | None = None,
@@ -46,19 +46,19 @@ def survey(
     labels: bool = True,
     store: Path | None = None,
     progress_bars: ProgressBars = no_progress_bars,
-) -> Survey:
+) -> LandscapeResult:
     """The landscape of a committee, or of all committees of a run.
 
     Args:
-        folder: Of a committee, or of a run.
-        grid: Where; None for the grid that belongs to the system of the run.
-        points: How many points along each side of the system's own grid.
-        which: Of the grids over two torsions, where the system has these; None for the rigid one.
-        config: Whose labeller tells the truth of points that carry no energy; None for that of the run, if the folder
-            is one or is in one. Its energy window does not count: a landscape is meant to have high places.
-        labels: Whether to label at all.
-        store: A folder for labels if neither the configuration nor the run has one.
-        progress_bars: Gives long work something to tick.
+        folder: Folder of a committee, or of a run.
+        grid: Grid of structures; None for the built-in grid of the system of the run.
+        points: Numbers of points along each side of the built-in grid.
+        which: Kind of the grid over two torsions; None for the rigid one.
+        config: Configuration whose labeller gives the energies of points without one; None for that of the run, if the
+            folder is one or is in one. Its energy window is ignored: a landscape has high energies.
+        labels: True to compute missing labels.
+        store: Folder for labels if neither the configuration nor the run has one.
+        progress_bars: Progress bars.
 
     Raises:
         ValueError: If there is no committee, or no grid and the system has none of its own, or both a grid and points.
@@ -67,7 +67,7 @@ def survey(
     run = run_of(folder)
     known = run.config() if run else config
     if grid is not None and points is not None:
-        raise ValueError("a grid from a file has the points that it has; leave out --points")
+        raise ValueError("--points is only for built-in grids, got a grid from a file; leave out --points")
     trained = {name: read_committee(place) for name, place in members.items()}  # before labels are paid for
     start = starting_structures(run)
     own_grid = known.system.build().grid if known is not None and grid is None else None
@@ -95,12 +95,12 @@ def survey(
         maps[name] = replace(found, marks=_marks(place, len(start), project, zero) if project else {})
         if tick:
             tick(done, len(members))
-    return Survey(Landscapes(committees=maps), truth, grid)
+    return LandscapeResult(Landscapes(committees=maps), truth, grid)
 
 
 def keep_landscapes(folder: Path, progress_bars: ProgressBars = no_progress_bars) -> None:
     """Write the landscapes of a run's committees where its report looks for them, as `sparring validate` does."""
-    found = survey(folder, progress_bars=progress_bars)
+    found = landscapes(folder, progress_bars=progress_bars)
     (folder / "validation").mkdir(exist_ok=True)
     write_record(folder / "validation" / "landscape.json", found.landscapes)
 
@@ -127,15 +127,15 @@ def system_grid(
     label_service: LabelService | None = None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> Grid:
-    """The grid that belongs to a kind of system.
+    """The built-in grid of a system.
 
     Args:
-        config: What system it is.
-        start: The structures that a run began with.
-        points: How many points along each side.
-        which: Of the grids over two torsions, where the system has these; None for the rigid one.
-        label_service: On whose surface a relaxed one is relaxed.
-        progress_bars: Gives that something to tick.
+        config: Configuration with the system.
+        start: Starting structures of a run.
+        points: Numbers of points along each side.
+        which: Kind of the grid over two torsions; None for the rigid one.
+        label_service: Labels whose surface a relaxed grid is relaxed on.
+        progress_bars: Progress bars.
 
     Raises:
         ValueError: If the system has no grid of its own, or not that one, or the numbers of points do not fit.
@@ -177,7 +177,7 @@ def _shape(points: Sequence[int] | None, default: tuple[int, ...] | None, name: 
 
 
 def _project(config: Config | None, start: Sequence[Atoms], grid: Grid) -> Project | None:
-    """Where any structure of a system is on a grid; None if the grid's variables are not the system's own."""
+    """Function that projects a structure onto a grid; None if the grid has other variables than the system."""
     names = (grid.x.name,) if grid.y is None else (grid.x.name, grid.y.name)
     system = config.system.build() if config else None
     if system is not None and system.torsions is not None:

@@ -1,8 +1,8 @@
-"""Pieces of long work on copies in dynamics: each is one file, and what has been done is not done again.
+"""Batches of copies in dynamics: the result of each is one file, and is not computed twice.
 
-The name of a file says of what it is: temperature, numbers of the copies, and a digest of everything else that decides
-what becomes of them, committee included. So pieces of another committee or of other settings may lie in one folder, and
-are only found by those that they belong to.
+The name of a file contains the temperature, the numbers of the copies, and a digest of everything else that determines
+the result, committee included. So a folder can hold batches of several committees and settings; only those that match
+are read.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ from sparring.support.digest import digest
 from sparring.validation.records import read_record, write_record
 from sparring.validation.stability.trials import Failure
 
-__all__ = ["Piece", "identity", "once"]
+__all__ = ["MDBatch", "identity", "once"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    """What became of copies that moved together.
+class MDBatch:
+    """Result of copies that were simulated together.
 
     Attributes:
-        identity: Of the work that this is a piece of, see :func:`identity`.
-        temperature: In K.
-        first: The number of the first copy.
-        n_copies: How many there were.
-        failures: Of these.
-        positions: In Å, where each of them failed, or last was well.
+        identity: Digest of committee, start, criteria and settings, see :func:`identity`.
+        temperature: Temperature in K.
+        first: Number of the first copy.
+        n_copies: Number of copies.
+        failures: Failures among these copies.
+        positions: Positions at each failure in Å; the last finite ones if a number was not finite.
     """
 
     identity: str
@@ -47,10 +47,10 @@ class Piece:
 
 
 def identity(committee: Committee, start: Atoms, criteria: Sequence[Criterion], settings: Mapping[str, object]) -> str:
-    """SHA-256 of all that decides what becomes of copies, but for their temperatures and numbers.
+    """SHA-256 of all that determines the result of copies, except their temperatures and numbers.
 
     Raises:
-        ValueError: If nothing identifies the committee or a criterion.
+        ValueError: If the committee or a criterion cannot be identified.
     """
     _, about = committee.state()
     about.pop("domain", None)  # refuses, but changes nothing
@@ -67,8 +67,8 @@ def identity(committee: Committee, start: Atoms, criteria: Sequence[Criterion], 
     return digest(facts)
 
 
-def once(folder: Path | None, of: str, temperature: float, copies: range, compute: Callable[[], Piece]) -> Piece:
-    """A piece that is found in a folder, or else computed and put there.
+def once(folder: Path | None, of: str, temperature: float, copies: range, compute: Callable[[], MDBatch]) -> MDBatch:
+    """A batch from its file in a folder, computed and written if there is no such file.
 
     Raises:
         ValueError: If a file of that name holds something else.
@@ -76,11 +76,11 @@ def once(folder: Path | None, of: str, temperature: float, copies: range, comput
     if folder is None:
         return compute()
     file = folder / f"{temperature:.10g}K_{copies[0]:04d}-{copies[-1]:04d}_{of[:12]}.json"
-    piece = cached(file, compute, read=lambda known: read_record(known, Piece), write=write_record)
+    batch = cached(file, compute, read=lambda known: read_record(known, MDBatch), write=write_record)
     expected = (of, temperature, copies[0], len(copies))
-    if (piece.identity, piece.temperature, piece.first, piece.n_copies) != expected:
-        raise ValueError(f"{file} is not what its name says; delete it to have it computed again")
-    return piece
+    if (batch.identity, batch.temperature, batch.first, batch.n_copies) != expected:
+        raise ValueError(f"{file} holds another batch than its name says; delete it to compute it again")
+    return batch
 
 
 def _facts(criterion: Criterion) -> object:
@@ -90,7 +90,7 @@ def _facts(criterion: Criterion) -> object:
     name = getattr(criterion, "__qualname__", "<")
     if "<" in name:
         raise ValueError(
-            f"pieces cannot be kept by the criterion {criterion!r}: nothing tells it from another; make it a frozen "
-            "dataclass or a function of a module"
+            f"batches cannot be stored: the criterion {criterion!r} has no identity; make it a frozen dataclass or a "
+            "function of a module"
         )
     return [criterion.__module__, name]

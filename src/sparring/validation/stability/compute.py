@@ -1,4 +1,4 @@
-"""How long molecular dynamics stays physical: hundreds of copies at several temperatures, and when and why they fail.
+"""Stability of molecular dynamics: hundreds of copies at several temperatures, and when and why they fail.
 
 Sec. V.B of Schwalbe-Koda et al. (2021), doi:10.1038/s41467-021-25342-8, for any structure, committee and criteria.
 """
@@ -25,13 +25,13 @@ from sparring.evaluation import survey
 from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
-from sparring.validation.stability.batches import Piece, identity, once
-from sparring.validation.stability.trials import Failure, Settings, Stability, Trial
+from sparring.validation.stability.batches import MDBatch, identity, once
+from sparring.validation.stability.trials import Failure, Settings, Stability, StabilityAtTemperature
 
-__all__ = ["Failure", "Settings", "Stability", "Trial", "own_minimum", "stability"]
+__all__ = ["Failure", "Settings", "Stability", "StabilityAtTemperature", "own_minimum", "stability"]
 
 EVERY = 20
-"""After how many steps copies that have failed leave the batch."""
+"""Number of steps between two removals of failed copies from the batch."""
 SEEN = ("committee_energy", "committee_forces", "energy_variance", "force_variance")
 DECIMALS = 4
 NEIGHBOURS, STRAIN = 3.0, 0.2
@@ -54,50 +54,50 @@ def stability(
     time_constant: float = 50.0,
     seed: int = 0,
     n_at_once: int = 50,
-    pieces: Path | str | None = None,
+    batches: Path | str | None = None,
     write: Write | None = None,
-    finished: Callable[[Trial], None] | None = None,
+    finished: Callable[[StabilityAtTemperature], None] | None = None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> Stability:
-    """Put copies of a structure through dynamics, and note which of them fail, when and why.
+    """Simulate copies of a structure, and record which of them fail, when and why.
 
-    A copy fails when a criterion says so or a number is not finite. It then leaves, and the others do not notice. What
-    becomes of a copy depends on the seed, its temperature and its number; neither on other temperatures, nor, but for
-    rounding, on how many copies there are.
+    A copy fails if a criterion is met or a number is not finite. It then leaves the batch; the others are not affected.
+    The result of a copy depends on the seed, its temperature and its number; neither on other temperatures, nor, except
+    for rounding, on the number of copies.
 
     The frames in which copies failed are geometries to which the committee leads, and should not: they are candidates
-    for labels. They carry the committee's mean energy and forces and both variances, and ``copy``, ``temperature``,
-    ``time`` in fs and ``failed``, the reason. A copy of which a number was not finite is shown where it last was well.
+    for labels. They have the committee's mean energy and forces and both variances, and ``copy``, ``temperature``,
+    ``time`` in fs and ``failed``, the reason. If a number was not finite, the frame is the last finite one.
 
     Args:
-        committee: Whose mean forces act.
-        start: Where all copies start. The centre of mass rests, unless this is a single atom.
-        temperatures: In K.
-        criteria: What is unphysical: :class:`sparring.DistanceWindow`, :class:`sparring.BondsKept`,
+        committee: Committee whose mean forces are used.
+        start: Start of all copies. The centre of mass is fixed, unless this is a single atom.
+        temperatures: Temperatures in K.
+        criteria: Criteria of unphysical geometries: :class:`sparring.DistanceWindow`, :class:`sparring.BondsKept`,
             :class:`sparring.CloserThan`, :class:`sparring.EnergyBelow`, or any function like these.
-        n_copies: At each temperature.
-        duration: In fs.
-        timestep: In fs.
-        ensemble: ``nose_hoover``, ``langevin`` or ``nve``.
-        friction: Of Langevin's thermostat, in 1/fs.
-        time_constant: Of the Nosé-Hoover chain, in fs.
-        seed: Of velocities and noise.
-        n_at_once: How many copies move together. The more, the better a graphics card is used; the fewer, the less is
-            lost when work on pieces ends early.
-        pieces: Folder for the copies that have moved together. Those that are found there, of the same committee, start
-            and settings, do not move again.
-        write: Takes the frames in which copies failed, those of a temperature in order of time.
-        finished: Called with every temperature that is finished.
-        progress_bars: Looks on.
+        n_copies: Number of copies at each temperature.
+        duration: Length of a trajectory in fs.
+        timestep: Time step in fs.
+        ensemble: Ensemble: ``nose_hoover``, ``langevin`` or ``nve``.
+        friction: Friction of the Langevin thermostat in 1/fs.
+        time_constant: Time constant of the Nosé-Hoover chain in fs.
+        seed: Random seed of velocities and noise.
+        n_at_once: Number of copies that are simulated together. Larger batches use a graphics card better; smaller ones
+            lose less when the computation is interrupted.
+        batches: Folder for the results of batches. A batch that is found there, of the same committee, start and
+            settings, is not computed again.
+        write: Function that takes the frames in which copies failed, those of a temperature in order of time.
+        finished: Function that is called with each finished temperature.
+        progress_bars: Progress bars.
 
     Raises:
-        ValueError: If the arguments make no sense, the start itself fails, or nothing identifies the committee or a
-            criterion of which pieces are to be kept.
+        ValueError: If the arguments are inconsistent, the start itself fails, or batches are to be stored and the
+            committee or a criterion cannot be identified.
     """
     _check(temperatures, n_copies, n_at_once, duration, timestep)
     committee.require_known([start])
-    pieces = None if pieces is None else Path(pieces)
-    held = partial(ensemble_of, ensemble, friction=friction, time_constant=time_constant)
+    batches = None if batches is None else Path(batches)
+    ensemble_at = partial(ensemble_of, ensemble, friction=friction, time_constant=time_constant)
     settings = Settings(
         formula=start.get_chemical_formula(),
         duration=round(duration / timestep) * timestep,
@@ -107,21 +107,21 @@ def stability(
         seed=seed,
     )
     work = _Work(committee, bare_copy(start), criteria, settings)
-    work.check(held(list(temperatures)), len(temperatures))
-    of = "" if pieces is None else identity(committee, start, criteria, asdict(settings))
+    work.check(ensemble_at(list(temperatures)), len(temperatures))
+    of = "" if batches is None else identity(committee, start, criteria, asdict(settings))
     trials = []
     for temperature in map(float, temperatures):
         parts = []
         for first in range(0, n_copies, n_at_once):
             copies = range(first, min(first + n_at_once, n_copies))
             title = f"{temperature:g} K, copies {first + 1} to {copies[-1] + 1} of {n_copies}"
-            compute = partial(work.piece, of, temperature, copies, held(temperature), title, progress_bars)
-            parts.append(once(pieces, of, temperature, copies, compute))
+            compute = partial(work.batch, of, temperature, copies, ensemble_at(temperature), title, progress_bars)
+            parts.append(once(batches, of, temperature, copies, compute))
         ends = sorted(
             (end for part in parts for end in zip(part.failures, part.positions, strict=True)),
             key=lambda end: (end[0].time, end[0].copy),
         )
-        trials.append(Trial.of(temperature, n_copies, [failure for failure, _ in ends]))
+        trials.append(StabilityAtTemperature.of(temperature, n_copies, [failure for failure, _ in ends]))
         if write and ends:
             write(work.frames(temperature, ends))
         if finished:
@@ -130,12 +130,12 @@ def stability(
 
 
 def own_minimum(committee: Committee, start: Atoms) -> float:
-    """Energy, in eV, of the minimum that a committee has beside a structure: none of its basin should be lower.
+    """Energy, in eV, of the committee's minimum closest to a structure, the lowest energy of its basin.
 
-    Where its surface leads away from the structure, into a hole or for ever downhill, there is no such minimum; then
-    this is the energy of the structure. It leads away if a distance between neighbours changes by more than a fifth.
+    If the relaxation leaves the basin (a distance between neighbours changes by more than a fifth) or does not
+    converge, this is the energy of the structure itself.
 
-    Rounded down to 1e-4 eV, so that another machine, whose last digits differ, comes to the same energy.
+    Rounded down to 1e-4 eV, so that machines that differ in the last digits give the same energy.
     """
     calculator = CommitteeCalculator(committee)
     beginning = bare_copy(start)
@@ -157,7 +157,7 @@ def _rounded_down(energy: float) -> float:
 
 @dataclass(frozen=True)
 class _Work:
-    """What is the same at all temperatures."""
+    """Everything that is the same at all temperatures."""
 
     committee: Committee
     start: Atoms
@@ -165,7 +165,7 @@ class _Work:
     settings: Settings
 
     def check(self, ensemble: Ensemble, n_copies: int) -> None:
-        """Whether the ensemble is one, the criteria are about the start, and none of them ends a copy there."""
+        """Check that the ensemble exists, the criteria fit the start, and the start meets none of them."""
         structures = Structures.from_atoms([self.start] * n_copies)
         for criterion in self.criteria:
             if check := getattr(criterion, "check", None):
@@ -177,10 +177,10 @@ class _Work:
                 "criteria that it meets"
             )
 
-    def piece(
+    def batch(
         self, of: str, temperature: float, copies: range, ensemble: Ensemble, title: str, progress_bars: ProgressBars
-    ) -> Piece:
-        """Copies through dynamics, together."""
+    ) -> MDBatch:
+        """Simulate copies together."""
         many = Structures.from_atoms([self.start]).take([0] * len(copies))
         result = self._simulate(
             many,
@@ -192,10 +192,10 @@ class _Work:
         )
         words = ("finished", "not finite", *self.settings.criteria)
         status, times, failed = result.status.tolist(), result.failure_time.tolist(), result.failed.tolist()
-        # Atoms that forces without bounds have thrown to the ends of the earth are nothing to learn from.
+        # Geometries after a blow-up are useless as training data.
         ends = zip(failed, result.offending.to_atoms(), result.structures.take(failed).to_atoms(), strict=True)
         shown = [well if status[i] == Status.NOT_FINITE else end for i, end, well in ends]
-        return Piece(
+        return MDBatch(
             identity=of,
             temperature=temperature,
             first=copies[0],
@@ -217,7 +217,7 @@ class _Work:
         )
 
     def frames(self, temperature: float, ends: Sequence[tuple[Failure, Positions]]) -> list[Atoms]:
-        """Where copies failed, and what the committee makes of it."""
+        """Frames in which copies failed, with the predictions of the committee."""
         geometries = []
         for failure, positions in ends:
             atoms = Atoms(self.start.numbers, positions, cell=self.start.cell, pbc=self.start.pbc)

@@ -1,4 +1,4 @@
-"""What became of copies that were put through dynamics: how many are left, and when and why the others failed."""
+"""Stability of copies in dynamics: the number of stable ones, and when and why the others failed."""
 
 import math
 from collections import Counter
@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binomtest
 
-__all__ = ["Failure", "Settings", "Stability", "Trial"]
+__all__ = ["Failure", "Settings", "Stability", "StabilityAtTemperature"]
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The end of a copy: its number, from 0; when, in fs; and the words of the criterion that said so."""
+    """Failure of a copy: its number, from 0; the time in fs; and the text of the criterion."""
 
     copy: int
     time: float
@@ -25,15 +25,15 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What copies are put through.
+    """Settings of the dynamics.
 
     Attributes:
-        formula: Of the structure that they start from.
-        duration: How long they are watched, in fs.
-        timestep: In fs.
-        ensemble: In words.
-        criteria: In words.
-        seed: Of velocities and noise.
+        formula: Chemical formula of the start.
+        duration: Length of a trajectory in fs.
+        timestep: Time step in fs.
+        ensemble: Description of the ensemble.
+        criteria: Descriptions of the criteria.
+        seed: Random seed of velocities and noise.
     """
 
     formula: str
@@ -45,18 +45,18 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What became of the copies at one temperature.
+class StabilityAtTemperature:
+    """Stability of the copies at one temperature.
 
     Attributes:
-        temperature: In K.
-        n_copies: How many there were.
-        n_stable: How many did not fail.
-        fraction: These as a part of all.
+        temperature: Temperature in K.
+        n_copies: Number of copies.
+        n_stable: Number of copies that did not fail.
+        fraction: Fraction of stable copies.
         interval: Wilson's 95 % interval of the probability to be stable.
-        median_failure_time: When half of all copies had failed, in fs; NaN if fewer have. All others were watched for
-            the same time, so that this is the median of the survival curve of Kaplan and Meier.
-        failures: In order of time.
+        median_failure_time: Time in fs by which half of all copies had failed; NaN if fewer failed. All trajectories
+            have the same length, so that this is the median of the survival curve of Kaplan and Meier.
+        failures: Failures in order of time.
     """
 
     temperature: float
@@ -68,8 +68,8 @@ class Trial:
     failures: tuple[Failure, ...]
 
     @classmethod
-    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "Trial":
-        """Sum up failures, which are in order of time."""
+    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "StabilityAtTemperature":
+        """The summary of failures, which are in order of time."""
         n_stable, half = n_copies - len(failures), -(-n_copies // 2)
         return cls(
             temperature=temperature,
@@ -83,29 +83,29 @@ class Trial:
 
     @property
     def reasons(self) -> tuple[tuple[str, int], ...]:
-        """What ended how many copies, the commonest first."""
+        """Reasons of failures with their numbers, the commonest first."""
         return tuple(Counter(failure.reason for failure in self.failures).most_common())
 
     def survival(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, " n_times"]:
-        """The part of the copies that have not failed up to and at these times, in fs."""
+        """Fraction of the copies that have not failed at these times, in fs."""
         return _survival(self.failures, self.n_copies, times)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stability:
-    """What became of copies at several temperatures.
+    """Stability of copies at several temperatures.
 
     Attributes:
-        trials: One a temperature.
-        n_copies: How many copies there were at all temperatures together.
-        n_stable: How many did not fail.
-        fraction: These as a part of all.
+        trials: Stability at each temperature.
+        n_copies: Number of copies at all temperatures together.
+        n_stable: Number of copies that did not fail.
+        fraction: Fraction of stable copies.
         interval: Wilson's 95 % interval of the mean probability to be stable; if temperatures differ in theirs, it is
             a little too wide.
-        settings: What the copies were put through.
+        settings: Settings of the dynamics.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[StabilityAtTemperature, ...]
     n_copies: int
     n_stable: int
     fraction: float
@@ -113,8 +113,8 @@ class Stability:
     settings: Settings
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], settings: Settings) -> "Stability":
-        """Sum up temperatures."""
+    def of(cls, trials: Sequence[StabilityAtTemperature], settings: Settings) -> "Stability":
+        """The summary of all temperatures."""
         n_copies, n_stable = sum(trial.n_copies for trial in trials), sum(trial.n_stable for trial in trials)
         return cls(
             trials=tuple(trials),
@@ -126,7 +126,7 @@ class Stability:
         )
 
     def survival(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, " n_times"]:
-        """The part of all copies that have not failed up to and at these times, in fs."""
+        """Fraction of all copies that have not failed at these times, in fs."""
         return _survival([failure for trial in self.trials for failure in trial.failures], self.n_copies, times)
 
 

@@ -1,4 +1,4 @@
-"""Figures of the stability of dynamics: what part of the copies is left, by temperature and in time."""
+"""Figures of the stability of dynamics: fraction of stable copies, by temperature and in time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,8 +9,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from sparring.reporting.style import FAINT, STYLE, generation_colours, panels
-from sparring.validation.stability.trials import Stability, Trial
+from sparring.plots.style import FAINT, STYLE, generation_colours, panels
+from sparring.validation.stability.trials import Stability, StabilityAtTemperature
 
 __all__ = ["stability_figure", "stable_fraction", "survival"]
 
@@ -18,10 +18,10 @@ MARKERS = "osD^vP"
 
 
 def stability_figure(results: Mapping[str, Stability]) -> Figure:
-    """What part of the copies is left, by temperature and in time; a single committee's curves are its temperatures'.
+    """Fraction of stable copies by temperature and in time; curves of a single committee are its temperatures.
 
     Args:
-        results: Of one committee or of several, by their names.
+        results: Results by the names of the committees.
     """
     with rc_context(STYLE):
         figure, (left, right) = panels(2, width=5.2)
@@ -79,7 +79,7 @@ def stable_fraction(
 
 
 def survival(
-    curves: Mapping[str, Stability | Trial],
+    curves: Mapping[str, Stability | StabilityAtTemperature],
     ax: Axes | None = None,
     *,
     duration: float,
@@ -89,9 +89,9 @@ def survival(
 
     Args:
         curves: Committees, or the temperatures of one, by their names.
-        ax: Where to draw.
-        duration: How long the copies were watched, in fs.
-        colours: One a curve.
+        ax: Axes to draw on.
+        duration: Length of the trajectories in fs.
+        colours: Colour of each curve.
     """
     ax = ax or panels()[1][0]
     colours = colours or generation_colours(len(curves))

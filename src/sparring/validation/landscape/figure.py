@@ -9,20 +9,19 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.axis import XAxis, YAxis
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.figures.scales import Scale, colour_bar, energy_scale, uncertainty_scale
-from sparring.reporting.style import INK, STYLE, generation_colours, panels
+from sparring.plots.scales import Scale, colour_bar, energy_scale, uncertainty_scale
+from sparring.plots.style import INK, STYLE, generation_colours, panels
+from sparring.plots.ticks import GREEK, radians
 from sparring.surfaces.grids import Variable
 from sparring.surfaces.landscape import Landscape, Landscapes
+from sparring.units import KCAL, EnergyUnit
 
 COLUMNS = 5
 CAP = 300.0  # kcal/mol, where Fig. 4c of the paper clips energies over two torsions
-GREEK = {"phi": "φ", "psi": "ψ", "omega": "ω", "chi": "χ"}
 FEW = 5  # points, of which no error is given
 NOTHING = "#f3f4f6"
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -30,7 +29,7 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 # What each role of a labelled structure is called, and how it is drawn: white, grey and black as in the paper.
 MARKS = {
     "start": ("starting data", "white", INK),
-    "earlier": ("added by committees before", "#9aa4ae", INK),
+    "earlier": ("added by earlier committees", "#9aa4ae", INK),
     "next": ("added by this committee", "black", "white"),
 }
 
@@ -49,12 +48,12 @@ def landscape_energy(
     What is not known is blank. The band about a curve is the standard deviation over the members.
 
     Args:
-        landscape: Of a committee.
-        ax: Where to draw.
-        truth: Whether to draw the truth, without structures, instead of the committee.
-        unit: Of energies.
-        scale: Colours that other panels share; a panel of its own has its own.
-        colour: Of a curve.
+        landscape: Landscape of a committee.
+        ax: Axes to draw on.
+        truth: True to draw the true energies, without structures, instead of the committee's.
+        unit: Unit of energies.
+        scale: Colour scale shared with other panels; None for one of its own.
+        colour: Colour of a curve.
     """
     if landscape.y is None:
         return _energy_curve(landscape, ax or panels()[1][0], truth=truth, unit=unit, colour=colour)
@@ -112,7 +111,7 @@ def landscape_errors(
     return ax
 
 
-def landscape_sheet(landscapes: Landscapes, *, unit: EnergyUnit = KCAL, aligned: bool = False) -> Figure:
+def landscape_figure(landscapes: Landscapes, *, unit: EnergyUnit = KCAL, aligned: bool = False) -> Figure:
     """The truth and all committees side by side, energies above uncertainties; below the truth, the errors."""
     maps = landscapes.committees
     first = next(iter(maps.values()))
@@ -167,7 +166,7 @@ def _finish_rows(rows: Sequence[Sequence[Axes]], scale: Scale) -> None:
 
 
 def _explain_marks(figure: Figure) -> None:
-    """What dots, lines and bands are, once for all panels but that of the errors, which names its own lines."""
+    """One legend of dots, lines and bands for all panels except that of the errors, which has its own."""
     panels = [ax for ax in figure.axes if ax.get_legend() is None]
     entries = {words: mark for ax in panels for mark, words in zip(*ax.get_legend_handles_labels(), strict=True)}
     order = [words for words, *_ in MARKS.values()]
@@ -203,7 +202,7 @@ def _filled(landscape: Landscape, values: Float[np.ndarray, "n_x n_y"], scale: S
 def _closed(
     x: Variable, y: Variable, values: Float[np.ndarray, "n_x n_y"]
 ) -> tuple[Float[np.ndarray, " m_x"], Float[np.ndarray, " m_y"], np.ma.MaskedArray]:
-    """What contours are drawn of: what repeats is closed by its first values, once around."""
+    """Coordinates and values for contours; a periodic variable is closed with its first values."""
     if x.period is not None:
         values = np.concatenate([values, values[:1]])
     if y.period is not None:
@@ -212,13 +211,8 @@ def _closed(
     return along_x, along_y, np.ma.masked_invalid(values.T)
 
 
-def radians(axis: XAxis | YAxis) -> None:
-    """An axis of an angle, once around, with its numbers in parts of π."""
-    axis.set_ticks(np.pi * np.linspace(-1, 1, 5), ["−π", "−π/2", "0", "π/2", "π"])
-
-
 def _cap(landscape: Landscape, unit: EnergyUnit) -> float | None:
-    """Where energies are clipped: only over torsions, whose maps have atoms on top of each other in them."""
+    """Energy at which maps are clipped: only over torsions, whose maps contain overlapping atoms."""
     torsions = landscape.y is not None and landscape.x.period is not None and landscape.y.period is not None
     return CAP * KCAL.size / unit.size if torsions else None
 

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter, NullLocator
 
-__all__ = ["DecadeLocator", "legend_below", "logarithmic"]
+__all__ = ["GREEK", "DecadeLocator", "legend_below", "logarithmic", "radians"]
 
+GREEK = {"phi": "φ", "psi": "ψ", "omega": "ω", "chi": "χ"}
 DIGITS: tuple[tuple[int, ...], ...] = ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
 
 
@@ -62,6 +64,11 @@ def legend_below(ax: Axes) -> Axes:
     ax.set_ylim(bottom=low * (low / high) ** room if is_log else low - room * (high - low))
     ax.legend(handles, names, loc="lower right", handletextpad=0.1, ncols=n_columns, columnspacing=1.0)
     return ax
+
+
+def radians(axis: XAxis | YAxis) -> None:
+    """An axis of an angle, once around, with its numbers in parts of π."""
+    axis.set_ticks(np.pi * np.linspace(-1, 1, 5), ["−π", "−π/2", "0", "π/2", "π"])
 
 
 def _inside(values: Iterable[float], low: float, high: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""How the figures look: one style, one colour for each generation, safe for the colour-blind."""
+"""Style of the figures: one colour for each generation, safe for the colour-blind."""
 
 import math
 from typing import Any
@@ -20,7 +20,7 @@ TEST = "#d55e00"
 # Okabe and Ito (2008), without black and yellow: they stay apart in all common forms of colour-blindness.
 GENERATIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
-# Where a structure came from: a colour and a marker, so that neither alone has to carry it.
+# Origin of a structure: a colour and a marker.
 SOURCES = {
     "minimum": ("#1f2328", "*"),
     "uniform": ("#6e7781", "s"),

@@ -1,4 +1,4 @@
-"""Figures of labelled structures: how alike they are, how high in energy, how far from their ground state."""
+"""Figures of labelled structures: similarity, energy, distance to the ground state."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.style import FAINT, INK, STYLE, generation_colours, panels, source_style
+from sparring.plots.style import FAINT, INK, STYLE, generation_colours, panels, source_style
+from sparring.units import KCAL, EnergyUnit
 from sparring.validation.diversity.compute import Diversity
 
-__all__ = ["diversity_figure", "energies_by_source", "likeness_map", "rmsd_energy"]
+__all__ = ["diversity_figure", "energies_by_source", "rmsd_energy", "similarity_map"]
 
 # What runs started with steps back behind what they found. Several runs may have started with other structures.
 STARTS = ("#6e7781", "#a3acb6", "#4a5159")
@@ -33,10 +33,10 @@ class _Group(NamedTuple):
         return 70.0 if self.marker == "*" else 18.0
 
 
-def likeness_map(diversity: Diversity, ax: Axes | None = None, *, legend: bool = True) -> Axes:
-    """The map of likeness, as in the paper's Fig. 3a: like structures lie together, both axes have one scale.
+def similarity_map(diversity: Diversity, ax: Axes | None = None, *, legend: bool = True) -> Axes:
+    """Similarity map, as in the paper's Fig. 3a: similar structures lie together, both axes have one scale.
 
-    A map keeps neighbourhoods. Distances between islands, and the sizes of islands, mean little.
+    A map preserves neighbourhoods. Distances between islands, and the sizes of islands, mean little.
     """
     ax = ax or panels(height=4.0)[1][0]
     for group in _groups(diversity):
@@ -72,7 +72,7 @@ def energies_by_source(diversity: Diversity, ax: Axes | None = None, *, unit: En
 
 
 def rmsd_energy(diversity: Diversity, ax: Axes | None = None, *, unit: EnergyUnit = KCAL, legend: bool = True) -> Axes:
-    """How distorted structures are against what that costs, as in the paper's Fig. 3c."""
+    """Distortion against energy, as in the paper's Fig. 3c."""
     ax = ax or panels()[1][0]
     for group in _groups(diversity):
         _scatter(ax, group, unit.show(diversity.energy[group.rows]), diversity.rmsd[group.rows])
@@ -87,7 +87,7 @@ def diversity_figure(diversity: Diversity, *, unit: EnergyUnit = KCAL) -> Figure
     with rc_context(STYLE):
         n_groups = len(diversity.groups())
         figure, (left, middle, right) = panels(3, width=4.6, height=max(3.6, 1.6 + 0.36 * n_groups))
-        likeness_map(diversity, left, legend=False).set_title("Likeness (SOAP, UMAP)")
+        similarity_map(diversity, left, legend=False).set_title("Similarity (SOAP, UMAP)")
         energies_by_source(diversity, middle, unit=unit).set_title("Energies")
         rmsd_energy(diversity, right, unit=unit, legend=False).set_title("Distortion and energy")
         handles, names = left.get_legend_handles_labels()
@@ -96,7 +96,7 @@ def diversity_figure(diversity: Diversity, *, unit: EnergyUnit = KCAL) -> Figure
 
 
 def _groups(diversity: Diversity) -> Iterator[_Group]:
-    """What belongs together, with a colour and a marker of its own."""
+    """Groups of structures, each with its colour and marker."""
     members = diversity.groups()
     started = {name: bool((diversity.generation[rows] == 1).all()) for name, rows in members.items()}
     colours = iter(generation_colours(len(members) - sum(started.values())))

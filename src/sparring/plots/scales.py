@@ -11,8 +11,8 @@ from matplotlib.colors import Colormap
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
 from sparring.surfaces.landscape import Landscape
+from sparring.units import KCAL, EnergyUnit
 
 __all__ = ["Scale", "colour_bar", "energy_scale", "uncertainty_scale"]
 
@@ -21,14 +21,14 @@ BELOW_ZERO = "#e8488a"
 
 
 class Scale(NamedTuple):
-    """Which colour stands for which value: the same in all panels that are to be compared.
+    """Colour scale of values: the same in all panels that are compared.
 
     Attributes:
-        levels: Borders of the colours, ascending, of values as they are drawn: log10(1 + E), or log10(σ).
-        colours: From the lowest level to the highest, and for what lies outside.
-        extend: On which side values may lie outside: "min", "max" or "both".
-        ticks: Where the bar of colours has numbers, and these.
-        label: What they mean, with its unit.
+        levels: Borders of the colours, ascending, in the drawn values: log10(1 + E), or log10(σ).
+        colours: Colours from the lowest level to the highest, and outside.
+        extend: Sides on which values may lie outside: "min", "max" or "both".
+        ticks: Positions and texts of the ticks of the colour bar.
+        label: Quantity with its unit.
     """
 
     levels: Float[np.ndarray, " n_levels"]

@@ -1,4 +1,4 @@
-"""What `sparring validate stability` makes of its arguments, and the table that it prints."""
+"""Arguments of `sparring validate stability`: start, temperatures, criteria."""
 
 import math
 from collections.abc import Sequence
@@ -13,25 +13,23 @@ from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, 
 from sparring.inputs.extxyz import read_labelled
 from sparring.inputs.reading import read_atoms
 from sparring.runs.generation import DATASET as DATA
-from sparring.support.columns import Columns
 from sparring.units import quantity
 from sparring.validation.run_system import system_of
 from sparring.validation.stability.compute import own_minimum
-from sparring.validation.stability.trials import Stability, Trial
 
-__all__ = ["StabilityTable", "criteria_of", "criteria_of_run", "start_of", "temperatures_of"]
+__all__ = ["criteria_of", "criteria_of_run", "start_of", "temperatures_of"]
 
 TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
 """The paper's."""
 
 
 def temperatures_of(given: Sequence[str] | None) -> list[float]:
-    """Temperatures in K; several may stand in one word."""
+    """Temperatures in K; an argument may hold several, separated by commas."""
     return [quantity(one, "temperature") for several in given or TEMPERATURES for one in several.split(",")]
 
 
 def start_of(folder: Path, file: Path | None) -> Atoms:
-    """The structure of a file, or the one of lowest energy that the committee of a run has learnt from.
+    """The structure of a file, or the one of lowest energy in the training data of a committee.
 
     Raises:
         ValueError: If there is none, or several.
@@ -39,17 +37,17 @@ def start_of(folder: Path, file: Path | None) -> Atoms:
     if file is not None:
         structures = read_atoms(file, labels="ignored", allow_dummy=True)
         if len(structures) > 1:
-            raise ValueError(f"{file} has {len(structures)} structures, wanted the one that copies start from")
+            raise ValueError(f"{file} has {len(structures)} structures, expected one: the start of all copies")
         return structures[0]
     data = folder / DATA
     if not data.exists():
         raise ValueError(
-            f"{folder} is no generation of a run (there is no {DATA}); give a START, the structure in a file"
+            f"{folder} is not a generation of a run: it has no {DATA}; give START.xyz, a file with one structure"
         )
     labelled = read_labelled(data, allow_dummy=True)
     formulas = sorted({atoms.get_chemical_formula() for atoms in labelled})
     if len(formulas) > 1:
-        raise ValueError(f"{data} has structures of {', '.join(formulas)}; give a START, one of them in a file")
+        raise ValueError(f"{data} has structures of {', '.join(formulas)}; give START.xyz, a file with one of them")
     return bare_copy(min(labelled, key=lambda atoms: float(atoms.info[ENERGY])))
 
 
@@ -63,7 +61,7 @@ def criteria_of(
     windows: Sequence[str],
     energy_below: str | None,
 ) -> tuple[Criterion, ...]:
-    """The criteria that were asked for; without any those of the run's system, and else bonds and overlaps.
+    """Criteria from the arguments; by default those of the system of the run, else bonds and overlaps.
 
     Raises:
         ValueError: If one of them cannot be read.
@@ -96,47 +94,12 @@ def criteria_of_run(committee: Committee, folder: Path, starts: Sequence[Atoms])
     return system.unphysical(lambda: own_minimum(committee, starts[0]), starts[0])
 
 
-class StabilityTable:
-    """One row a temperature, with what the columns are above the first."""
-
-    HEADINGS = ("T", "copies", "stable", "fraction [95 %]", "half failed", "commonest failure")
-    WIDTHS = (6, 6, 6, 17, 12, 17)
-
-    def __init__(self, duration: float) -> None:
-        self.duration, self._headed = duration, False
-        self._columns = Columns(self.WIDTHS, left=(5,))
-
-    def row(self, trial: Trial) -> str:
-        """The row of a temperature."""
-        reasons = [f"{reason} ({count})" for reason, count in trial.reasons[:1]]
-        median = trial.median_failure_time
-        half = f"> {_time(self.duration)}" if math.isnan(median) else _time(median)
-        line = self._line(f"{trial.temperature:g} K", trial, half, (reasons or ["none"])[0])
-        if self._headed:
-            return line
-        self._headed = True
-        return f"half failed: when half of the copies had failed\n{self._columns.line(self.HEADINGS)}\n{line}"
-
-    def total(self, result: Stability) -> str:
-        """All temperatures together."""
-        return self._line("all", result, "", "")
-
-    def _line(self, name: str, one: Trial | Stability, half: str, reason: str) -> str:
-        low, high = one.interval
-        fraction = f"{one.fraction:.2f} [{low:.2f}, {high:.2f}]"
-        return self._columns.line((name, str(one.n_copies), str(one.n_stable), fraction, half, reason))
-
-
-def _time(time: float) -> str:
-    return f"{time / 1000:.4g} ps" if time >= 1000 else f"{time:g} fs"
-
-
 def _window(text: str) -> DistanceWindow:
-    """`H,H,0.80,2.55`, or with places of atoms `0,1,0.9,1.3`."""
+    """`H,H,0.80,2.55`, or with indices of atoms `0,1,0.9,1.3`."""
     words = [word.strip() for word in text.split(",")]
     if len(words) != 4 or words[0].isdecimal() != words[1].isdecimal():
         raise ValueError(
-            f"a window is two elements or two places of atoms, and the shortest and longest distance, e.g. "
+            f"a window is two elements or two indices of atoms, and the shortest and longest distance, e.g. "
             f"'H,H,0.80 Å,2.55 Å' or '0,1,0.9 Å,inf'; got {text!r}"
         )
     first, second, *bounds = words
@@ -151,5 +114,8 @@ def _factors(text: str) -> tuple[float, float]:
     try:
         low, high = (float(word) for word in text.split(","))
     except ValueError:
-        raise ValueError(f"bonds have two factors of their lengths, e.g. '0.6,1.6'; got {text!r}") from None
+        raise ValueError(
+            f"--bonds takes the shortest and longest length of a bond, relative to its length in the start, e.g. "
+            f"'0.6,1.6'; got {text!r}"
+        ) from None
     return low, high

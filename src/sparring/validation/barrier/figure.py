@@ -7,9 +7,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.style import INK, STYLE, generation_colours, panels
+from sparring.plots.style import INK, STYLE, generation_colours, panels
 from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
+from sparring.units import KCAL, EnergyUnit
 
 __all__ = ["barrier_figure", "barrier_profiles"]
 
@@ -30,12 +30,12 @@ def barrier_profiles(
     the same place.
 
     Args:
-        paths: By the names for the legend, such as those of the generations.
-        ax: Where to draw.
-        truth: The path on the surface of the labels.
-        unit: Of the energies.
-        colours: One a path.
-        truth_name: What the legend calls the truth.
+        paths: Paths by their names in the legend.
+        ax: Axes to draw on.
+        truth: Path on the surface of the labels.
+        unit: Unit of energies.
+        colours: Colour of each path.
+        truth_name: Name of the reference path in the legend.
     """
     ax = ax or panels()[1][0]
     for colour, (name, path) in zip(colours or generation_colours(len(paths)), paths.items(), strict=True):

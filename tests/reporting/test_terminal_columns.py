@@ -1,31 +1,15 @@
 """Tables for a terminal: whatever the numbers, columns stay apart and line up."""
 
-import numpy as np
 import pytest
 import torch
 
 from sparring.atoms.structures import Structures
 from sparring.dynamics import DynamicsResult
 from sparring.evaluation import Errors
-from sparring.reporting.terminal import GenerationTable, common_table, dynamics_table
-from sparring.support.columns import Columns, aligned
+from sparring.reporting.tables import common_table
+from sparring.reporting.terminal import GenerationTable, dynamics_table
+from sparring.units import EV
 from sparring.validation.errors.common_set import CommonErrors
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_cells_of_any_width_are_two_blanks_apart_and_numbers_end_below_each_other(seed):
-    generator = np.random.default_rng(seed)
-    rows = [["name", "E", "copies"], *([f"{10.0 ** generator.integers(-3, 12):g}" for _ in range(3)] for _ in range(5))]
-    lines = aligned(rows)
-    assert [line.split() for line in lines] == rows
-    assert len({len(line) for line in lines}) == 1
-
-
-def test_a_row_that_is_wider_than_those_before_it_widens_what_follows():
-    table = Columns([3, 3])
-    assert table.line(["1", "2"]) == "  1    2"
-    assert table.line(["123456", "2"]) == "123456    2"
-    assert table.line(["1", "2"]) == "     1    2"
 
 
 @pytest.mark.parametrize("temperatures", [[300.0], [1e6, 123456.7], [0.001, 1e-7]])
@@ -81,7 +65,7 @@ def test_the_generations_stand_below_each_other_for_each_part_of_the_set():
         committees={},
         errors={"1": {"all": errors(2.0, 5), "near": errors(2.0, 5)}, "2": {"all": errors(1.0, 5)}},
     )
-    _, legend, heading, *rows = common_table(common, "eV", 1.0).split("\n")
+    _, legend, heading, *rows = common_table(common, EV).text().split("\n")
     assert "at most 0.1 eV per atom above the lowest" in legend
     assert heading.split() == ["structures", "n", "gen", "E", "MAE", "RMSE", "F", "MAE", "RMSE"]
     assert [row.split() for row in rows] == [

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.figures.landscape import GREEK, radians
-from sparring.reporting.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.ticks import GREEK, radians
+from sparring.units import KCAL, EnergyUnit
 from sparring.validation.free_energy.histograms import FreeEnergies
 
 __all__ = ["free_energy_difference", "free_energy_figure", "free_energy_map", "free_energy_parity"]
@@ -27,14 +27,14 @@ def free_energy_map(
     unit: EnergyUnit = KCAL,
     highest: float | None = None,
 ) -> Axes:
-    """Free energy over two torsions, blank where dynamics has not been; the frame of the shared region is drawn.
+    """Free energy over two torsions, blank in bins without frames; the frame of the shared region is drawn.
 
     Args:
         result: Both free energies.
-        which: Of these.
-        ax: Where to draw.
-        unit: Of energies.
-        highest: Where the colours end, in `unit`; None for the highest value of both.
+        which: Free energy to draw.
+        ax: Axes to draw on.
+        unit: Unit of energies.
+        highest: Upper end of the colours in `unit`; None for the highest value of both.
     """
     ax = ax or panels(height=3.6)[1][0]
     if highest is None:

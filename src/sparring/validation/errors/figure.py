@@ -8,9 +8,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.reporting.data import KCAL, EnergyUnit
-from sparring.reporting.figures.ticks import logarithmic
-from sparring.reporting.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.style import FAINT, GENERATIONS, INK, STYLE, panels
+from sparring.plots.ticks import logarithmic
+from sparring.units import KCAL, EnergyUnit
 from sparring.validation.errors.calibration import independent_ratio
 from sparring.validation.errors.compute import ErrorReport, Window
 from sparring.validation.errors.reliability import Reliability
@@ -125,7 +125,7 @@ def calibration_curve(
 
 
 def roc_curves(report: ErrorReport, ax: Axes | None = None, *, kind: str = "force", unit: EnergyUnit = KCAL) -> Axes:
-    """What the classifier of Eq. 8 finds of the unreliable structures against its false alarms, by either variance.
+    """ROC curves of the classifier of Eq. 8 for unreliable structures, by either variance.
 
     Dots are the classifier at its t. The diagonal is what guesses reach.
     """

@@ -1,0 +1,1 @@
+"""Parts of figures that validations, the report and studies share: style, axes, colour scales, saving."""

@@ -1,0 +1,76 @@
+"""Arguments that several verbs share, and how verbs write what they find."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from matplotlib.figure import Figure
+
+    from sparring.config import Config
+    from sparring.support.progress import ProgressBars
+
+__all__ = [
+    "CommitteeFolder",
+    "CommitteeOrRun",
+    "Device",
+    "EnergyKey",
+    "ForcesKey",
+    "Output",
+    "Preset",
+    "load_config",
+    "progress_bars",
+    "use_threads",
+    "write_results",
+]
+
+Preset = Annotated[str | None, typer.Option(help="Preset of the configuration file.")]
+CommitteeFolder = Annotated[Path, typer.Argument(help="Folder with a committee, e.g. runs/x/generation-03.")]
+CommitteeOrRun = Annotated[
+    Path, typer.Argument(help="Folder with a committee, e.g. runs/x/generation-03, or of a run: all its committees.")
+]
+EnergyKey = Annotated[str, typer.Option(help="Name of the energies in the file, in eV.")]
+ForcesKey = Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")]
+Output = Annotated[Path | None, typer.Option(help="Output folder [default: validation, in the committee's folder].")]
+Device = Annotated[str, typer.Option(help="Device for the computation: cpu, cuda.")]
+
+
+def load_config(config: Path, preset: str | None) -> "Config":
+    """The configuration with a preset laid over it."""
+    from sparring.config import load
+
+    return load(config, preset)
+
+
+def use_threads(n: int | None = None) -> None:
+    """Let PyTorch compute with this number of threads; None for its own choice within the cores that there are."""
+    from sparring.support.devices import use_threads
+
+    use_threads(n)
+
+
+def progress_bars() -> "ProgressBars":
+    """Progress bars on a terminal, a line now and then in a log."""
+    from sparring.support.progress import progress_bars_on
+
+    return progress_bars_on()
+
+
+def write_results(
+    folder: Path, name: str, result: object, figure: "Figure", frames: "Sequence[Atoms] | None" = None
+) -> str:
+    """Write a result as JSON, its figure, and its structures if it has any; returns a line that names the files."""
+    from sparring.inputs.extxyz import write_structures
+    from sparring.plots.saving import save_figure
+    from sparring.validation.records import write_record
+
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.json"
+    write_record(file, result)
+    if frames is not None:
+        write_structures(file.with_suffix(".extxyz"), frames)
+    save_figure(figure, folder / name)
+    return f"results: {file}, {'' if frames is None else '.extxyz, '}.png and .svg"

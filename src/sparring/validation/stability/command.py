@@ -1,0 +1,109 @@
+"""``sparring validate stability``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sparring.validation.arguments import CommitteeFolder, Device, Output, progress_bars, use_threads, write_results
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["stability"]
+
+Start = Annotated[
+    Path | None,
+    typer.Argument(help="Start of all copies, extended XYZ [default: the lowest energy of the committee's data]."),
+]
+Temperatures = Annotated[
+    list[str] | None,
+    typer.Option(help="One or more, e.g. 300K,500K; may be repeated [default: 500K to 1000K, every 100K]."),
+]
+Copies = Annotated[int, typer.Option(help="Number of copies at each temperature.")]
+Time = Annotated[str, typer.Option(help="Length of each trajectory.")]
+Timestep = Annotated[str, typer.Option(help="Time step.")]
+Windows = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Allowed distances between two elements or two atoms: H,H,0.80,2.55 or 0,1,0.9,inf; may be repeated."
+    ),
+]
+Bonds = Annotated[str | None, typer.Option(help="Allowed lengths of bonds, relative to those in the start: 0.6,1.6.")]
+MinDistance = Annotated[str | None, typer.Option(help="Smallest allowed distance between any two atoms.")]
+EnergyBelow = Annotated[
+    str | None,
+    typer.Option(help="Largest allowed energy below the committee's own minimum, e.g. 1 meV."),
+]
+Thermostat = Annotated[str, typer.Option(help="Ensemble: nose_hoover, langevin or nve.")]
+Friction = Annotated[str, typer.Option(help="Friction of langevin.")]
+TimeConstant = Annotated[str, typer.Option(help="Time constant of nose_hoover.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+AtOnce = Annotated[int, typer.Option(help="Number of copies that are simulated, and stored, together.")]
+
+
+def stability(
+    committee: CommitteeFolder,
+    start: Start = None,
+    temperature: Temperatures = None,
+    copies: Copies = 100,
+    time: Time = "5 ps",
+    timestep: Timestep = "0.5 fs",
+    window: Windows = None,
+    bonds: Bonds = None,
+    min_distance: MinDistance = None,
+    energy_below: EnergyBelow = None,
+    ensemble: Thermostat = "nose_hoover",
+    friction: Friction = "10 1/ps",
+    time_constant: TimeConstant = "50 fs",
+    seed: Seed = 0,
+    at_once: AtOnce = 50,
+    output: Output = None,
+    device: Device = "cpu",
+) -> None:
+    """Fraction of copies that stay physical in molecular dynamics. The same command resumes an interrupted one.
+
+    Copies fail by --window, --bonds, --min-distance and --energy-below. Without any of these, they fail by the
+    criteria of the run's system (`system: unphysical:` of your own structures); if it has none, when a bond leaves 0.6
+    to 1.6 times its length, or two atoms come closer than 0.5 Å.
+    """
+    from sparring.committee_files import read_committee
+    from sparring.dynamics.trajectories import committee_on
+    from sparring.inputs.extxyz import write_structures
+    from sparring.units import quantity
+    from sparring.validation.stability.arguments import criteria_of, start_of, temperatures_of
+    from sparring.validation.stability.compute import stability
+    from sparring.validation.stability.figure import stability_figure
+    from sparring.validation.stability.table import StabilityRows
+
+    use_threads()
+    members, atoms = committee_on(read_committee(committee), device), start_of(committee, start)
+    limits = {"bonds": bonds, "min_distance": min_distance, "energy_below": energy_below}
+    criteria = criteria_of(members, committee, atoms, windows=window or (), **limits)
+    duration, folder = quantity(time, "time"), output or committee / "validation"
+    rows, frames = StabilityRows(duration), list["Atoms"]()
+    typer.echo(f"{atoms.get_chemical_formula()} fails if: {'; '.join(map(str, criteria))}")
+    result = stability(
+        members,
+        atoms,
+        temperatures=temperatures_of(temperature),
+        criteria=criteria,
+        n_copies=copies,
+        duration=duration,
+        timestep=quantity(timestep, "time"),
+        ensemble=ensemble,
+        friction=quantity(friction, "rate"),
+        time_constant=quantity(time_constant, "time"),
+        seed=seed,
+        n_at_once=at_once,
+        batches=folder / "stability",
+        write=frames.extend,
+        finished=lambda trial: typer.echo(rows.row(trial)),
+        progress_bars=progress_bars(),
+    )
+    typer.echo(rows.total(result))
+    written = write_results(folder, "stability", result, stability_figure({committee.name: result}))
+    write_structures(folder / "stability_failures.extxyz", frames)
+    typer.echo(written)
+    if frames:
+        typer.echo(f"geometries at failure, candidates for labels: {folder / 'stability_failures.extxyz'}")
