@@ -6,10 +6,14 @@ from importlib import resources
 import pytest
 
 import sparring
-from sparring import cli
+from sparring.cli import committee_verbs, run_verbs
+
+VERBS = [
+    command.callback.__name__ for app in (run_verbs.app, committee_verbs.app) for command in app.registered_commands
+]
 
 
-@pytest.mark.parametrize("verb", [command.callback.__name__ for command in cli.app.registered_commands])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_a_function_too(verb):
     assert isinstance(getattr(sparring, verb), types.FunctionType)
 

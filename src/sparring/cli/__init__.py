@@ -6,22 +6,30 @@ from contextlib import contextmanager
 
 import typer
 
-from sparring.cli import validate
-from sparring.cli.verbs import app
+from sparring.cli import committee_verbs, run_verbs, validate
 from sparring.support.malloc import keep_freed_memory
 
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended."""
+"""Exit code after Ctrl-C."""
 LABELS_FAILED = 3
-"""The exit code of a run that stops because of its labels."""
+"""Exit code of a run that stops because of its labels."""
 
+app = typer.Typer(
+    help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(run_verbs.app)
+app.add_typer(committee_verbs.app)
 app.add_typer(validate.app, name="validate")
 
 
 def main() -> None:
-    """Entry point: one line and exit code 2 for what the user can mend; a traceback only for what we must."""
+    """Entry point: one line and exit code 2 for errors that users can fix; a traceback only for our own."""
     # With several threads NumPy's sums differ in their last bits from those of the processes that label.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Threads that spin while they wait for one another starve each other as soon as another program needs a core. To
@@ -55,7 +63,7 @@ def _exit_code(error: Exception) -> int:
 
 
 def _is_users(error: Exception) -> bool:
-    """Errors that say by themselves what to do. Others are ours."""
+    """True for errors whose message says what to do; others are ours."""
     from sparring.labels import LabelError, LabellingError
     from sparring.runs.folder import RunFolderError
     from sparring.starting_data.relaxation import RelaxationError

@@ -12,7 +12,7 @@ def init(kind: str, folder: Path | str = ".") -> list[Path]:
     """Write a commented example configuration, and the files that it reads.
 
     Args:
-        kind: Kind of system: ``ammonia``, ``alanine_dipeptide``, ``double_well_1d``, ``double_well_2d`` or ``own``.
+        kind: Kind of system: ``own``, or one of the paper's; an error lists all.
         folder: Folder for the files; it is created if necessary.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One YAML file says all of a run: it is read into frozen sections, and what is wrong with it is said in plain words.
+"""The configuration of a run: one YAML file, read into frozen sections, with an error for each problem.
 
 A configuration is read with :func:`load`, which fills in what the file leaves out, merges a preset and overrides, and
 checks everything at once. :func:`dump` writes the result for the run folder, :func:`difference` compares two of them,
@@ -6,8 +6,9 @@ checks everything at once. :func:`dump` writes the result for the run folder, :f
 arguments of one library function, which :meth:`Section.arguments` returns.
 """
 
+from sparring.config.comparing import difference
 from sparring.config.problems import ConfigError
-from sparring.config.resolve import difference, dump, load, settled, weight_counts_per
+from sparring.config.resolve import dump, load, settled, weight_counts_per
 from sparring.config.sections import Config
 from sparring.config.templates import template, template_files
 from sparring.schema.base import Section

@@ -1,39 +1,24 @@
 """From a file, a preset and overrides to one complete configuration, and back to text."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path, PurePath
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
+from sparring.config.completing import attack_kind, complete, merge, with_space
 from sparring.config.contradictions import contradictions
 from sparring.config.limits import beyond_limits
 from sparring.config.objectives import boltzmann_per, from_keys, with_per
 from sparring.config.problems import ConfigError, KeyPath, dotted, explain, nearest
 from sparring.config.reading import Document, read, write
 from sparring.config.sections import Config
-from sparring.config.spaces import SHORT, in_full
+from sparring.config.spaces import in_full
 from sparring.schema.values import shown
-from sparring.systems.sections import SECTIONS, SystemSection
 
 logger = logging.getLogger(__name__)
 MOST_PRESETS = 100
-INDIFFERENT = (
-    "device",
-    "threads",
-    "labels.n_workers",
-    "labels.store",
-    "labels.time_limit",
-    "labels.memory_limit",
-    "labels.max_failed",
-    "attack.max_memory",
-    "system.check_labels",
-    *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
-    *(f"evaluation.{key}" for key in ("file", "energy_key", "forces_key", "near")),
-)
-"""Where and how fast a run is computed, and what the report compares, not what the run does: these may change between
- a run and its continuation, and so may all keys below them."""
 
 
 def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, object] | None = None) -> Config:
@@ -128,46 +113,6 @@ def dump(config: Config) -> str:
     return write(config.model_dump(mode="json"))
 
 
-def difference(old: Config, new: Config) -> list[str]:
-    """What a change of configuration would change in the results, one line a key, empty if nothing.
-
-    Keys that only say where and how fast a run is computed do not count, nor do the folders of files that it names.
-    """
-    before, after = (config.model_dump(mode="json") for config in (old, new))
-    for values in (before, after):
-        for section in (values["system"], values["labels"]["labeller"]):
-            for key in ("file", "topology", "system"):
-                if isinstance(section.get(key), str):
-                    section[key] = PurePath(section[key]).name
-            if isinstance(section.get("forcefield"), list):
-                section["forcefield"] = [PurePath(one).name for one in section["forcefield"]]
-    return [
-        f"{dotted(key)}: {shown(was)} -> {shown(now)}"
-        for key, was, now in _changes(before, after)
-        if not _is_indifferent(dotted(key))
-    ]
-
-
-def _is_indifferent(key: str) -> bool:
-    return any(key == name or key.startswith((f"{name}.", f"{name}[")) for name in INDIFFERENT)
-
-
-def merge(base: object, update: object) -> object:
-    """Merge two nested mappings; the second wins. Lists are replaced, and so is a mapping whose ``kind`` changes.
-
-    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
-    {'a': {'b': 1, 'c': 3}}
-    >>> merge({"kind": "pyscf", "method": "HF/STO-3G"}, {"kind": "ase", "name": "emt"})
-    {'kind': 'ase', 'name': 'emt'}
-    """
-    if not isinstance(base, Mapping) or not isinstance(update, Mapping):
-        return update
-    if "kind" in base and update.get("kind", base["kind"]) != base["kind"]:
-        return update
-    new = {key: merge(base[key], value) if key in base else value for key, value in update.items()}
-    return {**base, **new}
-
-
 def _without_presets(document: Document, path: Path) -> tuple[Document, dict[str, Document]]:
     """The file's own values, and what each preset puts over them."""
     data = {key: value for key, value in document.data.items() if key != "presets"}
@@ -187,14 +132,9 @@ def _without_presets(document: Document, path: Path) -> tuple[Document, dict[str
 
 
 def _over(document: Document, update: Document, path: Path) -> Document:
-    kind = _attack_kind(update.data, _attack_kind(document.data))
-    data = merge(_with_space(_in_full(document, kind, path), kind), _in_full(update, kind, path))
+    kind = attack_kind(update.data, attack_kind(document.data))
+    data = merge(with_space(_in_full(document, kind, path), kind), _in_full(update, kind, path))
     return Document(dict(data) if isinstance(data, Mapping) else {}, {**document.places, **update.places})
-
-
-def _attack_kind(data: Mapping[str, object], otherwise: str = "adversarial") -> str:
-    attack = data.get("attack")
-    return str(attack.get("kind", otherwise)) if isinstance(attack, Mapping) else otherwise
 
 
 def _in_full(document: Document, kind: str, path: Path) -> dict[str, object]:
@@ -204,11 +144,6 @@ def _in_full(document: Document, kind: str, path: Path) -> dict[str, object]:
         key = error.args[0]
         problem = f"is part of attack.space, which is given, too; write `{key}:` there or leave it out"
         raise ConfigError(_located([(("attack", key), problem)], document, path)) from None
-
-
-def _with_space(data: Mapping[str, object], kind: str) -> object:
-    """Where nothing is said of the space of an attack, it is the Cartesian one."""
-    return merge({"attack": {"space": {"kind": "cartesian"}}}, data) if kind in SHORT else data
 
 
 def _nested(overrides: Mapping[str, object]) -> Document:
@@ -224,7 +159,7 @@ def _nested(overrides: Mapping[str, object]) -> Document:
 
 
 def _validate(document: Document, path: Path) -> tuple[Config | None, list[str]]:
-    data, problems = _with_formula(_complete(document.data, path.parent))
+    data, problems = _with_formula(complete(document.data, path.parent))
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
@@ -246,63 +181,6 @@ def _with_formula(data: object) -> tuple[object, list[tuple[KeyPath, str]]]:
     return {**data, "attack": attack}, [(("attack", "objective", *key), problem) for key, problem in problems]
 
 
-def _complete(data: Mapping[str, object], folder: Path) -> object:
-    """Put the defaults of the system under the data, and make the name of a file hold wherever the program runs."""
-    system = data.get("system")
-    system = system if isinstance(system, Mapping) else {}
-    section = SECTIONS.get(str(system.get("kind")), SystemSection)
-    attack = _attack_kind(data)
-    defaults = in_full(_for_any_attack(section.defaults, attack), attack)
-    completed = merge(_with_space(defaults, attack), data)
-    found = {key: _from_folder(system[key], folder) for key in section.paths if key in system}
-    completed = merge(completed, {"system": found}) if found else completed
-    evaluation = data.get("evaluation")
-    if isinstance(evaluation, Mapping) and isinstance(evaluation.get("file"), str):
-        completed = merge(completed, {"evaluation": {"file": str((folder / evaluation["file"]).absolute())}})
-    completed = _complete_forcefield(completed, section.forcefield, folder)
-    # Last, because what fits the system fits any kind of attack.
-    return merge({"attack": {"kind": "adversarial"}}, completed)
-
-
-def _from_folder(names: object, folder: Path) -> object:
-    """The name of a file, several of them, or a section with a ``file``, from the folder of the configuration."""
-    if isinstance(names, str):
-        return str((folder / names).absolute())
-    if isinstance(names, list):
-        return [_from_folder(name, folder) if isinstance(name, str) else name for name in names]
-    if isinstance(names, Mapping) and isinstance(names.get("file"), str):
-        return {**names, "file": _from_folder(names["file"], folder)}
-    return names
-
-
-def _for_any_attack(defaults: Mapping[str, object], attack: str) -> dict[str, object]:
-    """The defaults of a system without axes where the attack is a plugin, which may not have any."""
-    section = defaults.get("attack")
-    if attack != "plugin" or not isinstance(section, Mapping):
-        return dict(defaults)
-    return {**defaults, "attack": {key: value for key, value in section.items() if key != "axes"}}
-
-
-def _complete_forcefield(data: object, default: str | None, folder: Path) -> object:
-    """The files of a force field from the folder of the configuration; what is no file there is a name."""
-    labels = data.get("labels") if isinstance(data, Mapping) else None
-    labeller = labels.get("labeller") if isinstance(labels, Mapping) else None
-    if not isinstance(labeller, Mapping) or labeller.get("kind") != "openmm":
-        return data
-    found: dict[str, object] = {}
-    for name in ("topology", "system"):
-        if isinstance(labeller.get(name), str):
-            found[name] = str((folder / labeller[name]).absolute())
-    fields = labeller.get("forcefield")
-    if fields is None and labeller.get("system") is None and default is not None:
-        fields = [default]
-    if isinstance(fields, str):
-        fields = [fields]
-    if isinstance(fields, list) and all(isinstance(one, str) for one in fields):
-        found["forcefield"] = [str((folder / one).absolute()) if (folder / one).is_file() else one for one in fields]
-    return merge(data, {"labels": {"labeller": found}})
-
-
 def _located(problems: Iterable[tuple[KeyPath, str]], document: Document, path: Path) -> list[str]:
     """One line a problem, in the order of the file; a key that is not in the file has the place of its section."""
     order = {key: position for position, key in enumerate(document.places)}
@@ -319,22 +197,3 @@ def _as_written(key: KeyPath, places: Collection[KeyPath]) -> KeyPath:
     """A key of an attack's space as it stands in the file, where that has the short one."""
     short = key[:1] + key[2:]
     return short if key[:2] == ("attack", "space") and key[:3] not in places and short[:2] in places else key
-
-
-def _changes(old: object, new: object, key: KeyPath = ()) -> Iterator[tuple[KeyPath, object, object]]:
-    """The smallest parts that differ; sections of different kind and lists of different length differ as a whole."""
-    pairs: Iterable[tuple[str | int, tuple[object, object]]]
-    if isinstance(old, Mapping) and isinstance(new, Mapping) and set(old) == set(new) and _same_kind(old, new):
-        pairs = ((name, (old[name], new[name])) for name in old)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = enumerate(zip(old, new, strict=True))
-    else:
-        if old != new:
-            yield key, old, new
-        return
-    for step, (was, now) in pairs:
-        yield from _changes(was, now, (*key, step))
-
-
-def _same_kind(old: Mapping[str, object], new: Mapping[str, object]) -> bool:
-    return old.get("kind") == new.get("kind")

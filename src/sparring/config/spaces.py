@@ -151,7 +151,7 @@ def in_full(data: Mapping[str, object], kind: str) -> dict[str, object]:
 
     Args:
         data: As it is written.
-        kind: Of the attack, which may be written elsewhere.
+        kind: Kind of the attack, which may be written elsewhere.
 
     Raises:
         KeyError: With the short key, if the space is there, too.

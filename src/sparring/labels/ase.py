@@ -246,8 +246,7 @@ def _try_method(calculator: Any, name: str) -> None:  # noqa: ANN401 - ASE calcu
 
 def _is_described_by_parameters(calculator: BaseCalculator) -> bool:
     package = type(calculator).__module__.partition(".")[0]
-    bookkeeping = vars(Calculator())
-    return package in ("ase", *PACKAGES) or set(vars(calculator)) <= set(bookkeeping)
+    return package in ("ase", *PACKAGES) or set(vars(calculator)) <= set(vars(Calculator()))
 
 
 def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: str) -> dict[str, int]:

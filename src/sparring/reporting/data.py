@@ -112,7 +112,7 @@ class Generation:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Labelled structures that came together: what the run began with, or what one generation labelled.
+    """Labelled structures with one origin: the start of the run, or one generation.
 
     `generation` is 0 for the start; `file` is where they are, seen from the run's folder.
     """
@@ -127,18 +127,18 @@ class Run:
     """A run as the report shows it.
 
     Attributes:
-        folder: As it was given.
-        name: Of the folder.
+        folder: Folder of the run.
+        name: Name of the folder.
         system: System of the run.
-        strategy: How it finds what to label: adversarial, random and others; empty if the configuration does not say.
+        strategy: Kind of the attack: adversarial, random and others; empty if the configuration has none.
         config: The whole configuration, as text.
-        n_planned: How many generations the run is to have.
-        versions: Of packages.
-        start: What the run began with.
+        n_planned: Planned number of generations.
+        versions: Versions of packages.
+        start: Structures that the run began with.
         generations: All that have a folder.
         lowest: The lowest label of every composition, in eV.
         origins: Every labelled structure, in the order in which data sets have them.
-        newest: What the newest committee that has looked at its data says of these; nothing before there is one.
+        newest: Predictions of the newest committee for its data; empty before there is one.
         newest_generation: Its number.
         common: Errors of all committees on one set, None where they have not been computed.
     """

@@ -13,8 +13,9 @@ from jinja2 import Environment, StrictUndefined
 from sparring.plots.saving import rendered
 from sparring.reporting import explore
 from sparring.reporting.data import Run
+from sparring.reporting.overview import overview
 from sparring.reporting.reading import read_run
-from sparring.reporting.sheets import comparison, overview, sheets
+from sparring.reporting.sheets import comparison, sheets
 from sparring.reporting.tables import common_notes, common_table, funnel, generation_table, reference_barrier, stopped
 from sparring.reporting.terminal import starting_line
 from sparring.reporting.validations import Section, Validations, validations

@@ -1,4 +1,4 @@
-"""Which figures a run has: panels put together, each with a name, a title and the words below it."""
+"""The figures of a run: panels put together, each with a name, a title and a caption."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -8,9 +8,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.plots.style import COLUMNS, STYLE, generation_colours, panels
+from sparring.plots.style import COLUMNS, STYLE, panels
 from sparring.reporting import figures
-from sparring.reporting.data import Generation, Labelled, Paths, Predictions, Run, Sampled
+from sparring.reporting.data import Generation, Predictions, Run
+from sparring.reporting.overview import attacks_torsions, colour_of, draw_energies, groups_of, labelled_of, paths_of
 from sparring.validation.base import ReportFigure
 
 Part = TypeVar("Part")
@@ -31,24 +32,6 @@ def sheets(run: Run) -> tuple[ReportFigure, ...]:
     )
     with rc_context(STYLE):
         return tuple(sheet for sheet in (make(run) for make in makers) if sheet is not None)
-
-
-def overview(run: Run) -> Figure:
-    """One wide figure that tells the story: what was labelled, how attacks raised the uncertainty, what it taught."""
-    with rc_context(STYLE):
-        figure, (left, middle, right) = panels(3, width=4.0, height=3.5)
-        if run.start is not None:
-            _draw_energies(run, left)
-        left.set_title("Labels it asked for")
-        for generation, paths in _paths(run):
-            colour, label = _colour(run, generation), f"generation {generation.number}"
-            figures.path_uncertainty(paths, middle, colour=colour, label=label)
-        if middle.has_data():
-            figures.note_paths_outside(middle)
-            figures.legend_below(middle)
-        middle.set_title("Attacks climb the uncertainty")
-        right.set_title(_draw_progress(run, right) or "Nothing evaluated yet")
-    return figure
 
 
 def comparison(run: Run) -> ReportFigure | None:
@@ -74,65 +57,9 @@ def comparison(run: Run) -> ReportFigure | None:
     )
 
 
-def _paths(run: Run) -> list[tuple[Generation, Paths]]:
-    return [(generation, generation.paths) for generation in run.generations if generation.paths is not None]
-
-
 def _predictions(run: Run) -> list[tuple[Generation, Predictions]]:
     parts = ((generation, generation.predictions) for generation in run.generations)
     return [(generation, predictions) for generation, predictions in parts if predictions is not None]
-
-
-def _labelled(run: Run) -> list[tuple[Generation, Labelled]]:
-    return [(generation, generation.labelled) for generation in run.generations if generation.labelled is not None]
-
-
-def _groups(run: Run) -> dict[str, Sampled]:
-    groups: dict[str, Sampled] = {} if run.start is None else {"start": run.start}
-    return groups | {str(generation.number): labelled for generation, labelled in _labelled(run)}
-
-
-def _colour(run: Run, generation: Generation) -> str:
-    return generation_colours(len(run.generations))[run.generations.index(generation)]
-
-
-def _draw_progress(run: Run, ax: Axes) -> str | None:
-    """Draws the one number that says whether the run gets anywhere; returns its title, None where there is none yet."""
-    unit, progress = run.unit, run.system.progress
-    known = [one for one in run.generations if progress and one.metric("system", *progress.keys) is not None]
-    if progress is None or not known:
-        return _draw_force_errors(run, ax, f"MAE of force components ({unit.name}/Å)")
-    reference = known[-1].metric("system", progress.reference) if progress.reference else None
-    figures.by_generation(
-        [generation.number for generation in known],
-        [generation.metric("system", *progress.keys) / unit.size for generation in known],
-        ax,
-        quantity=progress.quantity.format(unit=unit.name),
-        reference=None if reference is None else ("label method", reference / unit.size),
-        colours=[_colour(run, generation) for generation in known],
-    )
-    return progress.title
-
-
-def _draw_force_errors(run: Run, ax: Axes, quantity: str) -> str | None:
-    """Errors on the set that is the same for all generations; test errors of their own sets are not joined."""
-    common = None if run.common is None else {n: run.common.of(n) for n in run.common.generations}
-    values = {n: errors.force_mae for n, errors in (common or {}).items() if errors is not None}
-    joined = bool(values)
-    if not joined:
-        own = {one.number: one.metric("errors", "test", "force_mae") for one in run.generations}
-        values = {number: error for number, error in own.items() if error is not None}
-    if not values:
-        return None
-    figures.by_generation(
-        list(values),
-        [value / run.unit.size for value in values.values()],
-        ax,
-        quantity=quantity,
-        colours=[_colour(run, one) for one in run.generations if one.number in values],
-        joined=joined,
-    )
-    return "Forces, on the same structures" if joined else "Forces, each on its own test set"
 
 
 def _panel_each(
@@ -141,8 +68,8 @@ def _panel_each(
     """A panel for each generation's part, in its colour, all with the same limits."""
     figure, axes = panels(len(parts), height=height)
     for (generation, part), ax in zip(parts, axes, strict=True):
-        draw(part, ax, _colour(run, generation))
-        ax.set_title(f"generation {generation.number}", color=_colour(run, generation))
+        draw(part, ax, colour_of(run, generation))
+        ax.set_title(f"generation {generation.number}", color=colour_of(run, generation))
     x_limits, y_limits = np.array([ax.get_xlim() for ax in axes]), np.array([ax.get_ylim() for ax in axes])
     for place, ax in enumerate(axes):
         ax.set_xlim(x_limits[:, 0].min(), x_limits[:, 1].max())
@@ -189,7 +116,7 @@ def _parity_forces(run: Run) -> ReportFigure | None:
 
 
 def _path_energy(run: Run) -> ReportFigure | None:
-    if not (parts := _paths(run)):
+    if not (parts := paths_of(run)):
         return None
     figure = _panel_each(
         run, parts, lambda paths, ax, colour: figures.path_energy(paths, ax, unit=run.unit, colour=colour)
@@ -215,7 +142,7 @@ def _fell(generation: Generation) -> str:
 
 
 def _path_uncertainty(run: Run) -> ReportFigure | None:
-    if not (parts := _paths(run)):
+    if not (parts := paths_of(run)):
         return None
     figure = _panel_each(run, parts, lambda paths, ax, colour: figures.path_uncertainty(paths, ax, colour=colour))
     return ReportFigure(
@@ -252,38 +179,24 @@ def _attack_torsions(run: Run) -> ReportFigure | None:
     )
 
 
-def _draw_energies(run: Run, ax: Axes) -> None:
-    """Energies of labels: every one as a mark; where torsions are attacked, boxes over powers of ten (Fig. 4b)."""
-    groups = _groups(run)
-    if _is_about_torsions(run):
-        failed = {str(generation.number): len(generation.failures) for generation in run.generations}
-        figures.energy_distributions(groups, ax, discarded=failed, unit=run.unit)
-    else:
-        figures.labelled_energies(groups, ax, unit=run.unit)
-
-
-def _is_about_torsions(run: Run) -> bool:
-    return any(generation.torsions is not None for generation in run.generations)
-
-
 def _labelled_energies(run: Run) -> ReportFigure | None:
-    if not (groups := _groups(run)):
+    if not (groups := groups_of(run)):
         return None
     figure, (ax,) = panels(width=max(4.2, 1.0 * len(groups)))
-    _draw_energies(run, ax)
+    draw_energies(run, ax)
     caption = "Labels above the lowest of the same composition, with median and interquartile range"
-    more = "; whiskers span the range, and discarded ones are counted only" if _is_about_torsions(run) else ""
+    more = "; whiskers span the range, and discarded ones are counted only" if attacks_torsions(run) else ""
     return ReportFigure(
         name="labelled_energies", title="Energies of what was labelled", caption=f"{caption}{more}.", figure=figure
     )
 
 
 def _uncertainty_error(run: Run) -> ReportFigure | None:
-    if not (parts := _labelled(run)):
+    if not (parts := labelled_of(run)):
         return None
     figure, (ax,) = panels(height=4.2)
     labelled = {f"generation {generation.number}": part for generation, part in parts}
-    figures.uncertainty_error(labelled, ax, colours=[_colour(run, generation) for generation, _ in parts])
+    figures.uncertainty_error(labelled, ax, colours=[colour_of(run, generation) for generation, _ in parts])
     return ReportFigure(
         name="uncertainty_error",
         title="Uncertainty against true error",
@@ -294,11 +207,11 @@ def _uncertainty_error(run: Run) -> ReportFigure | None:
 
 
 def _label_cost(run: Run) -> ReportFigure | None:
-    if not (parts := _labelled(run)):
+    if not (parts := labelled_of(run)):
         return None
     figure, (ax,) = panels(width=max(4.2, 1.1 * len(parts)))
     labelled = {str(generation.number): part for generation, part in parts}
-    figures.label_cost(labelled, ax, colours=[_colour(run, generation) for generation, _ in parts])
+    figures.label_cost(labelled, ax, colours=[colour_of(run, generation) for generation, _ in parts])
     return ReportFigure(
         name="label_cost",
         title="What a label cost",

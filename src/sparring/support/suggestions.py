@@ -9,8 +9,8 @@ __all__ = ["did_you_mean", "most_similar"]
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name; empty if no known name is similar.
 
-    >>> did_you_mean("Ammonai", ["ammonia", "own"])
-    ", did you mean 'ammonia'?"
+    >>> did_you_mean("Shcnet", ["schnet", "coordinate_mlp"])
+    ", did you mean 'schnet'?"
     """
     similar = most_similar(name, known)
     return f", did you mean {similar!r}?" if similar is not None else ""

@@ -45,7 +45,7 @@ class Molecule(NamedTuple):
 
 
 class _Turn(NamedTuple):
-    """One turn of many seeds: which atoms move, about the bond from which atom to which, by which row of delta."""
+    """One turn of many seeds: moving atoms, both atoms of the bond about which they move, and the row of delta."""
 
     moving: Int[Tensor, " n"]
     first: Int[Tensor, " n"]
@@ -54,7 +54,7 @@ class _Turn(NamedTuple):
 
 
 class _Tables(NamedTuple):
-    """Where a batch has its torsions: a seed's rows of delta stand together, in the order of its torsions."""
+    """Torsions of a batch: the rows of delta of a seed are adjacent, in the order of its torsions."""
 
     fixed: Bool[Tensor, "n_atoms 3"] | None
     owner: Int[Tensor, " n_rows"]
@@ -207,7 +207,7 @@ class Dihedrals:
 
 
 class _Stretch(NamedTuple):
-    """Which structures are a molecule, and the lengths of their bonds in units of what they are in it."""
+    """Indices of the structures of a molecule, and the lengths of their bonds relative to the reference."""
 
     of_kind: Int[np.ndarray, " n_of_kind"]
     molecule: Molecule
@@ -225,7 +225,7 @@ def _molecule(atoms: Atoms, torsions: Sequence[str | Sequence[int]], bonds: Sequ
 
 
 def _kinds(seeds: Structures, molecules: Sequence[Molecule]) -> Int[np.ndarray, " n_seeds"]:
-    """Which of the molecules each seed is."""
+    """Index of the molecule of each seed."""
     known = {molecule.numbers: index for index, molecule in enumerate(molecules)}
     numbers, pbc = seeds.atomic_numbers.tolist(), seeds.pbc.any(-1).tolist()
     kinds, start = [], 0
@@ -265,16 +265,14 @@ def _tables(seeds: Structures, molecules: Sequence[Molecule]) -> _Tables:
                 for side, chosen in _sides(molecule, torsion, fixed[starts[:, None] + np.arange(len(molecule.numbers))])
             ]
         turns.append(_Turn(*torch.as_tensor(np.concatenate(parts, axis=1), device=device)))
-    owner = np.repeat(np.arange(len(kinds)), n_torsions)
-    return _Tables(
-        seeds.fixed, torch.as_tensor(owner, device=device), torch.as_tensor(atoms, device=device), tuple(turns)
-    )
+    owner = torch.as_tensor(np.repeat(np.arange(len(kinds)), n_torsions), device=device)
+    return _Tables(seeds.fixed, owner, torch.as_tensor(atoms, device=device), tuple(turns))
 
 
 def _turned(
     torsion: Torsion, starts: Int[np.ndarray, " n_seeds"], rows: Int[np.ndarray, " n_seeds"]
 ) -> Int[np.ndarray, "4 n"]:
-    """The columns of a turn of some seeds, of which are given the first atoms and the rows of delta."""
+    """Columns of a turn of some seeds, from their first atoms and their rows of delta."""
     moving = starts[:, None] + np.array(torsion.moving)
     ends = [np.broadcast_to(starts[:, None] + atom, moving.shape) for atom in torsion.atoms[1:3]]
     return np.stack([moving, *ends, np.broadcast_to(rows[:, None], moving.shape)]).reshape(4, -1)

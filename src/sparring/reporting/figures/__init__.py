@@ -3,14 +3,13 @@
 from sparring.plots.ticks import legend_below
 from sparring.reporting.figures.common import errors_on_one_set
 from sparring.reporting.figures.energies import energy_distributions
+from sparring.reporting.figures.parity import parity_energy, parity_forces
 from sparring.reporting.figures.run import (
     by_generation,
     label_cost,
     labelled_energies,
     learning_curves,
     note_paths_outside,
-    parity_energy,
-    parity_forces,
     path_energy,
     path_uncertainty,
     uncertainty_error,

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
-from sparring.plots.style import FAINT, FIT, GENERATIONS, INK, TEST, generation_colours, panels, source_style
+from sparring.plots.style import FAINT, GENERATIONS, INK, TEST, generation_colours, panels, source_style
 from sparring.plots.ticks import logarithmic
-from sparring.reporting.data import Labelled, Paths, Predictions, Sampled, Training
+from sparring.reporting.data import Labelled, Paths, Sampled, Training
 from sparring.units import KCAL, EnergyUnit
 
 # Above this many marks an SVG is slow to draw; they are then painted as pixels, the axes stay lines.
@@ -33,56 +33,6 @@ def learning_curves(training: Training, ax: Axes | None = None) -> Axes:
             ax.plot(epoch[best], validation[best], "o", color=TEST, ms=4, mec="white", mew=0.6, zorder=3, label=kept)
     logarithmic(ax).set(xlabel="epoch", ylabel="loss of Eq. 3 (eV²)")
     ax.legend(loc="upper right")
-    return ax
-
-
-def parity_energy(predictions: Predictions, ax: Axes | None = None, *, unit: EnergyUnit = KCAL) -> Axes:
-    """Energies of the committee against the labels, in eV above the lowest label; mean absolute errors in `unit`."""
-    return _parity(
-        predictions.energy,
-        predictions.committee_energy,
-        predictions.is_test,
-        ax,
-        quantity="energy above lowest (eV)",
-        unit=unit,
-        unit_name=unit.name,
-    )
-
-
-def parity_forces(predictions: Predictions, ax: Axes | None = None, *, unit: EnergyUnit = KCAL) -> Axes:
-    """Force components of the committee against the labels, in eV/Å; mean absolute errors in `unit` per Å."""
-    return _parity(
-        predictions.forces,
-        predictions.committee_forces,
-        predictions.is_test_component,
-        ax,
-        quantity="force component (eV/Å)",
-        unit=unit,
-        unit_name=f"{unit.name}/Å",
-    )
-
-
-def _parity(
-    label: Float[np.ndarray, " n"],
-    committee: Float[np.ndarray, " n"],
-    is_test: Bool[np.ndarray, " n"],
-    ax: Axes | None,
-    *,
-    quantity: str,
-    unit: EnergyUnit,
-    unit_name: str,
-) -> Axes:
-    ax = ax or panels(height=4.0)[1][0]
-    low, high = _padded(np.concatenate([label, committee]))
-    ax.axline((0.0, 0.0), slope=1.0, color=FAINT, lw=0.8, zorder=1)
-    for name, rows, colour in (("fit", ~is_test, FIT), ("test", is_test, TEST)):
-        if rows.any():
-            mae = unit.show(np.abs(committee - label)[rows]).mean()
-            marks = {"s": 14, "color": colour, "lw": 0.4, "edgecolors": "white", "rasterized": rows.sum() > MANY}
-            ax.scatter(label[rows], committee[rows], label=f"{name}: MAE {mae:.3g} {unit_name}", zorder=2, **marks)
-    ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    ax.set(xlabel=f"label: {quantity}", ylabel=f"committee: {quantity}")
-    ax.legend(loc="upper left", handletextpad=0.1)
     return ax
 
 
@@ -197,7 +147,7 @@ def uncertainty_error(
             words = f"{name}: ρ = {spearmanr(sigma, error).statistic:.2f}, n = {len(sigma)}"
         ax.scatter(sigma, error, s=20, color=colour, edgecolors="white", lw=0.5, label=words, zorder=2)
         everything += [sigma, error]
-    low, high = _padded(np.concatenate(everything), log_scale=True)
+    low, high = padded(np.concatenate(everything), log_scale=True)
     ax.plot([low, high], [low, high], color=FAINT, lw=0.8, zorder=1)
     logarithmic(ax, "xy").set(xlim=(low, high), ylim=(low, high), aspect="equal")
     ax.set(xlabel="σ$_F$ of the committee (eV/Å)", ylabel="true error, RMS force component (eV/Å)")
@@ -280,7 +230,7 @@ def _box(ax: Axes, place: int, values: Float[np.ndarray, " n"]) -> None:
     ax.plot([place - 0.34, place + 0.34], [middle, middle], color=INK, lw=1.4, zorder=3)
 
 
-def _padded(values: Float[np.ndarray, " n"], *, log_scale: bool = False) -> tuple[float, float]:
+def padded(values: Float[np.ndarray, " n"], *, log_scale: bool = False) -> tuple[float, float]:
     """Limits with a margin around all finite values (the positive ones on a logarithmic axis)."""
     kept = values[np.isfinite(values) & ((values > 0.0) | (not log_scale))]
     low, high = (kept.min(), kept.max()) if len(kept) else (0.1, 1.0)
@@ -299,4 +249,4 @@ def _frame(
     """
     finite = values[np.isfinite(values)]
     middle = np.percentile(finite, (1, 99)) if len(finite) else np.empty(0)
-    return _padded(np.concatenate([middle, best]), log_scale=log_scale)
+    return padded(np.concatenate([middle, best]), log_scale=log_scale)

@@ -1,4 +1,4 @@
-"""The verbs: each reads its arguments, calls one library function, and shows or writes what it gives."""
+"""The verbs of single steps, on files: each reads its arguments, calls one library function, and writes a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +7,6 @@ import typer
 
 from sparring.cli.arguments import (
     CommitteeFolder,
-    ConfigFile,
     ConfigOption,
     Preset,
     load_config,
@@ -24,128 +23,7 @@ __all__ = ["app"]
 
 UNITS = {"energy_unit": "eV", "forces_unit": "eV/Å"}
 
-app = typer.Typer(
-    help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-@app.command()
-def init(
-    kind: Annotated[
-        str,
-        typer.Argument(help="Kind of system: own for your own structures, or one of the paper's; `init ?` lists all."),
-    ],
-    folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
-) -> None:
-    """Write a commented example configuration to start from."""
-    from sparring.commands.starting import init
-
-    for file in init(kind, folder):
-        typer.echo(f"wrote {file}")
-
-
-@app.command()
-def check(config: ConfigFile, preset: Preset = None) -> None:
-    """Validate a configuration, print what would happen and what one label costs. Writes nothing."""
-    from sparring.commands.running import check
-    from sparring.config import dump, load, settled
-
-    resolved = settled(load(config, preset))
-    typer.echo(dump(resolved))
-    estimate = check(resolved)
-    typer.echo(f"labels by {estimate.method}")
-    typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
-    typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
-    for line in estimate.lines():
-        typer.echo(line)
-    typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
-    for finding in sorted(estimate.findings):
-        typer.echo(
-            f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
-        )
-    if any(finding.severity == "stop" for finding in estimate.findings):
-        typer.echo(
-            "a run would stop here; labels of two kinds are mixed only with system.check_labels: false", err=True
-        )
-        raise typer.Exit(2)
-
-
-@app.command()
-def run(
-    config: ConfigFile,
-    folder: Annotated[Path | None, typer.Option(help="The run folder [default: runs/<name of the file>].")] = None,
-    preset: Preset = None,
-    retry_failed: Annotated[
-        bool,
-        typer.Option(
-            "--retry-failed",
-            help="Ask again for labels of the newest generation that crashed, took too long or too much memory.",
-        ),
-    ] = False,
-) -> None:
-    """Start a run, go on with it where it stopped, or do nothing if it is finished.
-
-    Exit codes: 0 finished; 1 an error of Sparring itself; 2 a wrong configuration or file; 3 labels failed: see the
-    message, mend the cause and give the same command again; 130 Ctrl-C; 143 SIGTERM.
-    """
-    import logging
-
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    from sparring.commands.running import comparison, run
-    from sparring.reporting.terminal import GenerationTable
-    from sparring.support.progress import progress_bars_on
-
-    console = Console(stderr=True)
-    handler = RichHandler(console=console, show_path=False, show_level=True, show_time=False)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
-    folder = folder or Path("runs") / config.stem
-    resolved = load_config(config, preset)
-    table = GenerationTable(resolved.system.build())
-    run(
-        resolved,
-        folder,
-        retry_failed=retry_failed,
-        progress_bars=progress_bars_on(console),
-        log=lambda line: console.print(line, style="dim", highlight=False),
-        finished_generation=lambda metrics: typer.echo(table.row(metrics)),
-    )
-    compared = comparison(folder)
-    if compared is not None:
-        typer.echo(compared)
-    typer.echo(f"report: {folder / 'report.html'}")
-
-
-@app.command()
-def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """How far a run has come."""
-    from sparring.commands.running import comparison
-    from sparring.commands.status import status
-    from sparring.reporting.terminal import GenerationTable, starting_line
-    from sparring.validation.run_system import system_of
-
-    known = status(folder)
-    table = GenerationTable(system_of(folder))
-    for generation in known:
-        if "errors" in generation.metrics:
-            typer.echo(table.row(generation.metrics))
-        typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
-        if line := starting_line(generation.metrics):
-            typer.echo(f"  generation {generation.generation}: {line} (see failures.csv)")
-        for failed, state in ((generation.failed, ""), (generation.open_failures, "; their stage is open")):
-            if failed:
-                reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
-                typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
-    compared = comparison(folder)
-    if compared is not None:
-        typer.echo(compared)
-    elif any("errors" in generation.metrics for generation in known):
-        typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
+app = typer.Typer()
 
 
 @app.command()
@@ -221,7 +99,7 @@ def attack(
 
 @app.command()
 def label(
-    structures: Annotated[Path, typer.Argument(help="What to label, extended XYZ.")],
+    structures: Annotated[Path, typer.Argument(help="Structures to label, extended XYZ.")],
     config: ConfigOption,
     output: Annotated[Path, typer.Option(help="Extended XYZ for the labelled structures.")],
     preset: Preset = None,
@@ -256,10 +134,10 @@ def evaluate(
     committee: CommitteeFolder,
     data: Annotated[Path, typer.Argument(help="Labelled structures, extended XYZ.")],
     align: Annotated[
-        bool, typer.Option(help="Take out what another code's reference energies of elements differ by.")
+        bool, typer.Option(help="Fit away differences of the elements' reference energies, as between two codes.")
     ] = False,
-    energy_key: Annotated[str, typer.Option(help="What the file calls energies, in eV.")] = "REF_energy",
-    forces_key: Annotated[str, typer.Option(help="What the file calls forces, in eV/Å.")] = "REF_forces",
+    energy_key: Annotated[str, typer.Option(help="Name of the energies in the file, in eV.")] = "REF_energy",
+    forces_key: Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")] = "REF_forces",
 ) -> None:
     """Errors of a committee on any labelled structures."""
     from sparring import Dataset
@@ -279,27 +157,27 @@ def evaluate(
 @app.command()
 def md(
     committee: CommitteeFolder,
-    start: Annotated[Path, typer.Argument(help="Where copies start, extended XYZ.")],
+    start: Annotated[Path, typer.Argument(help="Starting geometries, extended XYZ.")],
     output: Annotated[Path, typer.Option(help="Extended XYZ for the trajectories.")],
-    temperature: Annotated[list[str], typer.Option(help="One or more, e.g. 300K,500K; may be repeated.")],
-    copies: Annotated[int, typer.Option(help="Copies of each structure at each temperature.")] = 1,
-    time: Annotated[str, typer.Option(help="How long.")] = "5 ps",
-    timestep: Annotated[str, typer.Option(help="How long a step is.")] = "0.5 fs",
-    ensemble: Annotated[str, typer.Option(help="nose_hoover, langevin or nve.")] = "nose_hoover",
-    friction: Annotated[str, typer.Option(help="Of langevin.")] = "10 1/ps",
-    time_constant: Annotated[str, typer.Option(help="Of nose_hoover.")] = "50 fs",
-    every: Annotated[int, typer.Option(help="After how many steps frames are written.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the velocities and the noise.")] = 0,
+    temperature: Annotated[list[str], typer.Option(help="Temperatures, e.g. 300K,500K; may be repeated.")],
+    copies: Annotated[int, typer.Option(help="Number of replicas of each structure at each temperature.")] = 1,
+    time: Annotated[str, typer.Option(help="Length of the trajectories.")] = "5 ps",
+    timestep: Annotated[str, typer.Option(help="Time step.")] = "0.5 fs",
+    ensemble: Annotated[str, typer.Option(help="Ensemble: nose_hoover, langevin or nve.")] = "nose_hoover",
+    friction: Annotated[str, typer.Option(help="Friction of langevin.")] = "10 1/ps",
+    time_constant: Annotated[str, typer.Option(help="Time constant of nose_hoover.")] = "50 fs",
+    every: Annotated[int, typer.Option(help="Number of steps between frames.")] = 10,
+    seed: Annotated[int, typer.Option(help="Random seed of the velocities and the noise.")] = 0,
     min_distance: Annotated[
         str | None,
         typer.Option(
-            help="Atoms closer than this end the trajectory of a copy [default: the criteria of the run's system, or "
+            help="Distance of two atoms below which a trajectory ends [default: the criteria of the run's system, or "
             "else 0.5 Å]."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device: cpu or cuda.")] = "cpu",
 ) -> None:
-    """Molecular dynamics under the mean forces of a committee, many copies and temperatures at once."""
+    """Molecular dynamics under the mean forces of a committee, for many replicas and temperatures at once."""
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on, md
     from sparring.reporting.terminal import dynamics_table
@@ -329,14 +207,6 @@ def md(
     )
     typer.echo(dynamics_table(result, temperatures))
     typer.echo(f"trajectories: {output}")
-
-
-@app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Write the page and the figures of a run, finished or not."""
-    from sparring.reporting import report
-
-    typer.echo(f"report: {report(folder)}")
 
 
 def _geometries(file: Path) -> "list[Atoms]":

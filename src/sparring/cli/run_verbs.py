@@ -1,0 +1,139 @@
+"""The verbs of a run: each reads its arguments, calls one library function, and shows what it gives."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparring.cli.arguments import (
+    ConfigFile,
+    Preset,
+    load_config,
+)
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+def init(
+    kind: Annotated[
+        str,
+        typer.Argument(help="Kind of system: own for your own structures, or one of the paper's; `init ?` lists all."),
+    ],
+    folder: Annotated[Path, typer.Argument(help="Folder for the files.")] = Path(),
+) -> None:
+    """Write a commented example configuration to start from."""
+    from sparring.commands.starting import init
+
+    for file in init(kind, folder):
+        typer.echo(f"wrote {file}")
+
+
+@app.command()
+def check(config: ConfigFile, preset: Preset = None) -> None:
+    """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
+    from sparring.commands.running import check
+    from sparring.config import dump, load, settled
+
+    resolved = settled(load(config, preset))
+    typer.echo(dump(resolved))
+    estimate = check(resolved)
+    typer.echo(f"labels by {estimate.method}")
+    typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
+    typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
+    for line in estimate.lines():
+        typer.echo(line)
+    typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+    for finding in sorted(estimate.findings):
+        typer.echo(
+            f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
+        )
+    if any(finding.severity == "stop" for finding in estimate.findings):
+        typer.echo(
+            "a run would stop here; labels of two kinds are mixed only with system.check_labels: false", err=True
+        )
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    folder: Annotated[Path | None, typer.Option(help="The run folder [default: runs/<name of the file>].")] = None,
+    preset: Preset = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Compute labels of the newest generation again that crashed, took too long or too much memory.",
+        ),
+    ] = False,
+) -> None:
+    """Start a run, resume it where it stopped, or do nothing if it is finished.
+
+    Exit codes: 0 finished; 1 an error of Sparring itself; 2 a wrong configuration or file; 3 labels failed: see the
+    message, fix the cause and give the same command again; 130 Ctrl-C; 143 SIGTERM.
+    """
+    import logging
+
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    from sparring.commands.running import comparison, run
+    from sparring.reporting.terminal import GenerationTable
+    from sparring.support.progress import progress_bars_on
+
+    console = Console(stderr=True)
+    handler = RichHandler(console=console, show_path=False, show_level=True, show_time=False)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
+    folder = folder or Path("runs") / config.stem
+    resolved = load_config(config, preset)
+    table = GenerationTable(resolved.system.build())
+    run(
+        resolved,
+        folder,
+        retry_failed=retry_failed,
+        progress_bars=progress_bars_on(console),
+        log=lambda line: console.print(line, style="dim", highlight=False),
+        finished_generation=lambda metrics: typer.echo(table.row(metrics)),
+    )
+    compared = comparison(folder)
+    if compared is not None:
+        typer.echo(compared)
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Show the progress of a run."""
+    from sparring.commands.running import comparison
+    from sparring.commands.status import status
+    from sparring.reporting.terminal import GenerationTable, starting_line
+    from sparring.validation.run_system import system_of
+
+    known = status(folder)
+    table = GenerationTable(system_of(folder))
+    for generation in known:
+        if "errors" in generation.metrics:
+            typer.echo(table.row(generation.metrics))
+        typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
+        if line := starting_line(generation.metrics):
+            typer.echo(f"  generation {generation.generation}: {line} (see failures.csv)")
+        for failed, state in ((generation.failed, ""), (generation.open_failures, "; their stage is open")):
+            if failed:
+                reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
+                typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+    compared = comparison(folder)
+    if compared is not None:
+        typer.echo(compared)
+    elif any("errors" in generation.metrics for generation in known):
+        typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write the page and the figures of a run, finished or not."""
+    from sparring.reporting import report
+
+    typer.echo(f"report: {report(folder)}")

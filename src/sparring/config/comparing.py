@@ -1,0 +1,69 @@
+"""Differences between two configurations, as far as they change results."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePath
+
+from sparring.config.problems import KeyPath, dotted
+from sparring.config.sections import Config
+from sparring.schema.values import shown
+
+__all__ = ["difference"]
+
+INDIFFERENT = (
+    "device",
+    "threads",
+    "labels.n_workers",
+    "labels.store",
+    "labels.time_limit",
+    "labels.memory_limit",
+    "labels.max_failed",
+    "attack.max_memory",
+    "system.check_labels",
+    *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
+    *(f"evaluation.{key}" for key in ("file", "energy_key", "forces_key", "near")),
+)
+"""Keys that do not change the results of a run, only its speed or its report: they and all keys below them may change
+between a run and its continuation."""
+
+
+def difference(old: Config, new: Config) -> list[str]:
+    """Changes of the configuration that change results, one line a key; empty if there is none.
+
+    Keys of speed and report do not count, nor do the folders of the files that a configuration names.
+    """
+    before, after = (config.model_dump(mode="json") for config in (old, new))
+    for values in (before, after):
+        for section in (values["system"], values["labels"]["labeller"]):
+            for key in ("file", "topology", "system"):
+                if isinstance(section.get(key), str):
+                    section[key] = PurePath(section[key]).name
+            if isinstance(section.get("forcefield"), list):
+                section["forcefield"] = [PurePath(one).name for one in section["forcefield"]]
+    return [
+        f"{dotted(key)}: {shown(was)} -> {shown(now)}"
+        for key, was, now in _changes(before, after)
+        if not _is_indifferent(dotted(key))
+    ]
+
+
+def _is_indifferent(key: str) -> bool:
+    return any(key == name or key.startswith((f"{name}.", f"{name}[")) for name in INDIFFERENT)
+
+
+def _changes(old: object, new: object, key: KeyPath = ()) -> Iterator[tuple[KeyPath, object, object]]:
+    """The smallest parts that differ; sections of different kind and lists of different length differ as a whole."""
+    pairs: Iterable[tuple[str | int, tuple[object, object]]]
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and set(old) == set(new) and _same_kind(old, new):
+        pairs = ((name, (old[name], new[name])) for name in old)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+    else:
+        if old != new:
+            yield key, old, new
+        return
+    for step, (was, now) in pairs:
+        yield from _changes(was, now, (*key, step))
+
+
+def _same_kind(old: Mapping[str, object], new: Mapping[str, object]) -> bool:
+    return old.get("kind") == new.get("kind")

@@ -1,0 +1,93 @@
+"""Defaults that fit the system, and names of files relative to the configuration."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sparring.config.spaces import SHORT, in_full
+from sparring.systems.sections import SECTIONS, SystemSection
+
+__all__ = ["attack_kind", "complete", "merge", "with_space"]
+
+
+def merge(base: object, update: object) -> object:
+    """Merge two nested mappings; the second wins. Lists are replaced, and so is a mapping whose ``kind`` changes.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+    {'a': {'b': 1, 'c': 3}}
+    >>> merge({"kind": "pyscf", "method": "HF/STO-3G"}, {"kind": "ase", "name": "emt"})
+    {'kind': 'ase', 'name': 'emt'}
+    """
+    if not isinstance(base, Mapping) or not isinstance(update, Mapping):
+        return update
+    if "kind" in base and update.get("kind", base["kind"]) != base["kind"]:
+        return update
+    new = {key: merge(base[key], value) if key in base else value for key, value in update.items()}
+    return {**base, **new}
+
+
+def attack_kind(data: Mapping[str, object], otherwise: str = "adversarial") -> str:
+    """Kind of the attack of a configuration, or another where it has none."""
+    attack = data.get("attack")
+    return str(attack.get("kind", otherwise)) if isinstance(attack, Mapping) else otherwise
+
+
+def with_space(data: Mapping[str, object], kind: str) -> object:
+    """The data with the Cartesian space for an attack that names no space."""
+    return merge({"attack": {"space": {"kind": "cartesian"}}}, data) if kind in SHORT else data
+
+
+def complete(data: Mapping[str, object], folder: Path) -> object:
+    """The data on top of the defaults of their system, with absolute names of files."""
+    system = data.get("system")
+    system = system if isinstance(system, Mapping) else {}
+    section = SECTIONS.get(str(system.get("kind")), SystemSection)
+    attack = attack_kind(data)
+    defaults = in_full(_for_any_attack(section.defaults, attack), attack)
+    completed = merge(with_space(defaults, attack), data)
+    found = {key: _from_folder(system[key], folder) for key in section.paths if key in system}
+    completed = merge(completed, {"system": found}) if found else completed
+    evaluation = data.get("evaluation")
+    if isinstance(evaluation, Mapping) and isinstance(evaluation.get("file"), str):
+        completed = merge(completed, {"evaluation": {"file": str((folder / evaluation["file"]).absolute())}})
+    completed = _complete_forcefield(completed, section.forcefield, folder)
+    # Last, because what fits the system fits any kind of attack.
+    return merge({"attack": {"kind": "adversarial"}}, completed)
+
+
+def _from_folder(names: object, folder: Path) -> object:
+    """The name of a file, several of them, or a section with a ``file``, from the folder of the configuration."""
+    if isinstance(names, str):
+        return str((folder / names).absolute())
+    if isinstance(names, list):
+        return [_from_folder(name, folder) if isinstance(name, str) else name for name in names]
+    if isinstance(names, Mapping) and isinstance(names.get("file"), str):
+        return {**names, "file": _from_folder(names["file"], folder)}
+    return names
+
+
+def _for_any_attack(defaults: Mapping[str, object], attack: str) -> dict[str, object]:
+    """The defaults of a system without axes where the attack is a plugin, which may not have any."""
+    section = defaults.get("attack")
+    if attack != "plugin" or not isinstance(section, Mapping):
+        return dict(defaults)
+    return {**defaults, "attack": {key: value for key, value in section.items() if key != "axes"}}
+
+
+def _complete_forcefield(data: object, default: str | None, folder: Path) -> object:
+    """The files of a force field from the folder of the configuration; what is no file there is a name."""
+    labels = data.get("labels") if isinstance(data, Mapping) else None
+    labeller = labels.get("labeller") if isinstance(labels, Mapping) else None
+    if not isinstance(labeller, Mapping) or labeller.get("kind") != "openmm":
+        return data
+    found: dict[str, object] = {}
+    for name in ("topology", "system"):
+        if isinstance(labeller.get(name), str):
+            found[name] = str((folder / labeller[name]).absolute())
+    fields = labeller.get("forcefield")
+    if fields is None and labeller.get("system") is None and default is not None:
+        fields = [default]
+    if isinstance(fields, str):
+        fields = [fields]
+    if isinstance(fields, list) and all(isinstance(one, str) for one in fields):
+        found["forcefield"] = [str((folder / one).absolute()) if (folder / one).is_file() else one for one in fields]
+    return merge(data, {"labels": {"labeller": found}})
