@@ -100,4 +100,4 @@ def test_a_reference_may_be_a_file(undrawn, sparring, run, tmp_path):
 def test_a_committee_without_torsions_has_no_such_free_energy(sparring, finished_well):
     answer = sparring("validate", "free-energy", finished_well / "generation-01")
     assert answer.exit_code == 2
-    assert "the free energy is that over two torsions, which system 'double_well_1d' does not name" in answer.err
+    assert "the free energy is over two torsions, and system 'double_well_1d' has none" in answer.err

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from sparring.cli import validate, verbs
+from sparring.cli import committee_verbs
 from sparring.committee import Committee
 from sparring.config import sections
 from sparring.dynamics import NVE, Langevin, NoseHooverChain, Status
@@ -14,13 +14,14 @@ from sparring.dynamics.trajectories import ENSEMBLES, committee_on, ensemble_of,
 from sparring.inputs.extxyz import read_structures
 from sparring.reporting.terminal import dynamics_table
 from sparring.units import quantity
+from sparring.validation.stability import command
 from sparring.validation.stability.compute import stability
 
 
 def test_friction_and_time_constant_have_one_default_everywhere():
     for name, default in (("friction", FRICTION), ("time_constant", TIME_CONSTANT)):
         assert sections.Dynamics.model_fields[name].default == default
-        for function in (md, stability, verbs.md, validate.stability):
+        for function in (md, stability, committee_verbs.md, command.stability):
             assert quantity(signature(function).parameters[name].default) == default
 
 

@@ -198,7 +198,7 @@ def test_nothing_but_what_is_in_the_key_reaches_the_calculator(water):
 def test_a_calculator_that_hides_what_it_computes_has_to_be_named():
     hidden = Pull()
     hidden.weights = np.ones(3)
-    with pytest.raises(ValueError, match=r"not told by its parameters alone; name it .* method='\.\.\.'"):
+    with pytest.raises(ValueError, match=r"do not describe it completely; name it .* method='\.\.\.'"):
         FromCalculator(hidden)
     assert FromCalculator(hidden, method="pull, weights 1 1 1").method == "pull, weights 1 1 1"
 

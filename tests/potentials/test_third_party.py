@@ -72,16 +72,16 @@ def test_a_run_of_it_that_is_killed_and_started_again_ends_as_one_that_never_was
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    told = str(tmp_path / "told.txt")
+    output = str(tmp_path / "output.txt")
     jobs = [
-        {"arguments": ["run", str(config), "--folder", str(tmp_path / "killed")], "told": told, "death": death}
+        {"arguments": ["run", str(config), "--folder", str(tmp_path / "killed")], "output": output, "death": death}
         for death in ({"work": "training", "tick": 2, "count": 2}, None)
     ]
-    jobs.append({"arguments": ["run", str(config), "--folder", str(tmp_path / "whole")], "told": told})
+    jobs.append({"arguments": ["run", str(config), "--folder", str(tmp_path / "whole")], "output": output})
     lines = "\n".join(json.dumps(job) for job in jobs) + "\n"
     program = [sys.executable, str(HERE / "killed_runs.py")]
     codes = subprocess.run(program, input=lines, stdout=subprocess.PIPE, text=True, env=environment, check=True).stdout
-    assert codes.split() == [str(-signal.SIGKILL), "0", "0"], Path(told).read_text()
+    assert codes.split() == [str(-signal.SIGKILL), "0", "0"], Path(output).read_text()
     folders = [tmp_path / name / "generation-02" for name in ("killed", "whole")]
     for name in LAST:
         assert folders[0].joinpath(name).read_bytes() == folders[1].joinpath(name).read_bytes(), name

@@ -84,7 +84,7 @@ def test_it_is_configured_run_killed_resumed_and_shown_with_its_colour_and_words
         def stopped(generation, stage, compute):
             if stage == "select":
                 raise KeyboardInterrupt
-            return folder.once(generation, stage, compute)
+            return folder.cached(generation, stage, compute)
 
         with RunFolder(broken, config) as folder, pytest.raises(KeyboardInterrupt):
             loop.run(plan(config, broken), stopped)

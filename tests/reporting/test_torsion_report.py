@@ -158,4 +158,4 @@ def test_a_damaged_free_energy_is_said_and_spares_the_rest(finished, tmp_path):
     (run / "generation-01" / "validation" / "free_energy.json").write_text("{}", encoding="utf-8")
     sections = {one.name: one for one in validations(read_run(run)).sections}
     assert "cannot be read" in sections["free_energy"].problems[0]
-    assert sections["landscape"].sheets
+    assert sections["landscape"].figures

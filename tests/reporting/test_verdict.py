@@ -13,7 +13,8 @@ from sparring.evaluation import Errors
 from sparring.reporting import page
 from sparring.reporting.page import report
 from sparring.reporting.reading import read_run
-from sparring.reporting.sheets import comparison, overview
+from sparring.reporting.overview import overview
+from sparring.reporting.sheets import comparison
 from sparring.reporting.tables import common_notes, common_table, generation_table
 from sparring.reporting.verdict import verdict, warnings
 from sparring.units import KCAL_PER_MOL

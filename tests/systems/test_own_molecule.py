@@ -247,7 +247,7 @@ def test_a_run_has_maps_and_barriers_in_its_metrics_its_tables_and_its_report(
     assert "bins\ncovered" in headings
     assert shown.generations[0].torsions.names == ("C0-C1-C2-C3", "C1-C2-C3-C4")
     sections = {section.name: section for section in validations(shown).sections}
-    assert sections["landscape"].sheets
+    assert sections["landscape"].figures
     assert sections["landscape_relaxed"].missing
     assert sections["free_energy"].missing
     answer = sparring("status", run)

@@ -11,7 +11,7 @@ import pytest
 
 from sparring.config import ConfigError, difference, dump, load
 from sparring.reporting.reading import read_run
-from sparring.reporting.sheets import overview
+from sparring.reporting.overview import overview
 from sparring.reporting.tables import generation_table
 from sparring.runs.folder import read_metrics
 from sparring.systems.registry import plugin
@@ -46,7 +46,7 @@ def config(tmp_path):
 
 def run(config, folder, death=None):
     """The exit code of `sparring run` in a process that may kill itself."""
-    job = {"arguments": ["run", str(config), "--folder", str(folder)], "told": str(folder) + ".txt", "death": death}
+    job = {"arguments": ["run", str(config), "--folder", str(folder)], "output": str(folder) + ".txt", "death": death}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PACKAGE), *filter(None, sys.path)])}
     answer = subprocess.run(
         [sys.executable, str(HERE.parent / "killed_runs.py")],
@@ -72,8 +72,8 @@ def test_a_system_of_another_package_is_run_killed_resumed_and_shown(config, tmp
     assert "stretched" in status.out
     shown = read_run(broken)
     table = generation_table(shown)
-    column = [row[table.headings.index("stretched\n(kcal/mol)")] for row in table.rows]
-    assert column == [f"{error / shown.unit.size:+.2f}".replace("-", "−") for error in errors]
+    column = [row[table.headings.index("stretched\n(kcal/mol)")] for row in table.cells()]
+    assert column == [f"{error / shown.unit.size:+.2f}" for error in errors]
     assert "Stretched bond" in [ax.get_title("left") for ax in overview(shown).axes]
 
 
