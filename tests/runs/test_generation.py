@@ -52,7 +52,7 @@ def test_a_generation_has_what_its_stages_have_written(run):
     assert generation.predictions() == evaluated.predictions
     assert generation.evaluation()["system"] == evaluated.system
     assert len(generation.attacks()) == len(attacked.seeds)
-    np.testing.assert_array_equal(generation.paths()["objective"], attacked.result.objective.numpy())
+    np.testing.assert_array_equal(generation.paths()["objective"], attacked.candidates.paths.objective.numpy())
     assert generation.selected() == chosen.atoms
     assert [step["name"] for step in generation.selection()] == [step.name for step in chosen.steps]
     assert generation.labelled() == labelled.atoms
