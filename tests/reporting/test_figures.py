@@ -11,8 +11,8 @@ from matplotlib.text import Text
 from sparring.plots.style import generation_colours
 from sparring.reporting import figures
 from sparring.reporting.data import Labelled, Paths, Predictions, Sampled, Training
-from sparring.reporting.reading import read_run
 from sparring.reporting.overview import overview
+from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import sheets
 from sparring.units import KCAL, KCAL_PER_MOL
 

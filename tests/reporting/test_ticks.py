@@ -12,8 +12,8 @@ from sparring.plots.style import STYLE, panels
 from sparring.plots.ticks import DecadeLocator, logarithmic
 from sparring.reporting import figures
 from sparring.reporting.data import Labelled
-from sparring.reporting.reading import read_run
 from sparring.reporting.overview import overview
+from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import sheets
 
 

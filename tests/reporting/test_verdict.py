@@ -11,9 +11,9 @@ import pytest
 from sparring.config import dump, load
 from sparring.evaluation import Errors
 from sparring.reporting import page
+from sparring.reporting.overview import overview
 from sparring.reporting.page import report
 from sparring.reporting.reading import read_run
-from sparring.reporting.overview import overview
 from sparring.reporting.sheets import comparison
 from sparring.reporting.tables import common_notes, common_table, generation_table
 from sparring.reporting.verdict import verdict, warnings

@@ -46,7 +46,7 @@ def titles():
 def test_when_all_labels_crash_the_stage_stays_open_until_the_labeller_is_mended(moody, tmp_path):
     file, mood = moody
     folder = tmp_path / "run"
-    text = r"3 of 3 labels failed for reasons that are not the geometry's:\n +3  crashed .* SystemExit: 0.*\n.*Correct the"
+    text = r"3 of 3 labels failed for reasons that are not the geometry's:\n +3  crashed .* SystemExit: 0.*\n.*Correct"
     with pytest.raises(LabellingError, match=text):
         run(file, folder, log=after(titles()["select"], mood, "exit_zero"))
     (generation,) = status(folder)

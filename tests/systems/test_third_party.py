@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sparring.config import ConfigError, difference, dump, load
-from sparring.reporting.reading import read_run
 from sparring.reporting.overview import overview
+from sparring.reporting.reading import read_run
 from sparring.reporting.tables import generation_table
 from sparring.runs.folder import read_metrics
 from sparring.systems.registry import plugin

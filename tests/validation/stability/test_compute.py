@@ -406,14 +406,14 @@ def test_bonds_of_another_geometry_are_another_criterion(networks, computed, amm
     assert len(computed) == 2
 
 
-def test_a_file_that_is_no_piece_is_named(networks, tmp_path):
+def test_a_file_that_holds_no_batch_is_named(networks, tmp_path):
     networks(tmp_path, temperatures=[300.0], n_copies=1)
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text().replace('"first": 0', '"first": 7'))
     with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json holds another batch than its name says; delete it"):
         networks(tmp_path, temperatures=[300.0], n_copies=1)
     file.write_text("{")
-    with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json does not hold a Piece"):
+    with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json does not hold a MDBatch"):
         networks(tmp_path, temperatures=[300.0], n_copies=1)
 
 
@@ -422,7 +422,7 @@ def always_well(structures, observation):
 
 
 def test_pieces_need_a_committee_and_criteria_that_can_be_told_from_others(tried, networks, tmp_path):
-    with pytest.raises(ValueError, match=r"only committees of .* can be saved, not of function"):
+    with pytest.raises(ValueError, match="a committee of function cannot be saved"):
         tried(batches=tmp_path)
     short = {"temperatures": [300.0], "n_copies": 1}
     networks(tmp_path, criteria=[always_well], **short)
