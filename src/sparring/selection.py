@@ -1,6 +1,7 @@
 """Selection of candidates to label: uncertain, low enough in energy, distinct, within the budget.
 
 A selector is any function from `Candidates` to the indices it keeps; `select` applies several one after the other.
+Other packages register theirs under the entry-point group "sparring.selectors" (:func:`plugin`).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from sparring import uncertainty
 from sparring.atoms.similarity import Linkage, alike
 from sparring.candidates import Candidates
 from sparring.labels.base import composition
+from sparring.support.plugins import registered
 
 __all__ = [
     "Budget",
@@ -26,9 +28,13 @@ __all__ = [
     "SelectionStep",
     "Selector",
     "UncertaintyAbove",
+    "plugin",
     "select",
     "threshold_from",
 ]
+
+
+PLUGIN_GROUP = "sparring.selectors"
 
 
 @runtime_checkable
@@ -226,6 +232,26 @@ class Budget:
         else:
             order = np.argsort(-candidates.score, kind="stable")
         return np.sort(order[: self.n])
+
+
+def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Selector:
+    """A selector that an installed package registers under "sparring.selectors".
+
+    Args:
+        name: Name of the entry point, whose object is called with the parameters and returns a selector.
+        parameters: Keyword arguments of that call.
+
+    Raises:
+        ValueError: If no package registers the name, the parameters are not accepted, or the result is no selector.
+    """
+    make = registered(PLUGIN_GROUP, name, "selector").load()
+    try:
+        made = make(**dict(parameters or {}))
+    except TypeError as error:
+        raise ValueError(f"selector {name!r} does not accept parameters {dict(parameters or {})}: {error}") from error
+    if not callable(made):
+        raise ValueError(f"plugin {name!r} must return a selector, a function from Candidates to indices, got {made!r}")
+    return made  # type: ignore[no-any-return]
 
 
 def _finite(candidates: Candidates) -> Bool[np.ndarray, " n_candidates"]:
