@@ -101,9 +101,9 @@ def threshold_from(force_variances: Float[np.ndarray, " n_structures"], percenti
 
 @dataclass(frozen=True, kw_only=True)
 class UncertaintyAbove:
-    r"""Keep what the committee does not know: :math:`\sigma_F^2 \geq t`, the second case of Eq. 8.
+    r"""Keep uncertain candidates: :math:`\sigma_F^2 \geq t`, the second case of Eq. 8.
 
-    The published code asks every single force component to exceed the percentile instead; this is the paper's text.
+    The published code requires every force component to exceed the percentile instead; this is the paper's text.
 
     Attributes:
         threshold: t in (eV/Å)², see `threshold_from`.
@@ -120,12 +120,12 @@ class UncertaintyAbove:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyWindow:
-    """Keep what the committee's mean energy puts at most `window` above the lowest known energy.
+    """Keep candidates whose mean energy is at most `window` above the lowest known energy.
 
     Attributes:
         above: Lowest known energy in eV, or one for each composition: a chemical formula, and the charge where
             there is one, as in "H3N" and "H3N+1" (:func:`sparring.labels.base.composition`).
-        window: Width in eV. Whatever lies below the lowest known energy is kept: it is a hole that wants a label.
+        window: Width in eV. Candidates below the lowest known energy are kept: they need a label most.
     """
 
     above: float | Mapping[str, float]
@@ -255,7 +255,7 @@ def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Selecto
 
 
 def _finite(candidates: Candidates) -> Bool[np.ndarray, " n_candidates"]:
-    """Which candidates have nothing but finite values."""
+    """Mask of the candidates whose values are all finite."""
     structures = candidates.structures
     bad = (~torch.isfinite(structures.positions)).any(1).long()
     bad_atoms = bad.new_zeros(structures.n_structures).index_add(0, structures.structure_index, bad)

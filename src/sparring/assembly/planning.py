@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> Plan:
-    """Everything that a configuration says of a run in a folder, as functions.
+    """The functions of a run in a folder, from the sections of its configuration.
 
     Raises:
         ValueError: If a labeller, a method or a calculator is not known.
