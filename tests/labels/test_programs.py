@@ -95,7 +95,7 @@ def test_no_parameter_of_a_calculator_by_name_runs_a_program(name, commands):
             {"command": f"touch {MARK}"},
             r"command = 'touch .*Add \[nwchem\] command = ... to your own ~/.config",
         ),
-        ("gaussian", {"command": f"touch {MARK}"}, "names a program, and a configuration is data"),
+        ("gaussian", {"command": f"touch {MARK}"}, "names a program; a configuration is data"),
         ("mopac", {"command": f"touch {MARK}"}, "must not name programs"),
         ("orca", {"profile": {"command": f"touch {MARK}"}}, r"profile = \{'command': 'touch"),
         ("amber", {"amber_exe": f"touch {MARK}"}, "amber_exe = 'touch"),

@@ -139,7 +139,7 @@ def evaluate(
     energy_key: Annotated[str, typer.Option(help="Name of the energies in the file, in eV.")] = "REF_energy",
     forces_key: Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")] = "REF_forces",
 ) -> None:
-    """Errors of a committee on any labelled structures."""
+    """Print the errors of a committee on labelled structures."""
     from sparring import Dataset
     from sparring.committee_files import read_committee
     from sparring.evaluation import evaluate
