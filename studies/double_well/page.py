@@ -145,7 +145,7 @@ def table(record: Record) -> list[str]:
         "sampled_median_above_minimum": "sampled energy, median",
         "sampled_mean_above_minimum": "sampled energy, mean",
     }
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             NAMES[strategy],
             generation + 1,

@@ -149,7 +149,7 @@ def _thinned(structures: Sequence[_Structure], max_atoms: int) -> list[_Structur
 
 
 def _parent(one: _Structure) -> int | None:
-    """Number of the structure that an attack set out from; it is counted in the data set of that time."""
+    """Number of the structure that was the seed of an attack, counted in the data set of that time."""
     parent = int(one.atoms.info.get("parent", -1))
     return parent if one.origin.generation and parent >= 0 else None
 
