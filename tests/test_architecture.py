@@ -54,9 +54,8 @@ FORBIDDEN_CALLS = {
 PICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))
-NO_NOUN = ("Of", "Likewise", "What", "Who", "Whoever", "Whether", "Where", "Which", "How")
-"""First words of descriptions that do not say what an argument is."""
-"""Rooms with such descriptions."""
+NO_NOUN = ("Of", "Likewise", "What", "Whatever", "Who", "Whoever", "Whose", "Whether", "Where", "Which", "How")
+"""First words of descriptions and docstrings that name no thing."""
 
 
 def read(path: Path) -> ast.Module:
@@ -161,6 +160,19 @@ def test_the_description_of_an_argument_begins_with_a_noun(path):
     found = documented_arguments(read(path))
     bad = [f"{name}: {text}" for name, text in found if text.split()[0].strip(".,;") in NO_NOUN]
     assert not bad, f"{by_name(path)}: begin these with a noun, as in 'seed: Seed of the velocities.': {bad}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=by_name)
+def test_a_docstring_begins_with_a_noun_or_a_verb(path):
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    texts = [ast.get_docstring(node) or "." for node in ast.walk(read(path)) if isinstance(node, documented)]
+    constants = [
+        node.value.value
+        for node in read(path).body
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    bad = [text.partition("\n")[0] for text in (*texts, *map(str, constants)) if text.split()[0] in NO_NOUN]
+    assert not bad, f"{by_name(path)}: begin these with the thing or the action, as in 'Mask of ...': {bad}"
 
 
 @pytest.mark.parametrize("module", ["sparring", "sparring.cli"])

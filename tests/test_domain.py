@@ -14,7 +14,7 @@ from sparring.domain import TrainingDomain
 from sparring.dynamics import NVE, Langevin, init, simulate, step
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.dynamics.trajectories import md
-from sparring.evaluation import evaluate, survey
+from sparring.evaluation import evaluate, predict_structures
 from sparring.potentials import CoordinateMLP, SchNet
 from sparring.proposers.ascent import attack
 from sparring.proposers.dynamics import take_snapshots
@@ -174,7 +174,7 @@ def test_every_way_of_asking_refuses_what_is_not_known(of_water, methane, with_r
         lambda: init(of_water, batch, ensemble=NVE(300.0), seed=0),
         lambda: take_snapshots(of_water, batch, ensemble=NVE(300.0), seed=0, duration=1.0, timestep=0.5, every=1),
         lambda: md(of_water, [methane], tmp_path / "md.xyz", temperatures=[300.0], duration=1.0, timestep=0.5),
-        lambda: survey(of_water, batch),
+        lambda: predict_structures(of_water, batch),
         lambda: evaluate(of_water, with_random_labels([methane])),
         lambda: stability(of_water, methane, temperatures=[300.0], criteria=[], n_copies=1, duration=1.0),
         lambda: own_minimum(of_water, methane),
@@ -189,7 +189,7 @@ def test_every_way_of_asking_refuses_what_is_not_known(of_water, methane, with_r
 
 def test_the_structure_is_named_by_its_place_in_the_whole_batch(of_water, water, methane):
     with pytest.raises(ValueError, match=r"structure 2 \(CH4\) has C"):
-        survey(of_water, Structures.from_atoms([water, water, methane]), n_at_once=1)
+        predict_structures(of_water, Structures.from_atoms([water, water, methane]), n_at_once=1)
 
 
 def test_a_committee_of_one_metal_refuses_its_alloys(trained, rattled):

@@ -8,7 +8,7 @@ from sparring import uncertainty
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.evaluation import Differences, align, errors, evaluate, survey
+from sparring.evaluation import Differences, align, errors, evaluate, predict_structures
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_errors_are_means_over_structures_and_over_force_components(committee, l
 def test_many_structures_are_asked_some_at_a_time_and_answer_as_one_by_one(committee, mixed):
     members = committee()
     structures = Structures.from_atoms(mixed)
-    whole, parts = survey(members, structures), survey(members, structures, n_at_once=4)
+    whole, parts = predict_structures(members, structures), predict_structures(members, structures, n_at_once=4)
     energy, forces = members.predict(structures, differentiable=False)
     np.testing.assert_allclose(whole.energy, energy.mean(0), rtol=1e-12)
     np.testing.assert_allclose(whole.energy_variance, uncertainty.energy_variance(energy), rtol=1e-9)
@@ -74,12 +74,12 @@ def test_many_structures_are_asked_some_at_a_time_and_answer_as_one_by_one(commi
 
 
 def test_one_network_alone_is_never_uncertain(schnet, water):
-    alone = survey(Committee([schnet()]), Structures.from_atoms([water]))
+    alone = predict_structures(Committee([schnet()]), Structures.from_atoms([water]))
     assert (alone.energy_variance.tolist(), alone.force_variance.tolist()) == ([0.0], [0.0])
 
 
 def test_what_is_taken_of_a_survey_stays_together(committee, mixed):
-    whole = survey(committee(), Structures.from_atoms(mixed))
+    whole = predict_structures(committee(), Structures.from_atoms(mixed))
     part = whole.take([4, 1])
     assert part.energy.tolist() == [whole.energy[4], whole.energy[1]]
     np.testing.assert_array_equal(part.forces[1], whole.forces[1])
@@ -87,7 +87,7 @@ def test_what_is_taken_of_a_survey_stays_together(committee, mixed):
 
 def test_differences_of_some_structures_are_those_of_their_own_survey(committee, mixed, with_random_labels):
     data = with_random_labels(mixed)
-    whole = survey(committee(), data.structures)
+    whole = predict_structures(committee(), data.structures)
     rows = np.arange(len(data)) % 4 == 1
     indices = np.flatnonzero(rows).tolist()
     part = Differences.of(whole, data).take(rows)
@@ -98,7 +98,7 @@ def test_differences_of_some_structures_are_those_of_their_own_survey(committee,
 
 
 def test_annotations_go_onto_copies(committee, mixed):
-    whole = survey(committee(), Structures.from_atoms(mixed))
+    whole = predict_structures(committee(), Structures.from_atoms(mixed))
     annotated = whole.annotate(mixed)
     assert [one.info["committee_energy"] for one in annotated] == whole.energy.tolist()
     assert "committee_energy" not in mixed[0].info
@@ -135,4 +135,4 @@ def test_alignment_does_not_need_every_element_by_itself(mixed):
 def test_errors_without_alignment_see_a_shift(committee, labelled_by):
     members = committee()
     data = shifted(labelled_by(members), [0.25] * 15)
-    assert errors(survey(members, data.structures), data).energy_mae == pytest.approx(0.25)
+    assert errors(predict_structures(members, data.structures), data).energy_mae == pytest.approx(0.25)

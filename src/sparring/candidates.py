@@ -17,7 +17,7 @@ __all__ = ["Candidates", "Paths", "Status"]
 
 
 class Status(IntEnum):
-    """How the search for a candidate ended."""
+    """Outcome of the search for a candidate."""
 
     FINISHED = 0
     NOT_FINITE = 1
@@ -116,7 +116,7 @@ class Candidates(NamedTuple):
         return int((self.status == status).sum())
 
     def energy_fell(self) -> Bool[np.ndarray, " n_candidates"]:
-        """Whether the committee's energy is below that at the start of the path; False without paths."""
+        """True where the committee's energy is below that at the start of the path; False without paths."""
         if self.paths is None:
             return np.zeros(self.structures.n_structures, dtype=bool)
         return np.asarray(self.energy < self.paths.energy[0].cpu().numpy())

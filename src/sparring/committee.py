@@ -286,7 +286,7 @@ def digest(weights: Weights) -> str:
 
 
 def _rebuilt(members: Sequence[Potential], stacked: bool, analytic: bool, domain: TrainingDomain | None) -> Committee:
-    """A committee with this domain, whatever elements the members name themselves."""
+    """A committee with this domain, which replaces the elements of the members."""
     return Committee(members, stacked=stacked, analytic=analytic).with_domain(domain)
 
 

@@ -27,7 +27,7 @@ class TrainingDomain:
 
     A network has an embedding for every element, also for those that are not in its training data: those embeddings,
     and energies computed from them, are random. And a network that does not depend on the charge gives the energy of
-    the charge that it was trained on, whatever the charge of the structure.
+    the charge that it was trained on, for any charge of the structure.
 
     Attributes:
         elements: Atomic numbers in the training data; 0 is ASE's dummy atom X.
@@ -218,12 +218,12 @@ def _lowest(atoms: Atoms, charge: int) -> int | None:
     return None if atoms.pbc.any() else 1 + (int(atoms.numbers.sum()) - charge) % 2
 
 
-def _refusal(name: str, what: str, asked: str, known: str, of: str) -> str:
+def _refusal(name: str, what: str, found: str, known: str, of: str) -> str:
     unsaid = "neutral" if what == "charge" else "of the lowest"
     return (
-        f"{name} has {what} {asked}, on which the committee was not trained: its data have {what} {known}{of} "
+        f"{name} has {what} {found}, on which the committee was not trained: its data have {what} {known}{of} "
         f"(structures without one count as {unsaid}), and its energies do not depend on the {what}; train one on "
-        f"labels with {what} {asked} ({WITHOUT_DOMAIN})"
+        f"labels with {what} {found} ({WITHOUT_DOMAIN})"
     )
 
 

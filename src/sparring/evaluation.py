@@ -12,7 +12,7 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.starting_data.isolated import without_isolated
 
-__all__ = ["Differences", "Errors", "Survey", "align", "errors", "evaluate", "survey"]
+__all__ = ["Differences", "Errors", "StructurePredictions", "align", "errors", "evaluate", "predict_structures"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Errors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
+class StructurePredictions:
     """Predictions of a committee for many structures: means over its members, and variances (Eq. 4-7).
 
     Attributes:
@@ -45,10 +45,10 @@ class Survey:
     energy_variance: Float[np.ndarray, " n_structures"]
     force_variance: Float[np.ndarray, " n_structures"]
 
-    def take(self, indices: Sequence[int]) -> "Survey":
+    def take(self, indices: Sequence[int]) -> "StructurePredictions":
         """Some of the structures."""
         chosen = list(indices)
-        return Survey(
+        return StructurePredictions(
             energy=self.energy[chosen],
             forces=tuple(self.forces[i] for i in chosen),
             energy_variance=self.energy_variance[chosen],
@@ -85,13 +85,13 @@ class Differences:
     n_atoms: Int[np.ndarray, " n_structures"]
 
     @classmethod
-    def of(cls, surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> "Differences":
+    def of(cls, predicted: StructurePredictions, dataset: Dataset, *, aligned: bool = False) -> "Differences":
         """Compare a committee's means with labels, aligned as by :func:`align` or not."""
-        energy = surveyed.energy - dataset.energy.numpy()
+        energy = predicted.energy - dataset.energy.numpy()
         structures, known = dataset.structures, dataset.atoms_with_forces.numpy()
         return cls(
             energy=align(energy, structures) if aligned else energy,
-            force=(np.concatenate(surveyed.forces) - dataset.forces.numpy())[known].ravel(),
+            force=(np.concatenate(predicted.forces) - dataset.forces.numpy())[known].ravel(),
             owner=np.repeat(structures.structure_index.cpu().numpy()[known], 3),
             n_atoms=structures.counts.cpu().numpy(),
         )
@@ -115,45 +115,45 @@ class Differences:
         )
 
 
-def survey(committee: Committee, structures: Structures, *, n_at_once: int = 256) -> Survey:
+def predict_structures(committee: Committee, structures: Structures, *, n_at_once: int = 256) -> StructurePredictions:
     """Predictions of a committee for any number of structures, some at a time.
 
     Raises:
         ValueError: If a structure has an element on which the committee was not trained.
     """
     committee.require_known(structures)
-    committee, surveys = committee.without_domain(), []
+    committee, parts = committee.without_domain(), []
     for start in range(0, structures.n_structures, n_at_once):
         part = structures.take(range(start, min(start + n_at_once, structures.n_structures)))
         prediction = committee.predict(part, differentiable=False)
         summary = prediction.summary(part.structure_index.to(prediction.forces.device))
         energy, forces, energy_variance, force_variance = (values.cpu().numpy() for values in summary)
         sizes = part.counts.cumsum(0)[:-1].tolist()
-        surveys.append(
-            Survey(
+        parts.append(
+            StructurePredictions(
                 energy=energy,
                 forces=tuple(np.split(forces, sizes)),
                 energy_variance=energy_variance,
                 force_variance=force_variance,
             )
         )
-    return Survey(
-        energy=np.concatenate([part.energy for part in surveys]),
-        forces=tuple(forces for part in surveys for forces in part.forces),
-        energy_variance=np.concatenate([part.energy_variance for part in surveys]),
-        force_variance=np.concatenate([part.force_variance for part in surveys]),
+    return StructurePredictions(
+        energy=np.concatenate([part.energy for part in parts]),
+        forces=tuple(forces for part in parts for forces in part.forces),
+        energy_variance=np.concatenate([part.energy_variance for part in parts]),
+        force_variance=np.concatenate([part.force_variance for part in parts]),
     )
 
 
-def errors(surveyed: Survey, dataset: Dataset, *, aligned: bool = False) -> Errors:
+def errors(predicted: StructurePredictions, dataset: Dataset, *, aligned: bool = False) -> Errors:
     """Errors of a committee's mean predictions.
 
     Args:
-        surveyed: Predictions of the committee.
+        predicted: Predictions of the committee.
         dataset: Labelled structures.
         aligned: True to remove first a difference of the reference energies of elements, see :func:`align`.
     """
-    return Differences.of(surveyed, dataset, aligned=aligned).errors()
+    return Differences.of(predicted, dataset, aligned=aligned).errors()
 
 
 def align(difference: Float[np.ndarray, " n_structures"], structures: Structures) -> Float[np.ndarray, " n_structures"]:
@@ -183,4 +183,4 @@ def evaluate(committee: Committee, dataset: Dataset, *, aligned: bool = False) -
     """
     committee.require_known(dataset)
     dataset = without_isolated(dataset)
-    return errors(survey(committee, dataset.structures), dataset, aligned=aligned)
+    return errors(predict_structures(committee, dataset.structures), dataset, aligned=aligned)

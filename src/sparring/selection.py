@@ -1,6 +1,7 @@
 """Selection of candidates to label: uncertain, low enough in energy, distinct, within the budget.
 
 A selector is any function from `Candidates` to the indices it keeps; `select` applies several one after the other.
+Other packages register theirs under the entry-point group "sparring.selectors" (:func:`plugin`).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from sparring import uncertainty
 from sparring.atoms.similarity import Linkage, alike
 from sparring.candidates import Candidates
 from sparring.labels.base import composition
+from sparring.support.plugins import registered
 
 __all__ = [
     "Budget",
@@ -26,9 +28,13 @@ __all__ = [
     "SelectionStep",
     "Selector",
     "UncertaintyAbove",
+    "plugin",
     "select",
     "threshold_from",
 ]
+
+
+PLUGIN_GROUP = "sparring.selectors"
 
 
 @runtime_checkable
@@ -95,9 +101,9 @@ def threshold_from(force_variances: Float[np.ndarray, " n_structures"], percenti
 
 @dataclass(frozen=True, kw_only=True)
 class UncertaintyAbove:
-    r"""Keep what the committee does not know: :math:`\sigma_F^2 \geq t`, the second case of Eq. 8.
+    r"""Keep uncertain candidates: :math:`\sigma_F^2 \geq t`, the second case of Eq. 8.
 
-    The published code asks every single force component to exceed the percentile instead; this is the paper's text.
+    The published code requires every force component to exceed the percentile instead; this is the paper's text.
 
     Attributes:
         threshold: t in (eV/Å)², see `threshold_from`.
@@ -114,12 +120,12 @@ class UncertaintyAbove:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyWindow:
-    """Keep what the committee's mean energy puts at most `window` above the lowest known energy.
+    """Keep candidates whose mean energy is at most `window` above the lowest known energy.
 
     Attributes:
         above: Lowest known energy in eV, or one for each composition: a chemical formula, and the charge where
             there is one, as in "H3N" and "H3N+1" (:func:`sparring.labels.base.composition`).
-        window: Width in eV. Whatever lies below the lowest known energy is kept: it is a hole that wants a label.
+        window: Width in eV. Candidates below the lowest known energy are kept: they need a label most.
     """
 
     above: float | Mapping[str, float]
@@ -228,8 +234,28 @@ class Budget:
         return np.sort(order[: self.n])
 
 
+def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Selector:
+    """A selector that an installed package registers under "sparring.selectors".
+
+    Args:
+        name: Name of the entry point, whose object is called with the parameters and returns a selector.
+        parameters: Keyword arguments of that call.
+
+    Raises:
+        ValueError: If no package registers the name, the parameters are not accepted, or the result is no selector.
+    """
+    make = registered(PLUGIN_GROUP, name, "selector").load()
+    try:
+        made = make(**dict(parameters or {}))
+    except TypeError as error:
+        raise ValueError(f"selector {name!r} does not accept parameters {dict(parameters or {})}: {error}") from error
+    if not callable(made):
+        raise ValueError(f"plugin {name!r} must return a selector, a function from Candidates to indices, got {made!r}")
+    return made  # type: ignore[no-any-return]
+
+
 def _finite(candidates: Candidates) -> Bool[np.ndarray, " n_candidates"]:
-    """Which candidates have nothing but finite values."""
+    """Mask of the candidates whose values are all finite."""
     structures = candidates.structures
     bad = (~torch.isfinite(structures.positions)).any(1).long()
     bad_atoms = bad.new_zeros(structures.n_structures).index_add(0, structures.structure_index, bad)

@@ -6,13 +6,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from sparring.support.tables import Table
 from sparring.surfaces.torsion_maps import CAPS, GRIDS, LOW
 from sparring.units import KCAL_PER_MOL
 from studies.alanine_dipeptide.figures import figures
 from studies.alanine_dipeptide.plan import ADVERSARIAL, NAME, Study
 from studies.alanine_dipeptide.results import CommitteeRow, Results, collect
 from studies.common import report as common
-from studies.common.tables import Columns, summary, table
+from studies.common.tables import Columns, numbers, section, summary, table
 
 __all__ = ["page", "report"]
 
@@ -157,24 +158,32 @@ def free_energies(study: Study, results: Results) -> str:
     """Differences between the free energies of committees and that of the force field."""
     if not results.free_energies:
         return ""
-    lines = [
-        "## Free energy over (φ, ψ) at 300 K (kcal/mol)\n",
-        "| strategy | seed | generation | mean abs. difference | noise alone | weighted by the reference | "
-        "bins shared | time there: committee, reference | copies failed |",
-        "|" + "---|" * 9,
-    ]
-    for row in results.free_energies:
-        cells = [
+    titles = (
+        "seed",
+        "generation",
+        "mean abs. difference",
+        "noise alone",
+        "weighted by the reference",
+        "bins shared",
+        "time there: committee, reference",
+        "copies failed",
+    )
+    rows = tuple(
+        (
             study.strategies[row.strategy].title,
-            str(row.seed),
-            str(row.generation),
+            row.seed,
+            row.generation,
             f"{_kcal(row.difference)} ± {_kcal(row.difference_sigma)}",
             _kcal(row.noise),
             _kcal(row.weighted),
-            str(row.n_shared),
+            row.n_shared,
             ", ".join(f"{100 * share:.0f} %" for share in row.inside),
-            str(row.n_failed),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+            row.n_failed,
+        )
+        for row in results.free_energies
+    )
+    whole = section(
+        "Free energy over (φ, ψ) at 300 K (kcal/mol)", Table(columns=numbers("strategy", *titles), rows=rows)
+    )
     words = dict.fromkeys(f"{' against '.join(row.methods)}." for row in results.free_energies)
-    return "\n".join([*lines, "", *words])
+    return "\n".join([whole, "", *words])

@@ -5,9 +5,10 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
+from sparring.support.tables import Column, Table
 from studies.common.records import CommitteeRow, Results
 
-__all__ = ["Columns", "label_counts", "summary", "table"]
+__all__ = ["Columns", "label_counts", "numbers", "section", "summary", "table"]
 
 Row = TypeVar("Row", bound=CommitteeRow)
 Columns: TypeAlias = Mapping[str, Callable[[list[Row]], str]]
@@ -23,13 +24,27 @@ def table(title: str, results: Results[Row], columns: Columns[Row], name: Callab
         columns: Columns after strategy, generation and labels.
         name: Function that gives the title of a strategy.
     """
-    heading = ["strategy", "generation", "labels (refused)", *columns]
-    lines = [f"## {title}\n", f"| {' | '.join(heading)} |", "|" + "---|" * len(heading)]
-    for strategy, generation in results.keys:
-        rows = results.of(strategy, generation)
-        cells = [name(strategy), str(generation), label_counts(rows), *(cell(rows) for cell in columns.values())]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    committees = {(strategy, generation): results.of(strategy, generation) for strategy, generation in results.keys}
+    return section(
+        title,
+        Table(
+            columns=numbers("strategy", "generation", "labels (refused)", *columns),
+            rows=tuple(
+                (name(strategy), generation, label_counts(rows), *(cell(rows) for cell in columns.values()))
+                for (strategy, generation), rows in committees.items()
+            ),
+        ),
+    )
+
+
+def numbers(name: str, *titles: str) -> tuple[Column, ...]:
+    """A column of names, and columns of numbers."""
+    return (Column(title=name, left=True), *(Column(title=title) for title in titles))
+
+
+def section(title: str, table: Table) -> str:
+    """A table below its heading, as Markdown."""
+    return f"## {title}\n\n{table.markdown()}"
 
 
 def label_counts(rows: Sequence[CommitteeRow]) -> str:

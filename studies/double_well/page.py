@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 
 from sparring.plots.style import STYLE
 from sparring.support.files import write_text
+from sparring.support.tables import Cell, Column, Table
 from studies.common.figures import save_figure
+from studies.common.tables import numbers
 from studies.double_well.figures import curves, landscapes, profiles
 from studies.double_well.loops import start_loop
 from studies.double_well.protocol import Protocol
@@ -125,13 +127,13 @@ def compared(record: Record) -> list[str]:
             "generation instead of the median)."
         )
     if others:
-        lines += [
-            "",
-            f"| times adversarial | {' | '.join(NAMES[o] for o in others)} |",
-            "|---" * (len(others) + 1) + "|",
-        ]
-        for name in next(iter(others.values())):
-            lines.append(f"| {name} | {' | '.join(f'{other[name]:.2g}' for other in others.values())} |")
+        columns = (
+            Column(title="times adversarial", left=True),
+            *(Column(title=NAMES[other], format="{:.2g}") for other in others),
+        )
+        names = next(iter(others.values()))
+        rows = tuple((name, *(float(other[name]) for other in others.values())) for name in names)
+        lines += ["", Table(columns=columns, rows=rows).markdown()]
     return [*lines, ""]
 
 
@@ -143,13 +145,16 @@ def table(record: Record) -> list[str]:
         "sampled_median_above_minimum": "sampled energy, median",
         "sampled_mean_above_minimum": "sampled energy, mean",
     }
-    lines = [f"| strategy | generation | {' | '.join(columns.values())} |", "|---" * (len(columns) + 2) + "|"]
-    for strategy, of in record["summary"]["strategies"].items():
-        values = of["quartiles_by_generation"]
-        for generation in range(record["protocol"]["n_generations"]):
-            cells = [cell(values[column][generation]) for column in columns]
-            lines.append(f"| {NAMES[strategy]} | {generation + 1} | {' | '.join(cells)} |")
-    return [*lines, ""]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            NAMES[strategy],
+            generation + 1,
+            *(cell(of["quartiles_by_generation"][column][generation]) for column in columns),
+        )
+        for strategy, of in record["summary"]["strategies"].items()
+        for generation in range(record["protocol"]["n_generations"])
+    ]
+    return [Table(columns=numbers("strategy", "generation", *columns.values()), rows=tuple(rows)).markdown(), ""]
 
 
 def cell(quartiles: Sequence[float | None]) -> str:

@@ -135,4 +135,4 @@ def test_a_charge_in_words_is_mentioned(file):
 def test_a_configuration_that_says_another_charge_than_the_frames_is_mentioned(file, caplog):
     (atoms,) = read_own(file(AMMONIUM, "charge=1"), charge=-1)
     assert atoms.info["charge"] == 1
-    assert "1 of 1 frames say another charge (1) than the configuration (-1); each frame's own is used" in caplog.text
+    assert "1 of 1 frames have another charge (1) than the configuration (-1); each frame's own is used" in caplog.text

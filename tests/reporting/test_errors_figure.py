@@ -6,7 +6,7 @@ from ase import Atoms
 from matplotlib.figure import Figure
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
-from sparring.evaluation import Survey
+from sparring.evaluation import StructurePredictions
 from sparring.plots.style import panels
 from sparring.reporting import figures
 from sparring.units import EV, KCAL, KCAL_PER_MOL
@@ -25,14 +25,14 @@ def report():
             atoms.arrays[FORCES] = np.zeros((4, 3))
         dataset = Dataset.from_atoms(frames)
         sigma = noise * generator.lognormal(0, 1, n)
-        surveyed = Survey(
+        predicted = StructurePredictions(
             energy=dataset.energy.numpy() + sigma * generator.normal(size=n),
             forces=tuple(one * generator.normal(size=(4, 3)) for one in sigma),
             energy_variance=sigma**2,
             force_variance=sigma**2,
         )
         options = {"positive": "worst", "data": "made up", **changes}
-        return error_report(surveyed, dataset, n_members=n_members, **options)
+        return error_report(predicted, dataset, n_members=n_members, **options)
 
     return make
 

@@ -170,7 +170,7 @@ def test_panels_of_one_figure_share_their_limits(run):
 
 def test_the_overview_tells_labels_attacks_and_barrier(run):
     titles = [ax.get_title(loc="left") for ax in overview(run).axes]
-    assert titles == ["Labels it asked for", "Attacks climb the uncertainty", "Inversion barrier"]
+    assert titles == ["Labels of each generation", "Uncertainty along the attacks", "Inversion barrier"]
 
 
 def test_a_figure_draws_no_random_numbers_of_its_own(run):

@@ -13,7 +13,7 @@ from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.cli.validate import app
-from sparring.evaluation import Survey
+from sparring.evaluation import StructurePredictions
 from sparring.inputs.extxyz import write_structures
 from sparring.reporting import page as pages
 from sparring.reporting.reading import read_run
@@ -88,13 +88,13 @@ def errors(noise):
         atoms.arrays[FORCES] = np.zeros((4, 3))
     dataset = Dataset.from_atoms(frames)
     sigma = noise * generator.lognormal(0, 1, 40)
-    surveyed = Survey(
+    predicted = StructurePredictions(
         energy=dataset.energy.numpy() + noise,
         forces=tuple(one * generator.normal(size=(4, 3)) for one in sigma),
         energy_variance=sigma**2,
         force_variance=sigma**2,
     )
-    return error_report(surveyed, dataset, n_members=5, positive="worst", data="made up")
+    return error_report(predicted, dataset, n_members=5, positive="worst", data="made up")
 
 
 def diversity_of(folder):

@@ -35,7 +35,7 @@ def well_grid():
 
 
 @pytest.fixture
-def surveyed(well_grid):
+def computed(well_grid):
     committee = Committee([plane_wave(*member) for member in MEMBERS])
     return landscape(committee, well_grid, true_energies(well_grid))
 
@@ -45,95 +45,95 @@ def axes(well_grid):
     return np.meshgrid(well_grid.x.values, well_grid.y.values, indexing="ij")
 
 
-def test_energies_and_uncertainties_are_those_of_the_formula(surveyed, axes):
+def test_energies_and_uncertainties_are_those_of_the_formula(computed, axes):
     x, y = axes
     truth = 10 * x**4 - 10 * x**2 + 2 * x + 4 * y**2
     members = np.array([truth + height * np.sin(3 * x) + tilt * y for height, tilt in MEMBERS])
-    np.testing.assert_allclose(surveyed.truth, truth - truth.min(), atol=1e-12)
-    np.testing.assert_allclose(surveyed.energy, members.mean(axis=0) - truth.min(), atol=1e-12)
-    np.testing.assert_allclose(surveyed.energy_sigma, members.std(axis=0, ddof=1), atol=1e-12)
+    np.testing.assert_allclose(computed.truth, truth - truth.min(), atol=1e-12)
+    np.testing.assert_allclose(computed.energy, members.mean(axis=0) - truth.min(), atol=1e-12)
+    np.testing.assert_allclose(computed.energy_sigma, members.std(axis=0, ddof=1), atol=1e-12)
     height, tilt = np.std([height for height, _ in MEMBERS], ddof=1), np.std([tilt for _, tilt in MEMBERS], ddof=1)
     sigma = np.sqrt((np.square(3 * np.cos(3 * x) * height) + tilt**2) / 3)  # Eq. 7 of one atom
-    np.testing.assert_allclose(surveyed.force_sigma, sigma, atol=1e-12)
+    np.testing.assert_allclose(computed.force_sigma, sigma, atol=1e-12)
 
 
-def test_the_error_below_a_cap_is_that_of_the_points_whose_true_energy_is_below(surveyed):
-    energy, truth = surveyed.energy.ravel(), surveyed.truth.ravel()
+def test_the_error_below_a_cap_is_that_of_the_points_whose_true_energy_is_below(computed):
+    energy, truth = computed.energy.ravel(), computed.truth.ravel()
     for cap, error, n, sigma in zip(
-        CAPS, surveyed.rmse_below(CAPS), surveyed.n_below(CAPS), surveyed.force_sigma_below(CAPS), strict=True
+        CAPS, computed.rmse_below(CAPS), computed.n_below(CAPS), computed.force_sigma_below(CAPS), strict=True
     ):
         low = truth <= truth.min() + cap
         assert n == low.sum() > 0
         assert error == pytest.approx(np.sqrt(np.mean((energy[low] - truth[low]) ** 2)))
-        assert sigma == pytest.approx(surveyed.force_sigma.ravel()[low].mean())
-        smallest, typical, largest = surveyed.error_percentiles_below(cap, (0.0, 50.0, 100.0))
+        assert sigma == pytest.approx(computed.force_sigma.ravel()[low].mean())
+        smallest, typical, largest = computed.error_percentiles_below(cap, (0.0, 50.0, 100.0))
         sizes = sorted(abs(energy[low] - truth[low]))
         assert (smallest, largest) == (sizes[0], sizes[-1])
         assert typical == pytest.approx((sizes[(n - 1) // 2] + sizes[n // 2]) / 2)
-    assert len(set(surveyed.n_below(CAPS).tolist())) == len(CAPS)
+    assert len(set(computed.n_below(CAPS).tolist())) == len(CAPS)
 
 
-def test_the_error_of_the_forces_is_that_of_the_formula(surveyed, axes):
+def test_the_error_of_the_forces_is_that_of_the_formula(computed, axes):
     height, tilt = np.mean(MEMBERS, axis=0)
     error = np.sqrt((np.square(3 * np.cos(3 * axes[0]) * height) + tilt**2) / 3)  # as in Eq. 7, of one atom
-    np.testing.assert_allclose(surveyed.force_error, error, atol=1e-12)
+    np.testing.assert_allclose(computed.force_error, error, atol=1e-12)
 
 
-def test_forces_err_as_many_times_more_than_their_sigma_says(surveyed):
-    for cap, ratio in zip(CAPS, surveyed.force_ratio_below(CAPS), strict=True):
-        low = surveyed.truth <= cap
-        squares = (np.mean(values[low] ** 2) for values in (surveyed.force_error, surveyed.force_sigma))
+def test_forces_err_as_many_times_more_than_their_sigma_says(computed):
+    for cap, ratio in zip(CAPS, computed.force_ratio_below(CAPS), strict=True):
+        low = computed.truth <= cap
+        squares = (np.mean(values[low] ** 2) for values in (computed.force_error, computed.force_sigma))
         assert ratio == pytest.approx(np.sqrt(next(squares) / next(squares)))
-    assert np.isnan(surveyed.force_ratio_below([-1.0]))
+    assert np.isnan(computed.force_ratio_below([-1.0]))
 
 
-def test_points_without_true_forces_are_in_no_ratio(surveyed):
-    partly = surveyed.force_error.copy()
+def test_points_without_true_forces_are_in_no_ratio(computed):
+    partly = computed.force_error.copy()
     partly[: SHAPE[0] // 2] = np.nan
-    half = replace(surveyed, force_error=partly)
-    right = replace(surveyed, truth=np.where(np.isnan(partly), np.nan, surveyed.truth), zero=0.0)
-    cap = [np.nanmax(surveyed.truth)]
+    half = replace(computed, force_error=partly)
+    right = replace(computed, truth=np.where(np.isnan(partly), np.nan, computed.truth), zero=0.0)
+    cap = [np.nanmax(computed.truth)]
     np.testing.assert_allclose(half.force_ratio_below(cap), right.force_ratio_below(cap))
-    assert not np.allclose(half.force_ratio_below(cap), surveyed.force_ratio_below(cap))
+    assert not np.allclose(half.force_ratio_below(cap), computed.force_ratio_below(cap))
 
 
-def test_energies_alone_say_nothing_about_forces(surveyed, well_grid):
+def test_energies_alone_say_nothing_about_forces(computed, well_grid):
     truth = true_energies(well_grid)
     committee = Committee([plane_wave(*member) for member in MEMBERS])
     bare = landscape(committee, well_grid, Truth(energy=truth.energy, method=truth.method))
     assert np.isnan(bare.force_error).all()
     assert np.isnan(bare.force_ratio_below(CAPS)).all()
-    np.testing.assert_array_equal(bare.rmse_below(CAPS), surveyed.rmse_below(CAPS))
+    np.testing.assert_array_equal(bare.rmse_below(CAPS), computed.rmse_below(CAPS))
 
 
-def test_the_table_has_ratios_where_they_are_known_and_no_heading_without(surveyed):
-    both = {"known": surveyed, "old": replace(surveyed, force_error=None)}
+def test_the_table_has_ratios_where_they_are_known_and_no_heading_without(computed):
+    both = {"known": computed, "old": replace(computed, force_error=None)}
     table = landscape_table(both, KCAL)
     ratios = [place for place, column in enumerate(table.columns) if column.group.startswith("RMS error of the forces")]
     _, known, old = ([row[0], *(row[place] for place in ratios)] for row in table.cells())
-    assert known == ["known", *(f"{ratio:.2f}" for ratio in surveyed.force_ratio_below(usual_caps(surveyed, KCAL)))]
+    assert known == ["known", *(f"{ratio:.2f}" for ratio in computed.force_ratio_below(usual_caps(computed, KCAL)))]
     assert set(old[1:]) == {"-"}
-    alone = landscape_table({"old": replace(surveyed, force_error=None)}, KCAL)
+    alone = landscape_table({"old": replace(computed, force_error=None)}, KCAL)
     assert "RMS error of the forces" not in alone.text()
 
 
-def test_a_result_from_before_forces_were_compared_is_read(surveyed, tmp_path):
+def test_a_result_from_before_forces_were_compared_is_read(computed, tmp_path):
     file = tmp_path / "landscape.json"
-    write_record(file, surveyed)
+    write_record(file, computed)
     content = json.loads(file.read_text(encoding="utf-8"))
     del content["force_error"]
     file.write_text(json.dumps(content), encoding="utf-8")
     old = read_record(file, Landscape)
     assert old.force_error is None
     assert np.isnan(old.force_ratio_below(CAPS)).all()
-    np.testing.assert_allclose(old.rmse_below(CAPS), surveyed.rmse_below(CAPS))
+    np.testing.assert_allclose(old.rmse_below(CAPS), computed.rmse_below(CAPS))
 
 
-def test_a_cap_below_everything_has_no_error(surveyed):
-    assert np.isnan(surveyed.rmse_below([-1.0]))
-    assert np.isnan(surveyed.force_sigma_below([-1.0]))
-    assert np.isnan(surveyed.error_percentiles_below(-1.0, (50.0, 100.0))).all()
-    assert surveyed.n_below([-1.0, 0.0]).tolist() == [0, 1]
+def test_a_cap_below_everything_has_no_error(computed):
+    assert np.isnan(computed.rmse_below([-1.0]))
+    assert np.isnan(computed.force_sigma_below([-1.0]))
+    assert np.isnan(computed.error_percentiles_below(-1.0, (50.0, 100.0))).all()
+    assert computed.n_below([-1.0, 0.0]).tolist() == [0, 1]
 
 
 def test_a_shift_is_an_error_unless_both_are_aligned_at_the_lowest_true_point(well_grid):
@@ -151,11 +151,11 @@ def test_a_shift_is_an_error_unless_both_are_aligned_at_the_lowest_true_point(we
     assert shifted[-1] == pytest.approx(np.sqrt(np.mean(error**2)))
 
 
-def test_errors_do_not_depend_on_the_zero(surveyed, well_grid):
+def test_errors_do_not_depend_on_the_zero(computed, well_grid):
     committee = Committee([plane_wave(*member) for member in MEMBERS])
     other = landscape(committee, well_grid, true_energies(well_grid), zero=100.0)
-    np.testing.assert_allclose(other.energy + 100.0, surveyed.energy + surveyed.zero)
-    np.testing.assert_allclose(other.rmse_below(CAPS), surveyed.rmse_below(CAPS))
+    np.testing.assert_allclose(other.energy + 100.0, computed.energy + computed.zero)
+    np.testing.assert_allclose(other.rmse_below(CAPS), computed.rmse_below(CAPS))
 
 
 @pytest.mark.parametrize("n_at_once", [1, 5, 100])
@@ -217,10 +217,10 @@ def test_one_variable_makes_a_line():
     assert line.rmse_below([1.0, 100.0]) == pytest.approx([0, 0], abs=1e-12)
 
 
-def test_landscapes_are_read_back_as_they_were_written(surveyed, tmp_path):
+def test_landscapes_are_read_back_as_they_were_written(computed, tmp_path):
     marks = {"start": Marks(x=np.array([0.1]), y=np.array([0.2]), energy=np.array([1e-3]))}
-    surveyed.truth[0, 0] = np.nan
-    full = Landscape(**{**vars(surveyed), "marks": marks, "failures": ("it crashed",)})
+    computed.truth[0, 0] = np.nan
+    full = Landscape(**{**vars(computed), "marks": marks, "failures": ("it crashed",)})
     found = grid(grid_points(DoubleWell1D(), (5,)), "x", x_unit="Å")
     line = landscape(Committee([lambda s: s.positions[:, 0], lambda s: s.positions[:, 0] * 2]), found)
     write_record(tmp_path / "landscape.json", Landscapes(committees={"first": full, "a line": line}))

@@ -11,7 +11,7 @@ import torch
 from sparring.assembly.planning import plan
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.config import load
-from sparring.evaluation import Differences, errors, survey
+from sparring.evaluation import Differences, errors, predict_structures
 from sparring.potentials import SchNet
 from sparring.potentials.stacking import stack
 from sparring.reporting import report
@@ -59,10 +59,10 @@ def test_a_structure_without_forces_is_learnt_by_its_energy_alone(dataset, schne
     loss, members = loss_of(dataset, schnet()), committee(2).members
     found = loss.losses(flat(members), loss.data.gather(torch.arange(8).expand(2, 8)), create_graph=False)
     for member, network in enumerate(members):
-        said = survey(type(committee(2))([network]), dataset.structures)
-        energy = (torch.as_tensor(said.energy) - dataset.energy).square()
+        predicted = predict_structures(type(committee(2))([network]), dataset.structures)
+        energy = (torch.as_tensor(predicted.energy) - dataset.energy).square()
         true = dataset.forces.split(dataset.structures.counts.tolist())
-        forces = [np.square(one - known.numpy()).mean() for one, known in zip(said.forces, true, strict=True)]
+        forces = [np.square(one - known.numpy()).mean() for one, known in zip(predicted.forces, true, strict=True)]
         counted = torch.as_tensor(forces) * torch.tensor([0.0, 1.0] * 4)
         torch.testing.assert_close(found[member].detach(), ALPHA_E * energy + ALPHA_F * counted)
 
@@ -87,24 +87,24 @@ def test_a_label_that_all_forces_have_gives_the_same_bits_as_ever(ammonia, rattl
 
 
 def test_errors_of_forces_are_those_of_structures_that_have_some(dataset, committee):
-    said = survey(committee(2), dataset.structures)
+    predicted = predict_structures(committee(2), dataset.structures)
     have = [1, 3, 5, 7]
-    whole, some = errors(said, dataset), errors(said.take(have), dataset.take(have))
+    whole, some = errors(predicted, dataset), errors(predicted.take(have), dataset.take(have))
     assert whole.n_structures == 8
     assert (whole.force_mae, whole.force_rmse) == (some.force_mae, some.force_rmse)
     assert whole.energy_mae != some.energy_mae
-    parts = Differences.of(said, dataset).take(np.arange(8) < 4)
+    parts = Differences.of(predicted, dataset).take(np.arange(8) < 4)
     assert len(parts.force) == 3 * int(dataset.structures.counts[[1, 3]].sum())
-    assert math.isnan(errors(said.take([0, 2]), dataset.take([0, 2])).force_mae)
+    assert math.isnan(errors(predicted.take([0, 2]), dataset.take([0, 2])).force_mae)
 
 
 def test_a_report_of_errors_compares_forces_where_there_are_some(dataset, committee):
-    said = survey(committee(2), dataset.structures)
-    found = error_report(said, dataset, n_members=2, training=(said, dataset), data="some")
+    predicted = predict_structures(committee(2), dataset.structures)
+    found = error_report(predicted, dataset, n_members=2, training=(predicted, dataset), data="some")
     assert found.forces.error.shape == (4,)
     assert found.energy.error.shape == (8,)
     with pytest.raises(ValueError, match="none of 2 structures has forces"):
-        error_report(said.take([0, 2]), dataset.take([0, 2]), n_members=2)
+        error_report(predicted.take([0, 2]), dataset.take([0, 2]), n_members=2)
 
 
 def test_a_weight_of_zero_for_energies_leaves_nothing_to_learn_from_energies_only(dataset):

@@ -8,7 +8,7 @@ import typer
 from matplotlib.figure import Figure
 
 from sparring.committee_files import read_committee
-from sparring.evaluation import survey
+from sparring.evaluation import predict_structures
 from sparring.support.tables import Column, Table
 from sparring.units import EnergyUnit, unit_of
 from sparring.validation.arguments import CommitteeFolder, write_results
@@ -28,7 +28,7 @@ class Spread:
 def spread(folder: Path) -> Spread:
     """The spread of a committee on the test split of its generation."""
     dataset = data_of_generation(folder).dataset
-    predictions = survey(read_committee(folder), dataset.structures)
+    predictions = predict_structures(read_committee(folder), dataset.structures)
     return Spread(n_structures=len(dataset), energy_sigma=float((predictions.energy_variance**0.5).mean()))
 
 

@@ -85,11 +85,11 @@ def limits_of(config: Config) -> Limits:
 
 
 def n_workers(config: Config) -> int:
-    """The number of processes that label: as the section says, or one for each core."""
+    """The number of processes that label: that of the section, or one for each core."""
     section = config.labels.labeller
     if isinstance(section, labellers.GroundTruth):
         return 1
-    # A force field takes less time for a molecule than a process does to be asked.
+    # A force field takes less time for a molecule than the message to another process.
     default = 1 if isinstance(section, labellers.OpenMM) else available_cores()
     return config.labels.n_workers or default
 

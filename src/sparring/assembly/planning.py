@@ -23,6 +23,7 @@ from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
 from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
+from sparring.selection import plugin as selector_plugin
 from sparring.starting_data.base import Starting, note_forces, references
 from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.normal_modes import LabelMany
@@ -42,13 +43,16 @@ logger = logging.getLogger(__name__)
 
 
 def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> Plan:
-    """Everything that a configuration says of a run in a folder, as functions.
+    """The functions of a run in a folder, from the sections of its configuration.
 
     Raises:
         ValueError: If a labeller, a method or a calculator is not known.
         ModuleNotFoundError: If the package that a labeller needs is not installed.
     """
     require_proposer(config)
+    for section in config.selection:
+        if isinstance(section, sections.SelectorPlugin):
+            selector_plugin(section.name, section.parameters)
     label_service = label_service_of(config, folder, progress_bars)
     system = config.system.build()
     network, training = architecture(config.committee.potential), fit_arguments(config)
@@ -193,6 +197,8 @@ def selectors(
             steps.append(EnergyWindow(above=lowest, window=section.window))
         elif isinstance(section, sections.Distinct):
             steps.append(Distinct(**section.arguments(), progress=progress_bars("comparison")))  # type: ignore[arg-type]
+        elif isinstance(section, sections.SelectorPlugin):
+            steps.append(selector_plugin(section.name, section.parameters))
         else:
             steps.append(Budget(n=section.n, order=section.order, seed=seed))
     return steps

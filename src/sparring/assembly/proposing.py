@@ -179,7 +179,7 @@ def _plugin(section: sections.AttackPlugin) -> Proposer:
 
 
 def _with_torsions(config: Config, structures: Sequence[Atoms]) -> Bool[np.ndarray, " n_structures"]:
-    """Which structures have the torsions that the space turns, and all their bonds."""
+    """Mask of the structures that have the torsions of the space, and all their bonds."""
     assert isinstance(config.attack, sections.Adversarial | sections.Random)
     allowed = np.ones(len(structures), dtype=bool)
     for part in getattr(config.attack.space, "spaces", (config.attack.space,)):
@@ -263,7 +263,7 @@ def attack_arguments(
 
 
 def attackable(config: Config, dataset: Dataset) -> Bool[np.ndarray, " n_structures"]:
-    """Which structures of the data can be seeds: no isolated atoms, and what the kind of proposer allows.
+    """Mask of the structures that can be seeds: no isolated atoms, and those that the proposer accepts.
 
     Torsions turn only where there are some, and all bonds are intact. A structure whose bonds are broken can be
     labelled, but it is no seed for what turns torsions.

@@ -45,7 +45,7 @@ def space_of(section: section_of.AnySpace, molecules: Sequence[Atoms] = (), bond
 def have_torsions(
     torsions: Sequence[Any], structures: Sequence[Atoms], bonds: Bonds | None
 ) -> Bool[np.ndarray, " n_structures"]:
-    """Which structures have the torsions and the bonds of their molecule."""
+    """Mask of the structures that have the torsions and the bonds of their molecule."""
     found, errors = np.zeros(len(structures), dtype=bool), []
     for molecule in one_of_each(structures):
         try:

@@ -59,7 +59,7 @@ class BondGraph:
 
     @classmethod
     def of(cls, n_atoms: int, pairs: Iterable[Sequence[int]]) -> "BondGraph":
-        """The graph of these pairs, in whatever order they come.
+        """The graph of these pairs, in any order.
 
         Raises:
             ValueError: If an item is not a pair of different atoms of the molecule.

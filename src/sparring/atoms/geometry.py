@@ -88,7 +88,7 @@ def rmsd_matrix(
     Periodic images are not looked for.
 
     Raises:
-        ValueError: If `permute` is asked for without atomic numbers.
+        ValueError: If `permute` is True without atomic numbers.
     """
     first, second = np.triu_indices(len(positions), k=1)
     matrix = np.zeros((len(positions), len(positions)))
@@ -119,7 +119,7 @@ def rmsd_of_pairs(
     """Root mean square distances of some pairs of geometries, in Å (see :func:`rmsd_matrix`).
 
     Raises:
-        ValueError: If `permute` is asked for without atomic numbers.
+        ValueError: If `permute` is True without atomic numbers.
     """
     if permute and atomic_numbers is None:
         raise ValueError("permute=True exchanges atoms of the same element: give atomic_numbers, got None")

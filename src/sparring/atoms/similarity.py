@@ -1,6 +1,6 @@
 """Clusters of similar structures: hierarchical clustering that computes only the distances that matter.
 
-Two clusters can only be merged if some pair of their structures is within the threshold, whatever the linkage. So pairs
+Two clusters can only be merged if some pair of their structures is within the threshold, for every linkage. So pairs
 that a lower bound keeps apart need no distance, unless other structures connect them.
 """
 

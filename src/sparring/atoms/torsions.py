@@ -2,7 +2,7 @@
 
 A torsion i-j-k-l is that of the bond j-k. To change it, everything on the side of k is turned about the bond, and
 nothing else: bond lengths, angles and all torsions of other bonds stay as they are. So torsions may move each other's
-axes: in whatever order they are turned, the molecule ends in the same shape, though not in the same place.
+axes: in any order of turns, the molecule ends in the same shape, though not in the same place.
 """
 
 import math
@@ -71,8 +71,8 @@ def find(
         )
     graph = bond_graph(atoms, bonds)
     found: dict[frozenset[int], Torsion] = {}
-    for asked in torsions:
-        for name, four in _resolve(atoms, graph, asked):
+    for wanted in torsions:
+        for name, four in _resolve(atoms, graph, wanted):
             torsion = _checked(atoms, graph, four, name)
             _, j, k, _ = four
             known = found.setdefault(frozenset((j, k)), torsion)
@@ -91,18 +91,18 @@ def bond_graph(atoms: Atoms, bonds: Sequence[Sequence[int]] | None = None) -> Bo
     return BondGraph.of(len(atoms), bonds)
 
 
-def _resolve(atoms: Atoms, graph: BondGraph, asked: str | Sequence[int]) -> list[tuple[str, Four]]:
+def _resolve(atoms: Atoms, graph: BondGraph, torsion: str | Sequence[int]) -> list[tuple[str, Four]]:
     """The torsions that a name, a SMARTS or four atoms stand for, each with its name."""
-    if not isinstance(asked, str):
-        four = tuple(int(atom) for atom in asked)
+    if not isinstance(torsion, str):
+        four = tuple(int(atom) for atom in torsion)
         if len(four) != 4 or len(set(four)) != 4:
             raise ValueError(f"a torsion is four different atoms, got {four}")
         if not all(0 <= atom < len(atoms) for atom in four):
             raise ValueError(f"torsion {four}: the atoms of {_named(atoms)} are numbered from 0 to {len(atoms) - 1}")
         return [("-".join(map(str, four)), four)]
-    match = re.fullmatch(rf"({'|'.join(NAMES)})(\d*)", asked)
+    match = re.fullmatch(rf"({'|'.join(NAMES)})(\d*)", torsion)
     if match is None:
-        return [(f"{asked} at {'-'.join(map(str, four))}", four) for four in _matches(atoms, graph, asked)]
+        return [(f"{torsion} at {'-'.join(map(str, four))}", four) for four in _matches(atoms, graph, torsion)]
     name, number = match[1], match[2]
     of_residues = backbone_torsions(atoms.numbers.tolist(), graph)[name]
     if not of_residues:
@@ -110,7 +110,7 @@ def _resolve(atoms: Atoms, graph: BondGraph, asked: str | Sequence[int]) -> list
             f"{_named(atoms)} has no {name}: there is no peptide's backbone with it; name four atoms instead"
         )
     if number and int(number) not in of_residues:
-        raise ValueError(f"{_named(atoms)} has no {asked}, only {', '.join(f'{name}{n}' for n in of_residues)}")
+        raise ValueError(f"{_named(atoms)} has no {torsion}, only {', '.join(f'{name}{n}' for n in of_residues)}")
     return [(f"{name}{n}", four) for n, four in of_residues.items() if not number or n == int(number)]
 
 

@@ -63,7 +63,7 @@ def _exit_code(error: Exception) -> int:
 
 
 def _is_users(error: Exception) -> bool:
-    """True for errors whose message says what to do; others are ours."""
+    """True for errors whose message has a remedy for users; others are errors of Sparring."""
     from sparring.labels import LabelError, LabellingError
     from sparring.runs.folder import RunFolderError
     from sparring.starting_data.relaxation import RelaxationError

@@ -134,12 +134,12 @@ def evaluate(
     committee: CommitteeFolder,
     data: Annotated[Path, typer.Argument(help="Labelled structures, extended XYZ.")],
     align: Annotated[
-        bool, typer.Option(help="Fit away differences of the elements' reference energies, as between two codes.")
+        bool, typer.Option(help="Remove differences of the elements' reference energies, as between two codes.")
     ] = False,
     energy_key: Annotated[str, typer.Option(help="Name of the energies in the file, in eV.")] = "REF_energy",
     forces_key: Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")] = "REF_forces",
 ) -> None:
-    """Errors of a committee on any labelled structures."""
+    """Print the errors of a committee on labelled structures."""
     from sparring import Dataset
     from sparring.committee_files import read_committee
     from sparring.evaluation import evaluate
@@ -210,7 +210,7 @@ def md(
 
 
 def _geometries(file: Path) -> "list[Atoms]":
-    """The structures of a user's file, whatever labels it has."""
+    """The structures of a user's file, with or without labels."""
     from sparring.inputs.reading import read_atoms
 
     return read_atoms(file, labels="ignored", allow_dummy=True)

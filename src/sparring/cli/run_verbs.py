@@ -133,7 +133,7 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Write the page and the figures of a run, finished or not."""
+    """Write the report of a run, finished or not: a page and its figures."""
     from sparring.reporting import report
 
     typer.echo(f"report: {report(folder)}")

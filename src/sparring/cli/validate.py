@@ -36,7 +36,7 @@ def _verb(name: str, function: Callable[..., None]) -> TyperCommand:
 
 
 def _failing(error: ValueError) -> Callable[[], None]:
-    """A verb that can only say why it does not exist, so that the others do."""
+    """A verb that reports why its validation cannot be loaded; others still work."""
 
     def fail() -> None:
         raise error

@@ -30,7 +30,7 @@ MOST_TRIED = 5
 def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     """Cost of a run on these structures, and problems of the input.
 
-    Labels that the file brings are compared with the labeller's, unless ``system.check_labels`` says no; one structure
+    Labels that the file brings are compared with the labeller's, unless ``system.check_labels`` is false; one structure
     without a label is labelled, and one for each element that is in none of these.
 
     Raises:

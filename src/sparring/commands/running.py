@@ -204,7 +204,7 @@ def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
 
 
 def _try_system(system: System, structures: list[Atoms] | None = None) -> None:
-    """Whether the structures have what the system promises of them, such as torsions."""
+    """Check that the structures have what the system needs, such as torsions."""
     if system.check is not None:
         system.check(system.structures() if structures is None else structures)
 

@@ -42,7 +42,7 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _space_contradictions(config: Config, free: str) -> Iterator[tuple[KeyPath, str]]:
-    """What an attack moves and a well does not have."""
+    """Problems of a space that moves atoms or torsions, for a well, which has none."""
     attack = config.attack
     parts: dict[KeyPath, Any]
     if attack.kind == "plugin":

@@ -95,7 +95,7 @@ def with_per(formula: str, per: Per) -> str:
 
 
 def boltzmann_per(formula: str) -> Per | None:
-    """What energies count per in the first Boltzmann weight of a formula that says so."""
+    """Value of ``per`` in the first Boltzmann weight that has one."""
     found = (dict(call.keywords).get("per") for call in _weights(parse(formula)))
     names = (value.name for value in found if isinstance(value, Name))
     known: dict[str, Per] = {name: name for name in get_args(Per)}

@@ -1,7 +1,7 @@
 """A YAML file as plain data with the line of every key.
 
 Plain words and numbers are read as YAML 1.2 has them, not as PyYAML does by default: ``3e-4`` is a number, ``yes`` and
-``1:30`` are text, ``010`` is ten. A key that is given twice is an error, and so is a tag that asks for an object.
+``1:30`` are text, ``010`` is ten. A key that is given twice is an error, and so is a tag for an object.
 """
 
 import re

@@ -26,7 +26,7 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
 
     What the file leaves out is filled in by defaults that fit the system. A preset is a partial configuration in the
     file's own ``presets`` section; it is merged over the rest of the file, and overrides over that. Sections are merged
-    key by key, lists are replaced, and a section that changes its ``kind`` starts afresh. What presets say is checked
+    key by key, lists are replaced, and a section that changes its ``kind`` starts afresh. Presets are checked
     whichever is chosen. The files of ``system``, of ``evaluation`` and of a force field
     are relative to the configuration file, ``labels.store`` to the folder in which the program is run.
 
@@ -46,7 +46,7 @@ def load(path: str | Path, preset: str | None = None, overrides: Mapping[str, ob
     chosen = _over(document, presets[preset], path) if preset else document
     config, problems = _validate(_over(chosen, _nested(overrides or {}), path), path)
     for name, other in presets.items():
-        # Only what the preset itself says: the rest of the file may need the overrides to be complete.
+        # Only the keys of the preset: the rest of the file may need the overrides to be complete.
         own = f": presets.{name}."
         problems += [problem for problem in _validate(_over(document, other, path), path)[1] if own in problem]
     if config is None or problems:

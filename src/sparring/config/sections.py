@@ -186,6 +186,19 @@ class Budget(Section):
     order: Literal["score", "random"] = "score"
 
 
+class SelectorPlugin(Section):
+    """A selector that an installed package registers under the entry-point group ``sparring.selectors``."""
+
+    kind: Literal["plugin"]
+    name: str
+    parameters: Mapping[str, object] = {}
+
+    @model_validator(mode="after")
+    def _no_programs(self) -> "SelectorPlugin":
+        refuse_programs("", self.parameters)
+        return self
+
+
 class Evaluation(Section):
     """Structures on which the report compares all committees of a run, and where the far ones begin."""
 
@@ -209,6 +222,7 @@ class Config(Section):
     training: Training = Training()
     attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[
-        Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget, Field(discriminator="kind")], ...
+        Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget | SelectorPlugin, Field(discriminator="kind")],
+        ...,
     ] = ()
     evaluation: Evaluation = Evaluation()

@@ -26,7 +26,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "adversarial": ("initial_spread", "axes", "bound"),
     "random": ("amplitude", "axes"),
 }
-"""What may stand in the section of an attack of that kind, where it means the Cartesian space."""
+"""Keys of the Cartesian space that the section of an attack may have itself, by its kind."""
 
 
 def _some(spaces: tuple[Section, ...]) -> tuple[Section, ...]:

@@ -112,7 +112,7 @@ def simulate(
     """Molecular dynamics of all structures at once, under the mean forces of a committee.
 
     Replicas are independent: how they are divided to fit the memory, and which of them fail, changes nothing for the
-    others. Positions and velocities are in double precision, whatever the precision of the committee.
+    others. Positions and velocities are in double precision, independent of the precision of the committee.
 
     Args:
         committee: Committee with the mean forces that act.

@@ -1,4 +1,4 @@
-"""Charge and multiplicity of a frame, under whatever names its header has them: one meaning each, or an error."""
+"""Charge and multiplicity of a frame, under any known names; two values that differ are an error."""
 
 import operator
 import re

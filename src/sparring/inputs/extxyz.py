@@ -91,7 +91,7 @@ def read_labelled(
     allow_dummy: bool = False,
     allow_empty: bool = False,
 ) -> list[Atoms]:
-    """Read labelled structures; whatever names the file uses, they come as `REF_energy` in eV and `REF_forces` in eV/Å.
+    """Read labelled structures; their labels are named `REF_energy` in eV and `REF_forces` in eV/Å.
 
     With the names left as they are, labels under ASE's own (`energy`, `forces`) are found too.
 

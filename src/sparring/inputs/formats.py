@@ -128,7 +128,7 @@ def read_frames_by_ase(path: Path, kind: str, notes: Counter[str]) -> list[Atoms
             state = state_of_output(text, kind)
             for atoms in frames:
                 _refuse_disorder(atoms)
-    # ASE's readers raise whatever a damaged or an unfinished file makes them stumble over.
+    # ASE's readers raise errors of any kind for damaged or unfinished files.
     except Exception as error:
         raise ValueError(
             f"{path}: cannot be read as {FORMATS[kind]} ({type(error).__name__}: {error}); see that it is complete, or "

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 ENERGIES = (ENERGY, "free_energy", "energy", "total_energy")
-"""Names of energies that are read without being asked for, the first that is there."""
+"""Names of energies that are read by default, the first that is there."""
 FORCE_COLUMNS = (FORCES, "forces")
 CHARGES = ("charge", "total_charge", "net_charge", "molecular_charge")
 MULTIPLICITIES = ("multiplicity", "mult", "spin_multiplicity", "molecular_multiplicity", "total_spin", "spin")
@@ -71,7 +71,7 @@ TABLE = (
         "eV/Å",
         "-dE/dx, three columns; a gradient has the other sign and is refused. Another name: `forces_key`",
     ),
-    Meaning("charge", CHARGES, 'info["charge"]', "e", "total charge, a whole number; 0 where nothing is said"),
+    Meaning("charge", CHARGES, 'info["charge"]', "e", "total charge, a whole number; 0 by default"),
     Meaning(
         "multiplicity",
         MULTIPLICITIES,

@@ -1,6 +1,6 @@
 """Structures from files of users, in any format, checked, with standard names.
 
-Extended XYZ is read strictly by :mod:`sparring.inputs.extxyz`, whatever else by ASE. Then every frame is checked, its
+Extended XYZ is read strictly by :mod:`sparring.inputs.extxyz`, other formats by ASE. Then every frame is checked, its
 charge, multiplicity and label are put under the names that the program uses, and what it does not know stays.
 """
 

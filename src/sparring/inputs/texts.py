@@ -31,7 +31,7 @@ def text_of(path: Path) -> str:
     """The text of a file, which must be UTF-8, compressed or not; a byte-order mark is left out.
 
     Raises:
-        ValueError: If it is no text, or in another encoding; the message says how to convert it.
+        ValueError: If it is no text, or in another encoding; the message has the command that converts it.
         OSError: If it cannot be opened.
     """
     content = content_of(path)

@@ -2,7 +2,7 @@
 
 A run that gets SIGKILL, or SIGTERM while it waits for a label, can end nothing by itself any more, and the programs
 that workers have started (mpirun, a quantum-chemistry code) would compute on. The guard reads the names of workers from
-a pipe. Once the pipe closes, whatever the reason, it ends them with all their children and removes their scratch
+a pipe. Once the pipe closes, for any reason, it ends them with all their children and removes their scratch
 folders.
 This file runs by itself, with nothing but the standard library.
 """

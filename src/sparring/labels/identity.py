@@ -44,8 +44,8 @@ def described(parameters: Mapping[str, object]) -> str:
 def absolute(parameters: Mapping[str, object]) -> dict[str, object]:
     """Parameters whose files and folders do not depend on the current folder, which is another for every label.
 
-    A text that names a file here is that file. One that names a folder is that folder if its own name says so, as
-    ``pseudo_dir`` does, or if it has a slash.
+    A text that names a file here is that file. One that names a folder is that folder if the parameter is for
+    folders, such as ``pseudo_dir``, or if the text has a slash.
     """
     return {name: _absolute(name, value) for name, value in parameters.items()}
 

@@ -212,7 +212,7 @@ class Worker:
         return memory_of(self.marker)
 
     def end(self, *, patience: float = 0.0, keep_folder: bool = False) -> None:
-        """Let it end by itself if there is patience, then end it, and whatever it has left behind.
+        """Let it end by itself if there is patience, then end it with all processes that it has left.
 
         Args:
             patience: Time to end by itself, in seconds.

@@ -28,7 +28,7 @@ _VARIABLES = {
     "openmx": ("OPENMX_COMMAND", "ASE_OPENMX_COMMAND"),
     "vasp": ("ASE_VASP_COMMAND", "VASP_COMMAND", "VASP_SCRIPT"),
 }
-"""Environment variables with another name than that of the calculator, or of classes that ask by themselves."""
+"""Environment variables with another name than that of the calculator, or of classes that read them themselves."""
 _FALLBACKS = {
     "amber": "sander",
     "castep": "castep",

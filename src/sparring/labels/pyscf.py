@@ -85,7 +85,7 @@ class PySCF:
         from pyscf import lib
 
         started = time.perf_counter()
-        # PySCF recommends packages and tells of future defaults by warnings; neither concerns a label.
+        # PySCF recommends packages and announces future defaults by warnings; neither concerns a label.
         with lib.with_omp_threads(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mean_field = self._mean_field(self._molecule(atoms))
@@ -206,7 +206,7 @@ def _known_functional(functional: str, version: str | None) -> str:
         except (KeyError, ValueError, NotImplementedError) as error:
             known = [*libxc.XC_ALIAS, *(code.rpartition("_XC_")[2] for code in libxc.XC_CODES)]
             raise ValueError(
-                f"unknown functional {functional!r}{did_you_mean(functional, known)} (PySCF says: {error}); a "
+                f"unknown functional {functional!r}{did_you_mean(functional, known)} (PySCF: {error}); a "
                 "dispersion correction is written behind it as -D3BJ, -D3zero or -D4"
             ) from None
     return name

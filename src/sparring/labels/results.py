@@ -19,7 +19,7 @@ _FIELDS = "energy, forces, method, version, converged and wall_time"
 
 
 def compute(labeller: Labeller, atoms: Atoms) -> Label:
-    """Let a labeller work on a copy of the structure, and make of whatever goes wrong a ``LabelError``.
+    """Compute a label from a copy of the structure; any failure becomes a ``LabelError``.
 
     Raises:
         LabelError: If there is no label: "crashed" for every exception, ``sys.exit`` included, "out_of_memory" for a
@@ -33,14 +33,14 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
         except LabelError as error:
             raise _plain(error) from error
         except MemoryError as error:
-            raise LabelError("out_of_memory", f"{labeller.method} ran out of memory{_told(error)}") from error
+            raise LabelError("out_of_memory", f"{labeller.method} ran out of memory{_message(error)}") from error
         except (CalculatorSetupError, BadConfiguration) as error:
-            raise LabelError("not_configured", f"{labeller.method} is not set up{_told(error)}") from error
+            raise LabelError("not_configured", f"{labeller.method} is not set up{_message(error)}") from error
         # A foreign code may raise anything; one structure that it cannot do must not end the others.
         except BaseException as error:
             if interrupted:
                 raise KeyboardInterrupt from None
-            raise LabelError("crashed", f"{labeller.method} raised {type(error).__name__}{_told(error)}") from error
+            raise LabelError("crashed", f"{labeller.method} raised {type(error).__name__}{_message(error)}") from error
     return sound(result, structure, labeller)
 
 
@@ -120,7 +120,7 @@ def _plain(error: LabelError) -> LabelError:
     return LabelError(reason, str(error.message))
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception:
@@ -128,7 +128,7 @@ def _told(error: BaseException) -> str:
     return f": {text}" if text else ""
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401 - whatever a labeller gave
+def _shown(value: Any) -> str:  # noqa: ANN401 - the value is that of a labeller
     try:
         return f"{value!r:.80}".replace("\n", " ")
     except Exception:

@@ -1,4 +1,4 @@
-"""Labels as the rest of the program asks for them: one labeller with its store, bounds, processes and limits."""
+"""Labels for the rest of the program: one labeller with its store, bounds, processes and limits."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

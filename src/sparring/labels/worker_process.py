@@ -21,7 +21,7 @@ from sparring.labels.store import LabelStore
 __all__ = ["OUTPUT", "Outcome", "Refused", "Task", "main", "outcome_of"]
 
 OUTPUT = "output.txt"
-"""The file in the folder of a label that has whatever was printed."""
+"""The file in the folder of a label with the printed output."""
 
 
 class Outcome(NamedTuple):
@@ -89,7 +89,7 @@ def _received(connection: Connection) -> Labeller | Refused:
             process._inheriting = True  # type: ignore[attr-defined]
             multiprocessing.spawn.prepare(dict(script))
         labeller: Labeller = ForkingPickler.loads(content)
-    # Whatever stands in the way, the parent says it.
+    # The parent reports any failure.
     except BaseException as error:
         return Refused(f"{type(error).__name__}: {error}")
     finally:
@@ -129,7 +129,7 @@ def working_in(folder: Path, home: Path) -> Iterator[None]:
 
 
 def _print_to(file: Path) -> None:
-    """Standard output and error as new, whatever became of the old ones; programs and Fortran write there too."""
+    """Standard output and error as new, even if the old ones are closed; programs and Fortran write there too."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for standard in (1, 2):
         os.dup2(descriptor, standard)

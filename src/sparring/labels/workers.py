@@ -254,7 +254,7 @@ class Workers:
     def _crashed(self, key: str, atoms: Atoms, died: Died) -> Outcome:
         message = (
             f"{self.labeller.method} ended its process twice ({died}), the second time alone{died.output}; "
-            "`sparring run --retry-failed` asks for it again"
+            "`sparring run --retry-failed` computes it again"
         )
         files = self.failed / key if self.failed is not None and (self.failed / key).is_dir() else None
         return Outcome(LabelError("crashed", message, files), computed=True, files=files)

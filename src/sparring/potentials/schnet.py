@@ -82,10 +82,10 @@ class SchNet(Architecture):
     are read out as an energy. Two things are added to the published network, and can be switched off. Messages go to
     zero smoothly at the cutoff (:math:`1 - 28x^6 + 48x^7 - 21x^8`, two continuous derivatives), where the published
     ones break off. Each element has a reference energy, so that the network need not learn the energies of cores.
-    Energies are summed in double precision whatever the precision of the network.
+    Energies are summed in double precision independent of the precision of the network.
 
     The readout is in kcal/mol, as that of the published network. Adam moves weights by steps of the same length
-    whatever the unit, so the unit decides how much an energy moves in a step: with eV, training is slower and ends
+    in any unit, so the unit decides how much an energy moves in a step: with eV, training is slower and ends
     farther from its goal.
 
     Args:

@@ -169,7 +169,7 @@ class Ascent:
         positions = torch.stack([geometry.positions for geometry in geometries])
         best = _at(state.best_step[self.seeds.structure_index], positions)
         cells, best_cells = None, self.seeds.cells
-        # Asked of the host: a space that leaves cells alone returns the very same tensor.
+        # Compared on the host: a space that leaves cells alone returns the very same tensor.
         if any(geometry.cells is not self.seeds.cells for geometry in geometries):
             cells = torch.stack([geometry.cells for geometry in geometries])
             best_cells = _at(state.best_step, cells)
@@ -286,7 +286,7 @@ def _like(flags: Bool[Tensor, " n_rows"], rows: Tensor) -> Tensor:
 
 
 def chunk_size(committee: Committee, seeds: Structures, objective: Objective, max_memory: float | None) -> int:
-    """How many seeds fit the memory that the graph of one attack step takes."""
+    """Number of seeds whose graph of one attack step fits into memory."""
 
     def graph_bytes(structures: Structures) -> int:
         structures = committee.prepare(structures)

@@ -53,7 +53,7 @@ def objective_of(formula: str, *, reference: Dataset | None = None) -> Term:
 
 
 def needs_reference(formula: str) -> bool:
-    """Whether a term of the formula needs labelled structures."""
+    """True if a term of the formula needs labelled structures."""
 
     def needs(node: Node) -> bool:
         if isinstance(node, Operation):

@@ -226,7 +226,7 @@ class Boltzmann:
 
 
 def relative_size(structures: Structures, per: Per) -> Float[Tensor, " n_structures"]:
-    """How many times as large as ammonia a structure is: by its atoms, by its degrees of freedom, or 1 for all."""
+    """Size of a structure relative to ammonia: by its atoms, by its degrees of freedom, or 1 for all."""
     counts = structures.counts.double()
     if per == "structure":
         return torch.ones_like(counts)

@@ -84,7 +84,7 @@ class AttackResult:
         return int((self.status == status).sum())
 
     def energy_fell(self) -> Bool[Tensor, " n_seeds"]:
-        """Whether the committee's energy at the best step is below that at the first; False for what never climbed."""
+        """True where the committee's energy at the best step is below that at the first."""
         return self.best().energy < self.energy[0]
 
 

@@ -1,4 +1,4 @@
-"""What people look at after a run: one self-contained page, and its figures."""
+"""The report of a run: one self-contained page, and its figures."""
 
 from sparring.reporting.overview import overview
 from sparring.reporting.page import report

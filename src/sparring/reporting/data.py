@@ -1,4 +1,4 @@
-"""What a report knows of a run: plain arrays, and the units in which people are shown energies."""
+"""Data of a report: plain arrays, and the unit in which energies are shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,10 +68,10 @@ class Sampled:
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled(Sampled):
-    """What a generation labelled, with what its committee, not yet trained on it, had predicted.
+    """Labels of a generation, with the predictions of its committee before it was trained on them.
 
     `force_sigma` is the committee's own σ_F, `force_error` the root mean square of its error over all force components,
-    both in eV/Å. `wall_time` is what the label cost when it was computed, in seconds.
+    both in eV/Å. `wall_time` is the time in which the label was computed, in seconds.
     """
 
     force_sigma: Float[np.ndarray, " n_structures"]

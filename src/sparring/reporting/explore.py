@@ -1,7 +1,7 @@
-"""What the map of the page shows of every labelled structure: numbers to choose axes from, origin, and geometry.
+"""Data of the explorer of the page: quantities for its axes, origin and geometry of each labelled structure.
 
-The page carries it as JSON. What draws it are the small scripts in the folder `explorer`. A library would be chemiscope
-(doi:10.21105/joss.02117), which needs WebGL and would add more than 3 MB to every report; this adds a tenth of one.
+The page has them as JSON, and the small scripts in the folder `explorer` draw them. A library would be chemiscope
+(doi:10.21105/joss.02117), which needs WebGL and would add more than 3 MB to every report; these scripts add 0.1 MB.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,10 +79,10 @@ class _Quantity:
 
 
 def explorer(run: Run, mapped: Embedded | None = None, *, max_atoms: int = MAX_ATOMS) -> dict[str, Any] | None:
-    """All that the page knows of the labelled structures of a run, ready for JSON; None if there are none.
+    """Data of the labelled structures of a run, ready for JSON; None if there are none.
 
     Args:
-        run: Whose.
+        run: Run whose structures are shown.
         mapped: Structures with their positions in a similarity map, if there is one.
         max_atoms: If there are more, only some of the structures go along, evenly spread over all.
     """
@@ -118,13 +118,13 @@ def explorer(run: Run, mapped: Embedded | None = None, *, max_atoms: int = MAX_A
 
 
 def scripts() -> str:
-    """The program that draws it, for one module script."""
+    """The scripts of the explorer, as one module script."""
     folder = resources.files("sparring.reporting").joinpath("explorer")
     return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
 
 
 def style() -> str:
-    """How it looks, as CSS."""
+    """Style sheet of the explorer."""
     return resources.files("sparring.reporting").joinpath("explorer", "style.css").read_text(encoding="utf-8")
 
 
@@ -149,7 +149,7 @@ def _thinned(structures: Sequence[_Structure], max_atoms: int) -> list[_Structur
 
 
 def _parent(one: _Structure) -> int | None:
-    """Number of the structure that an attack set out from; it is counted in the data set of that time."""
+    """Number of the structure that was the seed of an attack, counted in the data set of that time."""
     parent = int(one.atoms.info.get("parent", -1))
     return parent if one.origin.generation and parent >= 0 else None
 
@@ -191,10 +191,10 @@ def _quantities(run: Run, structures: Sequence[_Structure], mapped: Embedded | N
     )
     if mapped is not None:
         yield _Quantity(name="rmsd", label="RMSD to the ground state (Å)", values=spread(mapped.diversity.rmsd))
-        label = "SOAP distance to what was known"
+        label = "SOAP distance to the previous training set"
         yield _Quantity(name="novelty", label=label, values=spread(mapped.diversity.novelty))
     generation = np.array([float(one.origin.generation) for one in structures])
-    label = "generation that labelled it (0: start)"
+    label = "generation of the label (0: start)"
     yield _Quantity(name="labelled_in", label=label, values=generation, is_fact=False)
     yield from _uncertainties([one.atoms for one in structures], "before", "before labelling")
     if run.newest:
@@ -204,7 +204,7 @@ def _quantities(run: Run, structures: Sequence[_Structure], mapped: Embedded | N
 
 
 def _uncertainties(frames: Sequence[Atoms | None], when: str, words: str) -> Iterator[_Quantity]:
-    """What a committee believed of the forces, and how wrong it was."""
+    """Uncertainty and error of the forces of a committee."""
     sigma, error = np.full((2, len(frames)), np.nan)
     for place, atoms in enumerate(frames):
         if atoms is not None and "force_variance" in atoms.info and "committee_forces" in atoms.arrays:
@@ -223,7 +223,7 @@ def _first_axes(names: Sequence[str]) -> tuple[str, str]:
 
 
 def _splits(run: Run, structures: Sequence[_Structure]) -> list[str | None]:
-    """What the newest committee uses each structure for."""
+    """Split of each structure in the data set of the newest committee."""
     known = {_key(atoms): str(atoms.info.get("split")) for atoms in run.newest}
     words = {"test": "test", "fit": "training or validation"}
     return [words.get(known.get(_key(one.atoms), "")) for one in structures]

@@ -12,25 +12,25 @@ __all__ = ["attacks_torsions", "colour_of", "draw_energies", "groups_of", "label
 
 
 def overview(run: Run) -> Figure:
-    """One wide figure that tells the story: what was labelled, how attacks raised the uncertainty, what it taught."""
+    """One wide figure: energies of the labels, uncertainty along the attacks, and the progress by generation."""
     with rc_context(STYLE):
         figure, (left, middle, right) = panels(3, width=4.0, height=3.5)
         if run.start is not None:
             draw_energies(run, left)
-        left.set_title("Labels it asked for")
+        left.set_title("Labels of each generation")
         for generation, paths in paths_of(run):
             colour, label = colour_of(run, generation), f"generation {generation.number}"
             figures.path_uncertainty(paths, middle, colour=colour, label=label)
         if middle.has_data():
             figures.note_paths_outside(middle)
             figures.legend_below(middle)
-        middle.set_title("Attacks climb the uncertainty")
+        middle.set_title("Uncertainty along the attacks")
         right.set_title(_draw_progress(run, right) or "Nothing evaluated yet")
     return figure
 
 
 def _draw_progress(run: Run, ax: Axes) -> str | None:
-    """Draws the one number that says whether the run gets anywhere; returns its title, None where there is none yet."""
+    """Draw the metric of progress, or else errors of forces; returns the title, None where there are no values yet."""
     unit, progress = run.unit, run.system.progress
     known = [one for one in run.generations if progress and one.metric("system", *progress.keys) is not None]
     if progress is None or not known:

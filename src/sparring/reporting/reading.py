@@ -1,4 +1,4 @@
-"""What the report reads from a run folder, and nothing of a stage that has not committed."""
+"""Reads the data of a report from the stages of a run folder that have committed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -80,7 +80,7 @@ def _comparison(folder: Path) -> CommonErrors | None:
     try:
         return known_comparison(folder)
     except (ValueError, OSError):
-        return None  # the page says why, when it is made
+        return None  # the page has the reason, when it is made
 
 
 def _origins(

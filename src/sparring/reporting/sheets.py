@@ -52,7 +52,7 @@ def comparison(run: Run) -> ReportFigure | None:
         name="errors_on_one_set",
         title="Errors by generation, on the same structures",
         caption="A line joins errors on the same structures. Diamonds are test errors of each generation on its own, "
-        "other structures: they do not say which generation is better.",
+        "other structures: they do not compare generations.",
         figure=figure,
     )
 
@@ -99,7 +99,7 @@ def _parity_energy(run: Run) -> ReportFigure | None:
         name="parity_energy",
         title="Energies: committee against labels",
         caption="Every generation on its own data set, so errors of two panels are of different structures. No member "
-        "was ever trained on a test point.",
+        "was trained on test points.",
         figure=_panel_each(run, parts, lambda part, ax, _: figures.parity_energy(part, ax, unit=run.unit), height=4.0),
     )
 
@@ -124,14 +124,14 @@ def _path_energy(run: Run) -> ReportFigure | None:
     return ReportFigure(
         name="path_energy",
         title="Energy along the attacks",
-        caption="What the committee believes, not the truth. A dot marks the best step: the geometry that is kept."
-        + "".join(_fell(generation) for generation, _ in parts),
+        caption="Mean energy of the committee, not of the label method. A dot marks the candidate: the step of highest "
+        "objective." + "".join(_fell(generation) for generation, _ in parts),
         figure=_paths_noted(figure),
     )
 
 
 def _fell(generation: Generation) -> str:
-    """A word on attacks that only relaxed."""
+    """A sentence on attacks that only relaxed."""
     fell, total = (generation.metric("attack", name) for name in ("n_energy_fell", "n_seeds"))
     if not fell or not total or fell < 0.8 * total:
         return ""
@@ -148,7 +148,7 @@ def _path_uncertainty(run: Run) -> ReportFigure | None:
     return ReportFigure(
         name="path_uncertainty",
         title="Uncertainty along the attacks",
-        caption="The root of the committee's variance of forces (Eq. 7). A dot marks the geometry that is kept.",
+        caption="The root of the committee's variance of forces (Eq. 7). A dot marks the candidate.",
         figure=_paths_noted(figure),
     )
 
@@ -160,7 +160,7 @@ def _paths_noted(figure: Figure) -> Figure:
 
 
 def _attack_torsions(run: Run) -> ReportFigure | None:
-    # What is drawn at random, or taken from dynamics, has no way.
+    # Random displacements and snapshots of dynamics have no path.
     parts = [
         (one, one.torsions) for one in run.generations if one.torsions is not None and len(one.torsions.angles) > 1
     ]
@@ -174,7 +174,7 @@ def _attack_torsions(run: Run) -> ReportFigure | None:
     return ReportFigure(
         name="attack_torsions",
         title="Attacks in the plane of the torsions",
-        caption="Where attacks start and where their objective was highest; what leaves on one side comes in opposite.",
+        caption="Starts of the attacks, and points of highest objective. The plane is periodic.",
         figure=figure,
     )
 
@@ -184,10 +184,10 @@ def _labelled_energies(run: Run) -> ReportFigure | None:
         return None
     figure, (ax,) = panels(width=max(4.2, 1.0 * len(groups)))
     draw_energies(run, ax)
-    caption = "Labels above the lowest of the same composition, with median and interquartile range"
-    more = "; whiskers span the range, and discarded ones are counted only" if attacks_torsions(run) else ""
+    caption = "Energies above the lowest label of the same composition, with median and interquartile range"
+    more = "; whiskers span the range; discarded labels are only counted" if attacks_torsions(run) else ""
     return ReportFigure(
-        name="labelled_energies", title="Energies of what was labelled", caption=f"{caption}{more}.", figure=figure
+        name="labelled_energies", title="Energies of the labels", caption=f"{caption}{more}.", figure=figure
     )
 
 
@@ -200,8 +200,8 @@ def _uncertainty_error(run: Run) -> ReportFigure | None:
     return ReportFigure(
         name="uncertainty_error",
         title="Uncertainty against true error",
-        caption="Structures that were just labelled, as the committee that chose them predicts them unseen. "
-        "On the line the committee knows how wrong it is; above it, it is too sure of itself.",
+        caption="New labels, predicted by the committee that chose the structures, before it was trained on them. "
+        "On the line, error and uncertainty are equal; above it, the committee underestimates its errors.",
         figure=figure,
     )
 
@@ -214,7 +214,7 @@ def _label_cost(run: Run) -> ReportFigure | None:
     figures.label_cost(labelled, ax, colours=[colour_of(run, generation) for generation, _ in parts])
     return ReportFigure(
         name="label_cost",
-        title="What a label cost",
-        caption="Wall time of each label when it was computed; one that came from the store cost this run nothing.",
+        title="Time of the labels",
+        caption="Wall time of each label when it was computed; labels from the store took this run no time.",
         figure=figure,
     )

@@ -20,7 +20,7 @@ from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
 from sparring.committee import Committee
-from sparring.evaluation import errors, survey
+from sparring.evaluation import errors, predict_structures
 from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.proposers.base import Proposer, propose
 from sparring.runs.cache import StageCache, no_cache
@@ -186,13 +186,13 @@ def evaluate(state: State, plan: Plan, committee: Committee) -> Evaluated:
     """Errors of a committee on its training and test data, and the evaluation that is special to the system."""
     test = set(state.splits.test)
     # Test structures may have elements that no member was trained on.
-    surveyed = survey(committee.without_domain(), state.dataset.structures)
-    predictions = surveyed.annotate(state.dataset.to_atoms())
+    predicted = predict_structures(committee.without_domain(), state.dataset.structures)
+    predictions = predicted.annotate(state.dataset.to_atoms())
     for index, atoms in enumerate(predictions):
         atoms.info["split"] = "test" if index in test else "fit"
     parts = {"test": state.splits.test, "fit": state.splits.fit}
-    by_part = {name: errors(surveyed.take(ids), state.dataset.take(ids)) for name, ids in parts.items()}
-    return Evaluated(predictions, surveyed.force_variance, by_part, plan.evaluate(committee, state.dataset))
+    by_part = {name: errors(predicted.take(ids), state.dataset.take(ids)) for name, ids in parts.items()}
+    return Evaluated(predictions, predicted.force_variance, by_part, plan.evaluate(committee, state.dataset))
 
 
 def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
@@ -246,7 +246,9 @@ def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen)
         return Labelled([], (), 0, 0)
     report = plan.label(chosen.atoms, lowest_energies(state.dataset.to_atoms()))
     report.require_labeller(plan.max_failed)
-    expected = survey(committee.without_domain(), Structures.from_atoms(chosen.atoms)).annotate(chosen.atoms)
+    expected = predict_structures(committee.without_domain(), Structures.from_atoms(chosen.atoms)).annotate(
+        chosen.atoms
+    )
     labelled, failures = [], []
     for atoms, label, key in zip(expected, report.labels, report.keys, strict=True):
         if isinstance(label, Label):

@@ -58,7 +58,7 @@ def refuse_programs(name: str, parameters: Mapping[str, object]) -> None:
         if _names_program(key):
             where = f" Add [{name}] command = ... to your own ~/.config/ase/config.ini" if name else ""
             raise ValueError(
-                f"{path} = {value!r:.80} names a program, and a configuration is data: it must not say what is run."
+                f"{path} = {value!r:.80} names a program; a configuration is data and must not name programs."
                 f"{where or ' Let the package have its own configuration for it'}, or set it in the environment."
             )
         if name and top and (key in _OURS or key.startswith("_")):

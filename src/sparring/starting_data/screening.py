@@ -26,7 +26,7 @@ __all__ = ["label_errors", "require_one_state", "screen"]
 logger = logging.getLogger(__name__)
 
 LARGEST_FORCE = 1e5
-"""No atom of chemistry feels such a force, in eV/Å, whatever the bounds are."""
+"""Largest force, in eV/Å, that is accepted without bounds; no atom of chemistry has such a force."""
 LARGEST_ENERGY = 1e7
 """No atom has such an energy, in eV; that of element 118 with all its electrons is a sixth of it."""
 FARTHEST_ENERGY = 1e3

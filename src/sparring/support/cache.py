@@ -36,7 +36,7 @@ class TensorCache(Generic[Value]):
         self._rows: list[tuple[object, Hashable, Value]] = []
 
     def get(self, tensor: object, key: Hashable, compute: Callable[[], Value]) -> Value:
-        """The result for a tensor and whatever else it depends on, computed if it is not there."""
+        """The result for a tensor and further keys, computed if it is not there."""
         for known, its_key, value in self._rows:
             if known is tensor and its_key == key:
                 return value

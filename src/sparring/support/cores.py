@@ -2,8 +2,8 @@
 
 A shared machine has many cores and a job is given a few of them, in one of several ways: by the affinity of its
 processes (``taskset``, Slurm's plugin), by a quota of its control group (containers, Kubernetes) or by variables that
-the queue sets in the environment. All of them count, and the smallest wins. ``OMP_NUM_THREADS`` does not: it says
-how many threads one process has, and labels are computed by several processes of one thread each.
+the queue sets in the environment. All of them count, and the smallest wins. ``OMP_NUM_THREADS`` does not: it is
+the number of threads of one process, and labels are computed by several processes of one thread each.
 """
 
 import os

@@ -155,7 +155,7 @@ def _has_unit(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Turns a syntax tree of Python into a formula; whatever is not listed here is refused."""
+    """Turns a syntax tree of Python into a formula; other nodes are refused."""
 
     text: str
     quantities: Mapping[int, str]

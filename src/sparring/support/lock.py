@@ -87,7 +87,7 @@ def _owned(folder: Path) -> Path:
         return file
     pid, host = _named(file)
     raise BlockingIOError(
-        f"{folder} is in use by process {pid} on {host}, as {file} says; wait until it has finished, give another "
+        f"{folder} is in use by process {pid} on {host}, see {file}; wait until it has finished, give another "
         f"--folder, or delete {file.name} if you know that this process is gone"
     )
 

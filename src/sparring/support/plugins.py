@@ -1,4 +1,4 @@
-"""Entry points of installed packages: labellers, spaces."""
+"""Entry points of installed packages."""
 
 from importlib.metadata import EntryPoint, entry_points
 

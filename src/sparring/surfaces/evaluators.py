@@ -1,4 +1,4 @@
-"""Potential energy surfaces that are asked for many structures at once: a committee's, or that of the labels."""
+"""Potential energy surfaces, evaluated for many structures at once: that of a committee, or that of the labels."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable

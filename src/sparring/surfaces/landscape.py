@@ -2,7 +2,7 @@
 
 A landscape speaks of total energies. Committee and truth are compared as they are: labels in total energies are what
 the committee was trained on, so that a shift is an error like any other. One number, the zero, is taken from both for
-people to read. Who only asks for the shape aligns both at the lowest true point.
+people to read. For the shape alone, both are aligned at the lowest true point.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.evaluation import survey
+from sparring.evaluation import predict_structures
 from sparring.surfaces.grids import Grid, Truth, Variable
 
 __all__ = ["Landscape", "Landscapes", "Marks", "landscape"]
@@ -46,7 +46,7 @@ class Landscape:
         marks: Labelled structures by their role: "start" of the run, "earlier" ones that were added since, and the
             "next" ones, which were chosen by this committee.
         force_error: Root mean square error of the mean forces, over the components that σ_F is of, in eV/Å; nan where
-            true forces are not known, None in results from before it was asked for.
+            true forces are not known, None in results of versions that did not compute it.
     """
 
     x: Variable
@@ -164,23 +164,23 @@ def landscape(
         n_at_once: Number of structures per batch.
     """
     committee.require_known(grid.structures)
-    surveyed = survey(committee, Structures.from_atoms(grid.structures), n_at_once=n_at_once)
+    predicted = predict_structures(committee, Structures.from_atoms(grid.structures), n_at_once=n_at_once)
     true = np.full(grid.index.shape, np.nan) if truth is None else truth.energy
-    true_forces = truth.forces if truth is not None and truth.forces else [None] * len(surveyed.forces)
+    true_forces = truth.forces if truth is not None and truth.forces else [None] * len(predicted.forces)
     force_error = [
         np.nan if known is None else np.sqrt(np.square(force - known).mean())
-        for force, known in zip(surveyed.forces, true_forces, strict=True)
+        for force, known in zip(predicted.forces, true_forces, strict=True)
     ]
     if zero is None:
-        zero = float(np.nanmin(true if np.isfinite(true).any() else surveyed.energy))
+        zero = float(np.nanmin(true if np.isfinite(true).any() else predicted.energy))
     return Landscape(
         x=grid.x,
         y=grid.y,
         zero=zero,
         mask=grid.mask,
-        energy=grid.lay_out(surveyed.energy) - zero,
-        energy_sigma=grid.lay_out(np.sqrt(surveyed.energy_variance)),
-        force_sigma=grid.lay_out(np.sqrt(surveyed.force_variance)),
+        energy=grid.lay_out(predicted.energy) - zero,
+        energy_sigma=grid.lay_out(np.sqrt(predicted.energy_variance)),
+        force_sigma=grid.lay_out(np.sqrt(predicted.force_variance)),
         truth=true - zero,
         truth_method="" if truth is None else truth.method,
         failures=() if truth is None else truth.failures,

@@ -42,7 +42,7 @@ class MinimumEnergyPath:
 
     Attributes:
         method: Name of the surface.
-        coordinate: Length of the path up to each image, in Å; atoms count alike, whatever their mass.
+        coordinate: Length of the path up to each image, in Å; without weights by mass.
         energy: Mean energy.
         slope: Derivative of the mean energy along the path, in eV/Å.
         energy_sigma: Standard deviation of the energy between the members.
@@ -178,7 +178,7 @@ def neb(
 
 
 class _Band(NEB):
-    """ASE's band, all of whose movable images are evaluated in one batch before it asks for their forces."""
+    """ASE's band, all of whose movable images are evaluated in one batch before it reads their forces."""
 
     def __init__(self, images: list[Atoms], evaluate: Evaluate, spring: float) -> None:
         super().__init__(images, k=spring, method="improvedtangent")  # type: ignore[no-untyped-call]
@@ -193,7 +193,7 @@ class _Band(NEB):
         return [self._ends[0], *self._movable, self._ends[1]]
 
     def get_forces(self) -> Any:  # noqa: ANN401 - as ASE has it
-        """The forces of the band. ASE asks several times a step; only images that have moved are evaluated."""
+        """The forces of the band. ASE reads them several times a step; only images that have moved are evaluated."""
         positions = self.get_positions()  # type: ignore[no-untyped-call]
         if self._seen is None or not np.array_equal(positions, self._seen):
             self._movable = self._look(range(1, len(self.images) - 1))

@@ -80,7 +80,7 @@ def _relaxed(name: str, atoms: Atoms, calculator: BaseCalculator, *, fmax: float
 
 
 def _bare(atoms: Atoms, extra: Sequence[str]) -> Atoms:
-    """The geometry and what descendants have from it: whatever else it carries, other images have not."""
+    """The geometry with the properties that other images inherit."""
     return inherit(geometry_of(atoms), atoms, extra)
 
 

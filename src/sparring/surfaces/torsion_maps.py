@@ -92,7 +92,7 @@ def _digest(reference: Atoms, plane: TorsionPlane, points: tuple[int, int], labe
     return digest(facts)[:24]
 
 
-# --- what is asked of each generation -------------------------------------------------------------------------------
+# --- evaluation of each generation ----------------------------------------------------------------------------------
 
 
 def evaluation(

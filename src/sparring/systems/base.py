@@ -1,6 +1,6 @@
 """A system: all that is special to what is studied, as one value, which a section of the configuration builds.
 
-Runs, validations and reports ask the value, never for its name. A field is None, or empty, where a system has
+Runs, validations and reports use its fields, never its name. A field is None, or empty, where a system has
 no such thing.
 """
 
@@ -173,7 +173,7 @@ class System:
         compare: Function that compares labels which the structures bring with those of the labeller, given the number
             of generations.
         check: Function that tries all that can be tried on the structures alone; it raises a ValueError.
-        electronic_state: Function that gives charge and multiplicity to structures that do not say theirs.
+        electronic_state: Function that gives charge and multiplicity to structures that do not have their own.
         evaluation: Function from the labeller to the evaluation of each generation's committee. Errors over
             `torsions` come by themselves.
         metrics: Numbers of the evaluation that tables show, in their order.

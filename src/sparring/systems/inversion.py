@@ -82,7 +82,7 @@ def relax_planar(calculator: BaseCalculator, *, bond: float, tolerance: float = 
 
     that lies downhill from the given bond. A minimiser of all coordinates would do as well on paper, but the planar
     molecule is a saddle: forces that are symmetric only up to rounding, or a potential with a lower and lopsided planar
-    geometry, would let it slide away. Here planarity and the three equal bonds are exact, whatever the calculator.
+    geometry, would let it slide away. Here planarity and the three equal bonds are exact for every calculator.
 
     Args:
         calculator: Energy and forces.

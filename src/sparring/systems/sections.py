@@ -97,7 +97,7 @@ class AlanineDipeptide(SystemSection):
     """ACE-ALA-NME, known from snapshots of the dynamics of its force field."""
 
     defaults: ClassVar[Mapping[str, object]] = {
-        # Torsions that run into each other are steep, and what is too high in energy is too high whatever its forces.
+        # Torsions that run into each other are steep, and what is too high in energy is too high for any forces.
         "labels": {
             "labeller": {"kind": "openmm"},
             "bounds": {"min_distance": 0.3, "max_force": None, "energy_window": "10000 kcal/mol"},

@@ -1,4 +1,4 @@
-r"""What training minimises, and its gradient in the weights of all members (Eq. 3).
+r"""The loss of training, and its gradient in the weights of all members (Eq. 3).
 
 .. math:: \mathcal L = \frac 1 N \sum_i \left[ \alpha_E (E_i - \hat E_i)^2
     + \alpha_F \frac{1}{3 n_i} \lVert F_i - \hat F_i \rVert^2 \right]

@@ -23,7 +23,7 @@ SHOWN = 3
 MOST = 0.9
 """A share of the whole loss that a few structures should not have."""
 FEWEST = 20
-"""Of fewer structures, each may have much of the loss."""
+"""Least number of structures for the check; of fewer, each may have much of the loss."""
 FEW = 0.02
 """A share of the structures that is few."""
 

@@ -73,8 +73,8 @@ class Splits:
         """
         if n_members < 1:
             raise ValueError(f"a committee needs at least one member, got n_members={n_members}")
-        nobody: tuple[tuple[int, ...], ...] = ((),) * n_members
-        return cls(test=(), train=nobody, validation=nobody).extend(
+        empty: tuple[tuple[int, ...], ...] = ((),) * n_members
+        return cls(test=(), train=empty, validation=empty).extend(
             n_structures, seed=seed, fractions=fractions, shared=shared, groups=groups
         )
 
@@ -202,7 +202,7 @@ def _dealt(
     groups: Int[np.ndarray, " n_structures"],
     quotas: Mapping[int, int],
 ) -> Int[np.ndarray, " n_dealt"]:
-    """All structures of the first groups of each size in an order, as many groups as the quotas say."""
+    """All structures of the first groups of each size in an order, as many groups as the quotas allow."""
     sizes, left, chosen = _sizes(indices, groups), Counter(quotas), set()
     for group in groups[order].tolist():
         if left[sizes[group]] > 0:

@@ -118,7 +118,7 @@ def _always(run: ReportedRun) -> bool:
 class Validation:
     """One question about a committee.
 
-    Verb and report know nothing else of it. Results are any value that the verb writes and `read` returns.
+    Verb and report use nothing else. Results are any value that the verb writes and `read` returns.
 
     Attributes:
         name: Name of the verb below ``sparring validate``.
@@ -131,7 +131,7 @@ class Validation:
         table: Table of the results.
         figures: Figures of the results.
         notes: Lines below the table.
-        applies: True if the question can be asked of a run.
+        applies: True if the validation can be made for a run.
         embedded: Structures of the results for the explorer of a report.
     """
 

@@ -239,7 +239,7 @@ def test_a_parent_is_one_click_away(browser, bare_report, made_up_run):
     browser.run("document.querySelector('[data-part=before]').click()")
     while not title(browser).startswith("Structure 59:"):
         browser.run("document.querySelector('[data-part=after]').click()")
-    assert facts(browser)["set out from"] == "structure 7"
+    assert facts(browser)["seed"] == "structure 7"
     browser.run("document.querySelector('#explorer dd button').click()")
     assert title(browser).startswith("Structure 7:")
 

@@ -106,7 +106,7 @@ def test_what_has_been_compared_is_not_computed_again(well, monkeypatch):
     def refused(*arguments):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(common_set, "survey", refused)
+    monkeypatch.setattr(common_set, "predict_structures", refused)
     assert compare_committees(well) == first
     assert known_comparison(well) == first
     assert contents(well) == before
@@ -116,12 +116,14 @@ def test_only_a_committee_that_has_changed_is_asked_again(well, monkeypatch):
     first = compare_committees(well)
     for name in ("committee.safetensors", "committee.json"):
         shutil.copy(well / "generation-01" / name, well / "generation-02" / name)
-    asked = []
-    survey = common_set.survey
-    monkeypatch.setattr(common_set, "survey", lambda *arguments: asked.append(1) or survey(*arguments))
+    calls = []
+    predict_structures = common_set.predict_structures
+    monkeypatch.setattr(
+        common_set, "predict_structures", lambda *arguments: calls.append(1) or predict_structures(*arguments)
+    )
     assert known_comparison(well).generations == (1, 3)
     second = compare_committees(well)
-    assert len(asked) == 1
+    assert len(calls) == 1
     assert second.of(2) == first.of(1)
     assert second.of(3) == first.of(3)
 

@@ -5,7 +5,7 @@ import pytest
 from ase.build import molecule
 from scipy.stats import spearmanr
 
-from sparring.evaluation import Survey, errors, survey
+from sparring.evaluation import StructurePredictions, errors, predict_structures
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.errors.compute import ErrorReport, error_report
 from sparring.validation.errors.reliability import root_mean_square
@@ -37,7 +37,7 @@ def believed(dataset, *, seed=0, size=0.1):
         label.numpy() + sigma * generator.normal(size=(count, 3))
         for label, sigma, count in zip(dataset.forces.split(counts), force_sigma, counts, strict=True)
     ]
-    return Survey(
+    return StructurePredictions(
         energy=dataset.energy.numpy() + energy_sigma * generator.normal(size=n),
         forces=tuple(forces),
         energy_variance=energy_sigma**2,
@@ -50,10 +50,10 @@ def with_info(dataset, **values):
     return dataclasses.replace(dataset, info=info)
 
 
-def only(surveyed, dataset, rows):
+def only(predicted, dataset, rows):
     """Errors of some structures, the plain way."""
     chosen = np.flatnonzero(rows).tolist()
-    return errors(surveyed.take(chosen), dataset.take(chosen))
+    return errors(predicted.take(chosen), dataset.take(chosen))
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
@@ -61,20 +61,20 @@ def only(surveyed, dataset, rows):
 
 def test_windows_are_masks_of_the_energy_above_the_lowest_of_the_composition(data):
     dataset = data()
-    surveyed = believed(dataset)
-    report = error_report(surveyed, dataset, n_members=N_MEMBERS, windows=[KCAL_PER_MOL * cap for cap in (2.5, 8.5)])
+    predicted = believed(dataset)
+    report = error_report(predicted, dataset, n_members=N_MEMBERS, windows=[KCAL_PER_MOL * cap for cap in (2.5, 8.5)])
     above = np.tile(np.arange(12), 2)
     np.testing.assert_allclose(report.energy_above, KCAL_PER_MOL * above, atol=1e-9)
     assert [window.part.errors for window in report.up_to] == [
-        only(surveyed, dataset, above < 2.5),
-        only(surveyed, dataset, above < 8.5),
+        only(predicted, dataset, above < 2.5),
+        only(predicted, dataset, above < 8.5),
     ]
     assert [window.part.errors for window in report.between] == [
-        only(surveyed, dataset, above < 2.5),
-        only(surveyed, dataset, (above > 2.5) & (above < 8.5)),
-        only(surveyed, dataset, above > 8.5),
+        only(predicted, dataset, above < 2.5),
+        only(predicted, dataset, (above > 2.5) & (above < 8.5)),
+        only(predicted, dataset, above > 8.5),
     ]
-    assert report.overall.errors == errors(surveyed, dataset)
+    assert report.overall.errors == errors(predicted, dataset)
 
 
 def test_a_window_ends_with_its_cap_and_the_next_begins_behind_it(data):
@@ -113,8 +113,8 @@ def test_a_composition_that_occurs_once_has_no_zero_of_energy(data):
 
 def test_energies_per_atom_weigh_large_molecules_less(data):
     dataset = data(1)
-    surveyed = dataclasses.replace(believed(dataset), energy=dataset.energy.numpy() + np.array([3.0, -8.0]))
-    part = error_report(surveyed, dataset, n_members=N_MEMBERS).overall
+    predicted = dataclasses.replace(believed(dataset), energy=dataset.energy.numpy() + np.array([3.0, -8.0]))
+    part = error_report(predicted, dataset, n_members=N_MEMBERS).overall
     assert part.energy_mae_per_atom == pytest.approx((3 / 3 + 8 / 4) / 2)
     assert part.energy_rmse_per_atom == pytest.approx(np.sqrt((1 + 4) / 2))
     assert part.energy_bias == pytest.approx(-2.5)
@@ -122,9 +122,9 @@ def test_energies_per_atom_weigh_large_molecules_less(data):
 
 def test_alignment_takes_out_what_another_code_calls_zero(data):
     dataset = data()
-    surveyed = believed(dataset)
-    moved = dataclasses.replace(surveyed, energy=surveyed.energy + np.repeat([50.0, -30.0], 12))
-    one, other = (error_report(each, dataset, n_members=N_MEMBERS, aligned=True) for each in (surveyed, moved))
+    predicted = believed(dataset)
+    moved = dataclasses.replace(predicted, energy=predicted.energy + np.repeat([50.0, -30.0], 12))
+    one, other = (error_report(each, dataset, n_members=N_MEMBERS, aligned=True) for each in (predicted, moved))
     assert other.overall.errors.energy_rmse == pytest.approx(one.overall.errors.energy_rmse)
     assert other.energy.correlation.rho == pytest.approx(one.energy.correlation.rho)
     assert other.overall.energy_bias == pytest.approx(0.0, abs=1e-9)
@@ -136,11 +136,11 @@ def test_alignment_takes_out_what_another_code_calls_zero(data):
 def test_groups_are_those_of_the_key_and_config_type_comes_before_source(data):
     kinds = (["a"] * 5 + ["b"] * 7) * 2
     dataset = with_info(data(), config_type=kinds, source=["x"] * 24)
-    surveyed = believed(dataset)
-    report = error_report(surveyed, dataset, n_members=N_MEMBERS)
+    predicted = believed(dataset)
+    report = error_report(predicted, dataset, n_members=N_MEMBERS)
     assert (report.group_by, list(report.groups)) == ("config_type", ["a", "b"])
-    assert report.groups["b"].errors == only(surveyed, dataset, np.array(kinds) == "b")
-    assert list(error_report(surveyed, dataset, n_members=N_MEMBERS, group_by="source").groups) == ["x"]
+    assert report.groups["b"].errors == only(predicted, dataset, np.array(kinds) == "b")
+    assert list(error_report(predicted, dataset, n_members=N_MEMBERS, group_by="source").groups) == ["x"]
 
 
 def test_structures_without_the_key_are_a_group_of_their_own(data):
@@ -171,21 +171,21 @@ def test_a_key_that_nothing_has_is_refused_with_those_there_are(data):
 def judged(data):
     """Held-out structures, what was learnt from, what a committee says of both, and the report."""
     held_out, training = data(20, seed=1), data(15, seed=2)
-    surveyed, learnt = believed(held_out, seed=3, size=0.3), believed(training, seed=4)
-    report = error_report(surveyed, held_out, n_members=N_MEMBERS, training=(learnt, training))
-    return held_out, training, surveyed, learnt, report
+    predicted, learnt = believed(held_out, seed=3, size=0.3), believed(training, seed=4)
+    report = error_report(predicted, held_out, n_members=N_MEMBERS, training=(learnt, training))
+    return held_out, training, predicted, learnt, report
 
 
-def force_errors(surveyed, dataset):
+def force_errors(predicted, dataset):
     labels = dataset.forces.split(dataset.structures.counts.tolist())
-    return [np.sqrt(np.mean((a - b.numpy()) ** 2)) for a, b in zip(surveyed.forces, labels, strict=True)]
+    return [np.sqrt(np.mean((a - b.numpy()) ** 2)) for a, b in zip(predicted.forces, labels, strict=True)]
 
 
 def test_uncertainty_and_error_are_compared_structure_by_structure(judged):
-    held_out, _, surveyed, _, report = judged
-    np.testing.assert_allclose(report.forces.sigma, np.sqrt(surveyed.force_variance))
-    np.testing.assert_allclose(report.forces.error, force_errors(surveyed, held_out))
-    np.testing.assert_allclose(report.energy.error, np.abs(surveyed.energy - held_out.energy.numpy()))
+    held_out, _, predicted, _, report = judged
+    np.testing.assert_allclose(report.forces.sigma, np.sqrt(predicted.force_variance))
+    np.testing.assert_allclose(report.forces.error, force_errors(predicted, held_out))
+    np.testing.assert_allclose(report.energy.error, np.abs(predicted.energy - held_out.energy.numpy()))
     for reliability in (report.forces, report.energy):
         assert reliability.correlation.rho == pytest.approx(spearmanr(reliability.sigma, reliability.error).statistic)
         assert reliability.calibration.scale == pytest.approx(1.0, abs=0.25)
@@ -193,12 +193,12 @@ def test_uncertainty_and_error_are_compared_structure_by_structure(judged):
 
 
 def test_unreliable_is_what_errs_like_the_worst_fifth_of_the_training_set(judged):
-    held_out, training, surveyed, learnt, report = judged
+    held_out, training, predicted, learnt, report = judged
     limit = np.percentile(force_errors(learnt, training), 80)
     by_force, by_energy = report.forces.detections
     assert [by_force.variance, by_energy.variance] == ["force", "energy"]
     assert by_force.error_limit == by_energy.error_limit == pytest.approx(limit)
-    assert by_force.n_positive == np.sum(force_errors(surveyed, held_out) >= limit)
+    assert by_force.n_positive == np.sum(force_errors(predicted, held_out) >= limit)
     assert by_force.choice.threshold == pytest.approx(np.percentile(learnt.force_variance, 80))
     assert by_energy.choice.threshold == pytest.approx(np.percentile(learnt.energy_variance, 80))
     assert report.energy.detections[0].error_limit != by_force.error_limit
@@ -211,8 +211,8 @@ def test_errors_that_follow_sigma_are_found_by_it_and_not_by_another(judged):
 
 
 def test_the_worst_needs_no_training_set(judged):
-    held_out, _, surveyed, _, _ = judged
-    report = error_report(surveyed, held_out, n_members=N_MEMBERS, positive="worst", percentile=75.0)
+    held_out, _, predicted, _, _ = judged
+    report = error_report(predicted, held_out, n_members=N_MEMBERS, positive="worst", percentile=75.0)
     found = report.forces.detections[0]
     assert (found.n_positive, found.n_negative, found.choice) == (10, 30, None)
 
@@ -241,22 +241,22 @@ def test_one_structure_has_errors_but_no_statistics(data):
     assert report.overall.errors.n_structures == 1
     assert report.forces.absent == {
         "correlation": "a rank correlation needs at least 4 structures, got 1",
-        "detection": f"all 1 errors reach the limit, {report.forces.error[0]:.4g}: nothing is to be told apart",
+        "detection": f"all 1 errors reach the limit, {report.forces.error[0]:.4g}: there is only one class",
         "calibration": "a calibration needs at least 2 structures, got 1",
     }
 
 
 def test_one_network_alone_has_no_uncertainty(data, committee):
     dataset = data(4)
-    report = error_report(survey(committee(1), dataset.structures), dataset, n_members=1, positive="worst")
+    report = error_report(predict_structures(committee(1), dataset.structures), dataset, n_members=1, positive="worst")
     assert set(report.energy.absent) == {"correlation", "detection", "calibration"}
     assert set(report.energy.absent.values()) == {"one network alone has no uncertainty"}
 
 
 def test_a_constant_sigma_ranks_nothing_but_can_be_calibrated(data):
     dataset = data()
-    surveyed = dataclasses.replace(believed(dataset), force_variance=np.full(24, 0.04))
-    forces = error_report(surveyed, dataset, n_members=N_MEMBERS, positive="worst").forces
+    predicted = dataclasses.replace(believed(dataset), force_variance=np.full(24, 0.04))
+    forces = error_report(predicted, dataset, n_members=N_MEMBERS, positive="worst").forces
     assert "all 24 structures have the same σ" in forces.absent["correlation"]
     assert forces.detections[0].area == 0.5
     assert forces.calibration.ratio == pytest.approx(np.sqrt(np.mean(forces.error**2)) / 0.2)
@@ -296,7 +296,7 @@ def test_wrong_use_is_refused(data, wrong, message):
 
 def test_predictions_that_are_not_finite_are_named(data):
     dataset = data(2)
-    surveyed = believed(dataset)
-    surveyed.forces[2][0, 0] = np.nan
+    predicted = believed(dataset)
+    predicted.forces[2][0, 0] = np.nan
     with pytest.raises(ValueError, match="1 structures are not finite \\(the first is structure 2"):
-        error_report(surveyed, dataset, n_members=N_MEMBERS)
+        error_report(predicted, dataset, n_members=N_MEMBERS)

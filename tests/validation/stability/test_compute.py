@@ -410,7 +410,7 @@ def test_a_file_that_holds_no_batch_is_named(networks, tmp_path):
     networks(tmp_path, temperatures=[300.0], n_copies=1)
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text().replace('"first": 0', '"first": 7'))
-    with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json holds another batch than its name says; delete it"):
+    with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json does not contain the batch of its name; delete it"):
         networks(tmp_path, temperatures=[300.0], n_copies=1)
     file.write_text("{")
     with pytest.raises(ValueError, match=r"300K_0000-0000_\w+\.json does not hold a MDBatch"):

@@ -79,7 +79,7 @@ class OpenMM:
         if self._properties:
             self.method += f" {described(self._properties)}"
         self.version = f"openmm {distribution_version('openmm')}"
-        # Whatever is wrong with the platform is found here, and not with the first label.
+        # An error of the platform is found here, and not with the first label.
         self._context = self._made_context()
 
     @classmethod
@@ -258,7 +258,7 @@ def _nearest_elements(masses: Float[np.ndarray, " n_atoms"]) -> np.ndarray:
 
 
 def _total_charge(system: Any) -> int | None:  # noqa: ANN401 - OpenMM has no types
-    """None if the system does not say."""
+    """None if the system does not have it."""
     openmm = imported()
     charges = [
         force.getParticleParameters(i)[0].value_in_unit(openmm.unit.elementary_charge)

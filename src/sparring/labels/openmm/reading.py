@@ -134,7 +134,7 @@ def read_topology(file: PathOrName) -> "Topology":
     reader = openmm.app.PDBxFile if path.suffix.lower() in (".cif", ".mmcif", ".pdbx") else openmm.app.PDBFile
     try:
         return reader(str(path)).topology
-    # Its parsers raise whatever they stumble over.
+    # Its parsers raise errors of any kind.
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a PDB or mmCIF file: {error}") from error
 
@@ -180,7 +180,7 @@ def _forcefield_file(name: PathOrName) -> Path:
 
 
 def _refuse_code(file: Path) -> None:
-    """A force field may hold Python that OpenMM executes; nothing here runs what a file says."""
+    """A force field may hold Python that OpenMM executes; files with Python are refused here."""
     try:
         root = ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, UnicodeDecodeError) as error:

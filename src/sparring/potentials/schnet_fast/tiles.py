@@ -34,7 +34,7 @@ N_LAYOUTS = 8
 """Number of layouts that are kept: a training has four or five."""
 
 Context = Any
-"""Context of an autograd function; it takes whatever attributes are set."""
+"""Context of an autograd function; it accepts any attributes."""
 
 
 class Layout(NamedTuple):

@@ -16,7 +16,7 @@ __all__ = ["Combined"]
 
 
 class _Tables(NamedTuple):
-    """How a batch's delta is divided: `order` takes the parts, laid end to end, to the order of seeds; `back` back."""
+    """Division of a batch's delta: `order` sorts the concatenated parts by seed; `back` is its inverse."""
 
     owner: Int[Tensor, " n_rows"]
     order: Int[Tensor, " n_rows"]
@@ -31,7 +31,7 @@ class Combined:
     .. math:: X_\delta = X^{(2)}(X^{(1)}(X, s_1 \delta_1), s_2 \delta_2)
 
     Delta has a row for each number of each part, seed by seed. A step of Adam has about the same length in all of them,
-    whatever they measure: the scale :math:`s` of a part says how far it goes for a delta of one. With scales of 1 and
+    in any unit: the scale :math:`s` of a part is its displacement for a delta of one. With scales of 1 and
     0.1 and a learning rate of 0.05, torsions turn by 0.05 rad while atoms move by 0.005 Å. Bounds and initial spreads
     are those of the parts, in their own units.
 
@@ -104,7 +104,7 @@ def _tables(seeds: Structures, spaces: Sequence[Space]) -> _Tables:
     owners, shapes = [], []
     for space in spaces:
         owner = space.owner(seeds)
-        # What a row looks like, only a delta tells: that of one seed will do.
+        # The shape of a row is known from a delta only: that of one seed is enough.
         row = space.initial(seeds.take([0]), torch.Generator()).shape[1:]
         owners.append(owner.repeat_interleave(row.numel()))
         shapes.append((len(owner), *row))

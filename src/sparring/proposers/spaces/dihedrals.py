@@ -170,7 +170,7 @@ class Dihedrals:
         return tables
 
     def intact(self, structures: Structures) -> Bool[np.ndarray, " n_structures"]:
-        """Which structures have all bonds of the molecule that they are: no other can be a seed.
+        """Mask of the structures that have all bonds of their molecule; others cannot be seeds.
 
         Raises:
             ValueError: If a structure is none of the molecules.

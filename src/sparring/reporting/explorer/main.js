@@ -127,7 +127,7 @@ function facts(row) {
   const pair = structure.symbols.length > 1 && structure.symbols.length < 500 && !structure.cell && closest(structure);
   if (pair) found.push(["closest atoms", `${pair.names} ${pair.distance.toFixed(2)} Å`]);
   if (structure.split) found.push([`split of committee ${data.committee}`, structure.split]);
-  if (structure.parentNumber !== null) found.push(["set out from", parentOf(structure)]);
+  if (structure.parentNumber !== null) found.push(["seed", parentOf(structure)]);
   found.push(["file", unbroken(structure.file)], ["frame, from 0", String(structure.frame)]);
   return found;
 }

@@ -20,7 +20,7 @@ __all__ = ["are_mixed", "compare_own", "findings_of", "in_internal_units", "read
 logger = logging.getLogger(__name__)
 
 READING = ("file", "energy_key", "forces_key", "relabel", "charge", "multiplicity")
-"""Keys of the section that say how a file is read."""
+"""Keys of the section about the format of a file."""
 
 
 def read_structures_of(system: "Own") -> list[Atoms]:

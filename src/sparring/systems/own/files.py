@@ -21,12 +21,12 @@ __all__ = ["read_endpoints", "read_grid", "require_one_molecule", "require_path_
 
 
 def torsions_of(
-    asked: Sequence[Any], structures: Callable[[], list[Atoms]], start: Sequence[Atoms]
+    torsions: Sequence[Any], structures: Callable[[], list[Atoms]], start: Sequence[Atoms]
 ) -> tuple[TorsionPlane, Atoms]:
     """The two torsions over which there are maps, and the molecule whose torsions are turned.
 
     Args:
-        asked: Torsions, as :func:`sparring.atoms.torsions.find` takes them.
+        torsions: Torsions, as :func:`sparring.atoms.torsions.find` takes them.
         structures: Function that reads the structures of the file, for use outside of a run.
         start: Starting structures of a run, of which the first one counts.
 
@@ -39,7 +39,7 @@ def torsions_of(
     molecule = molecules[0]
     try:
         graph = bond_graph(molecule)
-        found = find(molecule, asked, graph.bonds)
+        found = find(molecule, torsions, graph.bonds)
     except ValueError as error:
         raise ValueError(f"system.torsions: {error}") from error
     if len(found) != 2:
@@ -84,7 +84,7 @@ def read_endpoints(files: tuple[Path, Path], with_state: Callable[[list[Atoms]],
 
     Args:
         files: A file for each.
-        with_state: Function that gives charge and multiplicity to structures that do not say theirs.
+        with_state: Function that gives charge and multiplicity to structures that do not have their own.
 
     Raises:
         ValueError: If a file cannot be read, or has not one structure.

@@ -154,7 +154,7 @@ class Own(SystemSection):
         return self
 
     def build(self) -> "System":
-        """The structures of the file, and what the keys say of them."""
+        """The structures of the file, with the properties that the keys give them."""
         from sparring.systems.own.system import system
 
         return system(self)

@@ -71,13 +71,13 @@ def read_own(
     comes without a label.
 
     Args:
-        file: Extended XYZ, or whatever :func:`sparring.inputs.reading.read_atoms` reads.
+        file: Extended XYZ, or another format that :func:`sparring.inputs.reading.read_atoms` reads.
         energy_key: The file's name of total energies, in eV; left as it is, known names are looked for.
         forces_key: The file's name of forces, in eV/Å.
         relabel: True to leave labels of the file aside and compute them anew.
-        charge: Charge of structures that do not say theirs.
+        charge: Charge of structures that do not have their own.
         multiplicity: Multiplicity of these; None for the lowest one that the number of electrons allows.
-        foreign_units: True if the caller converts units, so that names which say another one are not refused.
+        foreign_units: True if the caller converts units, so that names with another unit are not refused.
 
     Raises:
         ValueError: As :func:`sparring.inputs.reading.read_file`, above all if something looks like a label whose name
@@ -94,7 +94,7 @@ def read_own(
         others = [one.info[name] for one in structures if name in one.info and one.info[name] != assumed]
         if others and assumed:
             _logger.warning(
-                "%s: %d of %d frames say another %s (%s) than the configuration (%d); each frame's own is used",
+                "%s: %d of %d frames have another %s (%s) than the configuration (%d); each frame's own is used",
                 *(file, len(others), len(structures), name, ", ".join(map(str, sorted(set(others)))), assumed),
             )
     structures = assume_state(structures, charge=charge, multiplicity=multiplicity)
@@ -107,7 +107,7 @@ def read_own(
 
 
 def assume_state(structures: list[Atoms], *, charge: int, multiplicity: int | None) -> list[Atoms]:
-    """The structures with a charge and a multiplicity; those that say theirs keep it."""
+    """The structures with a charge and a multiplicity; those that have their own keep it."""
     assumed = {"charge": charge} | ({} if multiplicity is None else {"multiplicity": multiplicity})
     result = [atoms.copy() for atoms in structures]
     for atoms in result:
@@ -177,7 +177,7 @@ def _ignore(atoms: Atoms, error: LabelError) -> None:
 
 
 def numbered(structures: Sequence[Atoms]) -> list[Atoms]:
-    """Copies that know the number of their frame in the file, counting from 0, for whatever is said of them later."""
+    """Copies that know the number of their frame in the file, counting from 0, for later messages."""
     result = []
     for index, atoms in enumerate(structures):
         one: Atoms = atoms.copy()

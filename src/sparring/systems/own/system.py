@@ -1,4 +1,4 @@
-"""A system of one's own, as the section of the configuration says."""
+"""A system of one's own, from its section of the configuration."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ N_IMAGES = 11
 
 
 def system(section: Own) -> System:
-    """The structures of a file, and what the keys of the section say of them."""
+    """The structures of a file, with the properties that the keys of the section give them."""
     read, with_state = partial(read_structures_of, section), partial(_with_state, section)
     torsions = endpoints = progress = None
     metrics: tuple[Metric, ...] = ()
@@ -65,7 +65,7 @@ def system(section: Own) -> System:
 
 
 def _with_state(section: Own, frames: list[Atoms]) -> list[Atoms]:
-    """Structures with the charge and the multiplicity of the section; those that say theirs keep it."""
+    """Structures with the charge and the multiplicity of the section; those that have their own keep it."""
     return structures.assume_state(frames, charge=section.charge, multiplicity=section.multiplicity)
 
 

@@ -112,7 +112,7 @@ def _umap(
 ) -> Float[np.ndarray, "n 2"]:
     who, how_far = neighbors
     with warnings.catch_warnings():
-        # umap-learn's: who has no TensorFlow cannot use its ParametricUMAP, which nobody wants here.
+        # umap-learn warns that its ParametricUMAP needs TensorFlow; it is not used here.
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
         try:
             from umap import UMAP

@@ -29,7 +29,7 @@ class _Group(NamedTuple):
 
     @property
     def size(self) -> float:
-        """Of its marks, in square points: one star among many dots has to be found."""
+        """Area of its marks, in square points; a single star among many dots is larger."""
         return 70.0 if self.marker == "*" else 18.0
 
 
@@ -129,7 +129,7 @@ def _scatter(ax: Axes, group: _Group, x: Float[np.ndarray, " n"], y: Float[np.nd
 
 
 def _box(ax: Axes, place: int, values: Float[np.ndarray, " n"]) -> None:
-    """Too few points are better shown alone."""
+    """Draw median, quartiles and range of at least five values."""
     if len(values) < 5:
         return
     lowest, low, middle, high, highest = np.percentile(values, (0, 25, 50, 75, 100))

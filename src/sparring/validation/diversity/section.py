@@ -47,8 +47,8 @@ def embedded(diversity: Diversity, files: Results) -> Embedded | None:
 def figures(results: Diversity, unit: EnergyUnit) -> tuple[ReportFigure, ...]:
     """Similarity map, energies and distortions."""
     caption = (
-        "Similarity of all labelled structures, their energies, and their RMSDs to the ground state. The map preserves "
-        "neighbourhoods; distances between islands mean little."
+        "Similarity of all labelled structures, their energies, and their RMSDs to the ground state. Neighbours on the "
+        "map are similar; distances between clusters have no meaning."
     )
     figure = diversity_figure(results, unit=unit)
     return (ReportFigure(name="diversity", title="Similarity, energy and distortion", caption=caption, figure=figure),)

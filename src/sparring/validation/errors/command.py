@@ -43,7 +43,7 @@ def errors(
 ) -> None:
     """Errors on unseen labels, by energy and by group; correlation, calibration and detection by the uncertainty."""
     from sparring.committee_files import read_committee
-    from sparring.evaluation import survey
+    from sparring.evaluation import predict_structures
     from sparring.units import unit_of
     from sparring.validation.errors.arguments import evaluation_data, positive_of, windows_of
     from sparring.validation.errors.compute import error_report
@@ -54,12 +54,14 @@ def errors(
     members, folder = read_committee(committee), output or committee / "validation"
     chosen = evaluation_data(committee, data, later=later, energy_key=energy_key, forces_key=forces_key)
     members.require_known(chosen.dataset)
-    training, predicted = chosen.training, survey(members, chosen.dataset.structures)
+    training, predicted = chosen.training, predict_structures(members, chosen.dataset.structures)
     report = error_report(
         predicted,
         chosen.dataset,
         n_members=members.n_members,
-        training=None if training is None else (survey(members.without_domain(), training.structures), training),
+        training=None
+        if training is None
+        else (predict_structures(members.without_domain(), training.structures), training),
         windows=windows_of(windows),
         group_by=group_by,
         aligned=align,

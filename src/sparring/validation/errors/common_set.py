@@ -1,4 +1,4 @@
-"""Errors of every committee of a run on the same structures: only these say which generation is better.
+"""Errors of every committee of a run on the same structures: only these compare generations.
 
 The test set of a generation holds what attacks of the generations before it found, so the test errors of two
 generations are errors on different structures. Places in the splits are kept for good: the test set of the newest
@@ -18,7 +18,7 @@ from jaxtyping import Float
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.config.sections import Evaluation
-from sparring.evaluation import Differences, Errors, survey
+from sparring.evaluation import Differences, Errors, predict_structures
 from sparring.inputs.reading import read_atoms
 from sparring.labels.base import composition
 from sparring.runs.generation import Generation
@@ -205,7 +205,7 @@ def _still_valid(kept: CommonErrors | None, key: _Key) -> CommonErrors | None:
 
 def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonErrors:
     chosen = _common_set(key)
-    assert chosen.training is not None  # the folder of a generation tells
+    assert chosen.training is not None  # the folder of a generation has it
     above = _energies_above(chosen.dataset, chosen.training)
     rows = _parts(above, chosen.dataset, key.section.near)
     errors = dict(known.errors) if known is not None else {}
@@ -216,8 +216,8 @@ def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonError
             if key.section.file is not None:
                 _require_known(committee, chosen.dataset, key.section.file)
             # What the run itself holds in its test set is judged also where no member was trained on an element of it.
-            surveyed = survey(committee.without_domain(), chosen.dataset.structures)
-            found = Differences.of(surveyed, chosen.dataset)
+            predicted = predict_structures(committee.without_domain(), chosen.dataset.structures)
+            found = Differences.of(predicted, chosen.dataset)
             errors[number] = {part: found.take(mask).errors() for part, mask in rows.items() if mask.any()}
             bias[number] = float(found.energy.mean())
     return CommonErrors(

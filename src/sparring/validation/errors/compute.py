@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from sparring.atoms.composition import composition
 from sparring.atoms.dataset import Dataset
-from sparring.evaluation import Differences, Errors, Survey
+from sparring.evaluation import Differences, Errors, StructurePredictions
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.errors.reliability import Positive, Reference, Reliability, assess, root_mean_square
 
@@ -87,11 +87,11 @@ class ErrorReport:
 
 
 def error_report(
-    surveyed: Survey,
+    predicted: StructurePredictions,
     dataset: Dataset,
     *,
     n_members: int,
-    training: tuple[Survey, Dataset] | None = None,
+    training: tuple[StructurePredictions, Dataset] | None = None,
     windows: Sequence[float] = WINDOWS,
     group_by: str | None = None,
     aligned: bool = False,
@@ -108,7 +108,7 @@ def error_report(
     tested on both errors, as the paper expects that of forces to be the better descriptor.
 
     Args:
-        surveyed: Predictions of the committee for the held-out structures.
+        predicted: Predictions of the committee for the held-out structures.
         dataset: Labels of these structures.
         n_members: Size of the committee.
         training: Predictions and labels of the training structures, if they are known.
@@ -127,8 +127,8 @@ def error_report(
         raise ValueError(f"positive must be one of {', '.join(get_args(Positive))}, got {positive!r}")
     if not 0 <= percentile <= 100:
         raise ValueError(f"a percentile lies between 0 and 100, got {percentile:g}")
-    found = Differences.of(surveyed, dataset, aligned=aligned)
-    _require_finite(surveyed)
+    found = Differences.of(predicted, dataset, aligned=aligned)
+    _require_finite(predicted)
     if not dataset.n_with_forces:
         raise ValueError(f"none of {len(dataset)} structures has forces to compare with; label some with forces")
     # Labels of another code have another zero of energy, which the training set does not have.
@@ -138,7 +138,7 @@ def error_report(
     trained = None if training is None else (training[0], Differences.of(*training))
 
     def reliability(own: str) -> Reliability:
-        predictions, differences = _with_forces(surveyed, found) if own == "force" else (surveyed, found)
+        predictions, differences = _with_forces(predicted, found) if own == "force" else (predicted, found)
         difference, owner = _differences(differences, own)
         reference = None if trained is None else _reference(*trained, own)
         return assess(
@@ -238,8 +238,8 @@ def _by_group(found: Differences, dataset: Dataset, key: str) -> dict[str, Part]
 # --- uncertainty ----------------------------------------------------------------------------------------------------
 
 
-def _variances(surveyed: Survey) -> dict[str, Float[np.ndarray, " n_structures"]]:
-    return {"force": surveyed.force_variance, "energy": surveyed.energy_variance}
+def _variances(predicted: StructurePredictions) -> dict[str, Float[np.ndarray, " n_structures"]]:
+    return {"force": predicted.force_variance, "energy": predicted.energy_variance}
 
 
 def _differences(found: Differences, kind: str) -> tuple[Float[np.ndarray, " n_values"], Int[np.ndarray, " n_values"]]:
@@ -247,21 +247,21 @@ def _differences(found: Differences, kind: str) -> tuple[Float[np.ndarray, " n_v
     return (found.force, found.owner) if kind == "force" else (found.energy, np.arange(len(found.energy)))
 
 
-def _with_forces(surveyed: Survey, found: Differences) -> tuple[Survey, Differences]:
+def _with_forces(predicted: StructurePredictions, found: Differences) -> tuple[StructurePredictions, Differences]:
     """The structures that have forces to compare with."""
     known = np.bincount(found.owner, minlength=len(found.energy)) > 0
-    return surveyed.take(np.flatnonzero(known).tolist()), found.take(known)
+    return predicted.take(np.flatnonzero(known).tolist()), found.take(known)
 
 
-def _reference(surveyed: Survey, found: Differences, kind: str) -> Reference:
-    surveyed, found = _with_forces(surveyed, found) if kind == "force" else (surveyed, found)
+def _reference(predicted: StructurePredictions, found: Differences, kind: str) -> Reference:
+    predicted, found = _with_forces(predicted, found) if kind == "force" else (predicted, found)
     error = root_mean_square(*_differences(found, kind), len(found.energy))
-    return Reference(error=error, variances=_variances(surveyed))
+    return Reference(error=error, variances=_variances(predicted))
 
 
-def _require_finite(surveyed: Survey) -> None:
-    sums = [energy + forces.sum() for energy, forces in zip(surveyed.energy, surveyed.forces, strict=True)]
-    bad = np.flatnonzero(~np.isfinite(sums + surveyed.force_variance + surveyed.energy_variance))
+def _require_finite(predicted: StructurePredictions) -> None:
+    sums = [energy + forces.sum() for energy, forces in zip(predicted.energy, predicted.forces, strict=True)]
+    bad = np.flatnonzero(~np.isfinite(sums + predicted.force_variance + predicted.energy_variance))
     if len(bad):
         raise ValueError(
             f"the committee's predictions of {len(bad)} structures are not finite (the first is structure {bad[0]}, "

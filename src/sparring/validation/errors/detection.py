@@ -17,15 +17,15 @@ from scipy.stats import rankdata
 __all__ = ["QUANTILE", "Choice", "Correlation", "Detection", "UndefinedError", "area_under", "correlate", "detect"]
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Confidence of all intervals."""
 QUANTILE = float(ndtri((1 + CONFIDENCE) / 2))
 """Half width of an interval in standard errors."""
 FEWEST = 4
-"""Ranks of three structures say nothing: the interval of their correlation is not defined."""
+"""Ranks of three structures are too few: the interval of their correlation is not defined."""
 
 
 class UndefinedError(ValueError):
-    """These data do not define the number that was asked for; the message says why."""
+    """The number is not defined for these data; the message has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def detect(
     n_positive, n = int(positive.sum()), len(positive)
     if not 0 < n_positive < n:
         kind = "reach" if n_positive else "stay below"
-        raise UndefinedError(f"all {n} errors {kind} the limit, {error_limit:.4g}: nothing is to be told apart")
+        raise UndefinedError(f"all {n} errors {kind} the limit, {error_limit:.4g}: there is only one class")
     order = np.argsort(-variance, kind="stable")
     falling, hits = variance[order], positive[order]
     # One threshold takes all structures of equal variance at once.

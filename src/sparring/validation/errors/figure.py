@@ -1,4 +1,4 @@
-"""Figures of an error report: errors by energy, and what the committee's uncertainty says about them."""
+"""Figures of an error report: errors by energy, and their relation to the committee's uncertainty."""
 
 from collections.abc import Sequence
 
@@ -221,7 +221,7 @@ def _frame(ax: Axes, values: Sequence[Float[np.ndarray, " n"]], kind: str, unit:
 
 
 def _reason(ax: Axes, reason: str) -> Axes:
-    """Says in the axes why there is nothing to show."""
+    """Write into the axes why there is nothing to show."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, reason, ha="center", va="center", wrap=True, transform=ax.transAxes, color=INK, fontsize="small")
     return ax

@@ -217,7 +217,7 @@ def _bootstraps(
         parts = []
         for counts in (committee, reference):
             drawn = counts[generator.integers(len(counts), size=len(counts))].sum(axis=0)[shared]
-            # A bin that only blocks that were not drawn have visited: half a visit, as nobody has seen less.
+            # A bin that only blocks that were not drawn have visited: half a visit, the smallest count.
             parts.append(-thermal(temperature) * np.log(np.maximum(drawn, 0.5)))
         difference = parts[0] - parts[1]
         draws.append(difference - difference.mean())

@@ -25,7 +25,8 @@ Structures = Annotated[
 ]
 X = Annotated[str | None, typer.Option(help="Name of the first variable in the file.")]
 Y = Annotated[str | None, typer.Option(help="Name of the second variable, if there are two.")]
-AxisUnit = Annotated[str, typer.Option(help="Unit of the variable in the figure.")]
+XUnit = Annotated[str, typer.Option(help="Unit of the first variable in the figure.")]
+YUnit = Annotated[str, typer.Option(help="Unit of the second variable in the figure.")]
 Points = Annotated[str | None, typer.Option(help="Numbers of points of a built-in grid, e.g. 17x17.")]
 GridChoice = Annotated[
     str | None, typer.Option(help="Kind of the grid over two torsions: rigid or relaxed [default: rigid].")
@@ -45,8 +46,8 @@ def landscape(
     structures: Structures = None,
     x: X = None,
     y: Y = None,
-    x_unit: AxisUnit = "",
-    y_unit: AxisUnit = "",
+    x_unit: XUnit = "",
+    y_unit: YUnit = "",
     points: Points = None,
     grid: GridChoice = None,
     config: LabelConfig = None,

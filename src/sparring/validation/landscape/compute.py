@@ -72,18 +72,18 @@ def landscapes(
     start = starting_structures(run)
     own_grid = known.system.build().grid if known is not None and grid is None else None
     mirrored = own_grid is not None and own_grid.mirrored
-    asked = config or known
+    configuration = config or known
     label_service = None
-    if asked is not None and (labels or which == "relaxed"):
-        label_service = _label_service(asked, run.folder if run else store or folder, progress_bars)
+    if configuration is not None and (labels or which == "relaxed"):
+        label_service = _label_service(configuration, run.folder if run else store or folder, progress_bars)
     if grid is None:
         grid = system_grid(known, start, points, which=which, label_service=label_service, progress_bars=progress_bars)
     for committee in trained.values():
         committee.require_known(grid.structures)
     label = None
-    if labels and asked is not None and label_service is not None:
+    if labels and configuration is not None and label_service is not None:
         label = label_service.label
-        grid = _with_state(grid, asked)
+        grid = _with_state(grid, configuration)
     truth = true_energies(grid, label, mirrored=mirrored)
     zero = _zero(truth, members.values())
     project = _project(known, start, grid)

@@ -79,7 +79,7 @@ def once(folder: Path | None, of: str, temperature: float, copies: range, comput
     batch = cached(file, compute, read=lambda known: read_record(known, MDBatch), write=write_record)
     expected = (of, temperature, copies[0], len(copies))
     if (batch.identity, batch.temperature, batch.first, batch.n_copies) != expected:
-        raise ValueError(f"{file} holds another batch than its name says; delete it to compute it again")
+        raise ValueError(f"{file} does not contain the batch of its name; delete it to compute it again")
     return batch
 
 

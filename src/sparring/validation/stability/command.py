@@ -63,9 +63,9 @@ def stability(
 ) -> None:
     """Fraction of copies that stay physical in molecular dynamics. The same command resumes an interrupted one.
 
-    Copies fail by --window, --bonds, --min-distance and --energy-below. Without any of these, they fail by the
-    criteria of the run's system (`system: unphysical:` of your own structures); if it has none, when a bond leaves 0.6
-    to 1.6 times its length, or two atoms come closer than 0.5 Å.
+    A copy ends by the criteria of --window, --bonds, --min-distance and --energy-below. Without any of these, the
+    criteria are those of the run's system (`system: unphysical:` of your own structures); if it has none, a bond that
+    leaves 0.6 to 1.6 times its length, or two atoms closer than 0.5 Å.
     """
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on

@@ -21,7 +21,7 @@ from sparring.dynamics import Criterion, DynamicsResult, Ensemble, Status, simul
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.dynamics.records import Write
 from sparring.dynamics.trajectories import ensemble_of
-from sparring.evaluation import survey
+from sparring.evaluation import predict_structures
 from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
@@ -224,7 +224,7 @@ class _Work:
             atoms = inherit(atoms, self.start)
             atoms.info.update(copy=failure.copy, temperature=temperature, time=failure.time, failed=failure.reason)
             geometries.append(atoms)
-        annotated = survey(self.committee, Structures.from_atoms(geometries)).annotate(geometries)
+        annotated = predict_structures(self.committee, Structures.from_atoms(geometries)).annotate(geometries)
         for atoms in annotated:
             for values in (atoms.info, atoms.arrays):
                 for name in [name for name in SEEN if not np.isfinite(values.get(name, 0.0)).all()]:
