@@ -45,7 +45,7 @@ class Message(nn.Module):
     def forward(
         self,
         scalars: Float[Tensor, "n_atoms n_features"],
-        vectors: Float[Tensor, "n_atoms 3 n_features"],
+        vectors: Float[Tensor, "n_atoms 3 n_features"] | None,
         basis: Float[Tensor, "n_edges n_radial_and_one"],
         direction: Float[Tensor, "n_edges 3"],
         edges: Edges,
@@ -54,18 +54,20 @@ class Message(nn.Module):
 
         Args:
             scalars: Scalar features.
-            vectors: Vector features.
+            vectors: Vector features; None if all are zero, as in the first layer.
             basis: Radial basis and a one for the bias of the filters, both times the envelope.
             direction: Unit vectors from each atom to its neighbours.
             edges: Neighbours.
         """
         weight = torch.cat([self.filter.weight, self.filter.bias.unsqueeze(-1)], dim=1)
         messages = self.phi(scalars).index_select(0, edges.source) * functional.linear(basis, weight)
-        of_s, of_vv, of_vs = messages.chunk(3, dim=-1)
-        of_v = vectors.index_select(0, edges.source) * of_vv.unsqueeze(1)
-        of_v = of_v + of_vs.unsqueeze(1) * direction.unsqueeze(-1)
+        of_s, of_vv, of_vs = messages.unflatten(-1, (3, -1)).unbind(-2)
+        of_v = of_vs.unsqueeze(1) * direction.unsqueeze(-1)
+        if vectors is not None:
+            of_v = of_v + vectors.index_select(0, edges.source) * of_vv.unsqueeze(1)
         delta_s = torch.zeros_like(scalars).index_add(0, edges.target, of_s)
-        return delta_s, torch.zeros_like(vectors).index_add(0, edges.target, of_v)
+        zeros = of_v.new_zeros(len(scalars), *of_v.shape[1:])
+        return delta_s, zeros.index_add(0, edges.target, of_v)
 
 
 class Update(nn.Module):
@@ -89,10 +91,10 @@ class Update(nn.Module):
         self, scalars: Float[Tensor, "n_atoms n_features"], vectors: Float[Tensor, "n_atoms 3 n_features"]
     ) -> tuple[Float[Tensor, "n_atoms n_features"], Float[Tensor, "n_atoms 3 n_features"]]:
         """Updates of the features of every atom by its own."""
-        u, v = self.mix(vectors).chunk(2, dim=-1)
+        u, v = self.mix(vectors).unflatten(-1, (2, -1)).unbind(-2)
         square = v.square().sum(1)
         norm = square / (1 + (1 + square).sqrt())  # sqrt(1 + v²) - 1 without cancellation
-        a_ss, a_sv, a_vv = self.a(torch.cat([scalars, norm], dim=-1)).chunk(3, dim=-1)
+        a_ss, a_sv, a_vv = self.a(torch.cat([scalars, norm], dim=-1)).unflatten(-1, (3, -1)).unbind(-2)
         return a_ss + a_sv * (u * v).sum(1), a_vv.unsqueeze(1) * u
 
 
@@ -183,12 +185,13 @@ class PaiNN(Architecture):
         envelope = smooth_envelope(distance / self.cutoff).unsqueeze(-1)
         basis = torch.cat([bessel(distance, self.n_radial, self.cutoff) * envelope, envelope], dim=1)
         scalars = self.embedding(structures.atomic_numbers)
-        vectors = scalars.new_zeros(len(scalars), 3, self.n_features)
+        vectors: Tensor | None = None
         for message, update in zip(self.messages, self.updates, strict=True):
             delta_s, delta_v = message(scalars, vectors, basis, direction, structures.edges)
-            scalars, vectors = scalars + delta_s, vectors + delta_v
+            scalars, vectors = scalars + delta_s, delta_v if vectors is None else vectors + delta_v
             delta_s, delta_v = update(scalars, vectors)
             scalars, vectors = scalars + delta_s, vectors + delta_v
+        assert vectors is not None  # there is at least one layer
         return scalars, vectors
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
