@@ -100,7 +100,7 @@ def measured(name: str, config: Config, dataset: Dataset, tests: Mapping[str, Da
         groups=duplicate_groups(dataset.structures),
     )
     network, start = architecture(config.committee.potential), time.process_time()
-    committee, _ = fit(network, dataset, splits=splits, seed=config.seed, **fit_arguments(config))
+    committee, _ = fit(network, dataset, splits=splits, seed=config.seed, **fit_arguments(config))  # type: ignore[arg-type]
     training_seconds = time.process_time() - start
     errors = {}
     for test, data in {"held back": dataset.take(splits.test), **tests}.items():
