@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from ase import Atoms
-from ase.io import read
+from ase.io import iread
 
 from sparring.assembly.planning import architecture, fit_arguments
 from sparring.atoms.dataset import ENERGY, Dataset
@@ -84,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def labelled(file: Path) -> Dataset:
     """The structures of a file, without anything but their labels."""
-    frames: list[Atoms] = read(file, ":")
+    frames = list(iread(file))
     for atoms in frames:
         atoms.info = {ENERGY: atoms.info[ENERGY]}
     return Dataset.from_atoms(frames)
