@@ -220,6 +220,35 @@ def test_elements_have_the_energies_they_are_given(ammonia):
     assert (energy_of(network, ammonia) - energy_of(plain, ammonia)).item() == pytest.approx(-1485 - 3 * 13.6, abs=1e-9)
 
 
+def test_millielectronvolts_survive_beside_the_energies_of_cores_in_single_precision(ammonia):
+    network = painn(dtype=torch.float32)
+    network.set_reference_energies(torch.full((100,), -1e6, dtype=torch.float64))
+    stretched = ammonia.copy()
+    stretched.positions *= 1.01
+    structures = with_edges(Structures.from_atoms([ammonia, stretched], dtype=torch.float32), network.cutoff)
+    difference = network(structures).diff()
+    network.set_reference_energies(torch.zeros(100, dtype=torch.float64))
+    torch.testing.assert_close(difference, network(structures).diff(), rtol=0, atol=1e-8)
+
+
+def test_the_same_seed_draws_the_same_weights():
+    same = zip(painn(1).parameters(), painn(1).parameters(), strict=True)
+    other = zip(painn(1).parameters(), painn(2).parameters(), strict=True)
+    assert all((one == two).all() for one, two in same)
+    assert any((one != two).any() for one, two in other)
+
+
+@pytest.mark.parametrize("repulsion", [False, True])
+def test_an_evaluation_never_waits_for_the_device(repulsion, ammonia, water, never_asks):
+    committee = Committee([painn(seed, repulsion=repulsion) for seed in range(2)])
+    structures = committee.prepare(Structures.from_atoms([ammonia, water]))
+    positions = structures.positions.clone().requires_grad_()
+    with never_asks():
+        prediction = committee.predict(replace(structures, positions=positions))
+        (gradient,) = torch.autograd.grad(prediction.forces.square().sum(), positions)
+    assert torch.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("kind", ["molecules", "crystals"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_lowers_its_loss(ammonia, water, salt, rattled, with_random_labels, dtype, kind):
