@@ -10,6 +10,7 @@ import torch
 
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.inputs.extxyz import write_structures
 from sparring.potentials.stacking import cast
 from sparring.proposers.ascent import attack
 from sparring.proposers.spaces import Cartesian
@@ -177,3 +178,21 @@ def test_all_promised_cases_have_a_system():
     with pytest.raises(ValueError, match="cells have 4 or"):
         cases.silicon(7)
     assert isinstance(cases.batch("silicon 1000", 1), Structures)
+
+
+def test_architectures_are_compared_on_the_same_labels(
+    tmp_path, capsys, molecules_file, rattled, ammonia, with_random_labels
+):
+    import architectures
+
+    files = []
+    for seed, name in enumerate(("data", "test")):
+        files.append(str(tmp_path / f"{name}.extxyz"))
+        write_structures(Path(files[-1]), with_random_labels(rattled(ammonia, 10, seed=seed)).to_atoms())
+    output = tmp_path / "rows.json"
+    architectures.main([str(molecules_file()), *files, "--epochs", "1", "--output", str(output)])
+    rows = json.loads(output.read_text())
+    assert [row["architecture"] for row in rows] == ["schnet", "painn"]
+    assert all(set(row["errors"]) == {"held back", "test"} for row in rows)
+    assert np.isfinite([row["errors"]["test"] for row in rows]).all()
+    assert len(capsys.readouterr().out.splitlines()) == 3

@@ -111,6 +111,9 @@ from .potentials import (
     CoordinateMLP as CoordinateMLP,
 )
 from .potentials import (
+    PaiNN as PaiNN,
+)
+from .potentials import (
     Potential as Potential,
 )
 from .potentials import (

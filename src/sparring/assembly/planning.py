@@ -127,7 +127,7 @@ def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_pro
     return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=progress, **arguments))  # type: ignore[arg-type]
 
 
-def architecture(section: sections.SchNet | sections.CoordinateMLP | sections.PotentialPlugin) -> Architecture:
+def architecture(section: sections.AnyPotential) -> Architecture:
     """The section ``committee.potential``.
 
     Raises:

@@ -22,6 +22,10 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "SchNet.n_interactions": (1, 64, ""),
     "SchNet.n_gaussians": (2, 4096, ""),
     "SchNet.cutoff": (0.5, 100, "Å"),
+    "PaiNN.n_features": (1, 4096, ""),
+    "PaiNN.n_interactions": (1, 64, ""),
+    "PaiNN.n_radial": (1, 4096, ""),
+    "PaiNN.cutoff": (0.5, 100, "Å"),
     "CoordinateMLP.n_layers": (1, 64, ""),
     "CoordinateMLP.n_units": (1, 16_384, ""),
     "Committee.n_members": (2, 100, ""),
@@ -78,6 +82,9 @@ def _too_many_parameters(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if network.kind == "schnet":
         n, f = network.n_features, network.n_filters
         size = network.n_interactions * (2 * n * f + n * n + f * f + network.n_gaussians * f)
+    elif network.kind == "painn":
+        n = network.n_features
+        size = network.n_interactions * (11 * n * n + 3 * network.n_radial * n)
     elif network.kind == "coordinate_mlp":
         size = network.n_layers * network.n_units**2
     else:

@@ -46,6 +46,18 @@ class SchNet(Section):
     reference_energies: bool = True
 
 
+class PaiNN(Section):
+    """PaiNN, an equivariant network for molecules and crystals."""
+
+    kind: Literal["painn"]
+    n_features: Count = 64
+    n_interactions: Count = 3
+    n_radial: Count = 8
+    cutoff: Length = 5.0
+    reference_energies: bool = True
+    repulsion: bool = False
+
+
 class CoordinateMLP(Section):
     """A network of coordinates, for toy wells."""
 
@@ -68,11 +80,14 @@ class PotentialPlugin(Section):
         return self
 
 
+AnyPotential = SchNet | PaiNN | CoordinateMLP | PotentialPlugin
+
+
 class Committee(Section):
     """Number and architecture of the networks."""
 
     n_members: Annotated[Integer, Field(ge=2)] = 5
-    potential: Annotated[SchNet | CoordinateMLP | PotentialPlugin, Field(discriminator="kind")]
+    potential: Annotated[AnyPotential, Field(discriminator="kind")]
 
 
 class Splits(Section):

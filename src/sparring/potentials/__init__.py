@@ -2,6 +2,7 @@
 
 from sparring.potentials.base import Architecture, Potential, StackedModel
 from sparring.potentials.mlp import CoordinateMLP
+from sparring.potentials.painn import PaiNN
 from sparring.potentials.registry import ARCHITECTURES, architecture_class, plugin
 from sparring.potentials.schnet import SchNet
 
@@ -9,6 +10,7 @@ __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "CoordinateMLP",
+    "PaiNN",
     "Potential",
     "SchNet",
     "StackedModel",

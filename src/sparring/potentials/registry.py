@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint
 
 from sparring.potentials.base import Architecture
 from sparring.potentials.mlp import CoordinateMLP
+from sparring.potentials.painn import PaiNN
 from sparring.potentials.schnet import SchNet
 from sparring.support.plugins import registered
 
@@ -19,7 +20,7 @@ __all__ = [
     "saved_architecture",
 ]
 
-ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, CoordinateMLP)}
+ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, PaiNN, CoordinateMLP)}
 PLUGIN_GROUP = "sparring.potentials"
 
 
