@@ -11,8 +11,9 @@ from ase.build import bulk, molecule
 
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.potentials.foreign import load_potential
+from sparring.committee_files import read_committee, write_committee
 from sparring.potentials.foreign.chgnet import CHGNetPotential
+from sparring.potentials.foreign.loading import load_potential
 from sparring.testing import check_batches, check_symmetries
 
 
@@ -82,6 +83,14 @@ def test_the_readout_of_the_features_gives_the_energies_of_the_network(perturbed
     torch.testing.assert_close(potential.model.mlp(features).sum() + reference, potential(structures)[0])
 
 
+def test_a_saved_committee_predicts_the_same_bits(perturbed, oxide, tmp_path):
+    committee = Committee(perturbed)
+    write_committee(tmp_path, committee)
+    structures = Structures.from_atoms([oxide])
+    for before, after in zip(committee.predict(structures), read_committee(tmp_path).predict(structures), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
 def test_the_hole_of_two_oxygen_atoms_is_seen(chgnet_model):
     committee = Committee([load_potential("chgnet", "default")])
     pairs = [Atoms("O2", positions=[[0, 0, 0], [0, 0, d]], cell=[10, 10, 10], pbc=True) for d in (0.7, 0.3)]
@@ -100,7 +109,7 @@ def test_an_isolated_atom_has_an_energy_and_an_untrained_element_is_refused(chgn
 
 
 def test_a_state_dictionary_is_read_without_trust_and_a_pickled_module_with_it(chgnet_model, water, tmp_path):
-    wanted = CHGNetPotential(chgnet_model)(Structures.from_atoms([water], dtype=torch.float32))
+    wanted = CHGNetPotential.from_module(chgnet_model)(Structures.from_atoms([water], dtype=torch.float32))
     plain, module = tmp_path / "weights.pt", tmp_path / "module.pt"
     torch.save(chgnet_model.state_dict(), plain)
     torch.save(chgnet_model, module)

@@ -10,8 +10,9 @@ from ase.build import bulk, molecule
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.potentials.foreign import load_potential, load_potentials
-from sparring.potentials.foreign.mace import SAFE_LOADING, safe_loading
+from sparring.committee_files import read_committee, write_committee
+from sparring.potentials.foreign.loading import load_potential, load_potentials
+from sparring.potentials.foreign.packages import SAFE_LOADING, unchanged_settings
 from sparring.proposers.ascent import attack
 from sparring.proposers.objectives import force_variance
 from sparring.testing import check_potential
@@ -98,9 +99,23 @@ def test_an_attack_climbs_the_uncertainty_of_models_from_files(mace_model, ammon
 
 def test_an_import_of_mace_does_not_switch_off_safe_loading(monkeypatch):
     monkeypatch.delenv(SAFE_LOADING, raising=False)
-    with safe_loading():
+    with unchanged_settings():
         os.environ[SAFE_LOADING] = "1"  # as mace/__init__.py does
     assert SAFE_LOADING not in os.environ
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_saved_committee_is_read_without_its_checkpoints_and_predicts_the_same_bits(
+    mace_model, ammonia, crystal, tmp_path, dtype
+):
+    models = [mace_model(0, avg_num_neighbors=3.1), mace_model(1, avg_num_neighbors=2.9)]
+    committee = Committee(load_potentials("mace", models, dtype=dtype))
+    write_committee(tmp_path, committee)
+    structures = Structures.from_atoms([ammonia, crystal])
+    again = read_committee(tmp_path)
+    for before, after in zip(committee.predict(structures), again.predict(structures), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+    assert again.domain == committee.domain
 
 
 def test_models_that_differ_are_refused_with_the_number_of_the_model(mace_model):

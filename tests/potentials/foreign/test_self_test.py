@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from sparring.atoms.neighbors import distances
-from sparring.potentials.foreign import load_potential
 from sparring.potentials.foreign.checkpoints import read_checkpoint
+from sparring.potentials.foreign.loading import load_potential
 from sparring.potentials.foreign.self_test import self_test
 
 
@@ -87,7 +87,7 @@ def test_a_model_in_half_precision_is_refused():
 def test_an_adapter_that_does_not_exist_or_is_not_installed_is_named(monkeypatch):
     with pytest.raises(ValueError, match="unknown adapter 'mac', did you mean 'mace'"):
         load_potential("mac", "a.model")
-    monkeypatch.setattr("sparring.potentials.foreign.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("sparring.potentials.foreign.packages.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs the package 'chgnet', which is not installed.*sparring\[chgnet\]"):
         load_potential("chgnet", "default")
 

@@ -1,7 +1,7 @@
 """CHGNet, by the package of that name: Deng et al., doi:10.1038/s42256-023-00716-3."""
 
-import io
-from contextlib import redirect_stdout
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -12,8 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.atoms.structures import Edges, Structures
+from sparring.potentials.base import Architecture
 from sparring.potentials.foreign.base import close_edges, element_index
 from sparring.potentials.foreign.checkpoints import read_checkpoint
+from sparring.potentials.foreign.packages import require_package, unchanged_settings
 
 __all__ = ["CHGNetPotential"]
 
@@ -23,7 +25,7 @@ NOT_TRAINED = ("Po", "At", "Rn", "Fr", "Ra")
 """Elements of the table that are not in CHGNet's training data, so that their parameters are random."""
 
 
-class CHGNetPotential(nn.Module):
+class CHGNetPotential(Architecture):
     """A CHGNet model, of which only the energy is used.
 
     Its own conversion of structures rounds to single precision and takes one structure after another, so the graph of a
@@ -31,36 +33,63 @@ class CHGNetPotential(nn.Module):
     network adds to it; CHGNet itself refuses such structures.
 
     Args:
-        model: ``chgnet.model.CHGNet``.
-        head: None; CHGNet has one head.
+        settings: Arguments that rebuild the model, ``CHGNet.model_args``.
+        model: The model with its weights; without it one is built whose weights mean nothing.
 
     Attributes:
         elements: Symbols of the elements in CHGNet's training data.
         cutoff: Cutoff of the atom graph, in Å.
 
     Raises:
-        ValueError: If the module is no CHGNet.
+        ValueError: If chgnet is not installed.
     """
 
-    extra = "chgnet"
-    package = "chgnet"
+    kind = "chgnet"
+    supports_vmap = False
+    casts_buffers = True
+    elements: tuple[str, ...]
+    cutoff: float
 
-    def __init__(self, model: nn.Module, *, head: str | None = None) -> None:
+    def __init__(self, *, settings: Mapping[str, object], model: nn.Module | None = None) -> None:
         super().__init__()
-        if head is not None:
-            raise ValueError(f"CHGNet has a single head, got head={head!r}; leave it out")
-        missing = [
-            name for name in ("graph_converter", "atom_embedding", "composition_model") if not hasattr(model, name)
-        ]
-        if missing:
-            raise ValueError(f"{type(model).__name__} is no CHGNet: it has no {', '.join(missing)}")
+        if model is None:
+            require_package("chgnet")
+            with unchanged_settings():
+                from chgnet.model.model import CHGNet
+
+                model = CHGNet(**settings)
+        assert isinstance(model, nn.Module)
         self.model = model
+        self.hyperparameters = {"settings": dict(settings)}
         converter = model.graph_converter
         self.cutoff = float(converter.atom_graph_cutoff)  # type: ignore[union-attr, arg-type]
         self.bond_cutoff = float(converter.bond_graph_cutoff)  # type: ignore[union-attr, arg-type]
-        n_elements: int = model.atom_embedding.embedding.num_embeddings  # type: ignore[union-attr,assignment]
+        n_elements: int = model.atom_embedding.embedding.num_embeddings  # type: ignore[union-attr, assignment]
         self.elements = tuple(one for one in chemical_symbols[1 : n_elements + 1] if one not in NOT_TRAINED)
         self.register_buffer("_numbers", torch.arange(1, n_elements + 1), persistent=False)
+
+    @classmethod
+    def from_module(cls, model: nn.Module, *, head: str | None = None) -> "CHGNetPotential":
+        """The potential of a ``chgnet.model.CHGNet``.
+
+        Args:
+            model: Module.
+            head: None; CHGNet has one head.
+
+        Raises:
+            ValueError: If the module is no CHGNet, or cannot be written as JSON.
+        """
+        if head is not None:
+            raise ValueError(f"CHGNet has a single head, got head={head!r}; leave it out")
+        parts = ("graph_converter", "atom_embedding", "composition_model", "model_args")
+        missing = [name for name in parts if not hasattr(model, name)]
+        if missing:
+            raise ValueError(f"{type(model).__name__} is no CHGNet: it has no {', '.join(missing)}")
+        try:
+            settings = json.loads(json.dumps(model.model_args))
+        except TypeError as error:
+            raise ValueError(f"CHGNet was built with modules as arguments, which cannot be saved: {error}") from error
+        return cls(settings=settings, model=model)
 
     @classmethod
     def from_file(cls, file: Path | str, *, trust_pickle: bool = False, head: str | None = None) -> "CHGNetPotential":
@@ -75,19 +104,19 @@ class CHGNetPotential(nn.Module):
         Raises:
             ValueError: If the file is not trusted, cannot be read or has no CHGNet.
         """
-        from chgnet.model.model import CHGNet
-
         name = "0.3.0" if str(file) == "default" else str(file)
-        with redirect_stdout(io.StringIO()):  # CHGNet prints its number of parameters
+        with unchanged_settings():
+            from chgnet.model.model import CHGNet
+
             if name in MODELS:
-                return cls(CHGNet.load(model_name=name, use_device="cpu", verbose=False), head=head)
+                return cls.from_module(CHGNet.load(model_name=name, use_device="cpu", verbose=False), head=head)
             content = read_checkpoint(file, trust_pickle=trust_pickle)
             if isinstance(content, nn.Module):
-                return cls(content, head=head)
+                return cls.from_module(content, head=head)
             saved = content.get("model", content) if isinstance(content, dict) else None
             try:
                 if isinstance(saved, dict) and {"model_args", "state_dict"} <= set(saved):
-                    return cls(CHGNet.from_dict(saved), head=head)
+                    return cls.from_module(CHGNet.from_dict(saved), head=head)
                 model = CHGNet()
                 model.load_state_dict(saved)
             except (RuntimeError, TypeError, KeyError, AttributeError) as error:
@@ -95,7 +124,7 @@ class CHGNetPotential(nn.Module):
                     f"{file} has no CHGNet of this version: {error!s:.300}; models of the package are "
                     f"{', '.join(('default', *MODELS))}"
                 ) from error
-        return cls(model, head=head)
+        return cls.from_module(model, head=head)
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV: CHGNet's own is the energy of an atom."""

@@ -1,9 +1,7 @@
 """Foreign potentials by the name of their adapter, tested at load."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -11,6 +9,7 @@ from torch import nn
 from sparring.potentials.foreign.base import ForeignPotential
 from sparring.potentials.foreign.chgnet import CHGNetPotential
 from sparring.potentials.foreign.mace import MACEPotential
+from sparring.potentials.foreign.packages import require_package
 from sparring.potentials.foreign.self_test import self_test
 from sparring.potentials.stacking import cast
 from sparring.support.suggestions import did_you_mean
@@ -18,25 +17,7 @@ from sparring.support.suggestions import did_you_mean
 __all__ = ["ADAPTERS", "load_potential", "load_potentials"]
 
 
-class Adapter(Protocol):
-    """A class of foreign potentials.
-
-    Attributes:
-        extra: Extra of Sparring that installs the package.
-        package: Name of the module that the package is imported by.
-    """
-
-    extra: str
-    package: str
-
-    def __call__(self, model: nn.Module, *, head: str | None = None) -> nn.Module:
-        """The potential of a module of the other package."""
-
-    def from_file(self, file: Path | str, *, trust_pickle: bool = False, head: str | None = None) -> nn.Module:
-        """The potential of a checkpoint."""
-
-
-ADAPTERS: dict[str, Adapter] = {"mace": MACEPotential, "chgnet": CHGNetPotential}
+ADAPTERS: dict[str, type[MACEPotential] | type[CHGNetPotential]] = {"mace": MACEPotential, "chgnet": CHGNetPotential}
 
 
 def load_potential(
@@ -64,13 +45,9 @@ def load_potential(
     if adapter not in ADAPTERS:
         raise ValueError(f"unknown adapter {adapter!r}{did_you_mean(adapter, ADAPTERS)}; there are {sorted(ADAPTERS)}")
     made = ADAPTERS[adapter]
-    if find_spec(made.package) is None:
-        raise ValueError(
-            f"the adapter {adapter!r} needs the package {made.package!r}, which is not installed; install it by "
-            f"pip install 'sparring[{made.extra}]'. Packages that pin other versions of e3nn cannot be installed beside"
-        )
+    require_package(adapter)
     if isinstance(model, nn.Module):
-        potential = made(model, head=head)
+        potential: nn.Module = made.from_module(model, head=head)
     else:
         potential = made.from_file(model, trust_pickle=trust_pickle, head=head)
     potential = potential.eval().requires_grad_(requires_grad=False)

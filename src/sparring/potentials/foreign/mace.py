@@ -1,9 +1,6 @@
 """MACE, by the package mace-torch: Batatia et al., doi:10.48550/arXiv.2206.07697."""
 
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,21 +9,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparring.atoms.structures import Structures
+from sparring.potentials.base import Architecture
 from sparring.potentials.foreign.base import close_edges, element_index
 from sparring.potentials.foreign.checkpoints import read_checkpoint
+from sparring.potentials.foreign.mace_settings import mace_model, mace_settings
+from sparring.potentials.foreign.packages import require_package, unchanged_settings
 
 __all__ = ["MACEPotential"]
 
-SAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-"""Environment variable that ``import mace`` sets: it switches off the safe loading of PyTorch for the process."""
 
-
-class MACEPotential(nn.Module):
+class MACEPotential(Architecture):
     """A MACE model, of which only the energy is used.
 
     Args:
-        model: The module that mace-torch trains, such as ``ScaleShiftMACE``; not one that was exported by TorchScript.
+        settings: Arguments that rebuild the model, as :func:`mace_settings` has them.
         head: Name of the head of a model with several.
+        model: The model with its weights; without it one is built whose weights mean nothing.
 
     Attributes:
         elements: Symbols of the elements in the model's table.
@@ -34,24 +32,23 @@ class MACEPotential(nn.Module):
         head: Name of the head.
 
     Raises:
-        ValueError: If the module is no MACE model with energies, or does not have the head.
+        ValueError: If mace-torch is not installed, or the model does not have the head.
     """
 
-    extra = "mace"
-    package = "mace"
+    kind = "mace"
+    supports_vmap = False
+    casts_buffers = True
+    elements: tuple[str, ...]
+    cutoff: float
 
-    def __init__(self, model: nn.Module, *, head: str | None = None) -> None:
+    def __init__(
+        self, *, settings: Mapping[str, object], head: str | None = None, model: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        if isinstance(model, torch.jit.ScriptModule):
-            raise ValueError("the MACE model is compiled by TorchScript; give the .model file that training wrote")
-        missing = [name for name in ("atomic_numbers", "r_max", "atomic_energies_fn") if not hasattr(model, name)]
-        if missing:
-            raise ValueError(
-                f"{type(model).__name__} is no MACE model with energies: it has no {', '.join(missing)}; give the "
-                ".model file that mace_run_train wrote"
-            )
-        if hasattr(model, "joint_embedding"):
-            raise ValueError("the MACE model needs charges or other inputs beside the structure; this is not supported")
+        if model is None:
+            require_package("mace")
+            with unchanged_settings():
+                model = mace_model(settings)
         heads = list(getattr(model, "heads", None) or ["Default"])
         if head is None and len(heads) > 1:
             raise ValueError(f"the MACE model has several heads, {', '.join(heads)}; choose one by head")
@@ -59,10 +56,37 @@ class MACEPotential(nn.Module):
             raise ValueError(f"the MACE model has no head {head!r}; it has {', '.join(heads)}")
         self.model = model
         self.head = heads[0] if head is None else head
+        self.hyperparameters = {"settings": dict(settings), "head": self.head}
         self.cutoff = float(model.r_max)  # type: ignore[arg-type]
         numbers = torch.as_tensor(model.atomic_numbers).tolist()
         self.elements = tuple(chemical_symbols[number] for number in numbers)
         self._head_index = heads.index(self.head)
+        mean = float(model.interactions[0].avg_num_neighbors)  # type: ignore[index, union-attr]
+        self.register_buffer("mean_neighbors", torch.tensor(mean, dtype=torch.as_tensor(model.r_max).dtype))
+
+    @classmethod
+    def from_module(cls, model: nn.Module, *, head: str | None = None) -> "MACEPotential":
+        """The potential of a module that mace-torch trained, such as ``ScaleShiftMACE``.
+
+        Args:
+            model: Module; not one that was exported by TorchScript.
+            head: Name of the head of a model with several.
+
+        Raises:
+            ValueError: If the module is no MACE model with energies, or does not have the head.
+        """
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ValueError("the MACE model is compiled by TorchScript; give the .model file that training wrote")
+        missing = [name for name in ("atomic_numbers", "r_max", "interactions") if not hasattr(model, name)]
+        if missing:
+            raise ValueError(
+                f"{type(model).__name__} is no MACE model with energies: it has no {', '.join(missing)}; give the "
+                ".model file that mace_run_train wrote"
+            )
+        if hasattr(model, "joint_embedding"):
+            raise ValueError("the MACE model needs charges or other inputs beside the structure; this is not supported")
+        with unchanged_settings():
+            return cls(settings=mace_settings(model), head=head, model=model)
 
     @classmethod
     def from_file(cls, file: Path | str, *, trust_pickle: bool = False, head: str | None = None) -> "MACEPotential":
@@ -76,14 +100,14 @@ class MACEPotential(nn.Module):
         Raises:
             ValueError: If the file is not trusted, cannot be read or has no MACE model.
         """
-        with safe_loading():
+        with unchanged_settings():
             content = read_checkpoint(file, trust_pickle=trust_pickle)
         if not isinstance(content, nn.Module):
             raise ValueError(
                 f"{file} has weights without the hyperparameters of the model (a {type(content).__name__}); give the "
                 ".model file, or load the weights into the module and call sparring.load_potential('mace', module)"
             )
-        return cls(content, head=head)
+        return cls.from_module(content, head=head)
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV."""
@@ -114,19 +138,7 @@ class MACEPotential(nn.Module):
             "head": torch.full_like(counts, self._head_index),
         }
         # In training mode the graph is kept; of forces, which would be detached otherwise, none is computed.
+        for block in self.model.interactions:  # type: ignore[union-attr]
+            block.avg_num_neighbors = self.mean_neighbors
         outputs: dict[str, Tensor] = self.model(data, training=True, compute_force=False)
         return outputs
-
-
-@contextmanager
-def safe_loading() -> Iterator[None]:
-    """Keep the safe loading of PyTorch as it was, whatever is imported meanwhile."""
-    before = os.environ.get(SAFE_LOADING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", f".*{SAFE_LOADING}", UserWarning)  # by e3nn, of its own tables
-            yield
-    finally:
-        os.environ.pop(SAFE_LOADING, None)
-        if before is not None:
-            os.environ[SAFE_LOADING] = before
