@@ -1,5 +1,6 @@
 """Alignment of members that were trained with different zeros of energy."""
 
+import copy
 import logging
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import N_ELEMENTS, Potential, potentials_of
+from sparring.potentials.foreign.base import ShiftableEnergies
 from sparring.potentials.looped import weights_of
 
 __all__ = ["align_energies"]
@@ -79,7 +81,17 @@ def align_energies(
         )
     tables = torch.zeros(len(potentials), N_ELEMENTS, dtype=torch.float64)
     tables[:, torch.as_tensor(present)] = torch.as_tensor(fitted)
-    return [_Shifted(member, table) for member, table in zip(potentials, tables, strict=True)]
+    return [_with_energies(member, table) for member, table in zip(potentials, tables, strict=True)]
+
+
+def _with_energies(member: Potential, energies: Float[Tensor, " n_elements"]) -> Potential:
+    """The member with energies added to its own table, so that it can be saved; wrapped if it has none."""
+    if not isinstance(member, ShiftableEnergies):
+        return _Shifted(member, energies)
+    copied = copy.deepcopy(member)
+    copied.add_reference_energies(energies)
+    assert isinstance(copied, Potential)
+    return copied
 
 
 def _energies(member: Potential, structures: Structures) -> Float[np.ndarray, " n_structures"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from sparring.atoms.neighbors import edge_vectors, with_edges
 from sparring.atoms.structures import Edges, Structures
 
-__all__ = ["ForeignPotential", "close_edges", "element_index"]
+__all__ = ["ForeignPotential", "ShiftableEnergies", "close_edges", "element_index"]
 
 
 @runtime_checkable
@@ -29,6 +29,14 @@ class ForeignPotential(Protocol):
 
     def __call__(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure."""
+
+
+@runtime_checkable
+class ShiftableEnergies(Protocol):
+    """A potential with a table of energies of free atoms."""
+
+    def add_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
+        """Add energies in eV, by atomic number, to the table of the model."""
 
 
 def close_edges(structures: Structures, cutoff: float) -> tuple[Edges, Float[Tensor, "n_edges 3"]]:

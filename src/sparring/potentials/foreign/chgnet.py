@@ -89,6 +89,9 @@ class CHGNetPotential(Architecture):
             settings = json.loads(json.dumps(model.model_args))
         except TypeError as error:
             raise ValueError(f"CHGNet was built with modules as arguments, which cannot be saved: {error}") from error
+        if settings.get("composition_model") is not None:
+            settings["composition_model"] = "MPtrj"  # its energies are weights, whatever they were fitted to
+        settings = {"mlp_out_bias": False, **settings, "version": None}
         return cls(settings=settings, model=model)
 
     @classmethod
@@ -155,6 +158,13 @@ class CHGNetPotential(Architecture):
         finally:
             hook.remove()
         return found[0]
+
+    def add_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
+        """Add energies in eV, by atomic number, to those of the composition model."""
+        if self.model.composition_model is None:
+            raise ValueError("this CHGNet has no composition model, so that energies of elements cannot be added")
+        table: Tensor = self.model.composition_model.fc.weight.data[0]  # type: ignore[union-attr, index]
+        table += energies[1 : len(table) + 1].to(table)
 
     def _outputs(self, structures: Structures, species: Tensor) -> dict[str, Tensor]:
         edges, vectors = close_edges(structures, self.cutoff)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sparring.potentials.base import Architecture
 from sparring.potentials.foreign.base import ForeignPotential
 from sparring.potentials.foreign.chgnet import CHGNetPotential
 from sparring.potentials.foreign.mace import MACEPotential
@@ -27,7 +28,7 @@ def load_potential(
     trust_pickle: bool = False,
     head: str | None = None,
     dtype: torch.dtype | None = None,
-) -> nn.Module:
+) -> Architecture:
     """A potential that another package trained, ready for a committee.
 
     Args:
@@ -47,12 +48,16 @@ def load_potential(
     made = ADAPTERS[adapter]
     require_package(adapter)
     if isinstance(model, nn.Module):
-        potential: nn.Module = made.from_module(model, head=head)
+        potential: Architecture = made.from_module(model, head=head)
     else:
         potential = made.from_file(model, trust_pickle=trust_pickle, head=head)
     potential = potential.eval().requires_grad_(requires_grad=False)
     self_test(potential, name=f"{adapter} model {_named(model)}")
-    return potential if dtype is None else cast(potential, dtype=dtype)
+    if dtype is None:
+        return potential
+    precise = cast(potential, dtype=dtype)
+    assert isinstance(precise, Architecture)
+    return precise
 
 
 def load_potentials(
@@ -62,7 +67,7 @@ def load_potentials(
     trust_pickle: bool = False,
     head: str | None = None,
     dtype: torch.dtype | None = None,
-) -> list[nn.Module]:
+) -> list[Architecture]:
     """The members of one committee, see :func:`load_potential`: their elements and cutoffs must be the same.
 
     Args:

@@ -118,6 +118,11 @@ class MACEPotential(Architecture):
         """Node features of all interactions, which the readouts use."""
         return self._outputs(structures)["node_feats"]
 
+    def add_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
+        """Add energies in eV, by atomic number, to those of free atoms in the model."""
+        table: Tensor = self.model.atomic_energies_fn.atomic_energies  # type: ignore[union-attr, assignment]
+        table += energies[torch.as_tensor(self.model.atomic_numbers).cpu()].to(table)
+
     def _outputs(self, structures: Structures) -> dict[str, Tensor]:
         edges, _ = close_edges(structures, self.cutoff)
         numbers = torch.as_tensor(self.model.atomic_numbers, device=structures.positions.device)
