@@ -51,6 +51,8 @@ FORBIDDEN_CALLS = {
     "eval": "executes a string",
     "exec": "executes a string",
 }
+UNPICKLES = SOURCE / "potentials" / "foreign" / "checkpoints.py"
+"""The one module that may unpickle: checkpoints of other packages, with the consent of the user."""
 PICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -141,9 +143,11 @@ def test_imports_point_down_only(path):
 def test_no_module_has_global_state_or_reads_pickles(path):
     tree = read(path)
     for name, line in imports(tree):
-        assert name.partition(".")[0] not in PICKLERS, f"{by_name(path)}:{line} imports {name}"
+        assert path == UNPICKLES or name.partition(".")[0] not in PICKLERS, f"{by_name(path)}:{line} imports {name}"
     for name, call in calls(tree):
-        assert name not in FORBIDDEN_CALLS, f"{by_name(path)}:{call.lineno} {name}: {FORBIDDEN_CALLS[name]}"
+        assert (path == UNPICKLES and name == "torch.load") or name not in FORBIDDEN_CALLS, (
+            f"{by_name(path)}:{call.lineno} {name}: {FORBIDDEN_CALLS[name]}"
+        )
         pickles = any(word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in call.keywords)
         assert not pickles, f"{by_name(path)}:{call.lineno} allows pickles"
 

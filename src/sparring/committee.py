@@ -4,7 +4,6 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from sparring.atoms.structures import Structures
 from sparring.domain import TrainingDomain
 from sparring.potentials import Architecture, Potential
 from sparring.potentials.base import potentials_of
+from sparring.potentials.looped import looped_energies, require_same_precision, weights_of
 from sparring.potentials.registry import provider, require_readable, saved_architecture
 from sparring.potentials.stacking import (
     Weights,
@@ -101,8 +101,8 @@ class Committee:
         domain: Elements, charges and method of the training data; None if unknown.
 
     Raises:
-        ValueError: If there is no member, one is not a potential, or ``stacked`` is True for members that cannot be
-            stacked.
+        ValueError: If there is no member, one is not a potential, members differ in precision or device or have no
+            element in common, or ``stacked`` is True for members that cannot be stacked.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class Committee:
         domain: TrainingDomain | None = None,
     ) -> None:
         self.members: tuple[Potential, ...] = tuple(_frozen(member) for member in potentials_of(members))
+        require_same_precision(self.members)
         self.domain = domain or TrainingDomain.of_members(self.members)
         possible = can_be_stacked(self.members)
         if stacked and not possible:
@@ -149,8 +150,7 @@ class Committee:
         return torch.device("cpu") if weight is None else weight.device
 
     def _any_weight(self) -> Tensor | None:
-        modules = (member for member in self.members if isinstance(member, nn.Module))
-        return next((weight for module in modules for weight in module.parameters()), None)
+        return next((weight for _, weight in weights_of(self.members)), None)
 
     def prepare(self, structures: Structures) -> Structures:
         """The structures in the precision and on the device of the weights, with the edges that the members need."""
@@ -188,8 +188,7 @@ class Committee:
         return stacked_energies(self.members[0], self._weights, structures, {"positions": positions})  # type: ignore[arg-type]
 
     def _looped_energies(self, structures: Structures, positions: Tensor, create_graph: bool) -> Tensor:
-        rows = zip(self.members, positions.unbind(), strict=True)
-        return torch.stack([member(replace(structures, positions=row)) for member, row in rows])
+        return looped_energies(self.members, structures, positions)
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""

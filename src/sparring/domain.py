@@ -87,10 +87,22 @@ class TrainingDomain:
 
     @classmethod
     def of_members(cls, members: Iterable[object]) -> "TrainingDomain | None":
-        """The elements that all members of a committee support; None if no member has an attribute ``elements``."""
-        named = [elements for member in members if isinstance(elements := getattr(member, "elements", None), Iterable)]
-        known = [set(cls.of_elements(elements).elements) for elements in named]
-        return cls(elements=tuple(sorted(known[0].intersection(*known)))) if known else None
+        """The elements that all members of a committee support; None if no member has an attribute ``elements``.
+
+        Raises:
+            ValueError: If members have no element in common.
+        """
+        shared: set[int] | None = None
+        for index, member in enumerate(members):
+            if isinstance(elements := getattr(member, "elements", None), Iterable):
+                own = set(cls.of_elements(elements).elements)
+                before, shared = shared, own if shared is None else shared & own
+                if before and not shared:
+                    raise ValueError(
+                        f"member {index} ({type(member).__name__}) has parameters for {_symbols(own)}, the members "
+                        f"before it for {_symbols(before)}: they have no element in common"
+                    )
+        return None if shared is None else cls(elements=tuple(sorted(shared)))
 
     def require(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
         """Refuse structures that are not of this domain.

@@ -415,7 +415,7 @@ def test_random_torsions_are_any_unless_an_amplitude_is_given(loaded):
 BAD = {
     "unknown key": (
         AMMONIA + "training:\n  n_epoch: 3\n",
-        "run.yaml:3: training.n_epoch: unknown key; did you mean n_epochs? accepted: n_epochs, batch_size, ",
+        "run.yaml:3: training.n_epoch: unknown key; did you mean n_epochs? accepted: kind, n_epochs, batch_size, ",
     ),
     "unknown section": (AMMONIA + "trainign: {}\n", "run.yaml:2: trainign: unknown key; did you mean training?"),
     "misspelt presets": (AMMONIA + "preset: {}\n", "run.yaml:2: preset: unknown key; did you mean presets?"),

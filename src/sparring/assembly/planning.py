@@ -21,6 +21,8 @@ from sparring.labels.base import composition, depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
+from sparring.potentials.foreign.alignment import align_energies
+from sparring.potentials.foreign.loading import load_potentials
 from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.selection import plugin as selector_plugin
@@ -55,24 +57,11 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
             selector_plugin(section.name, section.parameters)
     label_service = label_service_of(config, folder, progress_bars)
     system = config.system.build()
-    network, training = architecture(config.committee.potential), fit_arguments(config)
-
-    def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        committee, report = fit(
-            network,
-            dataset,
-            splits=splits,
-            seed=seed,
-            progress=progress_bars("training"),
-            **training,  # type: ignore[arg-type]
-        )
-        return _naming_labels(committee, label_service.labeller), report
-
     return Plan(
         seed=config.seed,
         n_generations=config.generations,
         start=_start(config, system, label_service),
-        fit=fit_members,
+        fit=_loaded(config) if config.committee.kind == "foreign" else _trained(config, label_service, progress_bars),
         evaluate=_evaluate(system, label_service),
         seeds=lambda dataset, seed: choose_seeds(
             dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
@@ -87,6 +76,47 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         source=source_of(config),
         inherited=depends_on(label_service.labeller),
     )
+
+
+FitMembers = Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
+
+
+def _trained(config: Config, label_service: LabelService, progress_bars: ProgressBars) -> FitMembers:
+    network, training = architecture(config.committee.potential), fit_arguments(config)
+
+    def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
+        committee, report = fit(
+            network,
+            dataset,
+            splits=splits,
+            seed=seed,
+            progress=progress_bars("training"),
+            **training,  # type: ignore[arg-type]
+        )
+        return _naming_labels(committee, label_service.labeller), report
+
+    return fit_members
+
+
+def _loaded(config: Config) -> FitMembers:
+    """Models of another package as they are, except that their zeros of energy are aligned."""
+    members = _foreign_members(config.committee, getattr(torch, config.dtype))
+
+    def load_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
+        committee = Committee(align_energies(members, dataset.to_atoms())).to(device=config.device)
+        curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, committee.n_members)))
+        no_epoch = np.full(committee.n_members, -1)
+        return committee, FitReport(**curves, best_epoch=no_epoch, rolled_back=(), dropped=())
+
+    return load_members
+
+
+def _foreign_members(
+    section: sections.Committee | sections.ForeignCommittee, dtype: torch.dtype | None = None
+) -> list[Architecture]:
+    assert isinstance(section, sections.ForeignCommittee)
+    options = {"trust_pickle": section.trust_pickle, "head": section.head, "dtype": dtype}
+    return load_potentials(section.adapter, section.models, **options)  # type: ignore[arg-type]
 
 
 def _naming_labels(committee: Committee, labeller: Labeller) -> Committee:
@@ -122,17 +152,22 @@ def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_pro
         shared=config.training.splits.validation == "shared",
         groups=duplicate_groups(dataset.structures),
     )
+    if config.committee.kind == "foreign":
+        return Fitted(*_loaded(config)(dataset, splits, config.seed))
     network, arguments = architecture(config.committee.potential), fit_arguments(config)
     progress = progress_bars("training")
     return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=progress, **arguments))  # type: ignore[arg-type]
 
 
-def architecture(section: sections.AnyPotential) -> Architecture:
-    """The section ``committee.potential``.
+def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> Architecture:
+    """The section ``committee.potential``; the first model of another package.
 
     Raises:
-        ValueError: If no package registers a plugin's name, or it does not accept the parameters.
+        ValueError: If no package registers a plugin's name, it does not accept the parameters, or a model of another
+            package cannot be loaded.
     """
+    if isinstance(section, sections.ForeignCommittee):
+        return _foreign_members(section)[0]
     if isinstance(section, sections.PotentialPlugin):
         return potential_plugin(section.name, section.parameters)
     return ARCHITECTURES[section.kind](**section.arguments())

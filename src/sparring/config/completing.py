@@ -42,7 +42,10 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     system = system if isinstance(system, Mapping) else {}
     section = SECTIONS.get(str(system.get("kind")), SystemSection)
     attack = attack_kind(data)
+    foreign = _kind_of(data.get("committee")) == "foreign"
     defaults = in_full(_for_any_attack(section.defaults, attack), attack)
+    if foreign:  # what fits the system is a network to be trained
+        defaults = {key: value for key, value in defaults.items() if key not in ("committee", "training")}
     completed = merge(with_space(defaults, attack), data)
     found = {key: _from_folder(system[key], folder) for key in section.paths if key in system}
     completed = merge(completed, {"system": found}) if found else completed
@@ -50,8 +53,23 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     if isinstance(evaluation, Mapping) and isinstance(evaluation.get("file"), str):
         completed = merge(completed, {"evaluation": {"file": str((folder / evaluation["file"]).absolute())}})
     completed = _complete_forcefield(completed, section.forcefield, folder)
+    if foreign:
+        completed = merge(completed, {"committee": _with_models(data["committee"], folder)})
+    kinds = {"committee": {"kind": "trained"}, "training": {"kind": "none" if foreign else "fit"}}
     # Last, because what fits the system fits any kind of attack.
-    return merge({"attack": {"kind": "adversarial"}}, completed)
+    return merge({"attack": {"kind": "adversarial"}, **kinds}, completed)
+
+
+def _kind_of(section: object) -> object:
+    return section.get("kind") if isinstance(section, Mapping) else None
+
+
+def _with_models(section: object, folder: Path) -> object:
+    """Checkpoints from the folder of the configuration; what is no file there is the name of a model."""
+    models = section.get("models") if isinstance(section, Mapping) else None
+    if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
+        return {}
+    return {"models": [str((folder / one).absolute()) if (folder / one).is_file() else one for one in models]}
 
 
 def _from_folder(names: object, folder: Path) -> object:

@@ -32,7 +32,15 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         fitting = "pyscf, openmm, ase or plugin" if dimensions is None else "ground_truth"
         yield ("labels", "labeller", "kind"), f"{labeller} does not fit system {kind}; use {fitting}"
     yield from _forcefield_contradictions(config)
-    if training.energy_weight == training.force_weight == 0:
+    if potential.kind == "foreign" and (dimensions is not None or training.kind != "none"):
+        problem = f"models of {potential.adapter} are for molecules and crystals, and are not trained by Sparring"
+        yield (
+            ("committee", "kind"),
+            f"{problem}: use them with other systems than wells, and `training: {{kind: none}}`",
+        )
+    elif training.kind == "none" and potential.kind != "foreign":
+        yield ("training", "kind"), "none leaves members as they are, which needs a committee of kind foreign; use fit"
+    if training.kind == "fit" and training.energy_weight == training.force_weight == 0:
         yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
     if dimensions is not None:
         yield from _space_contradictions(config, "xyz"[:dimensions])

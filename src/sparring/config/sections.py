@@ -84,10 +84,31 @@ AnyPotential = SchNet | PaiNN | CoordinateMLP | PotentialPlugin
 
 
 class Committee(Section):
-    """Number and architecture of the networks."""
+    """Number and architecture of the networks that are trained."""
 
+    kind: Literal["trained"] = "trained"
     n_members: Annotated[Integer, Field(ge=2)] = 5
     potential: Annotated[AnyPotential, Field(discriminator="kind")]
+
+
+class ForeignCommittee(Section):
+    """Models that another package trained (:mod:`sparring.potentials.foreign`)."""
+
+    kind: Literal["foreign"]
+    adapter: Literal["mace", "chgnet"]
+    models: Annotated[tuple[str, ...], Field(min_length=2, max_length=100)]
+    head: str | None = None
+    trust_pickle: bool = False
+
+    @property
+    def n_members(self) -> int:
+        """Number of models."""
+        return len(self.models)
+
+    @property
+    def potential(self) -> "ForeignCommittee":
+        """The section of the potential, which is this one."""
+        return self
 
 
 class Splits(Section):
@@ -100,6 +121,7 @@ class Splits(Section):
 class Training(Section):
     """Training of the members (Eq. 2-3)."""
 
+    kind: Literal["fit"] = "fit"
     n_epochs: Count = 500
     batch_size: Count = 30
     learning_rate: Number = 3e-4
@@ -109,6 +131,13 @@ class Training(Section):
     patience: Count | None = 30
     factor: Annotated[Number, Field(lt=1)] = 0.5
     ema_decay: Annotated[Number, Field(lt=1)] | None = None
+    splits: Splits = Splits()
+
+
+class NoTraining(Section):
+    """No training: the members stay as they are."""
+
+    kind: Literal["none"]
     splits: Splits = Splits()
 
 
@@ -233,8 +262,8 @@ class Config(Section):
     dtype: Literal["float32", "float64"] = "float32"
     system: AnySystem
     labels: Labels
-    committee: Committee
-    training: Training = Training()
+    committee: Annotated[Committee | ForeignCommittee, Field(discriminator="kind")]
+    training: Annotated[Training | NoTraining, Field(discriminator="kind")] = Training()
     attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[
         Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget | SelectorPlugin, Field(discriminator="kind")],

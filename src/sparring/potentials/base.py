@@ -78,6 +78,7 @@ class Architecture(nn.Module):
         uses_charge: True if energies depend on the charge and the multiplicity of a structure.
         supports_vmap: False for modules that ``torch.func.vmap`` cannot transform; members are then evaluated one after
             another instead of in one pass.
+        casts_buffers: True if buffers follow the weights to another precision; otherwise they keep their own.
     """
 
     kind: str
@@ -88,6 +89,7 @@ class Architecture(nn.Module):
     edge_width: int = 0
     uses_charge: bool = False
     supports_vmap: bool = True
+    casts_buffers: bool = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights from the generator; :func:`sparring.fit` calls it once for each member."""

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 
 from sparring.potentials.base import Architecture
+from sparring.potentials.foreign.chgnet import CHGNetPotential
+from sparring.potentials.foreign.mace import MACEPotential
 from sparring.potentials.mlp import CoordinateMLP
 from sparring.potentials.painn import PaiNN
 from sparring.potentials.schnet import SchNet
@@ -21,6 +23,11 @@ __all__ = [
 ]
 
 ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, PaiNN, CoordinateMLP)}
+_BUILT_IN: dict[str, type[Architecture]] = {
+    **ARCHITECTURES,
+    **{kind.kind: kind for kind in (MACEPotential, CHGNetPotential)},
+}
+"""Architectures that can be read, also those that are trained elsewhere."""
 PLUGIN_GROUP = "sparring.potentials"
 
 
@@ -48,7 +55,7 @@ def architecture_class(kind: str) -> type[Architecture]:
     Raises:
         ValueError: If there is none of that name, or it cannot be imported.
     """
-    return ARCHITECTURES[kind] if kind in ARCHITECTURES else _load(registered(PLUGIN_GROUP, kind, "potential"))
+    return _BUILT_IN[kind] if kind in _BUILT_IN else _load(registered(PLUGIN_GROUP, kind, "potential"))
 
 
 def saved_architecture(kind: str, package: object) -> type[Architecture]:
@@ -73,7 +80,7 @@ def saved_architecture(kind: str, package: object) -> type[Architecture]:
 
 def provider(kind: str) -> str | None:
     """Name and version of the package that registers an architecture; None for a built-in one, or if unknown."""
-    if kind in ARCHITECTURES:
+    if kind in _BUILT_IN:
         return None
     package = registered(PLUGIN_GROUP, kind, "potential").dist
     return None if package is None else f"{package.name} {package.version}"
@@ -95,7 +102,7 @@ def require_readable(architecture: Architecture) -> None:
     if registered_class is not made:
         other = f"{registered_class.__module__}.{registered_class.__qualname__}"
         raise ValueError(f"{head}{kind!r} is the kind of {other}; give the class a `kind` of its own and {remedy}")
-    if kind not in ARCHITECTURES:
+    if kind not in _BUILT_IN:
         _require_rebuildable(architecture, head)
 
 

@@ -60,8 +60,14 @@ def unstack(architecture: nn.Module, weights: Weights) -> list[nn.Module]:
 
 
 def cast(module: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> nn.Module:
-    """A copy of the module on another device or in another precision; buffers keep their precision."""
+    """A copy of the module on another device or in another precision.
+
+    Buffers of an architecture keep their precision, which may be double on purpose, unless it says otherwise. Those of
+    other modules do not.
+    """
     copied = copy.deepcopy(module).to(device=device)
+    if not isinstance(module, Architecture) or module.casts_buffers:
+        return copied.to(dtype=dtype)
     for parameter in copied.parameters():
         parameter.data = parameter.data.to(dtype=dtype)
     return copied

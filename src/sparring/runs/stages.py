@@ -85,7 +85,7 @@ def read_fit(folder: Path) -> Fitted:
     saved = Generation(folder)
     committee, rows = saved.committee(), saved.curves()
     facts = json.loads(saved.committee_files[1].read_text(encoding="utf-8"))["fit"]
-    n_members = 1 + max(int(row["member"]) for row in rows)
+    n_members = 1 + max((int(row["member"]) for row in rows), default=len(facts["best_epoch"]) - 1)
     curves = {name: np.array([float(row[name]) for row in rows]).reshape(-1, n_members) for name in COLUMNS[2:]}
     report = FitReport(
         **curves,

@@ -1,0 +1,100 @@
+"""Members of a committee that are evaluated one after another: modules of other packages and plain functions."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparring.atoms.structures import Structures
+from sparring.potentials.base import Potential
+
+__all__ = ["looped_energies", "require_same_precision", "weights_of"]
+
+PRECISIONS = (torch.float32, torch.float64)
+
+
+def looped_energies(
+    members: Sequence[Potential], structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"]
+) -> Float[Tensor, "n_members n_structures"]:
+    """Energies of all members, one after another.
+
+    Args:
+        members: Potentials.
+        structures: Structures that all members evaluate.
+        positions: Positions for each member, in Å.
+
+    Raises:
+        ValueError: If a member returns something other than one energy for each structure, or an energy without a
+            graph, whose forces would be zero.
+    """
+    rows = zip(members, positions.unbind(), strict=True)
+    energies = [member(replace(structures, positions=row)) for member, row in rows]
+    for index, energy in enumerate(energies):
+        require_energies(energy, structures.n_structures, _named(index, members[index]))
+        if positions.requires_grad and torch.is_grad_enabled() and not energy.requires_grad:
+            raise ValueError(
+                f"{_named(index, members[index])} returns energies without a graph, so it would have no forces; "
+                "compute them from structures.positions without detach(), torch.no_grad() and NumPy"
+            )
+    return torch.stack(energies)
+
+
+def require_energies(energy: object, n_structures: int, name: str) -> None:
+    """Check the type and the shape of what a potential returns.
+
+    Args:
+        energy: Result of the potential.
+        n_structures: Number of structures in the batch.
+        name: Name of the potential in the message.
+
+    Raises:
+        ValueError: If it is no tensor with one energy for each structure.
+    """
+    if not isinstance(energy, Tensor):
+        raise ValueError(
+            f"{name} must return a tensor with the energy of each structure in eV, got {type(energy).__name__}; "
+            "return total energies only: forces are derived from them"
+        )
+    if energy.shape != (n_structures,):
+        raise ValueError(
+            f"{name} must return one energy for each structure, of shape ({n_structures},), got "
+            f"{tuple(energy.shape)}; sum atomic energies by structures.structure_index"
+        )
+
+
+def weights_of(members: Sequence[Potential]) -> Iterator[tuple[int, Tensor]]:
+    """Index of the member and one of its floating-point weights, for every member that is a module with weights."""
+    for index, member in enumerate(members):
+        if isinstance(member, nn.Module):
+            found = next((weight for weight in member.parameters() if weight.is_floating_point()), None)
+            if found is not None:
+                yield index, found
+
+
+def require_same_precision(members: Sequence[Potential]) -> None:
+    """Check that the weights of all members are of one precision and on one device.
+
+    Raises:
+        ValueError: If they are not, or of a precision that is too low for second derivatives.
+    """
+    first: tuple[int, Tensor] | None = None
+    for index, weight in weights_of(members):
+        name = _named(index, members[index])
+        if weight.dtype not in PRECISIONS:
+            raise ValueError(f"{name} has weights in {weight.dtype}; allowed are float32 and float64: call .float()")
+        first = first or (index, weight)
+        for what, own, other in (
+            ("precision", weight.dtype, first[1].dtype),
+            ("device", weight.device, first[1].device),
+        ):
+            if own != other:
+                raise ValueError(
+                    f"members of a committee must have the same {what}: {name} has {own}, member {first[0]} {other}; "
+                    f"call .to({other}) of the module before"
+                )
+
+
+def _named(index: int, member: Potential) -> str:
+    return f"member {index} ({getattr(member, '__name__', type(member).__name__)})"
