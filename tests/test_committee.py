@@ -182,7 +182,7 @@ def test_an_architecture_from_elsewhere_is_an_error(committee):
     with pytest.raises(
         ValueError,
         match=r"of the architecture 'gap', which this installation does not have: .*; built in are \['coordinate_mlp', "
-        r"'schnet'\]; install the package that registers 'gap' under 'sparring.potentials'",
+        r"'painn', 'schnet'\]; install the package that registers 'gap' under 'sparring.potentials'",
     ):
         Committee.from_state(weights, {**about, "architecture": "gap"})
 

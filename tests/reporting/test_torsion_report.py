@@ -54,7 +54,7 @@ def test_the_report_of_a_run_has_its_maps_its_paths_and_its_energies_by_itself(f
         assert (finished / "figures" / f"{name}.svg").exists()
         assert (finished / "figures" / f"{name}.png").exists()
     assert "clipped as in Fig. 4c" in text
-    assert "comes in opposite" in text
+    assert "The plane is periodic" in text
     assert "--grid relaxed" in text  # what is not there yet, and the command that makes it
     assert "sparring validate free-energy" in text
     found = read_record(finished / "validation" / "landscape.json", Landscapes).committees

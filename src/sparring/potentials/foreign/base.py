@@ -1,4 +1,4 @@
-"""What an adapter of another package's potential has, and what all adapters need."""
+"""Adapters of other packages' potentials: their protocol, and the parts that all of them share."""
 
 from typing import Protocol, runtime_checkable
 
