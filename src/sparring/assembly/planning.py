@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 from jaxtyping import Bool, Float
 
+from sparring.assembly import foreign
 from sparring.assembly.labels import counted, label_service_of
 from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
 from sparring.atoms.dataset import Dataset
@@ -21,8 +22,6 @@ from sparring.labels.base import composition, depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
-from sparring.potentials.foreign.alignment import align_energies
-from sparring.potentials.foreign.loading import load_potentials
 from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.selection import plugin as selector_plugin
@@ -61,7 +60,9 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         seed=config.seed,
         n_generations=config.generations,
         start=_start(config, system, label_service),
-        fit=_loaded(config) if config.committee.kind == "foreign" else _trained(config, label_service, progress_bars),
+        fit=foreign.loaded(config)
+        if config.committee.kind == "foreign"
+        else _trained(config, label_service, progress_bars),
         evaluate=_evaluate(system, label_service),
         seeds=lambda dataset, seed: choose_seeds(
             dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
@@ -78,10 +79,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
     )
 
 
-FitMembers = Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
-
-
-def _trained(config: Config, label_service: LabelService, progress_bars: ProgressBars) -> FitMembers:
+def _trained(config: Config, label_service: LabelService, progress_bars: ProgressBars) -> foreign.FitMembers:
     network, training = architecture(config.committee.potential), fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
@@ -96,27 +94,6 @@ def _trained(config: Config, label_service: LabelService, progress_bars: Progres
         return _naming_labels(committee, label_service.labeller), report
 
     return fit_members
-
-
-def _loaded(config: Config) -> FitMembers:
-    """Models of another package as they are, except that their zeros of energy are aligned."""
-    members = _foreign_members(config.committee, getattr(torch, config.dtype))
-
-    def load_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        committee = Committee(align_energies(members, dataset.to_atoms())).to(device=config.device)
-        curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, committee.n_members)))
-        no_epoch = np.full(committee.n_members, -1)
-        return committee, FitReport(**curves, best_epoch=no_epoch, rolled_back=(), dropped=())
-
-    return load_members
-
-
-def _foreign_members(
-    section: sections.Committee | sections.ForeignCommittee, dtype: torch.dtype | None = None
-) -> list[Architecture]:
-    assert isinstance(section, sections.ForeignCommittee)
-    options = {"trust_pickle": section.trust_pickle, "head": section.head, "dtype": dtype}
-    return load_potentials(section.adapter, section.models, **options)  # type: ignore[arg-type]
 
 
 def _naming_labels(committee: Committee, labeller: Labeller) -> Committee:
@@ -153,7 +130,7 @@ def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_pro
         groups=duplicate_groups(dataset.structures),
     )
     if config.committee.kind == "foreign":
-        return Fitted(*_loaded(config)(dataset, splits, config.seed))
+        return Fitted(*foreign.loaded(config)(dataset, splits, config.seed))
     network, arguments = architecture(config.committee.potential), fit_arguments(config)
     progress = progress_bars("training")
     return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=progress, **arguments))  # type: ignore[arg-type]
@@ -167,7 +144,7 @@ def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> 
             package cannot be loaded.
     """
     if isinstance(section, sections.ForeignCommittee):
-        return _foreign_members(section)[0]
+        return foreign.members(section)[0]
     if isinstance(section, sections.PotentialPlugin):
         return potential_plugin(section.name, section.parameters)
     return ARCHITECTURES[section.kind](**section.arguments())
