@@ -118,6 +118,15 @@ class Splits(Section):
     fractions: Fractions = (0.6, 0.2, 0.2)
 
 
+class SecondStage(Section):
+    """Second stage of training, with weights of its own in the loss."""
+
+    n_epochs: Count = 100
+    learning_rate: Number = 1e-3
+    energy_weight: Weight = 1.0
+    force_weight: Weight = 1.0
+
+
 class Training(Section):
     """Training of the members (Eq. 2-3)."""
 
@@ -131,6 +140,8 @@ class Training(Section):
     patience: Count | None = 30
     factor: Annotated[Number, Field(lt=1)] = 0.5
     ema_decay: Annotated[Number, Field(lt=1)] | None = None
+    amsgrad: bool = False
+    second_stage: SecondStage | None = None
     splits: Splits = Splits()
 
 
