@@ -105,6 +105,9 @@ from .labels import (
     langevin_snapshots as langevin_snapshots,
 )
 from .potentials import (
+    ACE as ACE,
+)
+from .potentials import (
     Architecture as Architecture,
 )
 from .potentials import (

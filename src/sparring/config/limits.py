@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sparring.config.problems import KeyPath
 from sparring.config.sections import Config
+from sparring.potentials.base import N_ELEMENTS
 from sparring.schema.base import Section
 from sparring.schema.values import bound
 
@@ -26,6 +27,10 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "PaiNN.n_interactions": (1, 64, ""),
     "PaiNN.n_radial": (1, 4096, ""),
     "PaiNN.cutoff": (0.5, 100, "Å"),
+    "ACE.n_features": (1, 4096, ""),
+    "ACE.n_interactions": (1, 64, ""),
+    "ACE.n_radial": (1, 4096, ""),
+    "ACE.cutoff": (0.5, 100, "Å"),
     "CoordinateMLP.n_layers": (1, 64, ""),
     "CoordinateMLP.n_units": (1, 16_384, ""),
     "Committee.n_members": (2, 100, ""),
@@ -88,6 +93,9 @@ def _too_many_parameters(config: Config) -> Iterator[tuple[KeyPath, str]]:
     elif network.kind == "painn":
         n = network.n_features
         size = network.n_interactions * (11 * n * n + 3 * network.n_radial * n)
+    elif network.kind == "ace":
+        n = network.n_features
+        size = network.n_interactions * (9 * n * n + (5 * network.n_radial + 17 * N_ELEMENTS) * n)
     elif network.kind == "coordinate_mlp":
         size = network.n_layers * network.n_units**2
     else:

@@ -20,6 +20,7 @@ from sparring.training.jobs import (
     domain_of,
     initial_references,
     jobs_of,
+    joined,
     members_of,
     packed,
 )
@@ -106,8 +107,8 @@ def fit(
             None to validate and keep the weights themselves, as the paper does.
         amsgrad: True to divide steps by the largest running mean of the squared gradient so far (AMSGrad), not by the
             latest one (Adam).
-        second_stage: Stage of training with weights of its own in the loss, which goes on from the best weights of the
-            first; None for one stage.
+        second_stage: Stage of training with weights of its own in the loss, after the first; of its epochs the best
+            is kept. None for one stage.
         dtype: Precision of the weights.
         device: Device to train on.
         progress: Function that is called with the number of epochs done and their total.
@@ -195,6 +196,7 @@ def fit_many(
         TrainingError: If a committee has fewer than two members left.
     """
     jobs = jobs_of(datasets, seeds, splits, n_members)
+    architecture = architecture.for_data(joined(jobs))
     for job in jobs:
         check_options(job, n_epochs, batch_size, learning_rate, ema_decay)
         if second_stage is not None:

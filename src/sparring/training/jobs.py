@@ -30,6 +30,7 @@ __all__ = [
     "domain_of",
     "initial_references",
     "jobs_of",
+    "joined",
     "members_of",
     "packed",
 ]
@@ -92,6 +93,13 @@ def members_of(jobs: Sequence[Job]) -> tuple[Member, ...]:
     return tuple(sorted(members, key=lambda member: -len(member.train)))
 
 
+def joined(jobs: Sequence[Job]) -> Dataset:
+    """Structures of all committees, one after another."""
+    if len(jobs) == 1:
+        return jobs[0].dataset
+    return Dataset.from_atoms([atoms for job in jobs for atoms in job.dataset.to_atoms()])
+
+
 def packed(
     jobs: Sequence[Job],
     architecture: Architecture,
@@ -103,10 +111,9 @@ def packed(
     weights = None
     if energy_scale is not None:
         weights = torch.cat([low_energy_weights(job.dataset, energy_scale) for job in jobs])
-    dataset = jobs[0].dataset
-    if len(jobs) > 1:
-        dataset = Dataset.from_atoms([atoms for job in jobs for atoms in job.dataset.to_atoms()])
-    return PackedDataset.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device, structure_weight=weights)
+    return PackedDataset.of(
+        joined(jobs), cutoff=architecture.cutoff, dtype=dtype, device=device, structure_weight=weights
+    )
 
 
 def initial_references(jobs: Sequence[Job], members: Sequence[Member]) -> Float[Tensor, "n_members n_elements"]:

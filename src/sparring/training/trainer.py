@@ -133,25 +133,17 @@ class Trainer:
         return replace(self, loss=replace(self.loss, references=references))
 
     def in_stage(self, stage: SecondStage, state: MemberState) -> tuple["Trainer", MemberState]:
-        """The same with other weights in the loss, and a state that begins anew from the best weights so far.
+        """The same with other weights in the loss, and a state that goes on at another rate.
 
-        The loss of these is the first to beat, so that the second stage never ends worse than it began.
+        What was best by another loss does not count any more; of members without a better epoch it is kept.
         """
         loss = replace(self.loss, energy_weight=stage.energy_weight, force_weight=stage.force_weight)
-        following, weights = replace(self, loss=loss), state.best_weights
-        loss_before, zeros = following.validate(weights), torch.zeros_like(state.n_steps)
-        best = loss_before.where(torch.isfinite(loss_before), torch.inf)
-        return following, state._replace(
-            weights=weights.clone(),
-            average=None if state.average is None else weights.clone(),
-            moment=torch.zeros_like(weights),
-            square=torch.zeros_like(weights),
-            largest=None if state.largest is None else torch.zeros_like(weights),
-            n_steps=zeros,
-            learning_rate=zeros + stage.learning_rate,
-            best_loss=best,
-            plateau_loss=best,
-            first_loss=best,
+        unknown = torch.full_like(state.best_loss, torch.inf)
+        return replace(self, loss=loss), state._replace(
+            learning_rate=torch.full_like(state.learning_rate, stage.learning_rate),
+            best_loss=unknown,
+            plateau_loss=unknown,
+            first_loss=unknown,
             waited=torch.zeros_like(state.waited),
         )
 
