@@ -215,6 +215,7 @@ from .training.fitting import FitReport as FitReport
 from .training.fitting import fit as fit
 from .training.fitting import fit_many as fit_many
 from .training.splits import Splits as Splits
+from .training.trainer import SecondStage as SecondStage
 from .units import kT as kT
 from .units import quantity as quantity
 from .validation.stability.compute import Stability as Stability
