@@ -1,7 +1,7 @@
 """Learning curves of networks: errors against the number of labels, at the same number of training steps.
 
-Snapshots of dynamics at 500 K, of ethanol (GFN2-xTB) and of alanine dipeptide (OPLS-AA), are learnt by committees of three;
-errors are those of 500 later snapshots. The first command takes some two hours of one core and goes on where it was
+Committees of three learn snapshots of dynamics at 500 K, of ethanol (GFN2-xTB) and of alanine dipeptide (OPLS-AA); errors
+are those of 500 later snapshots. The first command takes some two hours of one core and goes on where it was
 interrupted; several may run side by side:
 
     python -m studies.learning_curves run

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ __all__ = ["NETWORKS", "RECIPES", "Result", "jobs", "known"]
 N_MEMBERS, BATCH_SIZE, N_STEPS = 3, 10, 1500
 N_SEEDS, N_ATTACK_STEPS = 10, 4
 
-NETWORKS: dict[str, partial[Architecture]] = {
+NETWORKS: Mapping[str, Callable[[], Architecture]] = {
     "SchNet 128": partial(SchNet, n_features=128, n_filters=128, n_interactions=4, n_gaussians=32),
     "PaiNN 64": partial(PaiNN, n_features=64, n_interactions=3),
     "ACE 16": partial(ACE, n_features=16),

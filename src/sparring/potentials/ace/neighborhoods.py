@@ -14,15 +14,15 @@ __all__ = ["DenseTable", "EdgeList", "Neighborhoods", "dense_or_edges"]
 
 @runtime_checkable
 class Neighborhoods(Protocol):
-    """Edges of a batch of structures, in the order in which values of edges are computed.
+    """Edges of a batch of structures, in the order in which values of edges are computed."""
 
-    Attributes:
-        source: Neighbor of each edge.
-        filled: One for each edge, zero for entries without one; None if there are no such entries.
-    """
+    @property
+    def source(self) -> Int[Tensor, " n_edges"]:
+        """Neighbor of each edge."""
 
-    source: Int[Tensor, " n_edges"]
-    filled: Float[Tensor, " n_edges"] | None
+    @property
+    def filled(self) -> Float[Tensor, " n_edges"] | None:
+        """One for each edge, zero for entries without one; None if there are no such entries."""
 
     def vectors(self, structures: Structures, positions: Float[Tensor, "*members n_atoms 3"]) -> Tensor:
         """Vectors from each atom to its neighbours in Å, ``(..., n_edges, 3)``; of length 1 in empty entries."""
@@ -61,7 +61,8 @@ class EdgeList:
     def outer_sum(self, left: Float[Tensor, "*members n_edges n_left"], right: Tensor) -> Tensor:
         """Sums of outer products over the neighbours of every atom."""
         products = (left.unsqueeze(-1) * right.unsqueeze(-2)).flatten(-2)
-        return self.sum(products).unflatten(-1, (left.shape[-1], right.shape[-1]))
+        sums: Tensor = self.sum(products).unflatten(-1, (left.shape[-1], right.shape[-1]))
+        return sums
 
     def sum(self, values: Float[Tensor, "*members n_edges n_values"]) -> Tensor:
         """Sums over the neighbours of every atom."""
@@ -121,14 +122,16 @@ class DenseTable:
     def outer_sum(self, left: Float[Tensor, "*members n_entries n_left"], right: Tensor) -> Tensor:
         """Sums of outer products over the neighbours of every atom."""
         rows = left.unflatten(-2, (self.n_atoms, -1)).transpose(-1, -2)
-        return rows @ right.unflatten(-2, (self.n_atoms, -1))
+        sums: Tensor = rows @ right.unflatten(-2, (self.n_atoms, -1))
+        return sums
 
     def sum(self, values: Float[Tensor, "*members n_entries n_values"]) -> Tensor:
         """Sums over the neighbours of every atom."""
-        return values.unflatten(-2, (self.n_atoms, -1)).sum(-2)
+        sums: Tensor = values.unflatten(-2, (self.n_atoms, -1)).sum(-2)
+        return sums
 
 
-def dense_or_edges(structures: Structures) -> DenseTable | EdgeList:
+def dense_or_edges(structures: Structures) -> Neighborhoods:
     """A dense table, unless more than half of its entries would be empty. Waits for the device."""
     edges, n_atoms = structures.edges, structures.n_atoms
     assert edges is not None

@@ -186,12 +186,12 @@ class ACE(Architecture):
         """Energy of every atom without that of its element, and what readouts take of it."""
         if structures.edges is None:
             raise ValueError("ACE needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
-        neighborhoods = neighborhoods or EdgeList(structures.edges, structures.n_atoms)
-        edge = self._edge(structures, positions, neighborhoods)
+        around = neighborhoods or EdgeList(structures.edges, structures.n_atoms)
+        edge = self._edge(structures, positions, around)
         element = structures.atomic_numbers
         scalars, vectors, features = self.embedding.index_select(-2, element), None, []
         for layer in self.layers:
-            scalars, vectors = layer(scalars, vectors, element, edge, neighborhoods)
+            scalars, vectors = layer(scalars, vectors, element, edge, around)
             features.append(scalars)
         features[-1] = nn.functional.silu(scalars @ self.hidden)
         values = torch.cat(features, dim=-1)

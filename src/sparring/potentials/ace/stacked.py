@@ -73,7 +73,8 @@ class StackedACE:
             positions = positions.detach().requires_grad_()
             energy = self._energies({**self._weights, **trained}, structures, positions)
             (slope,) = torch.autograd.grad(energy.sum(), positions, create_graph=True)
-            losses = loss(*(slice(0, n) for n in (*energy.shape, positions.shape[1])), energy, slope)
+            members, rows, atoms = (slice(0, n) for n in (*energy.shape, positions.shape[1]))
+            losses = loss(members, rows, atoms, energy, slope)
             derivatives = torch.autograd.grad(losses.sum(), list(trained.values()), materialize_grads=True)
         for name, derivative in zip(trained, derivatives, strict=True):
             gradient[name].add_(derivative)
