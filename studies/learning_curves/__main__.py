@@ -1,6 +1,6 @@
 """Learning curves of networks: errors against the number of labels, at the same number of training steps.
 
-Committees of three learn snapshots of dynamics at 500 K, of ethanol (GFN2-xTB) and of alanine dipeptide (OPLS-AA); errors
+Committees of three learn snapshots of dynamics at 500 K, of ethanol (GFN2-xTB) and alanine dipeptide (OPLS-AA); errors
 are those of 500 later snapshots. The first command takes some two hours of one core and goes on where it was
 interrupted; several may run side by side:
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from sparring.config.problems import KeyPath
 from sparring.config.sections import Config
-from sparring.potentials.base import N_ELEMENTS
 from sparring.schema.base import Section
 from sparring.schema.values import bound
 
@@ -95,7 +94,7 @@ def _too_many_parameters(config: Config) -> Iterator[tuple[KeyPath, str]]:
         size = network.n_interactions * (11 * n * n + 3 * network.n_radial * n)
     elif network.kind == "ace":
         n = network.n_features
-        size = network.n_interactions * (9 * n * n + (5 * network.n_radial + 17 * N_ELEMENTS) * n)
+        size = network.n_interactions * (9 * n * n + (5 * network.n_radial + 1700) * n)
     elif network.kind == "coordinate_mlp":
         size = network.n_layers * network.n_units**2
     else:
