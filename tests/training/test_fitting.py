@@ -75,12 +75,14 @@ def slow_factors(dataset, energy_scale):
     return [1 / (1 + (e - low) / energy_scale) ** 2 for e, low in zip(energies, lowest, strict=True)]
 
 
-def slow_alignment(network, dataset):
+def slow_alignment(network, dataset, factors):
     """Reference energies that explain what the network leaves of the energies it trains on."""
     committee = Committee([network])
     predicted = torch.cat([committee.predict(dataset.take([i]).structures).energy[0] for i in range(len(dataset))])
     error = dataset.energy - predicted.detach()
-    network.set_reference_energies(network.atomic_energy + reference_energies(dataset.structures, error))
+    network.set_reference_energies(
+        network.atomic_energy + reference_energies(dataset.structures, error, torch.tensor(factors))
+    )
 
 
 def slow_average(average, network, n_steps, decay):
@@ -112,7 +114,7 @@ def slow_fit(
     architecture.set_reference_energies(torch.zeros(100, dtype=torch.float64))
     architecture.initialise(torch.Generator().manual_seed(derive(seed, "weights", member)))
     network = cast(architecture, dtype=torch.float64)
-    slow_alignment(network, dataset.take(splits.train[member]))
+    slow_alignment(network, dataset.take(splits.train[member]), [factors[i] for i in splits.train[member]])
     held_out = splits.validation[member]
 
     def validation():
@@ -144,7 +146,7 @@ def slow_fit(
         if validation_curve[-1] < best:
             best, best_epoch = validation_curve[-1], epoch
     network.load_state_dict(states[best_epoch])
-    slow_alignment(network, dataset.take(splits.train[member]))
+    slow_alignment(network, dataset.take(splits.train[member]), [factors[i] for i in splits.train[member]])
     return train_curve, validation_curve, best_epoch, network.state_dict()
 
 
@@ -424,6 +426,13 @@ def test_elements_get_the_energies_that_explain_the_totals(ammonia, water, with_
     for number, expected in energies.items():
         assert found[number].item() == pytest.approx(expected, rel=1e-10)
     assert int((found.abs() > 1e-9).sum()) == 3
+
+
+def test_reference_energies_follow_the_structures_that_weigh_most(ammonia, rattled, with_random_labels):
+    dataset = with_random_labels(rattled(ammonia, 2))
+    energy, weight = torch.tensor([1.0, 5.0]).double(), torch.tensor([1.0, 1e-2]).double()
+    found = reference_energies(dataset.structures, energy, weight)
+    assert (found[7] + 3 * found[1]).item() == pytest.approx((1.0 + 5e-2) / 1.01, rel=1e-9)
 
 
 def test_after_training_no_member_is_wrong_on_average_about_the_energies_it_has_trained_on(tiny, network):

@@ -129,7 +129,9 @@ class Trainer:
         for row, (error, size) in enumerate(zip(torch.cat(errors, dim=1), rows.sizes, strict=True)):
             # A member that has diverged is dropped; its energies are of no use.
             if torch.isfinite(error[:size]).all():
-                references[row] += reference_energies(structures.take(rows.indices[row, :size]), error[:size])
+                chosen = rows.indices[row, :size]
+                weight = None if self.loss.data.structure_weight is None else self.loss.data.structure_weight[chosen]
+                references[row] += reference_energies(structures.take(chosen), error[:size], weight)
         return replace(self, loss=replace(self.loss, references=references))
 
     def in_stage(self, stage: SecondStage, state: MemberState) -> tuple["Trainer", MemberState]:
@@ -241,13 +243,26 @@ class Trainer:
         return Rows.of(sets, self.loss.data.energy.device)
 
 
-def reference_energies(structures: Structures, energy: Float[Tensor, " n_structures"]) -> Float[Tensor, " n_elements"]:
+def reference_energies(
+    structures: Structures,
+    energy: Float[Tensor, " n_structures"],
+    weight: Float[Tensor, " n_structures"] | None = None,
+) -> Float[Tensor, " n_elements"]:
     """Energies of the elements that best reproduce energies of structures, in eV, by atomic number.
 
     Least squares over compositions; where elements always occur in the same proportions, the smallest such energies.
+
+    Args:
+        structures: Structures.
+        energy: Energies in eV.
+        weight: Weights of the squared errors, as the loss has them; None for equal ones.
     """
     cells = structures.structure_index * N_ELEMENTS + structures.atomic_numbers
     counts = torch.zeros(structures.n_structures * N_ELEMENTS, dtype=torch.float64)
     counts = counts.index_add(0, cells.cpu(), torch.ones(structures.n_atoms, dtype=torch.float64))
-    energies, *_ = np.linalg.lstsq(counts.reshape(-1, N_ELEMENTS).numpy(), energy.cpu().double().numpy(), rcond=1e-10)
+    rows, wanted = counts.reshape(-1, N_ELEMENTS).numpy(), energy.cpu().double().numpy()
+    if weight is not None:
+        root = weight.cpu().double().sqrt().numpy()
+        rows, wanted = rows * root[:, np.newaxis], wanted * root
+    energies, *_ = np.linalg.lstsq(rows, wanted, rcond=1e-10)
     return torch.as_tensor(energies)
