@@ -34,7 +34,7 @@ from sparring.units import KCAL_PER_MOL
 ARCHITECTURES: dict[str, dict[str, object]] = {
     "schnet": {"kind": "schnet", "n_features": 64, "n_filters": 64, "n_gaussians": 8},
     "painn": {"kind": "painn", "n_features": 64, "n_interactions": 3},
-    "ace": {"kind": "ace", "n_features": 32, "n_interactions": 2},
+    "ace": {"kind": "ace", "n_features": 16, "n_interactions": 2},
 }
 N_SEEDS, N_STEPS, N_REPEATS = 30, 5, 3
 

@@ -62,7 +62,7 @@ class ACE(Section):
     """Message-passing atomic cluster expansion, for molecules and crystals."""
 
     kind: Literal["ace"]
-    n_features: Count = 32
+    n_features: Count = 16
     n_interactions: Count = 2
     n_radial: Count = 8
     cutoff: Length = 5.0

@@ -64,7 +64,7 @@ class ACE(Architecture):
     def __init__(
         self,
         *,
-        n_features: int = 32,
+        n_features: int = 16,
         n_interactions: int = 2,
         n_radial: int = 8,
         cutoff: float = 5.0,
