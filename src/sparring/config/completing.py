@@ -55,6 +55,9 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     completed = _complete_forcefield(completed, section.forcefield, folder)
     if foreign:
         completed = merge(completed, {"committee": _with_models(data["committee"], folder)})
+    training = data.get("training")
+    if isinstance(training, Mapping) and "replay" in training:
+        completed = merge(completed, {"training": {"replay": _from_folder(training["replay"], folder)}})
     kinds = {"committee": {"kind": "trained"}, "training": {"kind": "none" if foreign else "fit"}}
     # Last, because what fits the system fits any kind of attack.
     return merge({"attack": {"kind": "adversarial"}, **kinds}, completed)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sparring.config import spaces
 from sparring.config.labellers import Labels
@@ -31,6 +31,11 @@ from sparring.systems.sections import AnySystem
 from sparring.units import quantity
 
 Seeds = Literal["lowest_energy", "random"]
+
+
+def _file(section: object) -> object:
+    """The section of a file that is given by its name alone."""
+    return {"file": section} if isinstance(section, str) else section
 
 
 class SchNet(Section):
@@ -106,18 +111,23 @@ class Committee(Section):
 
 
 class ForeignCommittee(Section):
-    """Models that another package trained (:mod:`sparring.potentials.foreign`)."""
+    """Models of another package (:mod:`sparring.potentials.foreign`): as they are, tuned, or trained by a script."""
 
     kind: Literal["foreign"]
-    adapter: Literal["mace", "chgnet"]
-    models: Annotated[tuple[str, ...], Field(min_length=2, max_length=100)]
+    adapter: Literal["mace", "chgnet", "sparring"]
+    models: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    n_members: Annotated[Integer, Field(ge=2)] = 4
     head: str | None = None
     trust_pickle: bool = False
 
-    @property
-    def n_members(self) -> int:
-        """Number of models."""
-        return len(self.models)
+    @model_validator(mode="before")
+    @classmethod
+    def _one_member_for_each_model(cls, data: object) -> object:
+        """Several models are as many members, unless there is another number."""
+        models = data.get("models") if isinstance(data, Mapping) else None
+        if not isinstance(data, Mapping) or "n_members" in data or not isinstance(models, list | tuple):
+            return data
+        return {**data, "n_members": len(models)} if 2 <= len(models) <= 100 else data
 
     @property
     def potential(self) -> "ForeignCommittee":
@@ -145,6 +155,35 @@ class Training(Section):
     patience: Count | None = 30
     factor: Annotated[Number, Field(lt=1)] = 0.5
     ema_decay: Annotated[Number, Field(lt=1)] | None = None
+    splits: Splits = Splits()
+
+
+class Replay(Section):
+    """Structures of the training set of a model, mixed into those that it is tuned on."""
+
+    file: Path
+    energy_key: str = "REF_energy"
+    forces_key: str = "REF_forces"
+    weight: Weight = 1.0
+
+
+class FineTune(Training):
+    """Training of models of another package, which begins with their weights in every generation."""
+
+    kind: Literal["fine_tune"]  # type: ignore[assignment]
+    n_epochs: Count = 100
+    batch_size: Count = 10
+    learning_rate: Number = 1e-4
+    ema_decay: Annotated[Number, Field(lt=1)] | None = 0.99
+    replay: Annotated[Replay, BeforeValidator(_file)] | None = None
+
+
+class Command(Section):
+    """Training by a program that the user's own file of trainers names (:mod:`sparring.config.trainers`)."""
+
+    kind: Literal["command"]
+    trainer: str
+    time_limit: Time | None = None
     splits: Splits = Splits()
 
 
@@ -277,7 +316,7 @@ class Config(Section):
     system: AnySystem
     labels: Labels
     committee: Annotated[Committee | ForeignCommittee, Field(discriminator="kind")]
-    training: Annotated[Training | NoTraining, Field(discriminator="kind")] = Training()
+    training: Annotated[Training | FineTune | Command | NoTraining, Field(discriminator="kind")] = Training()
     attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[
         Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget | SelectorPlugin, Field(discriminator="kind")],

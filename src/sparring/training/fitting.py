@@ -67,6 +67,8 @@ def fit(
     n_members: int = 5,
     splits: Splits | None = None,
     start_from: Sequence[Architecture] = (),
+    replay: Dataset | None = None,
+    replay_weight: float = 1.0,
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
@@ -96,6 +98,9 @@ def fit(
         splits: Training and validation set of each member; by default 60:20:20 with a common test set.
         start_from: Trained modules of the architecture that are trained further, one or several for the members in
             turn: weights, and the constants of a model of another package, are theirs. By default, weights are drawn.
+        replay: Labelled structures of an earlier training, on which every member trains, too, and none is validated.
+            Their zero of energy is shifted to that of the data set.
+        replay_weight: Weight of the loss of a structure of the replay; that of others is one.
         n_epochs: Number of passes over the training set.
         batch_size: Number of structures in a minibatch; the last one of an epoch may be smaller.
         learning_rate: Initial learning rate of Adam.
@@ -124,6 +129,8 @@ def fit(
         n_members=n_members,
         splits=None if splits is None else [splits],
         start_from=start_from,
+        replay=replay,
+        replay_weight=replay_weight,
         n_epochs=n_epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -148,6 +155,8 @@ def fit_many(
     n_members: int = 5,
     splits: Sequence[Splits] | None = None,
     start_from: Sequence[Architecture] = (),
+    replay: Dataset | None = None,
+    replay_weight: float = 1.0,
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
@@ -173,6 +182,8 @@ def fit_many(
         n_members: Size of each committee, unless ``splits`` gives it.
         splits: Training and validation sets of each committee; by default 60:20:20 with a common test set.
         start_from: Trained modules that the members of each committee are trained further from, as in :func:`fit`.
+        replay: Labelled structures of an earlier training, as in :func:`fit`.
+        replay_weight: Weight of the loss of a structure of the replay.
         n_epochs: Number of passes over the training sets.
         batch_size: Number of structures in a minibatch.
         learning_rate: Initial learning rate of Adam.
@@ -191,7 +202,7 @@ def fit_many(
             refuse one of them.
         TrainingError: If a committee has fewer than two members left.
     """
-    jobs = jobs_of(datasets, seeds, splits, n_members)
+    jobs = jobs_of(datasets, seeds, splits, n_members, replay, start_from[0] if start_from else None)
     architecture = start_from[0] if start_from else architecture.for_data(joined(jobs))
     for job in jobs:
         check_options(job, n_epochs, batch_size, learning_rate, ema_decay)
@@ -200,7 +211,7 @@ def fit_many(
     domains = [domain_of(job.dataset, job.splits) for job in jobs]
     for job in jobs:
         check_labels(job.dataset, architecture, energy_weight)
-    data = packed(jobs, architecture, energy_scale, dtype, device)
+    data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight)
     members = members_of(jobs)
     modules = starting_modules(start_from, members)
     references = initial_references(jobs, members, modules)

@@ -20,6 +20,7 @@ from sparring.starting_data.screening import require_one_state
 from sparring.support.seeds import derive
 from sparring.training.loss import low_energy_weights
 from sparring.training.minibatches import PackedDataset
+from sparring.training.replay import aligned_replay, with_replay
 from sparring.training.splits import Splits
 from sparring.training.trainer import Member
 
@@ -48,12 +49,14 @@ class Job(NamedTuple):
         splits: Training and validation sets of its members.
         seed: Seed of its weights and minibatches.
         first: Index of its first structure among those of all committees.
+        n_replayed: Number of its last structures that are from an earlier training.
     """
 
     dataset: Dataset
     splits: Splits
     seed: int
     first: int
+    n_replayed: int = 0
 
     def part_of(self, values: Float[np.ndarray, " n_structures"]) -> Float[np.ndarray, " n_own"]:
         """Values of the structures of this committee."""
@@ -65,8 +68,10 @@ def jobs_of(
     seeds: Sequence[int],
     splits: Sequence[Splits] | None,
     n_members: int,
+    replay: Dataset | None = None,
+    module: Architecture | None = None,
 ) -> list[Job]:
-    """One job for each data set, with splits drawn where there are none.
+    """One job for each data set, with splits drawn where there are none, and with structures of an earlier training.
 
     Raises:
         ValueError: If there is no data set, or there are not as many seeds or splits as data sets.
@@ -80,7 +85,11 @@ def jobs_of(
         if splits is None:
             groups = duplicate_groups(dataset.structures)
             drawn = Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
-        jobs.append(Job(dataset, drawn if splits is None else splits[index], seed, first))
+        own = drawn if splits is None else splits[index]
+        if replay is not None:
+            check_sizes(own, len(dataset))
+            dataset, own = with_replay(dataset, own, aligned_replay(replay, dataset, module))
+        jobs.append(Job(dataset, own, seed, first, 0 if replay is None else len(replay)))
         first += len(dataset)
     return jobs
 
@@ -123,11 +132,17 @@ def packed(
     energy_scale: float | None,
     dtype: torch.dtype,
     device: torch.device | str,
+    replay_weight: float = 1.0,
 ) -> PackedDataset:
     """Structures and labels of all committees, one after another."""
     weights = None
     if energy_scale is not None:
         weights = torch.cat([low_energy_weights(job.dataset, energy_scale) for job in jobs])
+    if replay_weight != 1 and any(job.n_replayed for job in jobs):
+        of_all = [torch.ones(len(job.dataset), dtype=torch.float64) for job in jobs]
+        for job, values in zip(jobs, of_all, strict=True):
+            values[len(values) - job.n_replayed :] = replay_weight
+        weights = torch.cat(of_all) * (1.0 if weights is None else weights)
     return PackedDataset.of(
         joined(jobs),
         cutoff=architecture.cutoff,
@@ -178,9 +193,8 @@ def check_options(job: Job, n_epochs: int, batch_size: int, learning_rate: float
     Raises:
         ValueError: If one is out of range, or the splits do not match the data set.
     """
-    splits, n_structures = job.splits, len(job.dataset)
-    if splits.n_structures != n_structures:
-        raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {n_structures}")
+    splits = job.splits
+    check_sizes(splits, len(job.dataset))
     if n_epochs < 1 or batch_size < 1 or learning_rate <= 0:
         got = f"{n_epochs}, {batch_size} and {learning_rate}"
         raise ValueError(f"need n_epochs >= 1, batch_size >= 1 and learning_rate > 0, got {got}")
@@ -188,6 +202,16 @@ def check_options(job: Job, n_epochs: int, batch_size: int, learning_rate: float
         raise ValueError(f"ema_decay must be between 0 and 1, or None, got {ema_decay}")
     if len({len(ids) for ids in splits.train}) > 1 or len({len(ids) for ids in splits.validation}) > 1:
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
+
+
+def check_sizes(splits: Splits, n_structures: int) -> None:
+    """Check that splits are those of a data set of this size.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if splits.n_structures != n_structures:
+        raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {n_structures}")
 
 
 def check_elements(atomic_numbers: Iterable[int], architecture: Architecture) -> None:
