@@ -18,6 +18,7 @@ from sparring.training import trainer
 from sparring.training.fitting import fit, reference_energies
 from sparring.training.loss import low_energy_weights
 from sparring.training.splits import Splits
+from sparring.training.trainer import SecondStage
 
 
 @pytest.fixture
@@ -102,6 +103,8 @@ def slow_fit(
     learning_rate,
     ema_decay,
     energy_scale,
+    amsgrad,
+    second_stage=None,
     **weights,
 ):
     """A member trained alone, by PyTorch's own Adam, on the same minibatches."""
@@ -110,10 +113,22 @@ def slow_fit(
     architecture.initialise(torch.Generator().manual_seed(derive(seed, "weights", member)))
     network = cast(architecture, dtype=torch.float64)
     slow_alignment(network, dataset.take(splits.train[member]))
-    adam = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    judged, n_steps = copy.deepcopy(network) if ema_decay else network, 0
+    held_out = splits.validation[member]
+
+    def validation():
+        alone = [slow_loss(judged, dataset.take([index]), [factors[index]], **weights).item() for index in held_out]
+        return np.mean(np.sqrt(alone)) ** 2
+
+    adam = torch.optim.Adam(network.parameters(), lr=learning_rate, amsgrad=amsgrad)
+    judged, n_steps, best, best_epoch = copy.deepcopy(network) if ema_decay else network, 0, np.inf, 0
     train_curve, validation_curve, states = [], [], []
-    for epoch in range(n_epochs):
+    for epoch in range(n_epochs + (second_stage.n_epochs if second_stage else 0)):
+        if epoch == n_epochs:
+            network.load_state_dict(states[best_epoch])
+            judged, n_steps = copy.deepcopy(network) if ema_decay else network, 0
+            adam = torch.optim.Adam(network.parameters(), lr=second_stage.learning_rate, amsgrad=amsgrad)
+            weights = {"energy_weight": second_stage.energy_weight, "force_weight": second_stage.force_weight}
+            best = validation()
         ids = torch.tensor(splits.train[member])
         order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(derive(seed, "order", member, epoch)))
         total = 0.0
@@ -127,20 +142,25 @@ def slow_fit(
                 slow_average(judged, network, n_steps, ema_decay)
             total += loss.item() * len(chosen) / len(ids)
         train_curve.append(total)
-        held_out = splits.validation[member]
-        alone = [slow_loss(judged, dataset.take([index]), [factors[index]], **weights).item() for index in held_out]
-        validation_curve.append(np.mean(np.sqrt(alone)) ** 2)
+        validation_curve.append(validation())
         states.append({name: value.clone() for name, value in judged.state_dict().items()})
-    network.load_state_dict(states[int(np.argmin(validation_curve))])
+        if validation_curve[-1] < best:
+            best, best_epoch = validation_curve[-1], epoch
+    network.load_state_dict(states[best_epoch])
     slow_alignment(network, dataset.take(splits.train[member]))
-    states[int(np.argmin(validation_curve))] = network.state_dict()
-    return train_curve, validation_curve, states
+    return train_curve, validation_curve, best_epoch, network.state_dict()
 
 
-@pytest.mark.parametrize(("ema_decay", "energy_scale"), [(None, None), (0.3, None), (None, 0.2)])
+SECOND = SecondStage(n_epochs=2, learning_rate=3e-3, energy_weight=5.0, force_weight=0.2)
+
+
+@pytest.mark.parametrize(
+    ("ema_decay", "energy_scale", "amsgrad", "second_stage"),
+    [(None, None, False, None), (0.3, None, True, None), (None, 0.2, False, SECOND), (0.3, None, True, SECOND)],
+)
 @pytest.mark.parametrize("kind", ["one molecule", "molecules of different size", "crystals and molecules"])
 def test_members_learn_together_what_each_learns_alone_one_structure_at_a_time(
-    datasets, network, kind, ema_decay, energy_scale
+    datasets, network, kind, ema_decay, energy_scale, amsgrad, second_stage
 ):
     # Six structures in minibatches of four: the last one of every epoch is smaller, and counts. Of the average's decay
     # the first two of six steps are in the warm-up.
@@ -154,15 +174,17 @@ def test_members_learn_together_what_each_learns_alone_one_structure_at_a_time(
         "force_weight": 0.7,
         "ema_decay": ema_decay,
         "energy_scale": energy_scale,
+        "amsgrad": amsgrad,
+        "second_stage": second_stage,
     }
     committee, report = fit(network, dataset, splits=splits, dtype=torch.float64, **options)
     for member in range(2):
-        train, validation, states = slow_fit(network, dataset, splits, member, **options)
+        train, validation, best_epoch, state = slow_fit(network, dataset, splits, member, **options)
         np.testing.assert_allclose(report.train_loss[:, member], train, rtol=1e-8)
         np.testing.assert_allclose(report.validation_loss[:, member], validation, rtol=1e-8)
-        assert report.best_epoch[member] == np.argmin(validation)
+        assert report.best_epoch[member] == best_epoch
         for name, value in committee.members[member].state_dict().items():
-            torch.testing.assert_close(value, states[report.best_epoch[member]][name], rtol=1e-6, atol=1e-9, msg=name)
+            torch.testing.assert_close(value, state[name], rtol=1e-6, atol=1e-9, msg=name)
 
 
 def test_a_member_trained_alone_is_the_one_trained_with_others(tiny, network, monkeypatch):
@@ -325,6 +347,23 @@ def test_a_member_that_diverges_once_goes_on_from_its_best_weights_more_slowly(s
     np.testing.assert_allclose(report.learning_rate[:, 1], [1e-3] * 4 + [1e-4] * 2)
     np.testing.assert_allclose(report.learning_rate[:, 0], 1e-3)
     assert "member 1 diverged in epoch 4; back to its best weights" in caplog.text
+
+
+def test_a_second_stage_never_ends_worse_than_it_began(tiny, network, monkeypatch):
+    # At a rate of 10 it only spoils the weights: those of the first stage are kept.
+    stage = SecondStage(n_epochs=1, learning_rate=10.0, energy_weight=1.0)
+    kept, report = fit(network, tiny, seed=0, n_members=2, n_epochs=4, second_stage=stage)
+    alone, first = fit(network, tiny, seed=0, n_members=2, n_epochs=4)
+    assert report.best_epoch.tolist() == first.best_epoch.tolist()
+    assert digest(weights_of(kept)) == digest(weights_of(alone))
+    assert report.validation_loss.shape == (5, 2)
+
+
+@pytest.mark.parametrize("change", [{"n_epochs": 0}, {"learning_rate": 0.0}])
+def test_a_second_stage_without_steps_is_an_error(tiny, network, change):
+    stage = dataclasses.replace(SECOND, **change)
+    with pytest.raises(ValueError, match="need n_epochs >= 1"):
+        fit(network, tiny, seed=0, n_epochs=1, second_stage=stage)
 
 
 def test_a_member_that_diverges_twice_is_dropped(scripted):

@@ -38,6 +38,7 @@ from sparring.systems.base import Evaluate, Start, System
 from sparring.systems.own.structures import numbered
 from sparring.training.fitting import FitReport, fit
 from sparring.training.splits import Splits
+from sparring.training.trainer import SecondStage
 
 __all__ = ["architecture", "fit_arguments", "plan", "train"]
 
@@ -154,8 +155,10 @@ def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> 
 
 def fit_arguments(config: Config) -> dict[str, object]:
     """The section ``training``, and where and how precisely to compute."""
+    stage = getattr(config.training, "second_stage", None)
     return {
-        **config.training.arguments("splits"),
+        **config.training.arguments("splits", "second_stage"),
+        "second_stage": None if stage is None else SecondStage(**stage.arguments()),
         "dtype": getattr(torch, config.dtype),
         "device": config.device,
     }

@@ -63,7 +63,9 @@ def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         return
     n_models = len(committee.models)
     if config.system.n_coordinates is not None:
-        problem = f"models of {committee.adapter} are for molecules and crystals; use them with other systems than wells"
+        problem = (
+            f"models of {committee.adapter} are for molecules and crystals; use them with other systems than wells"
+        )
         yield ("committee", "kind"), problem
     if training.kind == "fit":
         problem = "fit draws new weights; models of other packages are left as they are (none), tuned (fine_tune) or "

@@ -1,7 +1,8 @@
-"""Adam for all members of a committee, each with its own learning rate."""
+"""Adam and AMSGrad for all members of a committee, each with its own learning rate."""
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -16,6 +17,7 @@ class MemberState(NamedTuple):
         average: Exponential moving average of the weights; None if there is none.
         moment: Running mean of the gradient.
         square: Running mean of its square.
+        largest: Largest such mean of any step, which AMSGrad divides by; None for Adam.
         n_steps: Number of steps.
         learning_rate: Learning rate.
         best_weights: Weights of the lowest validation loss.
@@ -31,6 +33,7 @@ class MemberState(NamedTuple):
     average: Float[Tensor, "n_members n_weights"] | None
     moment: Float[Tensor, "n_members n_weights"]
     square: Float[Tensor, "n_members n_weights"]
+    largest: Float[Tensor, "n_members n_weights"] | None
     n_steps: Float[Tensor, " n_members"]
     learning_rate: Float[Tensor, " n_members"]
     best_weights: Float[Tensor, "n_members n_weights"]
@@ -46,11 +49,27 @@ class MemberState(NamedTuple):
         """Weights that are validated and kept: the running average where there is one."""
         return self.weights if self.average is None else self.average
 
+    def first(self, n: int) -> "MemberState":
+        """What a step changes of the first n members, as views."""
+
+        def rows(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[:n]
+
+        return self._replace(
+            weights=self.weights[:n],
+            average=rows(self.average),
+            moment=self.moment[:n],
+            square=self.square[:n],
+            largest=rows(self.largest),
+            n_steps=self.n_steps[:n],
+            learning_rate=self.learning_rate[:n],
+        )
+
 
 def adam(
     state: MemberState, gradient: Float[Tensor, "n_members n_weights"], *, ema_decay: float | None = None
 ) -> MemberState:
-    """One step of Adam (Kingma & Ba, arXiv:1412.6980) for all members, each at its own rate.
+    """One step of Adam (Kingma & Ba, arXiv:1412.6980) or AMSGrad for all members, each at its own rate.
 
     Moments, weights and their average are updated in place: they are the state's own, and the largest tensors of all.
 
@@ -61,7 +80,15 @@ def adam(
             it is at most (1 + n) / (10 + n), so that the average soon does not depend on the initial weights.
     """
     n_steps = state.n_steps + 1
-    update(state.weights, state.moment, state.square, gradient, n_steps=n_steps, learning_rate=state.learning_rate)
+    update(
+        state.weights,
+        state.moment,
+        state.square,
+        gradient,
+        n_steps=n_steps,
+        learning_rate=state.learning_rate,
+        largest=state.largest,
+    )
     if state.average is not None and ema_decay is not None:
         decay = ((1 + n_steps) / (10 + n_steps)).clamp(max=ema_decay)
         state.average.lerp_(state.weights, (1 - decay).to(state.weights.dtype).unsqueeze(1))
@@ -77,8 +104,9 @@ def update(
     n_steps: Float[Tensor, " n_members"],
     learning_rate: Float[Tensor, " n_members"] | float,
     epsilon: float = 1e-8,
+    largest: Float[Tensor, "n_members ..."] | None = None,
 ) -> None:
-    """One step of Adam on any part of the weights, in place.
+    """One step of Adam or AMSGrad on any part of the weights, in place.
 
     Args:
         weights: Weights of each member.
@@ -88,9 +116,13 @@ def update(
         n_steps: Number of steps of each member, this one included.
         learning_rate: Learning rate of each member, or of all.
         epsilon: Smallest divisor.
+        largest: Largest running mean of the square so far, which then divides (AMSGrad: Reddi, Kale & Kumar,
+            arXiv:1904.09237); None for Adam.
     """
     moment.lerp_(gradient, 0.1)
     square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+    if largest is not None:
+        square = torch.maximum(largest, square, out=largest)
     # One number a member, in the precision of the weights: of mixed precision, a pass over all weights takes several
     # times as long. The rate is folded into the denominator, which saves another.
     rows = (-1, *[1] * (gradient.dim() - 1))

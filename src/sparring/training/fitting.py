@@ -28,7 +28,7 @@ from sparring.training.jobs import (
 from sparring.training.loss import Loss
 from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
 from sparring.training.splits import Splits
-from sparring.training.trainer import Member, Trainer, reference_energies
+from sparring.training.trainer import Member, SecondStage, Trainer, reference_energies
 
 __all__ = ["FitReport", "TrainingError", "fit", "fit_many", "reference_energies"]
 
@@ -44,7 +44,7 @@ class FitReport:
     Attributes:
         train_loss: Mean of Eq. 3 over the structures of an epoch, each at the weights before its minibatch.
         validation_loss: Loss after each epoch: the squared mean of the roots of the structures' losses, which single
-            outliers do not dominate.
+            outliers do not dominate. A second stage has another loss.
         learning_rate: Learning rate in each epoch.
         best_epoch: Epoch of each member's final weights, counted from 0.
         rolled_back: Members that diverged once, and went on from their best weights at a lower learning rate.
@@ -78,6 +78,8 @@ def fit(
     patience: int | None = 30,
     factor: float = 0.5,
     ema_decay: float | None = None,
+    amsgrad: bool = False,
+    second_stage: SecondStage | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
@@ -113,6 +115,10 @@ def fit(
         factor: Factor of the learning rate at each reduction.
         ema_decay: Decay per step of an exponential moving average of the weights, which is then validated and kept;
             None to validate and keep the weights themselves, as the paper does.
+        amsgrad: True to divide steps by the largest running mean of the squared gradient so far (AMSGrad), not by the
+            latest one (Adam).
+        second_stage: Stage of training with weights of its own in the loss, which goes on from the best weights of the
+            first; None for one stage.
         dtype: Precision of the weights.
         device: Device to train on.
         progress: Function that is called with the number of epochs done and their total.
@@ -140,6 +146,8 @@ def fit(
         patience=patience,
         factor=factor,
         ema_decay=ema_decay,
+        amsgrad=amsgrad,
+        second_stage=second_stage,
         dtype=dtype,
         device=device,
         progress=progress,
@@ -166,6 +174,8 @@ def fit_many(
     patience: int | None = 30,
     factor: float = 0.5,
     ema_decay: float | None = None,
+    amsgrad: bool = False,
+    second_stage: SecondStage | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
@@ -193,6 +203,8 @@ def fit_many(
         patience: Number of epochs without improvement before a learning rate is reduced; None for constant rates.
         factor: Factor of a learning rate at each reduction.
         ema_decay: Decay per step of an exponential moving average of the weights; None for no average.
+        amsgrad: True for AMSGrad instead of Adam.
+        second_stage: Second stage of training; None for one stage.
         dtype: Precision of the weights.
         device: Device to train on.
         progress: Function that is called with the number of epochs done and their total.
@@ -206,6 +218,8 @@ def fit_many(
     architecture = start_from[0] if start_from else architecture.for_data(joined(jobs))
     for job in jobs:
         check_options(job, n_epochs, batch_size, learning_rate, ema_decay)
+        if second_stage is not None:
+            check_options(job, second_stage.n_epochs, batch_size, second_stage.learning_rate, ema_decay)
         check_elements(job.dataset.structures.atomic_numbers.tolist(), architecture)
     require_device(device)
     domains = [domain_of(job.dataset, job.splits) for job in jobs]
@@ -216,21 +230,24 @@ def fit_many(
     modules = starting_modules(start_from, members)
     references = initial_references(jobs, members, modules)
     loss = Loss(architecture, data, energy_weight, force_weight, references, modules)
-    trainer = Trainer(loss, members, batch_size, ema_decay)
+    trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)
     before = losses_before_training(trainer.loss, state.weights, members, batch_size)
     for job in jobs:
         warn_of_few(job.part_of(before), job.dataset)
     curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for epoch in range(n_epochs):
+    total = n_epochs + (second_stage.n_epochs if second_stage else 0)
+    for epoch in range(total):
+        if second_stage and epoch == n_epochs:
+            trainer, state = trainer.in_stage(second_stage, state)
         rates = state.learning_rate.cpu().numpy()
         state, train_loss = trainer.epoch(state, epoch)
         state, validation_loss = trainer.validate_and_adjust(state, epoch, patience, factor)
         curves.append((train_loss.cpu().numpy(), validation_loss.cpu().numpy(), rates))
         _require_two_members(jobs, members, state, epoch, learning_rate, before)
         if progress:
-            progress(epoch + 1, n_epochs)
+            progress(epoch + 1, total)
     trainer, results = trainer.aligned(state.best_weights), []
     for index, domain in enumerate(domains):
         rows = sorted((r for r, m in enumerate(members) if m.committee == index), key=lambda r: members[r].number)

@@ -20,12 +20,32 @@ from sparring.training.adam import MemberState, adam
 from sparring.training.loss import Loss
 from sparring.training.minibatches import Rows
 
-__all__ = ["Member", "Trainer", "reference_energies"]
+__all__ = ["Member", "SecondStage", "Trainer", "reference_energies"]
 
 logger = logging.getLogger(__name__)
 
 DIVERGENCE_FACTOR = 1e4
 """Ratio of a validation loss to the first one from which it counts as divergence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondStage:
+    """Second stage of a training, with weights of its own in the loss.
+
+    Forces alone shape the energy surface best, but they do not fix its zero: a first stage in which energies weigh
+    little, and a second, slower one in which they count, has lower errors of both (Batatia et al., arXiv:2206.07697).
+
+    Attributes:
+        n_epochs: Number of passes over the training set.
+        learning_rate: Initial learning rate.
+        energy_weight: Weight α_E of Eq. 3.
+        force_weight: Weight α_F of Eq. 3.
+    """
+
+    n_epochs: int
+    learning_rate: float
+    energy_weight: float
+    force_weight: float = 1.0
 
 
 class Member(NamedTuple):
@@ -55,12 +75,14 @@ class Trainer:
         members: Members, sorted by the size of their training sets, the largest first.
         batch_size: Number of structures in a minibatch.
         ema_decay: Decay of the moving average of the weights; None for no average.
+        amsgrad: True for AMSGrad instead of Adam.
     """
 
     loss: Loss
     members: tuple[Member, ...]
     batch_size: int
     ema_decay: float | None
+    amsgrad: bool = False
 
     def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> MemberState:
         """State before the first epoch, with weights of given modules, or that each member draws from its own seed."""
@@ -75,6 +97,7 @@ class Trainer:
             average=None if self.ema_decay is None else weights.clone(),
             moment=torch.zeros_like(weights),
             square=torch.zeros_like(weights),
+            largest=torch.zeros_like(weights) if self.amsgrad else None,
             n_steps=zeros,
             learning_rate=zeros + learning_rate,
             best_weights=weights.clone(),
@@ -108,6 +131,29 @@ class Trainer:
                 references[row] += reference_energies(structures.take(rows.indices[row, :size]), error[:size])
         return replace(self, loss=replace(self.loss, references=references))
 
+    def in_stage(self, stage: SecondStage, state: MemberState) -> tuple["Trainer", MemberState]:
+        """The same with other weights in the loss, and a state that begins anew from the best weights so far.
+
+        The loss of these is the first to beat, so that the second stage never ends worse than it began.
+        """
+        loss = replace(self.loss, energy_weight=stage.energy_weight, force_weight=stage.force_weight)
+        following, weights = replace(self, loss=loss), state.best_weights
+        loss_before, zeros = following.validate(weights), torch.zeros_like(state.n_steps)
+        best = loss_before.where(torch.isfinite(loss_before), torch.inf)
+        return following, state._replace(
+            weights=weights.clone(),
+            average=None if state.average is None else weights.clone(),
+            moment=torch.zeros_like(weights),
+            square=torch.zeros_like(weights),
+            largest=None if state.largest is None else torch.zeros_like(weights),
+            n_steps=zeros,
+            learning_rate=zeros + stage.learning_rate,
+            best_loss=best,
+            plateau_loss=best,
+            first_loss=best,
+            waited=torch.zeros_like(state.waited),
+        )
+
     def epoch(self, state: MemberState, epoch: int) -> tuple[MemberState, Float[Tensor, " n_members"]]:
         """One pass over every member's training set, each in its own order."""
         orders = [
@@ -133,15 +179,7 @@ class Trainer:
         n = len(gradient)
         if n == len(state.weights):
             return adam(state, gradient, ema_decay=self.ema_decay)
-        part = state._replace(
-            weights=state.weights[:n],
-            average=None if state.average is None else state.average[:n],
-            moment=state.moment[:n],
-            square=state.square[:n],
-            n_steps=state.n_steps[:n],
-            learning_rate=state.learning_rate[:n],
-        )
-        part = adam(part, gradient, ema_decay=self.ema_decay)  # in place: these are views
+        part = adam(state.first(n), gradient, ema_decay=self.ema_decay)  # in place: these are views
         return state._replace(n_steps=torch.cat([part.n_steps, state.n_steps[n:]]))
 
     def validate_and_adjust(
@@ -172,6 +210,7 @@ class Trainer:
             average=None if state.average is None else torch.where(back, best_weights, state.average),
             moment=torch.where(back, 0.0, state.moment),
             square=torch.where(back, 0.0, state.square),
+            largest=None if state.largest is None else torch.where(back, 0.0, state.largest),
             n_steps=torch.where(diverged, 0.0, state.n_steps),
             learning_rate=torch.where(diverged, rate * 0.1, rate),
             best_weights=best_weights,
