@@ -72,7 +72,7 @@ def _with_models(section: object, folder: Path) -> object:
     models = section.get("models") if isinstance(section, Mapping) else None
     if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
         return {}
-    return {"models": [str((folder / one).absolute()) if (folder / one).is_file() else one for one in models]}
+    return {"models": [str((folder / one).absolute()) if (folder / one).exists() else one for one in models]}
 
 
 def _from_folder(names: object, folder: Path) -> object:

@@ -70,7 +70,7 @@ def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if training.kind == "fit":
         problem = "fit draws new weights; models of other packages are left as they are (none), tuned (fine_tune) or "
         yield ("training", "kind"), f"{problem}trained by a program of yours (command)"
-    elif training.kind == "none" and (n_models < 2 or n_models != committee.n_members):
+    elif training.kind == "none" and committee.adapter != "sparring" and n_models != committee.n_members:
         problem = f"wanted at least 2, one for each member, got {n_models} for n_members: {committee.n_members}"
         yield ("committee", "models"), problem
     elif training.kind == "fine_tune" and not 1 <= n_models <= committee.n_members:

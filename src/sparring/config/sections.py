@@ -111,7 +111,7 @@ class ForeignCommittee(Section):
     kind: Literal["foreign"]
     adapter: Literal["mace", "chgnet", "sparring"]
     models: Annotated[tuple[str, ...], Field(max_length=100)] = ()
-    n_members: Annotated[Integer, Field(ge=2)] = 4
+    n_members: Annotated[Integer, Field(ge=2)] = 4  # or as many as models, if there are several
     head: str | None = None
     trust_pickle: bool = False
 

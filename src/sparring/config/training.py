@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from sparring.config.labellers import Duration
 from sparring.schema.base import Section
-from sparring.schema.values import Count, Energy, Fractions, Number, Time, Weight
+from sparring.schema.values import Count, Energy, Fractions, Number, Weight
 
 __all__ = ["Command", "FineTune", "NoTraining", "Replay", "SecondStage", "Splits", "Training"]
 
@@ -75,7 +76,7 @@ class Command(Section):
 
     kind: Literal["command"]
     trainer: str
-    time_limit: Time | None = None
+    time_limit: Duration | None = None
     splits: Splits = Splits()
 
 
