@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Pipe
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ase import Atoms
 
@@ -89,6 +89,7 @@ def recipe(labeller: Labeller) -> Recipe:
     return Recipe(script, content)
 
 
+@runtime_checkable
 class Guarded(Protocol):
     """A process that leads a session, the marker of its descendants, and its scratch folder; "" for none."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
@@ -23,13 +24,13 @@ from sparring.inputs.extxyz import frame_text
 from sparring.labels import guard
 from sparring.labels.launch import Guard
 from sparring.labels.scratch import tail
+from sparring.potentials.base import N_ELEMENTS
 from sparring.support.files import write_text
 from sparring.support.seeds import derive
 from sparring.training.fitting import TrainingError
 from sparring.training.splits import Splits
-from sparring.training.trainer import reference_energies
 
-__all__ = ["PLACEHOLDERS", "Program", "train_members"]
+__all__ = ["PLACEHOLDERS", "Program", "reference_energies_of", "train_members"]
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ def _task(program: Program, dataset: Dataset, splits: Splits, member: int, seed:
         "folder": str(own),
         "name": f"member-{member + 1:02d}",
         "seed": str(derive(seed, "external", member) % 2**31),
-        "reference_energies": _reference_energies(train),
+        "reference_energies": reference_energies_of(train),
     }
     texts = {
         TRAIN: _text(train.to_atoms(), program),
@@ -174,18 +175,15 @@ def _task(program: Program, dataset: Dataset, splits: Splits, member: int, seed:
     )
 
 
-def _reference_energies(dataset: Dataset) -> str:
-    """Energies of the elements in eV by atomic number, as ``{1: -13.6, 8: -430.0}``: of isolated atoms, or fitted."""
-    known = dict(dataset.atomic_energies)
-    owner, numbers = dataset.structures.structure_index, dataset.structures.atomic_numbers
-    given = reference_energies(dataset.structures, dataset.energy).new_zeros(int(numbers.max()) + 1)
-    for number, energy in known.items():
-        if number < len(given):
-            given[number] = energy
-    left = dataset.energy - dataset.energy.new_zeros(len(dataset)).index_add(0, owner, given[numbers])
-    fitted = reference_energies(dataset.structures, left)
-    present = numbers.unique().tolist()
-    return "{" + ", ".join(f"{z}: {float(given[z] + (0.0 if z in known else fitted[z])):.8f}" for z in present) + "}"
+def reference_energies_of(dataset: Dataset) -> str:
+    """Energies of elements in eV by atomic number, such as ``{1: -13.6, 8: -430.0}``: of isolated atoms, or fitted."""
+    counts = dataset.structures.element_counts(N_ELEMENTS)[:, :N_ELEMENTS].double().numpy()
+    energies = np.array([dataset.atomic_energies.get(number, 0.0) for number in range(N_ELEMENTS)])
+    present = np.flatnonzero(counts.any(0))
+    fitted = [number for number in present if number not in dataset.atomic_energies]
+    left = dataset.energy.numpy() - counts @ energies
+    energies[fitted] = np.linalg.lstsq(counts[:, fitted], left, rcond=1e-10)[0]
+    return "{" + ", ".join(f"{number}: {energies[number]:.8f}" for number in present) + "}"
 
 
 def _text(structures: Sequence[Atoms], program: Program) -> str:

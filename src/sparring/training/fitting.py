@@ -14,6 +14,7 @@ from sparring.support.devices import require_device
 from sparring.training.adam import MemberState
 from sparring.training.jobs import (
     Job,
+    check_architecture,
     check_elements,
     check_labels,
     check_options,
@@ -214,6 +215,7 @@ def fit_many(
             refuse one of them.
         TrainingError: If a committee has fewer than two members left.
     """
+    check_architecture(architecture)
     jobs = jobs_of(datasets, seeds, splits, n_members, replay, start_from[0] if start_from else None)
     architecture = start_from[0] if start_from else architecture.for_data(joined(jobs))
     for job in jobs:

@@ -26,6 +26,7 @@ from sparring.training.trainer import Member
 
 __all__ = [
     "Job",
+    "check_architecture",
     "check_elements",
     "check_labels",
     "check_options",
@@ -117,6 +118,8 @@ def starting_modules(start_from: Sequence[Architecture], members: Sequence[Membe
     Raises:
         ValueError: If the modules are not of one architecture.
     """
+    for module in start_from:
+        check_architecture(module)
     if start_from and not same_architecture(start_from):
         kinds = ", ".join(dict.fromkeys(type(module).__name__ for module in start_from))
         raise ValueError(
@@ -202,6 +205,20 @@ def check_options(job: Job, n_epochs: int, batch_size: int, learning_rate: float
         raise ValueError(f"ema_decay must be between 0 and 1, or None, got {ema_decay}")
     if len({len(ids) for ids in splits.train}) > 1 or len({len(ids) for ids in splits.validation}) > 1:
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
+
+
+def check_architecture(module: object) -> None:
+    """Check that a module can be trained.
+
+    Raises:
+        ValueError: If it is no architecture.
+    """
+    if not isinstance(module, Architecture):
+        raise ValueError(
+            f"fit trains a sparring.Architecture, got {type(module).__name__}; make your module one: a subclass with "
+            "kind, hyperparameters, cutoff, initialise(generator) and forward(structures), and supports_vmap = False "
+            "unless torch.func.vmap can transform it (docs/foreign-potentials.md)"
+        )
 
 
 def check_sizes(splits: Splits, n_structures: int) -> None:
