@@ -217,7 +217,7 @@ def check_architecture(module: object) -> None:
         raise ValueError(
             f"fit trains a sparring.Architecture, got {type(module).__name__}; make your module one: a subclass with "
             "kind, hyperparameters, cutoff, initialise(generator) and forward(structures), and supports_vmap = False "
-            "unless torch.func.vmap can transform it (docs/foreign-potentials.md)"
+            "unless torch.func.vmap can transform it (docs/extending.md)"
         )
 
 
