@@ -26,7 +26,9 @@ COMMAND = (
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("mace") is None, reason="the extra mace is not installed")
 def test_mace_run_train_trains_members_that_are_read_back(rattled, tmp_path):
-    program = shutil.which("mace_run_train", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    program = shutil.which(
+        "mace_run_train", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    )
     frames = [one for name in ("H2O", "NH3") for one in rattled(molecule(name), 8, stdev=0.05)]
     for one in frames:
         one.calc = EMT()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sparring.assembly.training import fit_arguments
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.committee_files import read_committee
@@ -70,19 +71,16 @@ def _untrained(config: Config, models: list[Architecture], dataset: Dataset) -> 
 
 def _tuned(config: Config, training: FineTune, progress_bars: ProgressBars) -> FitMembers:
     """Models that every generation trains further, always from the checkpoints, on its data and on a replay."""
-    precision = getattr(torch, config.dtype)
-    models, again = members(config.committee, precision), None
+    models, again = members(config.committee, getattr(torch, config.dtype)), None
     if training.replay is not None:
         section = training.replay
         keys = {"energy_key": section.energy_key, "forces_key": section.forces_key}
         again = Dataset.from_atoms(read_atoms(section.file, labels="required", **keys))  # type: ignore[arg-type]
     arguments = {
-        **training.arguments("splits", "replay"),
+        **fit_arguments(config),
         "start_from": models,
         "replay": again,
         "replay_weight": training.replay.weight if training.replay else 1.0,
-        "dtype": precision,
-        "device": config.device,
     }
 
     def tune_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from ase import Atoms
 from jaxtyping import Bool, Float
 
 from sparring.assembly import foreign
 from sparring.assembly.labels import counted, label_service_of
 from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
+from sparring.assembly.training import fit_arguments
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
@@ -38,7 +38,6 @@ from sparring.systems.base import Evaluate, Start, System
 from sparring.systems.own.structures import numbered
 from sparring.training.fitting import FitReport, fit
 from sparring.training.splits import Splits
-from sparring.training.trainer import SecondStage
 
 __all__ = ["architecture", "fit_arguments", "plan", "train"]
 
@@ -157,17 +156,6 @@ def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> 
         return potential_plugin(section.name, section.parameters)
     kinds: Mapping[str, type[Architecture]] = {**ARCHITECTURES, MACE.kind: MACE}
     return kinds[section.kind](**section.arguments())
-
-
-def fit_arguments(config: Config) -> dict[str, object]:
-    """The section ``training``, and where and how precisely to compute."""
-    stage = getattr(config.training, "second_stage", None)
-    return {
-        **config.training.arguments("splits", "second_stage"),
-        "second_stage": None if stage is None else SecondStage(**stage.arguments()),
-        "dtype": getattr(torch, config.dtype),
-        "device": config.device,
-    }
 
 
 def choose_seeds(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from ase.data import chemical_symbols
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.atoms.structures import Structures
@@ -111,16 +111,15 @@ class MACEPotential(Architecture):
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV."""
-        outputs = self._outputs(structures)
+        species = self._species(structures)
         # Energies of free atoms are added in double precision: they can be thousands of eV.
-        species = element_index(structures, torch.as_tensor(self.model.atomic_numbers))
         atoms = self._reference_table()[species].double()
-        interaction: Tensor = outputs["interaction_energy"]
+        interaction: Tensor = self._outputs(structures, species)["interaction_energy"]
         return interaction.double().index_add(0, structures.structure_index, atoms)
 
     def features(self, structures: Structures) -> Float[Tensor, "n_atoms n_features"]:
         """Node features of all interactions, which the readouts use."""
-        return self._outputs(structures)["node_feats"]
+        return self._outputs(structures, self._species(structures))["node_feats"]
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights, as mace-torch does for a new model; normalisations stay."""
@@ -153,17 +152,18 @@ class MACEPotential(Architecture):
         table: Tensor = self.model.atomic_energies_fn.atomic_energies  # type: ignore[union-attr, assignment]
         return table if table.dim() == 1 else table[self._head_index]
 
-    def _outputs(self, structures: Structures) -> dict[str, Tensor]:
+    def _species(self, structures: Structures) -> Int[Tensor, " n_atoms"]:
+        return element_index(structures, torch.as_tensor(self.model.atomic_numbers, device=structures.positions.device))
+
+    def _outputs(self, structures: Structures, species: Int[Tensor, " n_atoms"]) -> dict[str, Tensor]:
         edges, _ = close_edges(structures, self.cutoff)
-        numbers = torch.as_tensor(self.model.atomic_numbers, device=structures.positions.device)
-        species = element_index(structures, numbers)
         owner = structures.structure_index.index_select(0, edges.target)
         # Vectors are target - source + shift here, the opposite of ours.
         shifts = -(edges.shifts.unsqueeze(1) @ structures.cells.index_select(0, owner)).squeeze(1)
         counts = structures.counts
         data = {
             "positions": structures.positions.clone(),  # MACE calls requires_grad_() of it
-            "node_attrs": torch.nn.functional.one_hot(species, len(numbers)).to(structures.positions.dtype),
+            "node_attrs": torch.nn.functional.one_hot(species, len(self.elements)).to(structures.positions.dtype),
             "edge_index": torch.stack([edges.source, edges.target]),
             "shifts": shifts,
             "unit_shifts": -edges.shifts,
