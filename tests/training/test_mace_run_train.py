@@ -16,6 +16,13 @@ from sparring.potentials.foreign.loading import load_potentials
 from sparring.training.external import Program, train_members
 from sparring.training.splits import Splits
 
+pytestmark = [  # by e3nn, as in test_mace.py
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*dtype of model:UserWarning"),
+]
+
 COMMAND = (
     "--name {name} --seed {seed} --train_file {train} --valid_file {validation} --energy_key REF_energy "
     "--forces_key REF_forces --model MACE --num_channels 4 --max_L 0 --correlation 1 --num_interactions 1 --r_max 3.0 "

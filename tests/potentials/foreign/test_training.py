@@ -20,6 +20,13 @@ from sparring.training.fitting import fit
 from sparring.training.jobs import initial_references, jobs_of, members_of, packed
 from sparring.training.loss import Loss
 
+pytestmark = [  # by e3nn, as in test_mace.py
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*dtype of model:UserWarning"),
+]
+
 SMALL = {"n_channels": 4, "max_L": 1, "n_interactions": 2, "correlation": 2, "n_radial": 4, "max_ell": 1, "cutoff": 3.0}
 needs_mace = pytest.mark.skipif(find_spec("mace") is None, reason="the extra mace is not installed")
 needs_chgnet = pytest.mark.skipif(find_spec("chgnet") is None, reason="the extra chgnet is not installed")
