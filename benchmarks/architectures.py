@@ -2,8 +2,9 @@
 
 Run it with ``python benchmarks/architectures.py CONFIG.yaml DATASET.extxyz [TEST.extxyz ...]``, for instance on the
 ``dataset.extxyz`` of the last generation of a run. The recipe, the divisions and the size of the committee are those of
-the configuration. Errors are mean absolute ones, of the test set of the division and of each further file. A step of
-an attack is that of 30 seeds at the structure of lowest energy, on the processor, in its own time.
+the configuration. Errors are mean absolute ones, of the test set of the division and of each further file, where those
+of energies have no part that depends on the composition alone. A step of an attack is that of 30 seeds at the structure
+of lowest energy, on the processor, in its own time.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from sparring.units import KCAL_PER_MOL
 ARCHITECTURES: dict[str, dict[str, object]] = {
     "schnet": {"kind": "schnet", "n_features": 64, "n_filters": 64, "n_gaussians": 8},
     "painn": {"kind": "painn", "n_features": 64, "n_interactions": 3},
+    "ace": {"kind": "ace", "n_features": 32, "n_interactions": 2},
 }
 N_SEEDS, N_STEPS, N_REPEATS = 30, 5, 3
 
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("config", type=Path, help="configuration of the training and of the committee")
     parser.add_argument("dataset", type=Path, help="labelled structures to train on, as extended XYZ")
     parser.add_argument("tests", type=Path, nargs="*", help="labelled structures to test on besides")
+    parser.add_argument("--preset", help="preset of the configuration, for another recipe of training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
     parser.add_argument("--epochs", type=int, help="instead of those of the configuration")
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             changes = {"committee.potential": ARCHITECTURES[name], "seed": seed}
             if options.epochs:
                 changes["training.n_epochs"] = options.epochs
-            rows.append(measured(name, load(options.config, overrides=changes), dataset, tests))
+            rows.append(measured(name, load(options.config, options.preset, changes), dataset, tests))
             print(line(rows[-1]), flush=True)
     if options.output:
         options.output.write_text(json.dumps([row._asdict() for row in rows], indent=2) + "\n", encoding="utf-8")
@@ -103,7 +106,7 @@ def measured(name: str, config: Config, dataset: Dataset, tests: Mapping[str, Da
     training_seconds = time.process_time() - start
     errors = {}
     for test, data in {"held back": dataset.take(splits.test), **tests}.items():
-        found = evaluate(committee, data)
+        found = evaluate(committee, data, aligned=True)
         errors[test] = (found.energy_mae / KCAL_PER_MOL, found.force_mae / KCAL_PER_MOL)
     return Row(name, config.seed, errors, training_seconds, 1000 * step_seconds(committee, dataset))
 

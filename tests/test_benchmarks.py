@@ -192,7 +192,7 @@ def test_architectures_are_compared_on_the_same_labels(
     output = tmp_path / "rows.json"
     architectures.main([str(molecules_file()), *files, "--epochs", "1", "--output", str(output)])
     rows = json.loads(output.read_text())
-    assert [row["architecture"] for row in rows] == ["schnet", "painn"]
+    assert [row["architecture"] for row in rows] == ["schnet", "painn", "ace"]
     assert all(set(row["errors"]) == {"held back", "test"} for row in rows)
     assert np.isfinite([row["errors"]["test"] for row in rows]).all()
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 4

@@ -105,6 +105,9 @@ from .labels import (
     langevin_snapshots as langevin_snapshots,
 )
 from .potentials import (
+    ACE as ACE,
+)
+from .potentials import (
     Architecture as Architecture,
 )
 from .potentials import (
@@ -213,6 +216,7 @@ from .training.fitting import FitReport as FitReport
 from .training.fitting import fit as fit
 from .training.fitting import fit_many as fit_many
 from .training.splits import Splits as Splits
+from .training.trainer import SecondStage as SecondStage
 from .units import kT as kT
 from .units import quantity as quantity
 from .validation.stability.compute import Stability as Stability

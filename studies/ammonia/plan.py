@@ -28,6 +28,8 @@ __all__ = [
 
 NAME = "ammonia"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ammonia.yaml"
+PRESET = "schnet"
+"""Networks and training of all strategies but the paper's."""
 TASKS = ("run", "barrier", "landscape", "stability")
 TEMPERATURES = (1000.0, 500.0, 700.0, 800.0, 600.0, 900.0)
 """In the order in which they are computed: a study that is stopped early has the highest and the lowest."""
@@ -113,7 +115,7 @@ class Study(Layout):
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: STRATEGIES)
     tasks: tuple[str, ...] = TASKS
     base: Path = EXAMPLE
-    preset: str | None = None
+    preset: str | None = PRESET
     store: Path = Path("labels")
     workers: int = 1
     leave: tuple[str, ...] = ()

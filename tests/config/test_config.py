@@ -19,7 +19,7 @@ from sparring.units import quantity
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PRESETS = {
     "alanine_dipeptide.yaml": (None, "laptop"),
-    "ammonia.yaml": (None, "paper", "demo"),
+    "ammonia.yaml": (None, "paper", "schnet", "demo"),
     "double_well_1d.yaml": (None, "random", "quick"),
     "double_well_2d.yaml": (None, "random", "quick"),
     "own_molecule.yaml": (None,),
@@ -86,7 +86,7 @@ def test_ammonia_follows_the_paper():
 
 
 def test_ammonia_differs_from_the_paper_in_its_training_and_in_which_attacks_it_labels():
-    ours, papers = load(EXAMPLES / "ammonia.yaml"), load(EXAMPLES / "ammonia.yaml", "paper")
+    ours, papers = (load(EXAMPLES / "ammonia.yaml", preset) for preset in ("schnet", "paper"))
     sections = {line.partition(":")[0].partition(".")[0] for line in difference(ours, papers)}
     assert sections == {"committee", "training", "attack", "selection"}
     assert difference(ours, papers)[0] == "committee.potential.n_gaussians: 8 -> 32"
@@ -94,6 +94,13 @@ def test_ammonia_differs_from_the_paper_in_its_training_and_in_which_attacks_it_
     assert ours.attack.objective == papers.attack.objective
     assert (papers.attack.space.bound, papers.selection) == (None, ())
     assert [step.kind for step in ours.selection] == ["distinct", "budget"]
+
+
+def test_the_network_of_ammonia_and_its_training_can_be_those_of_the_studies():
+    ours, before = (load(EXAMPLES / "ammonia.yaml", preset) for preset in (None, "schnet"))
+    assert (ours.committee.potential.kind, before.committee.potential.kind) == ("ace", "schnet")
+    assert {line.partition(":")[0].partition(".")[0] for line in difference(ours, before)} == {"committee", "training"}
+    assert (before.training.second_stage, before.training.amsgrad) == (None, False)
 
 
 @pytest.mark.parametrize(("name", "axes"), [("double_well_1d.yaml", "x"), ("double_well_2d.yaml", "xy")])
@@ -670,7 +677,9 @@ def test_a_problem_of_the_file_is_told_once_however_many_presets_it_has(loaded):
 
 
 def test_an_unknown_preset_gets_the_nearest_name():
-    with pytest.raises(ConfigError, match="no preset is called 'demmo'; did you mean demo\\? accepted: paper, demo"):
+    with pytest.raises(
+        ConfigError, match="no preset is called 'demmo'; did you mean demo\\? accepted: paper, schnet, demo"
+    ):
         load(EXAMPLES / "ammonia.yaml", "demmo")
     with pytest.raises(ConfigError, match="no preset is called 'demo'; the file has none"):
         load(EXAMPLES / "own_molecule.yaml", "demo")

@@ -105,7 +105,7 @@ def test_a_study_of_one_strategy_knows_the_truth_that_is_the_same_for_all(tiny):
 
 def test_the_adversarial_strategy_is_an_ordinary_run_of_the_example(tiny):
     study = tiny.plan.Study(folder=Path("nowhere"))
-    example = load(study.base, overrides={"seed": 3, "labels.store": "labels", "labels.n_workers": 1})
+    example = load(study.base, "schnet", overrides={"seed": 3, "labels.store": "labels", "labels.n_workers": 1})
     assert study.config("adversarial", 3) == example
 
 

@@ -43,7 +43,9 @@ def study(folder, **changes):
     base = folder / "tiny.yaml"
     base.write_text(CONFIG, encoding="utf-8")
     size = {"temperatures": (300.0, 900.0), "copies": 2, "duration": 5.0, "points": (3, 5), "seeds": (0,)}
-    return Study(folder=folder, base=base, store=folder / "labels", strategies=STRATEGIES, **size | changes)
+    return Study(
+        folder=folder, base=base, preset=None, store=folder / "labels", strategies=STRATEGIES, **size | changes
+    )
 
 
 def compute(one, log=lambda line: None):

@@ -13,7 +13,7 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Values that are right by themselves but do not fit each other."""
     kind, potential, training, attack = config.system.kind, config.committee.potential, config.training, config.attack
     dimensions = config.system.n_coordinates
-    if potential.kind in ("schnet", "painn", "mace") and dimensions is not None:
+    if potential.kind in ("schnet", "painn", "ace", "mace") and dimensions is not None:
         problem = (
             f"{potential.kind} depends on distances, and system {kind} is a single particle; use coordinate_mlp or "
             "plugin"
@@ -21,8 +21,8 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("committee", "potential", "kind"), problem
     elif potential.kind == "coordinate_mlp" and dimensions is None:
         problem = (
-            f"coordinate_mlp is for single particles, and system {kind} has molecules; use schnet, painn, mace or "
-            "plugin"
+            f"coordinate_mlp is for single particles, and system {kind} has molecules; use schnet, painn, ace, "
+            "mace or plugin"
         )
         yield ("committee", "potential", "kind"), problem
     elif potential.kind == "coordinate_mlp" and potential.n_coordinates != dimensions:

@@ -34,6 +34,10 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "MACE.n_radial": (1, 256, ""),
     "MACE.max_ell": (1, 6, ""),
     "MACE.n_readout": (1, 1024, ""),
+    "ACE.n_features": (1, 4096, ""),
+    "ACE.n_interactions": (1, 64, ""),
+    "ACE.n_radial": (1, 4096, ""),
+    "ACE.cutoff": (0.5, 100, "Å"),
     "CoordinateMLP.n_layers": (1, 64, ""),
     "CoordinateMLP.n_units": (1, 16_384, ""),
     "Committee.n_members": (2, 100, ""),
@@ -101,6 +105,9 @@ def _too_many_parameters(config: Config) -> Iterator[tuple[KeyPath, str]]:
     elif network.kind == "painn":
         n = network.n_features
         size = network.n_interactions * (11 * n * n + 3 * network.n_radial * n)
+    elif network.kind == "ace":
+        n = network.n_features
+        size = network.n_interactions * (9 * n * n + (5 * network.n_radial + 1700) * n)
     elif network.kind == "coordinate_mlp":
         size = network.n_layers * network.n_units**2
     else:

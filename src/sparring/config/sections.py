@@ -58,6 +58,18 @@ class PaiNN(Section):
     repulsion: bool = False
 
 
+class ACE(Section):
+    """Message-passing atomic cluster expansion, for molecules and crystals."""
+
+    kind: Literal["ace"]
+    n_features: Count = 32
+    n_interactions: Count = 2
+    n_radial: Count = 8
+    cutoff: Length = 5.0
+    reference_energies: bool = True
+    repulsion: bool = False
+
+
 class CoordinateMLP(Section):
     """A network of coordinates, for toy wells."""
 
@@ -94,7 +106,7 @@ class PotentialPlugin(Section):
         return self
 
 
-AnyPotential = SchNet | PaiNN | MACE | CoordinateMLP | PotentialPlugin
+AnyPotential = SchNet | PaiNN | ACE | MACE | CoordinateMLP | PotentialPlugin
 
 
 class Committee(Section):

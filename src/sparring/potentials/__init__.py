@@ -1,5 +1,6 @@
 """Potentials that ship with Sparring, and the interface for those of other packages."""
 
+from sparring.potentials.ace.network import ACE
 from sparring.potentials.base import Architecture, Potential, StackedModel
 from sparring.potentials.mlp import CoordinateMLP
 from sparring.potentials.painn import PaiNN
@@ -7,6 +8,7 @@ from sparring.potentials.registry import ARCHITECTURES, architecture_class, plug
 from sparring.potentials.schnet import SchNet
 
 __all__ = [
+    "ACE",
     "ARCHITECTURES",
     "Architecture",
     "CoordinateMLP",

@@ -205,7 +205,7 @@ class PaiNN(Architecture):
         return atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms)
 
 
-def bessel(distance: Float[Tensor, " n_edges"], n_radial: int, cutoff: float) -> Float[Tensor, "n_edges n_radial"]:
+def bessel(distance: Float[Tensor, "*n_edges"], n_radial: int, cutoff: float) -> Float[Tensor, "*n_edges n_radial"]:
     r"""Radial basis :math:`\sqrt{2 / r_c} \sin(n \pi d / r_c) / d` (Gasteiger et al., arXiv:2003.03123).
 
     Args:

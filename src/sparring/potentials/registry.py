@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 
+from sparring.potentials.ace.network import ACE
 from sparring.potentials.base import Architecture
 from sparring.potentials.foreign.chgnet import CHGNetPotential
 from sparring.potentials.foreign.mace import MACEPotential
@@ -22,7 +23,7 @@ __all__ = [
     "saved_architecture",
 ]
 
-ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, PaiNN, CoordinateMLP)}
+ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, PaiNN, ACE, CoordinateMLP)}
 _BUILT_IN: dict[str, type[Architecture]] = {
     **ARCHITECTURES,
     **{kind.kind: kind for kind in (MACEPotential, CHGNetPotential)},

@@ -118,8 +118,8 @@ def fit(
             None to validate and keep the weights themselves, as the paper does.
         amsgrad: True to divide steps by the largest running mean of the squared gradient so far (AMSGrad), not by the
             latest one (Adam).
-        second_stage: Stage of training with weights of its own in the loss, which goes on from the best weights of the
-            first; None for one stage.
+        second_stage: Stage of training with weights of its own in the loss, after the first; of its epochs the best
+            is kept. None for one stage.
         dtype: Precision of the weights.
         device: Device to train on.
         progress: Function that is called with the number of epochs done and their total.

@@ -128,29 +128,23 @@ class Trainer:
         for row, (error, size) in enumerate(zip(torch.cat(errors, dim=1), rows.sizes, strict=True)):
             # A member that has diverged is dropped; its energies are of no use.
             if torch.isfinite(error[:size]).all():
-                references[row] += reference_energies(structures.take(rows.indices[row, :size]), error[:size])
+                chosen = rows.indices[row, :size]
+                weight = None if self.loss.data.structure_weight is None else self.loss.data.structure_weight[chosen]
+                references[row] += reference_energies(structures.take(chosen), error[:size], weight)
         return replace(self, loss=replace(self.loss, references=references))
 
     def in_stage(self, stage: SecondStage, state: MemberState) -> tuple["Trainer", MemberState]:
-        """The same with other weights in the loss, and a state that begins anew from the best weights so far.
+        """The same with other weights in the loss, and a state that goes on at another rate.
 
-        The loss of these is the first to beat, so that the second stage never ends worse than it began.
+        What was best by another loss does not count any more; of members without a better epoch it is kept.
         """
         loss = replace(self.loss, energy_weight=stage.energy_weight, force_weight=stage.force_weight)
-        following, weights = replace(self, loss=loss), state.best_weights
-        loss_before, zeros = following.validate(weights), torch.zeros_like(state.n_steps)
-        best = loss_before.where(torch.isfinite(loss_before), torch.inf)
-        return following, state._replace(
-            weights=weights.clone(),
-            average=None if state.average is None else weights.clone(),
-            moment=torch.zeros_like(weights),
-            square=torch.zeros_like(weights),
-            largest=None if state.largest is None else torch.zeros_like(weights),
-            n_steps=zeros,
-            learning_rate=zeros + stage.learning_rate,
-            best_loss=best,
-            plateau_loss=best,
-            first_loss=best,
+        unknown = torch.full_like(state.best_loss, torch.inf)
+        return replace(self, loss=loss), state._replace(
+            learning_rate=torch.full_like(state.learning_rate, stage.learning_rate),
+            best_loss=unknown,
+            plateau_loss=unknown,
+            first_loss=unknown,
             waited=torch.zeros_like(state.waited),
         )
 
@@ -247,13 +241,26 @@ class Trainer:
         return Rows.of(sets, self.loss.data.energy.device)
 
 
-def reference_energies(structures: Structures, energy: Float[Tensor, " n_structures"]) -> Float[Tensor, " n_elements"]:
+def reference_energies(
+    structures: Structures,
+    energy: Float[Tensor, " n_structures"],
+    weight: Float[Tensor, " n_structures"] | None = None,
+) -> Float[Tensor, " n_elements"]:
     """Energies of the elements that best reproduce energies of structures, in eV, by atomic number.
 
     Least squares over compositions; where elements always occur in the same proportions, the smallest such energies.
+
+    Args:
+        structures: Structures.
+        energy: Energies in eV.
+        weight: Weights of the squared errors, as the loss has them; None for equal ones.
     """
     cells = structures.structure_index * N_ELEMENTS + structures.atomic_numbers
     counts = torch.zeros(structures.n_structures * N_ELEMENTS, dtype=torch.float64)
     counts = counts.index_add(0, cells.cpu(), torch.ones(structures.n_atoms, dtype=torch.float64))
-    energies, *_ = np.linalg.lstsq(counts.reshape(-1, N_ELEMENTS).numpy(), energy.cpu().double().numpy(), rcond=1e-10)
+    rows, wanted = counts.reshape(-1, N_ELEMENTS).numpy(), energy.cpu().double().numpy()
+    if weight is not None:
+        root = weight.cpu().double().sqrt().numpy()
+        rows, wanted = rows * root[:, np.newaxis], wanted * root
+    energies, *_ = np.linalg.lstsq(rows, wanted, rcond=1e-10)
     return torch.as_tensor(energies)

@@ -1,0 +1,1 @@
+"""ACE: a message-passing atomic cluster expansion of Cartesian tensors."""

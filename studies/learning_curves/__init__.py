@@ -1,0 +1,1 @@
+"""Learning curves: errors of networks and recipes of training against the number of labels."""
