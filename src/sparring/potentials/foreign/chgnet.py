@@ -61,10 +61,10 @@ class CHGNetPotential(Architecture):
         assert isinstance(model, nn.Module)
         self.model = model
         reference = model.composition_model
-        if reference is not None and "weight" in reference.fc._parameters:  # type: ignore[union-attr, operator]
+        if reference is not None and "weight" in reference.fc._parameters:  # type: ignore[union-attr]
             # Energies of elements are fitted by least squares, not trained.
-            table = reference.fc._parameters.pop("weight")  # type: ignore[union-attr, operator]
-            reference.fc.register_buffer("weight", table.detach())  # type: ignore[union-attr, operator]
+            table = reference.fc._parameters.pop("weight")  # type: ignore[union-attr]
+            reference.fc.register_buffer("weight", table.detach())  # type: ignore[union-attr]
         self.hyperparameters = {"settings": dict(settings)}
         converter = model.graph_converter
         self.cutoff = float(converter.atom_graph_cutoff)  # type: ignore[union-attr, arg-type]
