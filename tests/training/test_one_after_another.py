@@ -12,7 +12,7 @@ from sparring.potentials import Architecture
 from sparring.potentials.base import N_ELEMENTS
 from sparring.potentials.stacking import stack
 from sparring.training.fitting import fit
-from sparring.training.jobs import initial_references, jobs_of, members_of, packed
+from sparring.training.jobs import check_architecture, initial_references, jobs_of, members_of, packed
 from sparring.training.loss import Loss
 from sparring.training.replay import aligned_replay
 
@@ -205,9 +205,9 @@ def test_modules_of_several_kinds_are_no_start(molecules):
         fit(Pairwise(), molecules, seed=0, start_from=[Pairwise(), Pairwise(cutoff=3.0)])
 
 
-def test_a_module_that_is_no_architecture_is_refused_with_what_to_do(molecules):
+def test_a_module_that_is_no_architecture_is_refused_with_what_to_do():
     with pytest.raises(ValueError, match="got Linear; make your module one: a subclass with kind, hyperparameters"):
-        fit(torch.nn.Linear(1, 1), molecules, seed=0)
+        check_architecture(torch.nn.Linear(1, 1))
 
 
 # --- replay ---------------------------------------------------------------------------------------------------------
