@@ -125,6 +125,7 @@ from .potentials import (
 from .potentials.foreign.alignment import align_energies as align_energies
 from .potentials.foreign.loading import load_potential as load_potential
 from .potentials.foreign.loading import load_potentials as load_potentials
+from .potentials.foreign.mace_from_scratch import MACE as MACE
 from .proposers.ascent import AttackResult as AttackResult
 from .proposers.ascent import attack as attack
 from .proposers.base import Proposer as Proposer

@@ -1,54 +1,141 @@
-"""Committees of models of other packages, from the section ``committee`` of a configuration."""
+"""Committees of models of other packages, from the sections ``committee`` and ``training`` of a configuration."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from sparring.assembly.training import fit_arguments
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
+from sparring.committee_files import read_committee
 from sparring.config import Config, sections
+from sparring.config.trainers import trainer_named
+from sparring.config.training import Command, FineTune
+from sparring.inputs.reading import read_atoms
 from sparring.potentials import Architecture
 from sparring.potentials.foreign.alignment import align_energies
 from sparring.potentials.foreign.loading import load_potentials
-from sparring.training.fitting import FitReport
+from sparring.support.progress import ProgressBars, no_progress_bars
+from sparring.training.external import Program, train_members
+from sparring.training.fitting import FitReport, fit
+from sparring.training.jobs import domain_of
 from sparring.training.splits import Splits
 
-__all__ = ["FitMembers", "loaded", "members"]
+__all__ = ["FitMembers", "loaded", "members", "of_models", "program"]
 
 FitMembers = Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
 """Function from data, splits and a seed to a committee and an account of its training."""
+
+
+def of_models(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> FitMembers:
+    """Committees of the section ``committee`` of kind "foreign", by the kind of the section ``training``.
+
+    Args:
+        config: Configuration.
+        folder: Folder for what a trainer of the user's writes.
+        progress_bars: Progress bars by title.
+
+    Raises:
+        ValueError: If a model cannot be loaded, or the trainer is not known.
+    """
+    if isinstance(config.training, FineTune):
+        return _tuned(config, config.training, progress_bars)
+    if isinstance(config.training, Command):
+        return _trained_outside(config, config.training, folder / "trained", progress_bars)
+    return loaded(config)
 
 
 def loaded(config: Config) -> FitMembers:
     """Models of another package as they are, except that their zeros of energy are aligned.
 
     Raises:
-        ValueError: If one cannot be loaded.
+        ValueError: If one cannot be loaded, or there are not as many as members.
     """
     models = members(config.committee, getattr(torch, config.dtype))
+    wanted = config.committee.n_members
+    if len(models) != wanted:
+        raise ValueError(f"committee: there are {len(models)} models for n_members: {wanted}; give one for each member")
+    return lambda dataset, splits, seed: _untrained(config, models, dataset)
 
-    def load_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        committee = Committee(align_energies(models, dataset.to_atoms())).to(device=config.device)
-        curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, committee.n_members)))
-        no_epoch = np.full(committee.n_members, -1)
-        return committee, FitReport(**curves, best_epoch=no_epoch, rolled_back=(), dropped=())
 
-    return load_members
+def _untrained(config: Config, models: list[Architecture], dataset: Dataset) -> tuple[Committee, FitReport]:
+    """Models as a committee, with the account of a training without epochs."""
+    committee = Committee(align_energies(models, dataset.to_atoms())).to(device=config.device)
+    curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, committee.n_members)))
+    no_epoch = np.full(committee.n_members, -1)
+    return committee, FitReport(**curves, best_epoch=no_epoch, rolled_back=(), dropped=())
+
+
+def _tuned(config: Config, training: FineTune, progress_bars: ProgressBars) -> FitMembers:
+    """Models that every generation trains further, always from the checkpoints, on its data and on a replay."""
+    models, again = members(config.committee, getattr(torch, config.dtype)), None
+    if training.replay is not None:
+        section = training.replay
+        keys = {"energy_key": section.energy_key, "forces_key": section.forces_key}
+        again = Dataset.from_atoms(read_atoms(section.file, labels="required", **keys))  # type: ignore[arg-type]
+    arguments = {
+        **fit_arguments(config),
+        "start_from": models,
+        "replay": again,
+        "replay_weight": training.replay.weight if training.replay else 1.0,
+    }
+
+    def tune_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
+        progress = progress_bars("training")
+        return fit(models[0], dataset, splits=splits, seed=seed, progress=progress, **arguments)  # type: ignore[arg-type]
+
+    return tune_members
+
+
+def _trained_outside(config: Config, training: Command, folder: Path, progress_bars: ProgressBars) -> FitMembers:
+    """Models that a program of the user's trains on the data of every generation."""
+    trainer = program(training)
+
+    def train_outside(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
+        content = repr((seed, splits, dataset.energy.tolist(), dataset.structures.positions.tolist()))
+        name = f"{len(dataset)}-structures-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        progress = progress_bars("training")
+        paths = train_members(trainer, dataset, splits, seed=seed, folder=folder / name, progress=progress)
+        models = members(config.committee, getattr(torch, config.dtype), tuple(map(str, paths)))
+        committee, report = _untrained(config, models, dataset)
+        return committee.with_domain(domain_of(dataset, splits)), report
+
+    return train_outside
+
+
+def program(training: Command) -> Program:
+    """The program of the section ``training`` of kind "command", from the user's file of trainers.
+
+    Raises:
+        ConfigError: If the file does not have it.
+        ValueError: If it has a placeholder that is not known.
+    """
+    named = trainer_named(training.trainer)
+    return Program(name=training.trainer, time_limit=training.time_limit, **named.arguments())  # type: ignore[arg-type]
 
 
 def members(
-    section: sections.Committee | sections.ForeignCommittee, dtype: torch.dtype | None = None
+    section: sections.Committee | sections.ForeignCommittee,
+    dtype: torch.dtype | None = None,
+    models: tuple[str, ...] = (),
 ) -> list[Architecture]:
     """The models of the section ``committee``.
 
     Args:
         section: Section of the kind "foreign".
         dtype: Precision of the weights; by default that of the models.
+        models: Paths of models that are read instead of those of the section.
 
     Raises:
         ValueError: If one cannot be loaded, or they do not go together.
     """
     assert isinstance(section, sections.ForeignCommittee)
+    models = models or section.models
+    if section.adapter == "sparring":
+        committees = [read_committee(folder).to(dtype=dtype) for folder in models]
+        return [one for committee in committees for one in committee.members if isinstance(one, Architecture)]
     options = {"trust_pickle": section.trust_pickle, "head": section.head, "dtype": dtype}
-    return load_potentials(section.adapter, section.models, **options)  # type: ignore[arg-type]
+    return load_potentials(section.adapter, models, **options)  # type: ignore[arg-type]

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from ase import Atoms
 from jaxtyping import Bool, Float
 
 from sparring.assembly import foreign
 from sparring.assembly.labels import counted, label_service_of
 from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
+from sparring.assembly.training import fit_arguments
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
@@ -22,6 +22,7 @@ from sparring.labels.base import composition, depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
+from sparring.potentials.foreign.mace_from_scratch import MACE
 from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.selection import plugin as selector_plugin
@@ -37,7 +38,6 @@ from sparring.systems.base import Evaluate, Start, System
 from sparring.systems.own.structures import numbered
 from sparring.training.fitting import FitReport, fit
 from sparring.training.splits import Splits
-from sparring.training.trainer import SecondStage
 
 __all__ = ["architecture", "fit_arguments", "plan", "train"]
 
@@ -61,9 +61,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         seed=config.seed,
         n_generations=config.generations,
         start=_start(config, system, label_service),
-        fit=foreign.loaded(config)
-        if config.committee.kind == "foreign"
-        else _trained(config, label_service, progress_bars),
+        fit=_naming_labels(_fitting(config, folder, progress_bars), config, label_service.labeller),
         evaluate=_evaluate(system, label_service),
         seeds=lambda dataset, seed: choose_seeds(
             dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
@@ -80,34 +78,46 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
     )
 
 
-def _trained(config: Config, label_service: LabelService, progress_bars: ProgressBars) -> foreign.FitMembers:
+def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> foreign.FitMembers:
+    """The sections ``committee`` and ``training``."""
+    if config.committee.kind == "foreign":
+        return foreign.of_models(config, folder, progress_bars)
     network, training = architecture(config.committee.potential), fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        committee, report = fit(
-            network,
-            dataset,
-            splits=splits,
-            seed=seed,
-            progress=progress_bars("training"),
-            **training,  # type: ignore[arg-type]
-        )
-        return _naming_labels(committee, label_service.labeller), report
+        progress = progress_bars("training")
+        return fit(network, dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
 
     return fit_members
 
 
-def _naming_labels(committee: Committee, labeller: Labeller) -> Committee:
-    """The committee, which then knows what computed the labels that it was trained on."""
-    if committee.domain is None:
-        return committee
-    return committee.with_domain(replace(committee.domain, method=labeller.method, method_version=labeller.version))
+def _naming_labels(fit_members: foreign.FitMembers, config: Config, labeller: Labeller) -> foreign.FitMembers:
+    """The same, with committees that know what computed the labels that they were trained on."""
+    if config.training.kind == "none":
+        return fit_members
+
+    def fit_and_name(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
+        committee, report = fit_members(dataset, splits, seed)
+        if (domain := committee.domain) is not None:
+            named = replace(domain, method=labeller.method, method_version=labeller.version)
+            committee = committee.with_domain(named)
+        return committee, report
+
+    return fit_and_name
 
 
-def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_progress_bars) -> Fitted:
+def train(
+    config: Config, dataset: Dataset, progress_bars: ProgressBars = no_progress_bars, folder: Path | None = None
+) -> Fitted:
     """The sections ``committee`` and ``training`` on data of one's own: one committee, without the loop.
 
     Isolated atoms are not trained on; they give elements their energies. Labels beyond the bounds are left out.
+
+    Args:
+        config: Configuration.
+        dataset: Labelled structures.
+        progress_bars: Progress bars by title.
+        folder: Folder for what a trainer of the user's writes; by default the current one.
 
     Raises:
         ValueError: If no label is left, or one geometry has several.
@@ -130,11 +140,7 @@ def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_pro
         shared=config.training.splits.validation == "shared",
         groups=duplicate_groups(dataset.structures),
     )
-    if config.committee.kind == "foreign":
-        return Fitted(*foreign.loaded(config)(dataset, splits, config.seed))
-    network, arguments = architecture(config.committee.potential), fit_arguments(config)
-    progress = progress_bars("training")
-    return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=progress, **arguments))  # type: ignore[arg-type]
+    return Fitted(*_fitting(config, folder or Path.cwd(), progress_bars)(dataset, splits, config.seed))
 
 
 def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> Architecture:
@@ -148,18 +154,8 @@ def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> 
         return foreign.members(section)[0]
     if isinstance(section, sections.PotentialPlugin):
         return potential_plugin(section.name, section.parameters)
-    return ARCHITECTURES[section.kind](**section.arguments())
-
-
-def fit_arguments(config: Config) -> dict[str, object]:
-    """The section ``training``, and where and how precisely to compute."""
-    stage = getattr(config.training, "second_stage", None)
-    return {
-        **config.training.arguments("splits", "second_stage"),
-        "second_stage": None if stage is None else SecondStage(**stage.arguments()),
-        "dtype": getattr(torch, config.dtype),
-        "device": config.device,
-    }
+    kinds: Mapping[str, type[Architecture]] = {**ARCHITECTURES, MACE.kind: MACE}
+    return kinds[section.kind](**section.arguments())
 
 
 def choose_seeds(

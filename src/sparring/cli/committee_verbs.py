@@ -48,8 +48,8 @@ def fit(
     frames = read_atoms(data, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
     units = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
     frames = in_internal_units(frames, **units)
-    fitted = train(resolved, Dataset.from_atoms(frames), progress_bars())
     output.mkdir(parents=True, exist_ok=True)
+    fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
     write_fit(output, fitted)
     typer.echo(f"committee of {fitted.committee.n_members}: {output}")
     typer.echo(f"trained on {fitted.committee.domain}")

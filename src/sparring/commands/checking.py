@@ -8,12 +8,15 @@ from statistics import median
 
 from ase import Atoms
 
+from sparring.assembly.foreign import program
 from sparring.assembly.labels import labeller, limits_of, n_workers
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
 from sparring.atoms.reference import has_labels
 from sparring.commands.estimates import Estimate, count_labels
 from sparring.config import Config
+from sparring.config.trainers import trainers_file
+from sparring.config.training import Command
 from sparring.labels import Bounds, Label, LabelError, LabelStore, label
 from sparring.plausibility import Comparison, Finding
 from sparring.plausibility.choice import name_of
@@ -70,6 +73,7 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
             *_failures(structures, tried, labels[len(comparison.labels) :], system.file),
             *_sizes(structures, [*comparison.frames, *tried]),
             *_machine(config, available, processes),
+            *_trainer(config),
         ),
     )
 
@@ -105,6 +109,12 @@ def _sizes(structures: list[Atoms], labelled: list[int]) -> Iterator[Finding]:
     if largest > 1.5 * measured:
         text = f"labels were timed on up to {measured} atoms; the largest structure has {largest}, and takes longer"
         yield Finding("warn", text)
+
+
+def _trainer(config: Config) -> Iterator[Finding]:
+    """The program that would train members."""
+    if isinstance(config.training, Command):
+        yield Finding("warn", f"each member would be trained by {program(config.training)} ({trainers_file()})")
 
 
 def _machine(config: Config, available: Cores, processes: int) -> Iterator[Finding]:

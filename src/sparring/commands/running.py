@@ -164,10 +164,12 @@ def check(config: Config) -> Estimate:
         LabelError: If no label can be computed.
     """
     require_device(config.device)
-    network = architecture(config.committee.potential)
+    trained_outside = config.training.kind == "command"
+    network = None if trained_outside else architecture(config.committee.potential)
     system = config.system.build()
     structures = _plausible(config, system)
-    check_elements((int(number) for atoms in structures for number in atoms.numbers), network)
+    if network is not None:
+        check_elements((int(number) for atoms in structures for number in atoms.numbers), network)
     _try_space(config, structures)
     _try_system(system, structures)
     read_evaluation_file(config.evaluation)

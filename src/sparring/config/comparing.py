@@ -39,6 +39,8 @@ def difference(old: Config, new: Config) -> list[str]:
                     section[key] = PurePath(section[key]).name
             if isinstance(section.get("forcefield"), list):
                 section["forcefield"] = [PurePath(one).name for one in section["forcefield"]]
+        if isinstance(replay := values["training"].get("replay"), dict):
+            replay["file"] = PurePath(replay["file"]).name
         if isinstance(models := values["committee"].get("models"), list):
             values["committee"]["models"] = [PurePath(one).name for one in models]
     return [

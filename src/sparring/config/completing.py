@@ -55,6 +55,9 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     completed = _complete_forcefield(completed, section.forcefield, folder)
     if foreign:
         completed = merge(completed, {"committee": _with_models(data["committee"], folder)})
+    training = data.get("training")
+    if isinstance(training, Mapping) and "replay" in training:
+        completed = merge(completed, {"training": {"replay": _from_folder(training["replay"], folder)}})
     kinds = {"committee": {"kind": "trained"}, "training": {"kind": "none" if foreign else "fit"}}
     # Last, because what fits the system fits any kind of attack.
     return merge({"attack": {"kind": "adversarial"}, **kinds}, completed)
@@ -69,7 +72,7 @@ def _with_models(section: object, folder: Path) -> object:
     models = section.get("models") if isinstance(section, Mapping) else None
     if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
         return {}
-    return {"models": [str((folder / one).absolute()) if (folder / one).is_file() else one for one in models]}
+    return {"models": [str((folder / one).absolute()) if (folder / one).exists() else one for one in models]}
 
 
 def _from_folder(names: object, folder: Path) -> object:

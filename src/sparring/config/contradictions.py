@@ -13,7 +13,7 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Values that are right by themselves but do not fit each other."""
     kind, potential, training, attack = config.system.kind, config.committee.potential, config.training, config.attack
     dimensions = config.system.n_coordinates
-    if potential.kind in ("schnet", "painn", "ace") and dimensions is not None:
+    if potential.kind in ("schnet", "painn", "ace", "mace") and dimensions is not None:
         problem = (
             f"{potential.kind} depends on distances, and system {kind} is a single particle; use coordinate_mlp or "
             "plugin"
@@ -21,7 +21,8 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("committee", "potential", "kind"), problem
     elif potential.kind == "coordinate_mlp" and dimensions is None:
         problem = (
-            f"coordinate_mlp is for single particles, and system {kind} has molecules; use schnet, painn, ace or plugin"
+            f"coordinate_mlp is for single particles, and system {kind} has molecules; use schnet, painn, ace, "
+            "mace or plugin"
         )
         yield ("committee", "potential", "kind"), problem
     elif potential.kind == "coordinate_mlp" and potential.n_coordinates != dimensions:
@@ -32,15 +33,8 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         fitting = "pyscf, openmm, ase or plugin" if dimensions is None else "ground_truth"
         yield ("labels", "labeller", "kind"), f"{labeller} does not fit system {kind}; use {fitting}"
     yield from _forcefield_contradictions(config)
-    if potential.kind == "foreign" and (dimensions is not None or training.kind != "none"):
-        problem = f"models of {potential.adapter} are for molecules and crystals, and are not trained by Sparring"
-        yield (
-            ("committee", "kind"),
-            f"{problem}: use them with other systems than wells, and `training: {{kind: none}}`",
-        )
-    elif training.kind == "none" and potential.kind != "foreign":
-        yield ("training", "kind"), "none leaves members as they are, which needs a committee of kind foreign; use fit"
-    if training.kind == "fit" and training.energy_weight == training.force_weight == 0:
+    yield from _foreign_contradictions(config)
+    if training.kind in ("fit", "fine_tune") and training.energy_weight == training.force_weight == 0:
         yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
     if dimensions is not None:
         yield from _space_contradictions(config, "xyz"[:dimensions])
@@ -52,6 +46,38 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("attack", "every"), f"{steps} are longer than the duration of {attack.duration:g} fs; take fewer"
     if attack.seeds == "lowest_energy" and attack.n_seeds is None:
         yield ("attack", "n_seeds"), "null attacks every structure of the training data: that needs `seeds: random`"
+
+
+def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of models of other packages, and of what they are trained by."""
+    committee, training = config.committee, config.training
+    if committee.kind != "foreign":
+        meanings = {
+            "none": "leaves members as they are",
+            "fine_tune": "begins with the weights of models",
+            "command": "runs a trainer of another package",
+        }
+        if training.kind in meanings:
+            problem = f"{training.kind} {meanings[training.kind]}, which needs a committee of kind foreign; use fit"
+            yield ("training", "kind"), problem
+        return
+    n_models = len(committee.models)
+    if config.system.n_coordinates is not None:
+        problem = (
+            f"models of {committee.adapter} are for molecules and crystals; use them with other systems than wells"
+        )
+        yield ("committee", "kind"), problem
+    if training.kind == "fit":
+        problem = "fit draws new weights; models of other packages are left as they are (none), tuned (fine_tune) or "
+        yield ("training", "kind"), f"{problem}trained by a program of yours (command)"
+    elif training.kind == "none" and committee.adapter != "sparring" and n_models != committee.n_members:
+        problem = f"wanted at least 2, one for each member, got {n_models} for n_members: {committee.n_members}"
+        yield ("committee", "models"), problem
+    elif training.kind == "fine_tune" and not 1 <= n_models <= committee.n_members:
+        problem = f"wanted 1 to {committee.n_members} that n_members: {committee.n_members} start from, got {n_models}"
+        yield ("committee", "models"), problem
+    elif training.kind == "command" and n_models:
+        yield ("committee", "models"), "models are those that the trainer writes; leave the key out"
 
 
 def _space_contradictions(config: Config, free: str) -> Iterator[tuple[KeyPath, str]]:

@@ -10,13 +10,13 @@ from sparring.config import spaces
 from sparring.config.labellers import Labels
 from sparring.config.objectives import Formula
 from sparring.config.spaces import AttackSpace, Axes, RandomSpace
+from sparring.config.training import Command, FineTune, NoTraining, Training
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import (
     Count,
     Device,
     Energy,
-    Fractions,
     Integer,
     Length,
     LengthOrZero,
@@ -79,6 +79,20 @@ class CoordinateMLP(Section):
     n_units: Count = 1024
 
 
+class MACE(Section):
+    """MACE, by mace-torch, trained from scratch."""
+
+    kind: Literal["mace"]
+    n_channels: Count = 32
+    max_L: Annotated[Integer, Field(ge=0)] = 1
+    n_interactions: Count = 2
+    correlation: Count = 3
+    cutoff: Length = 5.0
+    n_radial: Count = 8
+    max_ell: Count = 3
+    n_readout: Count = 16
+
+
 class PotentialPlugin(Section):
     """A network that an installed package registers under the entry-point group ``sparring.potentials``."""
 
@@ -92,7 +106,7 @@ class PotentialPlugin(Section):
         return self
 
 
-AnyPotential = SchNet | PaiNN | ACE | CoordinateMLP | PotentialPlugin
+AnyPotential = SchNet | PaiNN | ACE | MACE | CoordinateMLP | PotentialPlugin
 
 
 class Committee(Section):
@@ -104,64 +118,28 @@ class Committee(Section):
 
 
 class ForeignCommittee(Section):
-    """Models that another package trained (:mod:`sparring.potentials.foreign`)."""
+    """Models of another package (:mod:`sparring.potentials.foreign`): as they are, tuned, or trained by a script."""
 
     kind: Literal["foreign"]
-    adapter: Literal["mace", "chgnet"]
-    models: Annotated[tuple[str, ...], Field(min_length=2, max_length=100)]
+    adapter: Literal["mace", "chgnet", "sparring"]
+    models: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    n_members: Annotated[Integer, Field(ge=2)] = 4  # or as many as models, if there are several
     head: str | None = None
     trust_pickle: bool = False
 
-    @property
-    def n_members(self) -> int:
-        """Number of models."""
-        return len(self.models)
+    @model_validator(mode="before")
+    @classmethod
+    def _one_member_for_each_model(cls, data: object) -> object:
+        """Several models are as many members, unless there is another number."""
+        models = data.get("models") if isinstance(data, Mapping) else None
+        if not isinstance(data, Mapping) or "n_members" in data or not isinstance(models, list | tuple):
+            return data
+        return {**data, "n_members": len(models)} if 2 <= len(models) <= 100 else data
 
     @property
     def potential(self) -> "ForeignCommittee":
         """The section of the potential, which is this one."""
         return self
-
-
-class Splits(Section):
-    """Division of the data into training, validation and test set."""
-
-    validation: Literal["per_member", "shared"] = "per_member"
-    fractions: Fractions = (0.6, 0.2, 0.2)
-
-
-class SecondStage(Section):
-    """Second stage of training, with weights of its own in the loss."""
-
-    n_epochs: Count = 100
-    learning_rate: Number = 1e-3
-    energy_weight: Weight = 1.0
-    force_weight: Weight = 1.0
-
-
-class Training(Section):
-    """Training of the members (Eq. 2-3)."""
-
-    kind: Literal["fit"] = "fit"
-    n_epochs: Count = 500
-    batch_size: Count = 30
-    learning_rate: Number = 3e-4
-    energy_weight: Weight = 0.1
-    force_weight: Weight = 1.0
-    energy_scale: Energy | None = None
-    patience: Count | None = 30
-    factor: Annotated[Number, Field(lt=1)] = 0.5
-    ema_decay: Annotated[Number, Field(lt=1)] | None = None
-    amsgrad: bool = False
-    second_stage: SecondStage | None = None
-    splits: Splits = Splits()
-
-
-class NoTraining(Section):
-    """No training: the members stay as they are."""
-
-    kind: Literal["none"]
-    splits: Splits = Splits()
 
 
 class Adversarial(Section):
@@ -286,7 +264,7 @@ class Config(Section):
     system: AnySystem
     labels: Labels
     committee: Annotated[Committee | ForeignCommittee, Field(discriminator="kind")]
-    training: Annotated[Training | NoTraining, Field(discriminator="kind")] = Training()
+    training: Annotated[Training | FineTune | Command | NoTraining, Field(discriminator="kind")] = Training()
     attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[
         Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget | SelectorPlugin, Field(discriminator="kind")],

@@ -95,7 +95,8 @@ def main() -> None:
         _signal_all(pid, marker, signal.SIGTERM)
     for pid, (marker, folder) in workers.items():
         end_processes(pid, marker)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Pipe
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ase import Atoms
 
@@ -89,6 +89,23 @@ def recipe(labeller: Labeller) -> Recipe:
     return Recipe(script, content)
 
 
+@runtime_checkable
+class Guarded(Protocol):
+    """A process that leads a session, the marker of its descendants, and its scratch folder; "" for none."""
+
+    @property
+    def pid(self) -> int:
+        """Process number."""
+
+    @property
+    def marker(self) -> str:
+        """Value of an environment variable that its descendants inherit."""
+
+    @property
+    def folder(self) -> Path | str:
+        """Scratch folder, which is removed with the process."""
+
+
 class Guard:
     """Ends the workers if this process is killed; see :mod:`sparring.labels.guard`."""
 
@@ -101,11 +118,11 @@ class Guard:
             start_new_session=True,
         )
 
-    def add(self, worker: "Worker") -> None:
+    def add(self, worker: "Guarded") -> None:
         """Guard a worker."""
         self._send(f"add {worker.pid} {worker.marker} {worker.folder}")
 
-    def remove(self, worker: "Worker") -> None:
+    def remove(self, worker: "Guarded") -> None:
         """Stop guarding a worker, which has ended."""
         self._send(f"end {worker.pid}")
 

@@ -117,6 +117,13 @@ class Architecture(nn.Module):
         They belong in a buffer. :func:`sparring.fit` chooses them by least squares before and after training.
         """
 
+    def get_reference_energies(self) -> Float[Tensor, " n_elements"] | None:
+        """Energies of the elements, in eV, by atomic number, from which a fine-tuning starts; None (default) for zero.
+
+        Those that :meth:`set_reference_energies` has set, or that the model of another package came with.
+        """
+        return None
+
 
 def potentials_of(members: object) -> tuple[Potential, ...]:
     """The members of a committee as a tuple.

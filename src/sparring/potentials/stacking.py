@@ -49,12 +49,13 @@ def stack(members: Sequence[nn.Module]) -> dict[str, Tensor]:
 
 
 def unstack(architecture: nn.Module, weights: Weights) -> list[nn.Module]:
-    """One module for each member: the inverse of :func:`stack`."""
-    n_members = len(next(iter(weights.values())))
-    members = []
-    for index in range(n_members):
-        member = copy.deepcopy(architecture)
-        member.load_state_dict({name: weight[index].clone() for name, weight in weights.items()}, assign=True)
+    """One module for each member: the inverse of :func:`stack`; constants among the weights are left as they are."""
+    constants = {name for name, _ in architecture.named_buffers()} - architecture.state_dict().keys()
+    first, members = next(iter(weights.values())), []
+    for index in range(len(first)):
+        member = copy.deepcopy(architecture).to(device=first.device)
+        own = {name: weight[index].clone() for name, weight in weights.items() if name not in constants}
+        member.load_state_dict(own, assign=True)
         members.append(member)
     return members
 

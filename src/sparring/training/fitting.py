@@ -14,6 +14,7 @@ from sparring.support.devices import require_device
 from sparring.training.adam import MemberState
 from sparring.training.jobs import (
     Job,
+    check_architecture,
     check_elements,
     check_labels,
     check_options,
@@ -23,6 +24,7 @@ from sparring.training.jobs import (
     joined,
     members_of,
     packed,
+    starting_modules,
 )
 from sparring.training.loss import Loss
 from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
@@ -65,6 +67,9 @@ def fit(
     seed: int,
     n_members: int = 5,
     splits: Splits | None = None,
+    start_from: Sequence[Architecture] = (),
+    replay: Dataset | None = None,
+    replay_weight: float = 1.0,
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
@@ -88,11 +93,17 @@ def fit(
     The committee refuses elements and charges that it was not trained on, see :class:`sparring.TrainingDomain`.
 
     Args:
-        architecture: Architecture of the members; their weights are drawn anew.
+        architecture: Architecture of the members, also of another package; their weights are drawn anew. Modules that
+            cannot be stacked train one after another.
         dataset: Labelled structures.
         seed: Seed of the weights and of the order of the minibatches.
         n_members: Size of the committee, unless ``splits`` gives it.
         splits: Training and validation set of each member; by default 60:20:20 with a common test set.
+        start_from: Trained modules of the architecture that are trained further, one or several for the members in
+            turn: weights, and the constants of a model of another package, are theirs. By default, weights are drawn.
+        replay: Labelled structures of an earlier training, on which every member trains, too, and none is validated.
+            Their zero of energy is shifted to that of the data set.
+        replay_weight: Weight of the loss of a structure of the replay; that of others is one.
         n_epochs: Number of passes over the training set.
         batch_size: Number of structures in a minibatch; the last one of an epoch may be smaller.
         learning_rate: Initial learning rate of Adam.
@@ -124,6 +135,9 @@ def fit(
         seeds=[seed],
         n_members=n_members,
         splits=None if splits is None else [splits],
+        start_from=start_from,
+        replay=replay,
+        replay_weight=replay_weight,
         n_epochs=n_epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -149,6 +163,9 @@ def fit_many(
     seeds: Sequence[int],
     n_members: int = 5,
     splits: Sequence[Splits] | None = None,
+    start_from: Sequence[Architecture] = (),
+    replay: Dataset | None = None,
+    replay_weight: float = 1.0,
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
@@ -175,6 +192,9 @@ def fit_many(
         seeds: Seed of each committee.
         n_members: Size of each committee, unless ``splits`` gives it.
         splits: Training and validation sets of each committee; by default 60:20:20 with a common test set.
+        start_from: Trained modules that the members of each committee are trained further from, as in :func:`fit`.
+        replay: Labelled structures of an earlier training, as in :func:`fit`.
+        replay_weight: Weight of the loss of a structure of the replay.
         n_epochs: Number of passes over the training sets.
         batch_size: Number of structures in a minibatch.
         learning_rate: Initial learning rate of Adam.
@@ -195,8 +215,9 @@ def fit_many(
             refuse one of them.
         TrainingError: If a committee has fewer than two members left.
     """
-    jobs = jobs_of(datasets, seeds, splits, n_members)
-    architecture = architecture.for_data(joined(jobs))
+    check_architecture(architecture)
+    jobs = jobs_of(datasets, seeds, splits, n_members, replay, start_from[0] if start_from else None)
+    architecture = start_from[0] if start_from else architecture.for_data(joined(jobs))
     for job in jobs:
         check_options(job, n_epochs, batch_size, learning_rate, ema_decay)
         if second_stage is not None:
@@ -206,9 +227,11 @@ def fit_many(
     domains = [domain_of(job.dataset, job.splits) for job in jobs]
     for job in jobs:
         check_labels(job.dataset, architecture, energy_weight)
-    data = packed(jobs, architecture, energy_scale, dtype, device)
+    data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight)
     members = members_of(jobs)
-    loss = Loss(architecture, data, energy_weight, force_weight, initial_references(jobs, members))
+    modules = starting_modules(start_from, members)
+    references = initial_references(jobs, members, modules)
+    loss = Loss(architecture, data, energy_weight, force_weight, references, modules)
     trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)

@@ -15,15 +15,18 @@ from sparring.atoms.duplicates import duplicate_groups
 from sparring.domain import TrainingDomain
 from sparring.potentials import Architecture
 from sparring.potentials.base import N_ELEMENTS
+from sparring.potentials.stacking import same_architecture
 from sparring.starting_data.screening import require_one_state
 from sparring.support.seeds import derive
 from sparring.training.loss import low_energy_weights
 from sparring.training.minibatches import PackedDataset
+from sparring.training.replay import aligned_replay, with_replay
 from sparring.training.splits import Splits
 from sparring.training.trainer import Member
 
 __all__ = [
     "Job",
+    "check_architecture",
     "check_elements",
     "check_labels",
     "check_options",
@@ -33,6 +36,7 @@ __all__ = [
     "joined",
     "members_of",
     "packed",
+    "starting_modules",
 ]
 
 logger = logging.getLogger(__name__)
@@ -46,12 +50,14 @@ class Job(NamedTuple):
         splits: Training and validation sets of its members.
         seed: Seed of its weights and minibatches.
         first: Index of its first structure among those of all committees.
+        n_replayed: Number of its last structures that are from an earlier training.
     """
 
     dataset: Dataset
     splits: Splits
     seed: int
     first: int
+    n_replayed: int = 0
 
     def part_of(self, values: Float[np.ndarray, " n_structures"]) -> Float[np.ndarray, " n_own"]:
         """Values of the structures of this committee."""
@@ -63,8 +69,10 @@ def jobs_of(
     seeds: Sequence[int],
     splits: Sequence[Splits] | None,
     n_members: int,
+    replay: Dataset | None = None,
+    module: Architecture | None = None,
 ) -> list[Job]:
-    """One job for each data set, with splits drawn where there are none.
+    """One job for each data set, with splits drawn where there are none, and with structures of an earlier training.
 
     Raises:
         ValueError: If there is no data set, or there are not as many seeds or splits as data sets.
@@ -78,7 +86,11 @@ def jobs_of(
         if splits is None:
             groups = duplicate_groups(dataset.structures)
             drawn = Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
-        jobs.append(Job(dataset, drawn if splits is None else splits[index], seed, first))
+        own = drawn if splits is None else splits[index]
+        if replay is not None:
+            check_sizes(own, len(dataset))
+            dataset, own = with_replay(dataset, own, aligned_replay(replay, dataset, module))
+        jobs.append(Job(dataset, own, seed, first, 0 if replay is None else len(replay)))
         first += len(dataset)
     return jobs
 
@@ -100,25 +112,62 @@ def joined(jobs: Sequence[Job]) -> Dataset:
     return Dataset.from_atoms([atoms for job in jobs for atoms in job.dataset.to_atoms()])
 
 
+def starting_modules(start_from: Sequence[Architecture], members: Sequence[Member]) -> tuple[Architecture, ...]:
+    """Module of each member that its training starts from; none if weights are to be drawn.
+
+    Raises:
+        ValueError: If the modules are not of one architecture.
+    """
+    for module in start_from:
+        check_architecture(module)
+    if start_from and not same_architecture(start_from):
+        kinds = ", ".join(dict.fromkeys(type(module).__name__ for module in start_from))
+        raise ValueError(
+            f"a training starts from modules of one architecture with the same hyperparameters, got {kinds} that "
+            "differ; give members of one kind and size"
+        )
+    return tuple(start_from[member.number % len(start_from)] for member in members) if start_from else ()
+
+
 def packed(
     jobs: Sequence[Job],
     architecture: Architecture,
     energy_scale: float | None,
     dtype: torch.dtype,
     device: torch.device | str,
+    replay_weight: float = 1.0,
 ) -> PackedDataset:
     """Structures and labels of all committees, one after another."""
     weights = None
     if energy_scale is not None:
         weights = torch.cat([low_energy_weights(job.dataset, energy_scale) for job in jobs])
+    if replay_weight != 1 and any(job.n_replayed for job in jobs):
+        of_all = [torch.ones(len(job.dataset), dtype=torch.float64) for job in jobs]
+        for job, values in zip(jobs, of_all, strict=True):
+            values[len(values) - job.n_replayed :] = replay_weight
+        weights = torch.cat(of_all) * (1.0 if weights is None else weights)
     return PackedDataset.of(
-        joined(jobs), cutoff=architecture.cutoff, dtype=dtype, device=device, structure_weight=weights
+        joined(jobs),
+        cutoff=architecture.cutoff,
+        dtype=dtype,
+        device=device,
+        structure_weight=weights,
+        padded=architecture.supports_vmap,
     )
 
 
-def initial_references(jobs: Sequence[Job], members: Sequence[Member]) -> Float[Tensor, "n_members n_elements"]:
-    """Reference energies to begin with: those of isolated atoms where a data set has them, zero elsewhere."""
+def initial_references(
+    jobs: Sequence[Job], members: Sequence[Member], modules: Sequence[Architecture] = ()
+) -> Float[Tensor, "n_members n_elements"]:
+    """Reference energies to begin with: those of isolated atoms where a data set has them.
+
+    Elsewhere those of the modules that training starts from, or zero.
+    """
     references = torch.zeros(len(members), N_ELEMENTS, dtype=torch.float64)
+    for row, module in enumerate(modules):
+        known = module.get_reference_energies()
+        if known is not None:
+            references[row] = known.double().cpu()
     for row, member in enumerate(members):
         for number, energy in jobs[member.committee].dataset.atomic_energies.items():
             references[row, number] = energy
@@ -147,9 +196,8 @@ def check_options(job: Job, n_epochs: int, batch_size: int, learning_rate: float
     Raises:
         ValueError: If one is out of range, or the splits do not match the data set.
     """
-    splits, n_structures = job.splits, len(job.dataset)
-    if splits.n_structures != n_structures:
-        raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {n_structures}")
+    splits = job.splits
+    check_sizes(splits, len(job.dataset))
     if n_epochs < 1 or batch_size < 1 or learning_rate <= 0:
         got = f"{n_epochs}, {batch_size} and {learning_rate}"
         raise ValueError(f"need n_epochs >= 1, batch_size >= 1 and learning_rate > 0, got {got}")
@@ -157,6 +205,30 @@ def check_options(job: Job, n_epochs: int, batch_size: int, learning_rate: float
         raise ValueError(f"ema_decay must be between 0 and 1, or None, got {ema_decay}")
     if len({len(ids) for ids in splits.train}) > 1 or len({len(ids) for ids in splits.validation}) > 1:
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
+
+
+def check_architecture(module: object) -> None:
+    """Check that a module can be trained.
+
+    Raises:
+        ValueError: If it is no architecture.
+    """
+    if not isinstance(module, Architecture):
+        raise ValueError(
+            f"fit trains a sparring.Architecture, got {type(module).__name__}; make your module one: a subclass with "
+            "kind, hyperparameters, cutoff, initialise(generator) and forward(structures), and supports_vmap = False "
+            "unless torch.func.vmap can transform it (docs/extending.md)"
+        )
+
+
+def check_sizes(splits: Splits, n_structures: int) -> None:
+    """Check that splits are those of a data set of this size.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if splits.n_structures != n_structures:
+        raise ValueError(f"the splits are of {splits.n_structures} structures, the data set has {n_structures}")
 
 
 def check_elements(atomic_numbers: Iterable[int], architecture: Architecture) -> None:

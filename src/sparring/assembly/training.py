@@ -1,0 +1,22 @@
+"""The section ``training`` of a configuration as arguments."""
+
+import torch
+
+from sparring.config import Config
+from sparring.training.trainer import SecondStage
+
+__all__ = ["fit_arguments"]
+
+
+def fit_arguments(config: Config) -> dict[str, object]:
+    """The section ``training`` as arguments of :func:`sparring.fit`, and where and how precisely to compute.
+
+    A replay is left out, which has to be read.
+    """
+    stage = getattr(config.training, "second_stage", None)
+    return {
+        **config.training.arguments("splits", "second_stage", "replay"),
+        "second_stage": None if stage is None else SecondStage(**stage.arguments()),
+        "dtype": getattr(torch, config.dtype),
+        "device": config.device,
+    }
