@@ -139,6 +139,9 @@ from .proposers.objectives import (
     boltzmann_weighted as boltzmann_weighted,
 )
 from .proposers.objectives import (
+    closeness as closeness,
+)
+from .proposers.objectives import (
     energy_variance as energy_variance,
 )
 from .proposers.objectives import (
