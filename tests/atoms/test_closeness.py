@@ -62,9 +62,7 @@ def test_the_derivatives_of_closeness_are_those_of_finite_differences(atoms, slo
     torch.testing.assert_close(
         gradient.detach(), slope(reshaped(value), structures.positions, step=step), rtol=1e-6, atol=1e-9
     )
-    torch.testing.assert_close(
-        curvature, slope(reshaped(along), structures.positions, step=step), rtol=1e-5, atol=1e-6
-    )
+    torch.testing.assert_close(curvature, slope(reshaped(along), structures.positions, step=step), rtol=1e-5, atol=1e-6)
 
 
 def test_the_third_derivative_has_no_jump_where_a_pair_leaves_the_reach():

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from sparring.assembly import foreign
 from sparring.assembly.labels import counted, label_service_of
 from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
+from sparring.assembly.unlabelled import predicting
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
@@ -69,7 +70,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         ),
         proposer=lambda dataset: proposer(config, dataset, progress_bars),
         selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, progress_bars),
-        label=label_service.label,
+        label=None if config.labels.labeller.kind == "none" else label_service.label,
         max_failed=config.labels.max_failed,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
@@ -231,7 +232,8 @@ def _start(config: Config, system: System, label_service: LabelService) -> Calla
         )
         return system.start(given)
 
-    return counted(label_service, begin)
+    start = counted(label_service, begin)
+    return predicting(system, start) if config.labels.labeller.kind == "none" else start
 
 
 def _evaluate(system: System, label_service: LabelService) -> Evaluate:

@@ -40,12 +40,16 @@ def check(config: ConfigFile, preset: Preset = None) -> None:
     resolved = settled(load(config, preset))
     typer.echo(dump(resolved))
     estimate = check(resolved)
-    typer.echo(f"labels by {estimate.method}")
-    typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
-    typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
-    for line in estimate.lines():
-        typer.echo(line)
-    typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+    if resolved.labels.labeller.kind == "none":
+        typer.echo(f"nothing is labelled or trained: at most {estimate.n_labels} structures of attacks are selected")
+        typer.echo(f"a prediction takes {estimate.seconds_per_label:.2g} s here, by {estimate.method}")
+    else:
+        typer.echo(f"labels by {estimate.method}")
+        typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
+        typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
+        for line in estimate.lines():
+            typer.echo(line)
+        typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
     for finding in sorted(estimate.findings):
         typer.echo(
             f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
@@ -80,7 +84,7 @@ def run(
     from rich.console import Console
     from rich.logging import RichHandler
 
-    from sparring.commands.running import comparison, run
+    from sparring.commands.running import comparison, run, to_be_labelled
     from sparring.reporting.terminal import GenerationTable
     from sparring.support.progress import progress_bars_on
 
@@ -101,13 +105,15 @@ def run(
     compared = comparison(folder)
     if compared is not None:
         typer.echo(compared)
+    if line := to_be_labelled(folder):
+        typer.echo(line)
     typer.echo(f"report: {folder / 'report.html'}")
 
 
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Show the progress of a run."""
-    from sparring.commands.running import comparison
+    from sparring.commands.running import comparison, to_be_labelled
     from sparring.commands.status import status
     from sparring.reporting.terminal import GenerationTable, starting_line
     from sparring.validation.run_system import system_of
@@ -124,10 +130,12 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+    if line := to_be_labelled(folder):
+        typer.echo(line)
     compared = comparison(folder)
     if compared is not None:
         typer.echo(compared)
-    elif any("errors" in generation.metrics for generation in known):
+    elif line is None and any("errors" in generation.metrics for generation in known):
         typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
 
 

@@ -53,6 +53,7 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     if isinstance(evaluation, Mapping) and isinstance(evaluation.get("file"), str):
         completed = merge(completed, {"evaluation": {"file": str((folder / evaluation["file"]).absolute())}})
     completed = _complete_forcefield(completed, section.forcefield, folder)
+    completed = _complete_teacher(completed, folder)
     if foreign:
         completed = merge(completed, {"committee": _with_models(data["committee"], folder)})
     kinds = {"committee": {"kind": "trained"}, "training": {"kind": "none" if foreign else "fit"}}
@@ -109,3 +110,15 @@ def _complete_forcefield(data: object, default: str | None, folder: Path) -> obj
     if isinstance(fields, list) and all(isinstance(one, str) for one in fields):
         found["forcefield"] = [str((folder / one).absolute()) if (folder / one).is_file() else one for one in fields]
     return merge(data, {"labels": {"labeller": found}})
+
+
+def _complete_teacher(data: object, folder: Path) -> object:
+    """The model of a potential that labels, from the folder of the configuration."""
+    labels = data.get("labels") if isinstance(data, Mapping) else None
+    labeller = labels.get("labeller") if isinstance(labels, Mapping) else None
+    if not isinstance(labeller, Mapping) or labeller.get("kind") != "potential":
+        return data
+    model = labeller.get("model")
+    if not isinstance(model, str) or not (folder / model).exists():
+        return data
+    return merge(data, {"labels": {"labeller": {"model": str((folder / model).absolute())}}})

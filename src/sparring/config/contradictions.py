@@ -29,9 +29,10 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield at, f"must be {dimensions} for system {kind}, got {potential.n_coordinates}"
     labeller = config.labels.labeller.kind
     if (labeller == "ground_truth") != (dimensions is not None):
-        fitting = "pyscf, openmm, ase or plugin" if dimensions is None else "ground_truth"
+        fitting = "pyscf, openmm, ase, potential or plugin" if dimensions is None else "ground_truth"
         yield ("labels", "labeller", "kind"), f"{labeller} does not fit system {kind}; use {fitting}"
     yield from _forcefield_contradictions(config)
+    yield from _without_labeller(config)
     if potential.kind == "foreign" and (dimensions is not None or training.kind != "none"):
         problem = f"models of {potential.adapter} are for molecules and crystals, and are not trained by Sparring"
         yield (
@@ -52,6 +53,25 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("attack", "every"), f"{steps} are longer than the duration of {attack.duration:g} fs; take fewer"
     if attack.seeds == "lowest_energy" and attack.n_seeds is None:
         yield ("attack", "n_seeds"), "null attacks every structure of the training data: that needs `seeds: random`"
+
+
+def _without_labeller(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of a run that labels nothing: it needs a committee that needs no labels, and has one generation."""
+    if config.labels.labeller.kind != "none":
+        return
+    at: KeyPath = ("labels", "labeller", "kind")
+    if config.generations != 1:
+        yield (
+            ("generations",),
+            "labeller none ends a run with the structures to be labelled: set `generations: 1`, got "
+            f"{config.generations}",
+        )
+    if config.committee.kind not in ("foreign", "heads") or config.training.kind != "none":
+        yield (
+            at,
+            "none is for committees that need no labels (`committee: {kind: foreign, ...}` or `{kind: heads, ...}` with "
+            "`training: {kind: none}`); a network that is trained needs a labeller",
+        )
 
 
 def _space_contradictions(config: Config, free: str) -> Iterator[tuple[KeyPath, str]]:

@@ -124,8 +124,8 @@ def _path_energy(run: Run) -> ReportFigure | None:
     return ReportFigure(
         name="path_energy",
         title="Energy along the attacks",
-        caption="Mean energy of the committee, not of the label method. A dot marks the candidate: the step of highest "
-        "objective." + "".join(_fell(generation) for generation, _ in parts),
+        caption=f"Mean energy of the committee{', not of the label method' if run.labels else ''}. A dot marks the "
+        "candidate: the step of highest objective." + "".join(_fell(generation) for generation, _ in parts),
         figure=_paths_noted(figure),
     )
 

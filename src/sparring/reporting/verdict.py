@@ -17,8 +17,21 @@ def verdict(run: Run) -> tuple[str, ...]:
     """Errors of the generations on one set, those near the minimum, and new labels against σ with their failures."""
     if not any(generation.metric("errors") is not None for generation in run.generations):
         return ()
+    if not run.labels:
+        return _selected(run)
     sentences = [*_on_one_set(run), _new_labels(run)]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _selected(run: Run) -> tuple[str, ...]:
+    """Numbers of a run that ends with the structures to be labelled."""
+    (newest,) = run.generations[-1:]
+    n_seeds = newest.metric("attack", "n_seeds")
+    if n_seeds is None or newest.n_selected is None:
+        return ("Nothing is trained or labelled in this run; its attacks are not finished.",)
+    selected = _structures(newest.n_selected)
+    verb = "was" if newest.n_selected == 1 else "were"
+    return (f"Nothing was trained or labelled: of {n_seeds} attacks, {selected} {verb} selected to be labelled.",)
 
 
 def failure_counts(run: Run) -> tuple[tuple[str, int], ...]:
