@@ -98,14 +98,10 @@ def committee_labeller(committee: Committee) -> FromCalculator:
     """
     _, about = committee.state()
     facts = {name: about[name] for name in ("architecture", "revision", "hyperparameters", "weights_sha256")}
-    name = (
-        str(about["architecture"])
-        if committee.n_members == 1
-        else f"mean of {committee.n_members} {about['architecture']}"
-    )
+    several = f"mean of {committee.n_members} " if committee.n_members > 1 else ""
     first = committee.members[0]
     return FromCalculator(
         CommitteeCalculator(committee),
-        method=f"{name}, sha256 {digest(facts)}, {str(committee.dtype).removeprefix('torch.')}",
+        method=f"{several}{about['architecture']}, sha256 {digest(facts)}, {str(committee.dtype).removeprefix('torch.')}",
         version=code_version(type(getattr(first, "model", first))),
     )

@@ -69,8 +69,8 @@ def _without_labeller(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if config.committee.kind not in ("foreign", "heads") or config.training.kind != "none":
         yield (
             at,
-            "none is for committees that need no labels (`committee: {kind: foreign, ...}` or `{kind: heads, ...}` with "
-            "`training: {kind: none}`); a network that is trained needs a labeller",
+            "none is for committees that need no labels (`committee: {kind: foreign, ...}` or `{kind: heads, ...}` "
+            "with `training: {kind: none}`); a network that is trained needs a labeller",
         )
 
 

@@ -159,8 +159,8 @@ mean_energy = Term(name="mean_energy", score=lambda p, s: p.energy.mean(0))
 """Mean energy of the committee, eV: Eq. 4."""
 
 closeness = Term(name="closeness", score=lambda p, s: soft_closeness(s))
-"""Closeness of the closest pair of atoms, without a unit: about 0 for bonds of usual length, 1 for atoms that merge, see
-:func:`sparring.atoms.closeness.soft_closeness`."""
+"""Closeness of the closest pair of atoms, without a unit: about 0 for bonds of usual length, 1 for atoms that merge
+(:func:`sparring.atoms.closeness.soft_closeness`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
