@@ -14,7 +14,7 @@ from sparring.potentials.foreign.loading import load_potentials
 from sparring.training.fitting import FitReport
 from sparring.training.splits import Splits
 
-__all__ = ["FitMembers", "loaded", "members"]
+__all__ = ["FitMembers", "loaded", "members", "no_training"]
 
 FitMembers = Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
 """Function from data, splits and a seed to a committee and an account of its training."""
@@ -30,11 +30,15 @@ def loaded(config: Config) -> FitMembers:
 
     def load_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
         committee = Committee(align_energies(models, dataset.to_atoms())).to(device=config.device)
-        curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, committee.n_members)))
-        no_epoch = np.full(committee.n_members, -1)
-        return committee, FitReport(**curves, best_epoch=no_epoch, rolled_back=(), dropped=())
+        return committee, no_training(committee.n_members)
 
     return load_members
+
+
+def no_training(n_members: int) -> FitReport:
+    """The account of a training without epochs."""
+    curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, n_members)))
+    return FitReport(**curves, best_epoch=np.full(n_members, -1), rolled_back=(), dropped=())
 
 
 def members(

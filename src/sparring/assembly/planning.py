@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from jaxtyping import Bool, Float
 
-from sparring.assembly import foreign
+from sparring.assembly import foreign, heads
 from sparring.assembly.labels import counted, label_service_of
 from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
 from sparring.assembly.unlabelled import predicting
@@ -61,9 +61,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         seed=config.seed,
         n_generations=config.generations,
         start=_start(config, system, label_service),
-        fit=foreign.loaded(config)
-        if config.committee.kind == "foreign"
-        else _trained(config, label_service, progress_bars),
+        fit=_not_trained(config) or _trained(config, label_service, progress_bars),
         evaluate=_evaluate(system, label_service),
         seeds=lambda dataset, seed: choose_seeds(
             dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
@@ -78,6 +76,13 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         source=source_of(config),
         inherited=depends_on(label_service.labeller),
     )
+
+
+def _not_trained(config: Config) -> foreign.FitMembers | None:
+    """Committees of potentials that stay as they are; None if members are trained."""
+    if config.committee.kind == "foreign":
+        return foreign.loaded(config)
+    return heads.fitted(config) if config.committee.kind == "heads" else None
 
 
 def _trained(config: Config, label_service: LabelService, progress_bars: ProgressBars) -> foreign.FitMembers:
@@ -130,15 +135,17 @@ def train(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_pro
         shared=config.training.splits.validation == "shared",
         groups=duplicate_groups(dataset.structures),
     )
-    if config.committee.kind == "foreign":
-        return Fitted(*foreign.loaded(config)(dataset, splits, config.seed))
+    if not_trained := _not_trained(config):
+        return Fitted(*not_trained(dataset, splits, config.seed))
     network, arguments = architecture(config.committee.potential), fit_arguments(config)
     progress = progress_bars("training")
     return Fitted(*fit(network, dataset, splits=splits, seed=config.seed, progress=progress, **arguments))  # type: ignore[arg-type]
 
 
-def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> Architecture:
-    """The section ``committee.potential``; the first model of another package.
+def architecture(
+    section: sections.AnyPotential | sections.ForeignCommittee | sections.HeadsCommittee,
+) -> Architecture:
+    """The section ``committee.potential``; the first model of another package, or the backbone of heads.
 
     Raises:
         ValueError: If no package registers a plugin's name, it does not accept the parameters, or a model of another
@@ -146,6 +153,8 @@ def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> 
     """
     if isinstance(section, sections.ForeignCommittee):
         return foreign.members(section)[0]
+    if isinstance(section, sections.HeadsCommittee):
+        return heads.backbone(section.backbone)
     if isinstance(section, sections.PotentialPlugin):
         return potential_plugin(section.name, section.parameters)
     return ARCHITECTURES[section.kind](**section.arguments())

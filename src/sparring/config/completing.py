@@ -42,7 +42,7 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     system = system if isinstance(system, Mapping) else {}
     section = SECTIONS.get(str(system.get("kind")), SystemSection)
     attack = attack_kind(data)
-    foreign = _kind_of(data.get("committee")) == "foreign"
+    foreign = _kind_of(data.get("committee")) in ("foreign", "heads")
     defaults = in_full(_for_any_attack(section.defaults, attack), attack)
     if foreign:  # what fits the system is a network to be trained
         defaults = {key: value for key, value in defaults.items() if key not in ("committee", "training")}
@@ -66,11 +66,20 @@ def _kind_of(section: object) -> object:
 
 
 def _with_models(section: object, folder: Path) -> object:
-    """Checkpoints from the folder of the configuration; what is no file there is the name of a model."""
-    models = section.get("models") if isinstance(section, Mapping) else None
+    """Checkpoints from the folder of the configuration; what is not there is the name of a model."""
+    if not isinstance(section, Mapping):
+        return {}
+    backbone = section.get("backbone")
+    if isinstance(backbone, Mapping) and isinstance(backbone.get("model"), str):
+        return {"backbone": {"model": _model(backbone["model"], folder)}}
+    models = section.get("models")
     if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
         return {}
-    return {"models": [str((folder / one).absolute()) if (folder / one).is_file() else one for one in models]}
+    return {"models": [_model(one, folder) for one in models]}
+
+
+def _model(name: str, folder: Path) -> str:
+    return str((folder / name).absolute()) if (folder / name).exists() else name
 
 
 def _from_folder(names: object, folder: Path) -> object:

@@ -111,6 +111,30 @@ class ForeignCommittee(Section):
         return self
 
 
+class Backbone(Section):
+    """A trained potential with features of atoms: a model of another package, or a member of a saved committee."""
+
+    adapter: Literal["mace", "chgnet", "sparring"]
+    model: str = "default"
+    member: Annotated[Integer, Field(ge=0)] = 0
+    head: str | None = None
+    trust_pickle: bool = False
+
+
+class HeadsCommittee(Section):
+    """Readouts of the features of one backbone (:mod:`sparring.potentials.heads`)."""
+
+    kind: Literal["heads"]
+    backbone: Backbone
+    n_members: Annotated[Integer, Field(ge=2)] = 8
+    uncertainty: Literal["heads", "llpr"] = "heads"
+
+    @property
+    def potential(self) -> "HeadsCommittee":
+        """The section of the potential, which is this one."""
+        return self
+
+
 class Splits(Section):
     """Division of the data into training, validation and test set."""
 
@@ -262,7 +286,7 @@ class Config(Section):
     dtype: Literal["float32", "float64"] = "float32"
     system: AnySystem
     labels: Labels
-    committee: Annotated[Committee | ForeignCommittee, Field(discriminator="kind")]
+    committee: Annotated[Committee | ForeignCommittee | HeadsCommittee, Field(discriminator="kind")]
     training: Annotated[Training | NoTraining, Field(discriminator="kind")] = Training()
     attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 from sparring.potentials.base import Architecture
 from sparring.potentials.foreign.chgnet import CHGNetPotential
 from sparring.potentials.foreign.mace import MACEPotential
+from sparring.potentials.heads.head import Head
 from sparring.potentials.mlp import CoordinateMLP
 from sparring.potentials.painn import PaiNN
 from sparring.potentials.schnet import SchNet
@@ -25,7 +26,7 @@ __all__ = [
 ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, PaiNN, CoordinateMLP)}
 _BUILT_IN: dict[str, type[Architecture]] = {
     **ARCHITECTURES,
-    **{kind.kind: kind for kind in (MACEPotential, CHGNetPotential)},
+    **{kind.kind: kind for kind in (MACEPotential, CHGNetPotential, Head)},
 }
 """Architectures that can be read, also those that are trained elsewhere."""
 PLUGIN_GROUP = "sparring.potentials"
