@@ -99,9 +99,9 @@ def committee_labeller(committee: Committee) -> FromCalculator:
     _, about = committee.state()
     facts = {name: about[name] for name in ("architecture", "revision", "hyperparameters", "weights_sha256")}
     several = f"mean of {committee.n_members} " if committee.n_members > 1 else ""
-    first = committee.members[0]
+    first, precision = committee.members[0], str(committee.dtype).removeprefix("torch.")
     return FromCalculator(
         CommitteeCalculator(committee),
-        method=f"{several}{about['architecture']}, sha256 {digest(facts)}, {str(committee.dtype).removeprefix('torch.')}",
+        method=f"{several}{about['architecture']}, sha256 {digest(facts)}, {precision}",
         version=code_version(type(getattr(first, "model", first))),
     )

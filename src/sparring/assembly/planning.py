@@ -23,6 +23,7 @@ from sparring.labels.base import composition, depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
+from sparring.potentials.foreign.mace_from_scratch import MACE
 from sparring.runs.loop import Fitted, Plan
 from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
 from sparring.selection import plugin as selector_plugin
@@ -157,7 +158,8 @@ def architecture(
         return heads.backbone(section.backbone)
     if isinstance(section, sections.PotentialPlugin):
         return potential_plugin(section.name, section.parameters)
-    return ARCHITECTURES[section.kind](**section.arguments())
+    kinds: Mapping[str, type[Architecture]] = {**ARCHITECTURES, MACE.kind: MACE}
+    return kinds[section.kind](**section.arguments())
 
 
 def fit_arguments(config: Config) -> dict[str, object]:

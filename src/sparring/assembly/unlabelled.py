@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from ase import Atoms
 
-from sparring.assembly import foreign
+from sparring.assembly import foreign, heads
 from sparring.committee import Committee
 from sparring.config import Config, sections
 from sparring.labels import FromCalculator
@@ -24,9 +24,12 @@ def own_labeller(config: Config) -> FromCalculator:
     Raises:
         ValueError: If a model cannot be loaded.
     """
-    section = config.committee
-    assert isinstance(section, sections.ForeignCommittee)
-    models = foreign.members(section, getattr(torch, config.dtype))
+    section, dtype = config.committee, getattr(torch, config.dtype)
+    if isinstance(section, sections.HeadsCommittee):
+        models = [heads.backbone(section.backbone, dtype)]
+    else:
+        assert isinstance(section, sections.ForeignCommittee)
+        models = foreign.members(section, dtype)
     return committee_labeller(Committee(models).to(device=config.device))
 
 

@@ -13,7 +13,7 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Values that are right by themselves but do not fit each other."""
     kind, potential, training, attack = config.system.kind, config.committee.potential, config.training, config.attack
     dimensions = config.system.n_coordinates
-    if potential.kind in ("schnet", "painn") and dimensions is not None:
+    if potential.kind in ("schnet", "painn", "mace") and dimensions is not None:
         problem = (
             f"{potential.kind} depends on distances, and system {kind} is a single particle; use coordinate_mlp or "
             "plugin"
@@ -21,7 +21,8 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("committee", "potential", "kind"), problem
     elif potential.kind == "coordinate_mlp" and dimensions is None:
         problem = (
-            f"coordinate_mlp is for single particles, and system {kind} has molecules; use schnet, painn or plugin"
+            f"coordinate_mlp is for single particles, and system {kind} has molecules; use schnet, painn, mace or "
+            "plugin"
         )
         yield ("committee", "potential", "kind"), problem
     elif potential.kind == "coordinate_mlp" and potential.n_coordinates != dimensions:
@@ -46,7 +47,10 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             f"{problem}: use them with other systems than wells, and `training: {{kind: none}}`",
         )
     elif training.kind == "none" and potential.kind not in ("foreign", "heads"):
-        yield ("training", "kind"), "none leaves members as they are, which needs a committee of kind foreign or heads; use fit"
+        yield (
+            ("training", "kind"),
+            "none leaves members as they are, which needs a committee of kind foreign or heads; use fit",
+        )
     if training.kind == "fit" and training.energy_weight == training.force_weight == 0:
         yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
     if dimensions is not None:

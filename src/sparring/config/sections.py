@@ -67,6 +67,20 @@ class CoordinateMLP(Section):
     n_units: Count = 1024
 
 
+class MACE(Section):
+    """MACE, by mace-torch, trained from scratch."""
+
+    kind: Literal["mace"]
+    n_channels: Count = 32
+    max_L: Annotated[Integer, Field(ge=0)] = 1
+    n_interactions: Count = 2
+    correlation: Count = 3
+    cutoff: Length = 5.0
+    n_radial: Count = 8
+    max_ell: Count = 3
+    n_readout: Count = 16
+
+
 class PotentialPlugin(Section):
     """A network that an installed package registers under the entry-point group ``sparring.potentials``."""
 
@@ -80,7 +94,7 @@ class PotentialPlugin(Section):
         return self
 
 
-AnyPotential = SchNet | PaiNN | CoordinateMLP | PotentialPlugin
+AnyPotential = SchNet | PaiNN | MACE | CoordinateMLP | PotentialPlugin
 
 
 class Committee(Section):

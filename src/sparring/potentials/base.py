@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 
 __all__ = ["N_ELEMENTS", "Architecture", "Backbone", "PartialLoss", "Potential", "StackedModel", "potentials_of"]
@@ -111,6 +112,13 @@ class Architecture(nn.Module):
         """Draw new weights from the generator; :func:`sparring.fit` calls it once for each member."""
         raise NotImplementedError(f"{type(self).__name__} needs initialise(generator), which draws its weights")
 
+    def for_data(self, dataset: Dataset) -> "Architecture":
+        """The architecture that fits a data set: its elements, its mean number of neighbours, the size of its forces.
+
+        :func:`sparring.fit` calls it once, before weights are drawn. The default returns the architecture itself.
+        """
+        return self
+
     def stacked_model(self, weights: Mapping[str, Tensor]) -> "StackedModel | None":
         """A faster evaluation of a committee of this architecture; None (default) for automatic differentiation.
 
@@ -124,6 +132,13 @@ class Architecture(nn.Module):
 
         They belong in a buffer. :func:`sparring.fit` chooses them by least squares before and after training.
         """
+
+    def get_reference_energies(self) -> Float[Tensor, " n_elements"] | None:
+        """Energies of the elements, in eV, by atomic number, from which a fine-tuning starts; None (default) for zero.
+
+        Those that :meth:`set_reference_energies` has set, or that the model of another package came with.
+        """
+        return None
 
 
 def potentials_of(members: object) -> tuple[Potential, ...]:

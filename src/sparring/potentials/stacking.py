@@ -59,13 +59,17 @@ def stack(members: Sequence[nn.Module]) -> dict[str, Tensor]:
     """
     states, prefix = [member.state_dict() for member in members], _shared_prefix(members[0])
     return {
-        name: (weight if prefix and name.startswith(prefix) else torch.stack([state[name] for state in states])).detach()
+        name: (
+            weight if prefix and name.startswith(prefix) else torch.stack([state[name] for state in states])
+        ).detach()
         for name, weight in states[0].items()
     }
 
 
 def unstack(architecture: nn.Module, weights: Weights) -> list[nn.Module]:
-    """One module for each member: the inverse of :func:`stack`."""
+    """One module for each member: the inverse of :func:`stack`; constants among the weights are left as they are."""
+    constants = {name for name, _ in architecture.named_buffers()} - architecture.state_dict().keys()
+    weights = {name: weight for name, weight in weights.items() if name not in constants}
     prefix = _shared_prefix(architecture)
     common = {name: weight for name, weight in weights.items() if prefix and name.startswith(prefix)}
     own = {name: weight for name, weight in weights.items() if name not in common}
@@ -74,10 +78,9 @@ def unstack(architecture: nn.Module, weights: Weights) -> list[nn.Module]:
         architecture.load_state_dict(common, strict=False, assign=True)
         part = architecture.get_submodule(prefix[:-1])
         known[id(part)] = part
-    n_members = len(next(iter(own.values())))
-    members = []
-    for index in range(n_members):
-        member = copy.deepcopy(architecture, dict(known))
+    first, members = next(iter(own.values())), []
+    for index in range(len(first)):
+        member = copy.deepcopy(architecture, dict(known)).to(device=first.device)
         member.load_state_dict({**common, **{name: w[index].clone() for name, w in own.items()}}, assign=True)
         members.append(member)
     return members

@@ -20,8 +20,10 @@ from sparring.training.jobs import (
     domain_of,
     initial_references,
     jobs_of,
+    joined,
     members_of,
     packed,
+    starting_modules,
 )
 from sparring.training.loss import Loss
 from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
@@ -64,6 +66,7 @@ def fit(
     seed: int,
     n_members: int = 5,
     splits: Splits | None = None,
+    start_from: Sequence[Architecture] = (),
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
@@ -85,11 +88,14 @@ def fit(
     The committee refuses elements and charges that it was not trained on, see :class:`sparring.TrainingDomain`.
 
     Args:
-        architecture: Architecture of the members; their weights are drawn anew.
+        architecture: Architecture of the members, also of another package; their weights are drawn anew. Modules that
+            cannot be stacked train one after another.
         dataset: Labelled structures.
         seed: Seed of the weights and of the order of the minibatches.
         n_members: Size of the committee, unless ``splits`` gives it.
         splits: Training and validation set of each member; by default 60:20:20 with a common test set.
+        start_from: Trained modules of the architecture that are trained further, one or several for the members in
+            turn: weights, and the constants of a model of another package, are theirs. By default, weights are drawn.
         n_epochs: Number of passes over the training set.
         batch_size: Number of structures in a minibatch; the last one of an epoch may be smaller.
         learning_rate: Initial learning rate of Adam.
@@ -117,6 +123,7 @@ def fit(
         seeds=[seed],
         n_members=n_members,
         splits=None if splits is None else [splits],
+        start_from=start_from,
         n_epochs=n_epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -140,6 +147,7 @@ def fit_many(
     seeds: Sequence[int],
     n_members: int = 5,
     splits: Sequence[Splits] | None = None,
+    start_from: Sequence[Architecture] = (),
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
@@ -164,6 +172,7 @@ def fit_many(
         seeds: Seed of each committee.
         n_members: Size of each committee, unless ``splits`` gives it.
         splits: Training and validation sets of each committee; by default 60:20:20 with a common test set.
+        start_from: Trained modules that the members of each committee are trained further from, as in :func:`fit`.
         n_epochs: Number of passes over the training sets.
         batch_size: Number of structures in a minibatch.
         learning_rate: Initial learning rate of Adam.
@@ -183,6 +192,7 @@ def fit_many(
         TrainingError: If a committee has fewer than two members left.
     """
     jobs = jobs_of(datasets, seeds, splits, n_members)
+    architecture = start_from[0] if start_from else architecture.for_data(joined(jobs))
     for job in jobs:
         check_options(job, n_epochs, batch_size, learning_rate, ema_decay)
         check_elements(job.dataset.structures.atomic_numbers.tolist(), architecture)
@@ -192,7 +202,9 @@ def fit_many(
         check_labels(job.dataset, architecture, energy_weight)
     data = packed(jobs, architecture, energy_scale, dtype, device)
     members = members_of(jobs)
-    loss = Loss(architecture, data, energy_weight, force_weight, initial_references(jobs, members))
+    modules = starting_modules(start_from, members)
+    references = initial_references(jobs, members, modules)
+    loss = Loss(architecture, data, energy_weight, force_weight, references, modules)
     trainer = Trainer(loss, members, batch_size, ema_decay)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)

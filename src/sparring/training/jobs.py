@@ -15,6 +15,7 @@ from sparring.atoms.duplicates import duplicate_groups
 from sparring.domain import TrainingDomain
 from sparring.potentials import Architecture
 from sparring.potentials.base import N_ELEMENTS
+from sparring.potentials.stacking import same_architecture
 from sparring.starting_data.screening import require_one_state
 from sparring.support.seeds import derive
 from sparring.training.loss import low_energy_weights
@@ -30,8 +31,10 @@ __all__ = [
     "domain_of",
     "initial_references",
     "jobs_of",
+    "joined",
     "members_of",
     "packed",
+    "starting_modules",
 ]
 
 logger = logging.getLogger(__name__)
@@ -92,6 +95,28 @@ def members_of(jobs: Sequence[Job]) -> tuple[Member, ...]:
     return tuple(sorted(members, key=lambda member: -len(member.train)))
 
 
+def joined(jobs: Sequence[Job]) -> Dataset:
+    """Structures of all committees, one after another."""
+    if len(jobs) == 1:
+        return jobs[0].dataset
+    return Dataset.from_atoms([atoms for job in jobs for atoms in job.dataset.to_atoms()])
+
+
+def starting_modules(start_from: Sequence[Architecture], members: Sequence[Member]) -> tuple[Architecture, ...]:
+    """Module of each member that its training starts from; none if weights are to be drawn.
+
+    Raises:
+        ValueError: If the modules are not of one architecture.
+    """
+    if start_from and not same_architecture(start_from):
+        kinds = ", ".join(dict.fromkeys(type(module).__name__ for module in start_from))
+        raise ValueError(
+            f"a training starts from modules of one architecture with the same hyperparameters, got {kinds} that "
+            "differ; give members of one kind and size"
+        )
+    return tuple(start_from[member.number % len(start_from)] for member in members) if start_from else ()
+
+
 def packed(
     jobs: Sequence[Job],
     architecture: Architecture,
@@ -103,15 +128,28 @@ def packed(
     weights = None
     if energy_scale is not None:
         weights = torch.cat([low_energy_weights(job.dataset, energy_scale) for job in jobs])
-    dataset = jobs[0].dataset
-    if len(jobs) > 1:
-        dataset = Dataset.from_atoms([atoms for job in jobs for atoms in job.dataset.to_atoms()])
-    return PackedDataset.of(dataset, cutoff=architecture.cutoff, dtype=dtype, device=device, structure_weight=weights)
+    return PackedDataset.of(
+        joined(jobs),
+        cutoff=architecture.cutoff,
+        dtype=dtype,
+        device=device,
+        structure_weight=weights,
+        padded=architecture.supports_vmap,
+    )
 
 
-def initial_references(jobs: Sequence[Job], members: Sequence[Member]) -> Float[Tensor, "n_members n_elements"]:
-    """Reference energies to begin with: those of isolated atoms where a data set has them, zero elsewhere."""
+def initial_references(
+    jobs: Sequence[Job], members: Sequence[Member], modules: Sequence[Architecture] = ()
+) -> Float[Tensor, "n_members n_elements"]:
+    """Reference energies to begin with: those of isolated atoms where a data set has them.
+
+    Elsewhere those of the modules that training starts from, or zero.
+    """
     references = torch.zeros(len(members), N_ELEMENTS, dtype=torch.float64)
+    for row, module in enumerate(modules):
+        known = module.get_reference_energies()
+        if known is not None:
+            references[row] = known.double().cpu()
     for row, member in enumerate(members):
         for number, energy in jobs[member.committee].dataset.atomic_energies.items():
             references[row, number] = energy

@@ -7,7 +7,6 @@ The norm of the forces is taken as the mean over components ("the average mean s
 molecules of different size weigh the same. A structure's loss may have a factor of its own, see `low_energy_weights`.
 """
 
-import copy
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from sparring.atoms.composition import composition, lowest_energies
 from sparring.atoms.dataset import Dataset
 from sparring.potentials import Architecture, StackedModel
-from sparring.potentials.stacking import stacked_energies
+from sparring.potentials.stacking import cast, stacked_energies
 from sparring.support.cache import Cache
 from sparring.training.minibatches import Batch, PackedDataset
 
@@ -37,6 +36,8 @@ class Loss:
         energy_weight: Weight α_E of Eq. 3.
         force_weight: Weight α_F of Eq. 3.
         references: Reference energies of the elements, in eV.
+        modules: Module of each member that a fine-tuning starts from, whose buffers it keeps; by default all have those
+            of the architecture.
     """
 
     architecture: Architecture
@@ -44,6 +45,7 @@ class Loss:
     energy_weight: float
     force_weight: float
     references: Float[Tensor, "n_members n_elements"]
+    modules: tuple[Architecture, ...] = ()
     _parts: Cache[list[tuple[slice, "Loss"]]] = field(default_factory=Cache, init=False, repr=False, compare=False)
     _firsts: Cache["Loss"] = field(default_factory=Cache, init=False, repr=False, compare=False)
     _buffers: Cache[dict[str, Tensor]] = field(default_factory=Cache, init=False, repr=False, compare=False)
@@ -110,18 +112,44 @@ class Loss:
         return self if n == self.n_members else self._firsts.get(n, lambda: self._of_members(slice(n)))
 
     def _of_members(self, members: slice) -> "Loss":
-        part = replace(self, references=self.references[members])
+        part = replace(self, references=self.references[members], modules=self.modules[members])
         buffers = {name: values[members] for name, values in self.buffers.items()}
         part._buffers.get("all", lambda: buffers)
         return part
 
     def members_at_once(self, n_batch: int) -> int:
-        """Number of members that train in one pass: all whose values of a minibatch stay in the processor's cache."""
+        """Number of members that train in one pass: all whose values of a minibatch stay in the processor's cache.
+
+        Modules that cannot be stacked train one after another, each with the memory of one.
+        """
+        if not self.architecture.supports_vmap:
+            return 1
         edges, width = self.data.structures.edges, self.architecture.edge_width
         if edges is None or not width or self.data.energy.device.type != "cpu":
             return self.n_members
         edges_a_batch = n_batch * len(edges.target) / len(self.data.energy)
         return max(1, min(self.n_members, int(CACHE_BYTES // (edges_a_batch * width * 4 + 1))))
+
+    def energies_of(
+        self, weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]
+    ) -> tuple[Float[Tensor, "n_members n_batch"], Float[Tensor, "n_members n_batch"]]:
+        """Energies of structures that each member has for itself, without a graph, and their labels."""
+        if not self.architecture.supports_vmap and self.n_members > 1:
+            parts = [part.energies_of(weights[members], chosen[members]) for members, part in self.parts(1)]
+            predicted, wanted = zip(*parts, strict=True)
+            return torch.cat(predicted), torch.cat(wanted)
+        batch = self.data.gather(chosen)
+        with torch.no_grad():
+            energy = stacked_energies(self.architecture, self.named(weights), batch.structures, batch.per_member)
+        return energy[:, : chosen.shape[1]], batch.energy
+
+    def losses_of(
+        self, weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]
+    ) -> Float[Tensor, "n_members n_batch"]:
+        """Eq. 3 for structures that each member has for itself, without a graph."""
+        if not self.architecture.supports_vmap and self.n_members > 1:
+            return torch.cat([part.losses_of(weights[rows], chosen[rows]) for rows, part in self.parts(1)])
+        return self.losses(weights, self.data.gather(chosen), create_graph=False).detach()
 
     def losses(self, weights: Tensor, batch: Batch, *, create_graph: bool) -> Float[Tensor, "n_members n_batch"]:
         """Eq. 3 for every member and every structure of its own minibatch."""
@@ -172,9 +200,11 @@ class Loss:
     def _stacked_buffers(self) -> dict[str, Tensor]:
         if not any(True for _ in self.architecture.buffers()):
             return {}
-        members = [copy.deepcopy(self.architecture) for _ in self.references]
+        # Buffers are in the precision of the weights, where the architecture says that they follow them.
+        modules = self.modules or [self.architecture] * self.n_members
+        members = [cast(module, dtype=self.data.forces.dtype) for module in modules]
         for member, energies in zip(members, self.references, strict=True):
-            member.set_reference_energies(energies)
+            member.set_reference_energies(energies)  # type: ignore[operator]
         named = [dict(member.named_buffers()) for member in members]
         device = self.data.energy.device
         return {name: torch.stack([one[name] for one in named]).to(device) for name in named[0]}

@@ -116,6 +116,8 @@ class PackedDataset:
         uniform: True if all structures are of one molecule, atom by atom.
         force_weight: One for structures with forces and zero for the others; None if all have forces.
         structure_weight: Weight of each structure's loss; None for equal weights.
+        padded: True for minibatches that can be evaluated in one pass; False for those of one member at a time, which
+            have no padding.
     """
 
     structures: Structures
@@ -128,6 +130,7 @@ class PackedDataset:
     uniform: bool
     force_weight: Tensor | None = None
     structure_weight: Tensor | None = None
+    padded: bool = True
     # Batches of one size share their edges, always as the same object, by which layouts of edges are found again.
     _shared: Cache[Structures] = field(default_factory=Cache, init=False, repr=False, compare=False)
 
@@ -140,6 +143,7 @@ class PackedDataset:
         dtype: torch.dtype,
         device: torch.device | str,
         structure_weight: Float[Tensor, " n_structures"] | None = None,
+        padded: bool = True,
     ) -> "PackedDataset":
         """Pack a data set; edges are found once, from positions in double precision."""
         structures = replace(dataset.structures.to(device=device), fixed=None, charge=None)  # a fit moves no atom
@@ -167,6 +171,7 @@ class PackedDataset:
             uniform=uniform,
             force_weight=None if dataset.has_forces is None else dataset.has_forces.to(device=device, dtype=dtype),
             structure_weight=None if structure_weight is None else structure_weight.to(device),
+            padded=padded,
         )
 
     def gather(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
@@ -212,9 +217,9 @@ class PackedDataset:
 
     def _padded_batch(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         parts = [self._rows(chosen) for chosen in indices]
-        n_atoms = max(part.n_atoms for part in parts) + 2
+        n_atoms = max(part.n_atoms for part in parts) + 2 * self.padded
         n_edges = max(len(part.edges.target) for part in parts if part.edges is not None)
-        padded = [_with_padding(part, n_atoms, n_edges) for part in parts]
+        padded = [_with_padding(part, n_atoms, n_edges) for part in parts] if self.padded else parts
         names = ("positions", "atomic_numbers", "structure_index", "cells", "pbc")
         per_member: dict[str, object] = {name: torch.stack([getattr(part, name) for part in padded]) for name in names}
         edges = [part.edges for part in padded if part.edges is not None]

@@ -45,7 +45,7 @@ def losses_before_training(
     n_members = np.array([sizes[member.committee] for member in members])[:, None]
     found, first = np.zeros(loss.data.structures.n_structures), 0
     for chosen in rows.indices.split(4 * batch_size, dim=1):
-        losses = loss.losses(weights, loss.data.gather(chosen), create_graph=False).detach().double().cpu().numpy()
+        losses = loss.losses_of(weights, chosen).double().cpu().numpy()
         padding = np.arange(first, first + chosen.shape[1]) >= np.array(rows.sizes)[:, None]
         np.add.at(found, chosen.cpu().numpy(), np.where(padding, 0.0, losses / n_members))
         first += chosen.shape[1]

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.potentials.base import N_ELEMENTS
-from sparring.potentials.stacking import stacked_energies, unstack
+from sparring.potentials.base import N_ELEMENTS, Architecture
+from sparring.potentials.stacking import unstack
 from sparring.support.seeds import derive
 from sparring.training.adam import MemberState, adam
 from sparring.training.loss import Loss
@@ -63,11 +63,9 @@ class Trainer:
     ema_decay: float | None
 
     def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> MemberState:
-        """State before the first epoch, with weights that each member draws from its own seed."""
+        """State before the first epoch, with weights of given modules, or that each member draws from its own seed."""
         rows = []
-        for member in self.members:
-            network = copy.deepcopy(self.loss.architecture)
-            network.initialise(torch.Generator().manual_seed(derive(member.seed, "weights", member.number)))
+        for network in self.loss.modules or map(self._drawn, self.members):
             rows.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
         weights = torch.stack(rows).to(dtype=dtype, device=device)
         zeros = torch.zeros(len(rows), dtype=torch.float64, device=device)
@@ -88,6 +86,11 @@ class Trainer:
             n_rollbacks=counter,
         )
 
+    def _drawn(self, member: Member) -> Architecture:
+        network = copy.deepcopy(self.loss.architecture)
+        network.initialise(torch.Generator().manual_seed(derive(member.seed, "weights", member.number)))
+        return network
+
     def aligned(self, weights: Tensor) -> "Trainer":
         """The same with reference energies that minimise each member's errors on its training energies.
 
@@ -95,13 +98,9 @@ class Trainer:
         because forces do not determine the zero of energy, and gradient descent is slow to find it.
         """
         rows, errors = self._rows([member.train for member in self.members]), []
-        with torch.no_grad():
-            for chosen in rows.indices.split(4 * self.batch_size, dim=1):
-                batch = self.loss.data.gather(chosen)
-                energy = stacked_energies(
-                    self.loss.architecture, self.loss.named(weights), batch.structures, batch.per_member
-                )
-                errors.append(batch.energy - energy[:, : chosen.shape[1]])
+        for chosen in rows.indices.split(4 * self.batch_size, dim=1):
+            energy, wanted = self.loss.energies_of(weights, chosen)
+            errors.append(wanted - energy)
         references, structures = self.loss.references.clone(), self.loss.data.structures
         for row, (error, size) in enumerate(zip(torch.cat(errors, dim=1), rows.sizes, strict=True)):
             # A member that has diverged is dropped; its energies are of no use.
@@ -195,8 +194,7 @@ class Trainer:
         roots = torch.zeros(len(self.members), dtype=torch.float64, device=weights.device)
         for chosen, share in rows.batches(4 * self.batch_size):
             n = len(chosen)
-            losses = self.loss.first(n).losses(weights[:n], self.loss.data.gather(chosen), create_graph=False)
-            root = losses.detach().sqrt()
+            root = self.loss.first(n).losses_of(weights[:n], chosen).sqrt()
             roots[:n] += (root if share is None else root.where(share > 0, 0.0)).sum(1) / rows.n_structures[:n]
         return roots.square()
 

@@ -1,15 +1,32 @@
 """Adapters of other packages' potentials: their protocol, and the parts that all of them share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparring.atoms.neighbors import edge_vectors, with_edges
 from sparring.atoms.structures import Edges, Structures
 
-__all__ = ["ForeignPotential", "ShiftableEnergies", "close_edges", "element_index"]
+__all__ = ["ForeignPotential", "ShiftableEnergies", "close_edges", "copy_weights", "drawing_from", "element_index"]
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Let what other packages build meanwhile draw its weights from a generator; the state of PyTorch's own is kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(generator.get_state())
+        yield
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy the parameters of a module into those of another of the same architecture; buffers stay."""
+    with torch.no_grad():
+        for new, old in zip(source.parameters(), target.parameters(), strict=True):
+            old.copy_(new)
 
 
 @runtime_checkable

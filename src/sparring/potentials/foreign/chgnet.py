@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.atoms.structures import Edges, Structures
-from sparring.potentials.base import Architecture
-from sparring.potentials.foreign.base import close_edges, element_index
+from sparring.potentials.base import N_ELEMENTS, Architecture
+from sparring.potentials.foreign.base import close_edges, copy_weights, drawing_from, element_index
 from sparring.potentials.foreign.checkpoints import read_checkpoint
 from sparring.potentials.foreign.packages import require_package, unchanged_settings
 
@@ -60,6 +60,11 @@ class CHGNetPotential(Architecture):
                 model = CHGNet(**settings)
         assert isinstance(model, nn.Module)
         self.model = model
+        reference = model.composition_model
+        if reference is not None and "weight" in reference.fc._parameters:  # type: ignore[union-attr, operator]
+            # Energies of elements are fitted by least squares, not trained.
+            table = reference.fc._parameters.pop("weight")  # type: ignore[union-attr, operator]
+            reference.fc.register_buffer("weight", table.detach())  # type: ignore[union-attr, operator]
         self.hyperparameters = {"settings": dict(settings)}
         converter = model.graph_converter
         self.cutoff = float(converter.atom_graph_cutoff)  # type: ignore[union-attr, arg-type]
@@ -172,11 +177,33 @@ class CHGNetPotential(Architecture):
             hook.remove()
         return self._total(structures, species, energy), found[0]
 
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw new weights, as CHGNet does for a new model."""
+        settings: dict[str, object] = self.hyperparameters["settings"]  # type: ignore[assignment]
+        with unchanged_settings(), drawing_from(generator):
+            new = CHGNetPotential(settings=settings)
+        copy_weights(new, self)
+
+    def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
+        """Set energies in eV, by atomic number, in the composition model, if there is one."""
+        if self.model.composition_model is not None:
+            table: Tensor = self.model.composition_model.fc.weight[0]  # type: ignore[union-attr, index]
+            table.copy_(energies[1 : len(table) + 1])
+
+    def get_reference_energies(self) -> Float[Tensor, " n_elements"] | None:
+        """Energies in eV, by atomic number, in the composition model; None without one."""
+        if self.model.composition_model is None:
+            return None
+        table: Tensor = self.model.composition_model.fc.weight[0]  # type: ignore[union-attr, index]
+        energies = torch.zeros(N_ELEMENTS, dtype=torch.float64)
+        energies[1 : len(table) + 1] = table
+        return energies
+
     def add_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Add energies in eV, by atomic number, to those of the composition model."""
         if self.model.composition_model is None:
             raise ValueError("this CHGNet has no composition model, so that energies of elements cannot be added")
-        table: Tensor = self.model.composition_model.fc.weight.data[0]  # type: ignore[union-attr, index]
+        table: Tensor = self.model.composition_model.fc.weight[0]  # type: ignore[union-attr, index]
         table += energies[1 : len(table) + 1].to(table)
 
     def _outputs(self, structures: Structures, species: Tensor) -> dict[str, Tensor]:

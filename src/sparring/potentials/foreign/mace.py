@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparring.atoms.structures import Structures
-from sparring.potentials.base import Architecture
-from sparring.potentials.foreign.base import close_edges, element_index
+from sparring.potentials.base import N_ELEMENTS, Architecture
+from sparring.potentials.foreign.base import close_edges, copy_weights, drawing_from, element_index
 from sparring.potentials.foreign.checkpoints import read_checkpoint
 from sparring.potentials.foreign.mace_settings import mace_model, mace_settings
 from sparring.potentials.foreign.packages import require_package, unchanged_settings
@@ -112,8 +112,12 @@ class MACEPotential(Architecture):
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV."""
-        energy: Tensor = self._outputs(structures)["energy"]
-        return energy.double()
+        outputs = self._outputs(structures)
+        # Energies of free atoms are added in double precision: they can be thousands of eV.
+        species = element_index(structures, torch.as_tensor(self.model.atomic_numbers))
+        atoms = self._reference_table()[species].double()
+        interaction: Tensor = outputs["interaction_energy"]
+        return interaction.double().index_add(0, structures.structure_index, atoms)
 
     def features(self, structures: Structures) -> Float[Tensor, "n_atoms n_features"]:
         """Node features of all interactions, which the readouts use."""
@@ -136,10 +140,36 @@ class MACEPotential(Architecture):
         energy: Tensor = outputs["energy"]
         return energy.double(), outputs["node_feats"].index_select(1, columns)
 
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw new weights, as mace-torch does for a new model; normalisations stay."""
+        settings: dict[str, object] = self.hyperparameters["settings"]  # type: ignore[assignment]
+        with unchanged_settings(), drawing_from(generator):
+            new = mace_model(settings)
+        copy_weights(new, self.model)
+
+    def normalise(self, *, mean_neighbors: float, scale: float) -> None:
+        """Set the mean number of neighbours of an atom, and the scale of energies in eV: the root of mean F²."""
+        self.mean_neighbors.fill_(mean_neighbors)  # type: ignore[operator]
+        self.model.scale_shift.scale.fill_(scale)  # type: ignore[union-attr, operator]
+
+    def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
+        """Set the energies in eV, by atomic number, of free atoms in the model."""
+        self._reference_table().copy_(energies[torch.as_tensor(self.model.atomic_numbers).cpu()])
+
+    def get_reference_energies(self) -> Float[Tensor, " n_elements"]:
+        """Energies in eV, by atomic number, of free atoms in the model."""
+        energies = torch.zeros(N_ELEMENTS, dtype=torch.float64)
+        energies[torch.as_tensor(self.model.atomic_numbers).cpu()] = self._reference_table().double().cpu()
+        return energies
+
     def add_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Add energies in eV, by atomic number, to those of free atoms in the model."""
-        table: Tensor = self.model.atomic_energies_fn.atomic_energies  # type: ignore[union-attr, assignment]
+        table = self._reference_table()
         table += energies[torch.as_tensor(self.model.atomic_numbers).cpu()].to(table)
+
+    def _reference_table(self) -> Float[Tensor, " n_elements"]:
+        table: Tensor = self.model.atomic_energies_fn.atomic_energies  # type: ignore[union-attr, assignment]
+        return table if table.dim() == 1 else table[self._head_index]
 
     def _outputs(self, structures: Structures) -> dict[str, Tensor]:
         edges, _ = close_edges(structures, self.cutoff)

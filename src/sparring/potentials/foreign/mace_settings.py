@@ -1,11 +1,11 @@
 """Arguments that rebuild a MACE model, as JSON has them; everything that is a tensor is in the state dictionary."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from torch import nn
 
-__all__ = ["mace_model", "mace_settings"]
+__all__ = ["mace_model", "mace_settings", "new_settings"]
 
 IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
 TENSORS = ("atomic_energies", "atomic_inter_scale", "atomic_inter_shift")
@@ -43,8 +43,56 @@ def mace_settings(model: nn.Module) -> dict[str, object]:
     return settings
 
 
+def new_settings(
+    atomic_numbers: Sequence[int],
+    *,
+    n_channels: int,
+    max_L: int,
+    n_interactions: int,
+    correlation: int,
+    cutoff: float,
+    n_radial: int,
+    max_ell: int,
+    n_readout: int,
+) -> dict[str, object]:
+    """Arguments of a new model, with the other choices of ``mace_run_train``.
+
+    Args:
+        atomic_numbers: Atomic numbers of the elements, in increasing order.
+        n_channels: Number of channels.
+        max_L: Highest order of the features.
+        n_interactions: Number of interactions.
+        correlation: Number of neighbours in a product.
+        cutoff: Cutoff in Å.
+        n_radial: Number of radial functions.
+        max_ell: Highest order of the spherical harmonics.
+        n_readout: Width of the last readout.
+    """
+    block = "RealAgnosticResidualInteractionBlock"
+    features = "+".join(f"{n_channels}x{order}{'eo'[order % 2]}" for order in range(max_L + 1))
+    return {
+        "r_max": cutoff,
+        "num_bessel": n_radial,
+        "num_polynomial_cutoff": 5,
+        "max_ell": max_ell,
+        "interaction_cls": block,
+        "interaction_cls_first": block,
+        "num_interactions": n_interactions,
+        "num_elements": len(atomic_numbers),
+        "hidden_irreps": features,
+        "MLP_irreps": f"{n_readout}x0e",
+        "atomic_energies": [[0.0] * len(atomic_numbers)],
+        "atomic_numbers": list(atomic_numbers),
+        "correlation": correlation,
+        "gate": "silu",
+        "atomic_inter_scale": [1.0],
+        "atomic_inter_shift": [0.0],
+    }
+
+
 def mace_model(settings: Mapping[str, object]) -> nn.Module:
     """The model of these settings, with weights that mean nothing."""
+    import mace.modules  # noqa: F401 - before e3nn, whose tables PyTorch refuses to load unless mace allows it
     from e3nn.o3 import Irreps
     from mace.modules import ScaleShiftMACE, gate_dict, interaction_classes, readout_classes
 

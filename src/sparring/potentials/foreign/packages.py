@@ -36,6 +36,7 @@ def unchanged_settings() -> Iterator[None]:
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.filterwarnings("ignore", f".*{SAFE_LOADING}", UserWarning)  # by e3nn, of its own tables
+            warnings.filterwarnings("ignore", "The TorchScript type system", UserWarning)  # by modules of e3nn
             yield
     finally:
         os.environ.pop(SAFE_LOADING, None)

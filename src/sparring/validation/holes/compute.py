@@ -193,7 +193,7 @@ def keep_holes(folder: Path, *, fall: float = FALL, low: float = LOW, again: boo
 def attacked_generations(folder: Path) -> list[Generation]:
     """Generations of a folder, which is that of a run or of a generation, whose attacks have been written."""
     several = generations(folder) or [Generation(folder)]
-    return [generation for generation in several if generation.paths() and generation.attacks()]
+    return [generation for generation in several if "positions" in generation.paths() and generation.attacks()]
 
 
 def _frames(
