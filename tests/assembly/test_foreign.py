@@ -46,7 +46,7 @@ def test_a_configuration_names_models_relative_to_itself_and_is_complete(foreign
     ("change", "message"),
     [
         (("training: {kind: none}", "training: {kind: fit}"), "are not trained by Sparring"),
-        (("models: [default, other.pt]", "models: [default]"), "models: wanted at least 2"),
+        (("models: [default, other.pt]", "models: [default]"), "models: a single model has no uncertainty"),
         (("adapter: chgnet", "adapter: chgent"), "did you mean chgnet"),
     ],
 )

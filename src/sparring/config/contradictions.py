@@ -34,6 +34,7 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("labels", "labeller", "kind"), f"{labeller} does not fit system {kind}; use {fitting}"
     yield from _forcefield_contradictions(config)
     yield from _without_labeller(config)
+    yield from _single_model(config)
     if potential.kind == "foreign" and (dimensions is not None or training.kind != "none"):
         problem = f"models of {potential.adapter} are for molecules and crystals, and are not trained by Sparring"
         yield (
@@ -76,12 +77,33 @@ def _without_labeller(config: Config) -> Iterator[tuple[KeyPath, str]]:
             "labeller none ends a run with the structures to be labelled: set `generations: 1`, got "
             f"{config.generations}",
         )
-    if config.committee.kind not in ("foreign", "heads") or config.training.kind != "none":
+    committee = config.committee
+    if committee.kind not in ("foreign", "heads") or config.training.kind != "none":
         yield (
             at,
             "none is for committees that need no labels (`committee: {kind: foreign, ...}` or `{kind: heads, ...}` "
             "with `training: {kind: none}`); a network that is trained needs a labeller",
         )
+    elif committee.kind == "heads" and committee.uncertainty != "llpr":
+        at = ("committee", "uncertainty")
+        yield at, f"{committee.uncertainty} is fitted to labels, and there is no labeller; use llpr"
+
+
+def _single_model(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of a committee of one model, which has no uncertainty."""
+    committee, attack = config.committee, config.attack
+    if committee.kind != "foreign" or committee.n_members > 1:
+        return
+    needs = "give at least 2 models, or use `kind: heads` with `uncertainty: llpr`"
+    if attack.kind != "adversarial" or "variance" in attack.objective:
+        what = f"objective {attack.objective}" if attack.kind == "adversarial" else f"kind {attack.kind}"
+        yield (
+            ("committee", "models"),
+            f"a single model has no uncertainty, which attack.{what} needs; {needs}, or an objective such as closeness",
+        )
+    for index, step in enumerate(config.selection):
+        if step.kind == "uncertainty_above":
+            yield ("selection", index, "kind"), f"a single model has no uncertainty; leave this step out, or {needs}"
 
 
 def _space_contradictions(config: Config, free: str) -> Iterator[tuple[KeyPath, str]]:

@@ -110,7 +110,7 @@ class ForeignCommittee(Section):
 
     kind: Literal["foreign"]
     adapter: Literal["mace", "chgnet"]
-    models: Annotated[tuple[str, ...], Field(min_length=2, max_length=100)]
+    models: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
     head: str | None = None
     trust_pickle: bool = False
 

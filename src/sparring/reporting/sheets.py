@@ -144,6 +144,8 @@ def _fell(generation: Generation) -> str:
 def _path_uncertainty(run: Run) -> ReportFigure | None:
     if not (parts := paths_of(run)):
         return None
+    if not any(bool((paths.force_sigma > 0.0).any()) for _, paths in parts):
+        return None  # a single model has no uncertainty
     figure = _panel_each(run, parts, lambda paths, ax, colour: figures.path_uncertainty(paths, ax, colour=colour))
     return ReportFigure(
         name="path_uncertainty",
