@@ -211,6 +211,7 @@ from .selection import (
 from .selection import (
     threshold_from as threshold_from,
 )
+from .teacher import PotentialLabeller as PotentialLabeller
 from .training.fitting import FitReport as FitReport
 from .training.fitting import fit as fit
 from .training.fitting import fit_many as fit_many

@@ -84,7 +84,7 @@ def run(
     from rich.console import Console
     from rich.logging import RichHandler
 
-    from sparring.commands.running import comparison, run, to_be_labelled
+    from sparring.commands.running import comparison, outcome, run
     from sparring.reporting.terminal import GenerationTable
     from sparring.support.progress import progress_bars_on
 
@@ -93,19 +93,19 @@ def run(
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
     folder = folder or Path("runs") / config.stem
     resolved = load_config(config, preset)
-    table = GenerationTable(resolved.system.build())
+    table, unlabelled = GenerationTable(resolved.system.build()), resolved.labels.labeller.kind == "none"
     run(
         resolved,
         folder,
         retry_failed=retry_failed,
         progress_bars=progress_bars_on(console),
         log=lambda line: console.print(line, style="dim", highlight=False),
-        finished_generation=lambda metrics: typer.echo(table.row(metrics)),
+        finished_generation=None if unlabelled else lambda metrics: typer.echo(table.row(metrics)),
     )
     compared = comparison(folder)
     if compared is not None:
         typer.echo(compared)
-    if line := to_be_labelled(folder):
+    for line in outcome(folder):
         typer.echo(line)
     typer.echo(f"report: {folder / 'report.html'}")
 
@@ -113,7 +113,7 @@ def run(
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Show the progress of a run."""
-    from sparring.commands.running import comparison, to_be_labelled
+    from sparring.commands.running import comparison, outcome
     from sparring.commands.status import status
     from sparring.reporting.terminal import GenerationTable, starting_line
     from sparring.validation.run_system import system_of
@@ -121,7 +121,7 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     known = status(folder)
     table = GenerationTable(system_of(folder))
     for generation in known:
-        if "errors" in generation.metrics:
+        if generation.metrics.get("errors", {}).get("test", {}).get("n_structures"):  # type: ignore[attr-defined]
             typer.echo(table.row(generation.metrics))
         typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
         if line := starting_line(generation.metrics):
@@ -130,12 +130,13 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
-    if line := to_be_labelled(folder):
+    lines = outcome(folder)
+    for line in lines:
         typer.echo(line)
     compared = comparison(folder)
     if compared is not None:
         typer.echo(compared)
-    elif line is None and any("errors" in generation.metrics for generation in known):
+    elif not lines and any("errors" in generation.metrics for generation in known):
         typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
 
 

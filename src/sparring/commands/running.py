@@ -32,8 +32,10 @@ from sparring.systems.own.structures import numbered
 from sparring.training.jobs import check_elements
 from sparring.validation.barrier.compute import keep_barriers
 from sparring.validation.errors.common_set import known_comparison, read_evaluation_file
-from sparring.validation.holes.compute import attacked_generations, keep_holes
+from sparring.validation.holes.compute import Holes, attacked_generations, keep_holes
+from sparring.validation.holes.section import summary
 from sparring.validation.landscape.compute import keep_landscapes
+from sparring.validation.records import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ T = TypeVar("T")
 SHOWN = 5
 """Largest number of refused frames that are named; the run names all of them in failures.csv."""
 
-__all__ = ["Estimate", "check", "comparison", "run", "to_be_labelled"]
+__all__ = ["Estimate", "check", "comparison", "outcome", "run"]
 
 
 def run(
@@ -228,8 +230,10 @@ def comparison(folder: Path | str) -> str | None:
     return common_table(common, unit).text()
 
 
-def to_be_labelled(folder: Path | str) -> str | None:
-    """A line about the structures that a run without a labeller has selected; None where there is nothing to label.
+def outcome(folder: Path | str) -> list[str]:
+    """Lines about the attacks of a run without a labeller and the structures that it has selected.
+
+    There are none for other runs, and before the selection.
 
     Raises:
         ValueError: If the configuration of the run cannot be read.
@@ -237,8 +241,9 @@ def to_be_labelled(folder: Path | str) -> str | None:
     run = SavedRun(Path(folder))
     first = run.generation(1)
     if run.config().labels.labeller.kind != "none" or "select" not in first.stages_done:
-        return None
-    n_selected = len(first.selected())
+        return []
+    record, n_selected = first.folder / "validation" / "holes.json", len(first.selected())
+    lines = [summary(read_record(record, Holes))] if record.is_file() else []
     if not n_selected:
-        return "no candidate was selected: nothing is to be labelled"
-    return f"{n_selected} structure{'s' * (n_selected > 1)} to be labelled: {first.folder / SELECTED}"
+        return [*lines, "no candidate was selected: nothing is to be labelled"]
+    return [*lines, f"{n_selected} structure{'s' * (n_selected > 1)} to be labelled: {first.folder / SELECTED}"]

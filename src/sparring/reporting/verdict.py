@@ -9,6 +9,9 @@ from sparring.reporting.data import Generation, Run
 from sparring.reporting.tables import shown
 from sparring.units import EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
+from sparring.validation.holes.compute import Holes
+from sparring.validation.holes.section import summary
+from sparring.validation.records import read_record
 
 __all__ = ["failure_counts", "verdict", "warnings"]
 
@@ -31,7 +34,12 @@ def _selected(run: Run) -> tuple[str, ...]:
         return ("Nothing is trained or labelled in this run; its attacks are not finished.",)
     selected = _structures(newest.n_selected)
     verb = "was" if newest.n_selected == 1 else "were"
-    return (f"Nothing was trained or labelled: of {n_seeds} attacks, {selected} {verb} selected to be labelled.",)
+    sentence = f"Nothing was trained or labelled: of {n_seeds} attacks, {selected} {verb} selected to be labelled."
+    record = run.folder / f"generation-{newest.number:02d}" / "validation" / "holes.json"
+    if not record.is_file():
+        return (sentence,)
+    broken = summary(read_record(record, Holes))
+    return (sentence, f"{broken[0].upper()}{broken[1:]}.")
 
 
 def failure_counts(run: Run) -> tuple[tuple[str, int], ...]:

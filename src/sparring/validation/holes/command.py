@@ -31,4 +31,4 @@ def holes(committee: CommitteeOrRun, fall: Fall = "1 eV", low: Low = 0.5) -> Non
     for file, result in zip(files, results.values(), strict=True):
         if result.paths:
             save_figure(energy_figure({file.parents[1].name: result}), file.with_suffix(""))
-        typer.echo(f"results: {file}, .extxyz{', .png and .svg' if result.paths else ''}")
+        typer.echo(f"results: {file}, .extxyz, walls.extxyz{', .png and .svg' if result.paths else ''}")

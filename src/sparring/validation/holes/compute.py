@@ -32,6 +32,7 @@ __all__ = ["FALL", "LOW", "Holes", "MergingPath", "attacked_generations", "find_
 
 FALL, LOW = 1.0, 0.5
 """Smallest fall of the energy in eV, and largest scaled distance, of a hole."""
+NO_ATTACKS = "{folder} has no attacks: give a run, or a generation whose attacks are done"
 Energies = Float[np.ndarray, "n_points n_attacks"]
 
 
@@ -129,8 +130,8 @@ def find_holes(
     return Holes(fall=fall, low=low, n_attacks=len(attacked), paths=tuple(paths))
 
 
-def holes(folder: Path | str, *, fall: float = FALL, low: float = LOW) -> tuple[Holes, list[Atoms]]:
-    """Holes along the attacks of a generation, and their geometries at the lowest energy.
+def holes(folder: Path | str, *, fall: float = FALL, low: float = LOW) -> tuple[Holes, list[Atoms], list[Atoms]]:
+    """Holes along the attacks of a generation, and their geometries: in the holes, and on top of the walls before them.
 
     Args:
         folder: Folder of the generation.
@@ -143,25 +144,26 @@ def holes(folder: Path | str, *, fall: float = FALL, low: float = LOW) -> tuple[
     saved = Generation(Path(folder))
     attacked, arrays = saved.attacks(), saved.paths()
     if not attacked or not arrays:
-        raise ValueError(f"{folder} has no attacks: give a run, or a generation whose attacks are done")
+        raise ValueError(NO_ATTACKS.format(folder=folder))
     positions, energy, cells = arrays["positions"], arrays["energy"], arrays.get("cells")
     found = find_holes(attacked, positions, energy, cells=cells, fall=fall, low=low)
     ends = np.cumsum([len(atoms) for atoms in attacked])
-    frames = []
-    for path in found.found:
+
+    def geometry(path: MergingPath, step: int) -> Atoms:
         atoms, end = attacked[path.attack], int(ends[path.attack])
-        step = np.flatnonzero(np.isfinite(energy[:, path.attack]))[path.low : path.low + 1]
-        (frame,) = _frames(atoms, positions[:, end - len(atoms) : end], cells, path.attack, step)
+        steps = np.flatnonzero(np.isfinite(energy[:, path.attack]))[step : step + 1]
+        (frame,) = _frames(atoms, positions[:, end - len(atoms) : end], cells, path.attack, steps)
         frame.info = {
             "attack": path.attack,
-            "step": int(step[0]),
+            "step": int(steps[0]),
             "pair": np.array(path.atoms),
-            "distance": float(path.distance[path.low]),
-            "energy_above_start": float(path.energy[path.low]),
-            "energy_below_wall": path.fall,
+            "distance": float(path.distance[step]),
+            "energy_above_start": float(path.energy[step]),
         }
-        frames.append(frame)
-    return found, frames
+        return frame
+
+    inside = [geometry(path, path.low) for path in found.found]
+    return found, inside, [geometry(path, path.top) for path in found.found]
 
 
 def keep_holes(folder: Path, *, fall: float = FALL, low: float = LOW, again: bool = False) -> list[Path]:
@@ -180,13 +182,14 @@ def keep_holes(folder: Path, *, fall: float = FALL, low: float = LOW, again: boo
     for generation in attacked_generations(folder):
         file = generation.folder / "validation" / "holes.json"
         if again or not file.exists():
-            found, frames = holes(generation.folder, fall=fall, low=low)
+            found, inside, walls = holes(generation.folder, fall=fall, low=low)
             file.parent.mkdir(exist_ok=True)
-            write_structures(file.with_suffix(".extxyz"), frames)
+            write_structures(file.with_suffix(".extxyz"), inside)
+            write_structures(file.with_name("walls.extxyz"), walls)
             write_record(file, found)
         written.append(file)
     if not written:
-        raise ValueError(f"{folder} has no attacks: give a run, or a generation whose attacks are done")
+        raise ValueError(NO_ATTACKS.format(folder=folder))
     return written
 
 

@@ -92,11 +92,15 @@ def notes(results: HolesOfRun, run: ReportedRun) -> Sequence[str]:
     lines.append(
         f"An attack broke the model where the energy fell by more than {first.fall:g} eV below its highest value while "
         f"two atoms came still closer, to less than {first.low:g} of the sum of their covalent radii: there the model "
-        "attracts atoms that merge. Dynamics and relaxations that cross the wall end there."
+        "attracts atoms that merge, and dynamics that cross the wall may end there."
     )
     if results.frames:
         number = results.newest.rpartition(" ")[2]
-        lines.append(f"All geometries: generation-{int(number):02d}/validation/holes.extxyz")
+        files = f"generation-{int(number):02d}/validation"
+        lines.append(
+            f"Geometries in the holes: {files}/holes.extxyz. Those on top of the walls, where labels teach the model not to "
+            f"turn over and methods still converge: {files}/walls.extxyz"
+        )
     return lines
 
 
