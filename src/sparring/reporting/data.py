@@ -165,6 +165,11 @@ class Run:
     labels: bool = True
 
     @property
+    def trained_elsewhere(self) -> bool:
+        """True if a committee has been evaluated that was not trained in this run."""
+        return any(one.metric("errors") is not None and one.training is None for one in self.generations)
+
+    @property
     def kind(self) -> str:
         """The name of the system."""
         return self.system.name

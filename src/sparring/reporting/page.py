@@ -129,9 +129,6 @@ def _page(
         common_table=None if compared is None or run.common is None else common_table(run.common, run.unit),
         common_notes=common_notes(run),
         has_errors=any(generation.metric("errors", "test", "energy_mae") is not None for generation in run.generations),
-        elsewhere=any(
-            generation.metric("errors") is not None and generation.training is None for generation in run.generations
-        ),
         n_evaluated=sum(generation.metric("errors") is not None for generation in run.generations),
         table=generation_table(run),
         reference_barrier=reference_barrier(run),

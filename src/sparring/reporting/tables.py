@@ -142,8 +142,9 @@ def common_notes(run: Run) -> tuple[str, ...]:
     if common is None:
         return ()
     near = f"{common.near / run.unit.size:.3g} {run.unit.name}"
+    unseen = "" if run.trained_elsewhere else "No member of any generation has trained on them. "
     notes = [
-        f"The same structures for every generation: {common.name}. No member of any generation has trained on them. "
+        f"The same structures for every generation: {common.name}. {unseen}"
         f"Energies in {run.unit.name}, components of forces in {run.unit.name}/Å.",
         f"Near the minimum: labels at most {near} per atom above the lowest of their composition.",
     ]

@@ -72,9 +72,10 @@ def _on_one_set(run: Run) -> tuple[str, ...]:
     assert before is not None
     assert after is not None
     n = common.n_structures["all"]
+    unseen = "" if run.trained_elsewhere else " that no member has trained on"
     if first == last:
         return (
-            f"On {_structures(n)} that no member has trained on, generation {first} has mean absolute errors of "
+            f"On {_structures(n)}{unseen}, generation {first} has mean absolute errors of "
             f"{shown(after.energy_mae, unit)} {unit.name} and {shown(after.force_mae, unit)} {unit.name}/Å.",
         )
     return (
