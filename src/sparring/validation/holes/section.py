@@ -98,8 +98,8 @@ def notes(results: HolesOfRun, run: ReportedRun) -> Sequence[str]:
         number = results.newest.rpartition(" ")[2]
         files = f"generation-{int(number):02d}/validation"
         lines.append(
-            f"Geometries in the holes: {files}/holes.extxyz. Those on top of the walls, where labels teach the model not to "
-            f"turn over and methods still converge: {files}/walls.extxyz"
+            f"Geometries in the holes: {files}/holes.extxyz. On top of the walls, whose labels teach the model "
+            f"not to turn over: {files}/walls.extxyz."
         )
     return lines
 
