@@ -83,11 +83,12 @@ def closest_pairs(structures: Structures, *, reach: float = REACH) -> ClosestPai
         edge = rows.new_full((n,), -1)
         for row in rows.flip(0).tolist():
             edge[owner[row]] = row
-        found, first_atoms = edge >= 0, structures.first_atoms
-        source, target, _ = structures.edges
-        ends = [torch.where(found, atoms[edge] - first_atoms, -1) if len(atoms) else edge for atoms in (target, source)]
-        length = torch.where(found, lengths[edge], torch.inf) if len(lengths) else least
-    return ClosestPairs(*ends, length, least)
+        found, (source, target, _) = edge >= 0, structures.edges
+        if not len(lengths):
+            return ClosestPairs(edge, edge, least, least)
+        first, second = (torch.where(found, atoms[edge] - structures.first_atoms, -1) for atoms in (target, source))
+        length = torch.where(found, lengths[edge], torch.inf)
+    return ClosestPairs(first, second, length, least)
 
 
 def _scaled_distances(structures: Structures, reach: float) -> tuple[Structures, Float[Tensor, " n_edges"]]:
