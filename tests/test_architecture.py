@@ -18,7 +18,7 @@ FLOORS = (
     "domain inputs selection starting_data",
     "committee",
     "committee_files evaluation dynamics plausibility testing training",
-    "proposers",
+    "proposers teacher",
     "surfaces",
     "plots systems",
     "config",

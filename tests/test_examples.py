@@ -1,6 +1,7 @@
 """The examples and the README do what they say; what is expensive in them is replaced by something cheap."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,22 @@ def presets(file):
     return [None, *re.findall(r"^  (\w+):", section, flags=re.MULTILINE)]
 
 
-EVERY = [(file, preset) for file in EXAMPLES for preset in presets(file)]
+NEEDS = {"foundation_model": "chgnet", "mace": "mace"}
+"""Packages of examples whose potentials are of other packages."""
+
+
+def with_its_package(file, preset):
+    package = NEEDS.get(file.stem)
+    missing = package is not None and find_spec(package) is None
+    return pytest.param(
+        file,
+        preset,
+        id=f"{file.stem} {preset or ''}".strip(),
+        marks=pytest.mark.skipif(missing, reason=f"the extra {package} is not installed"),
+    )
+
+
+EVERY = [with_its_package(file, preset) for file in EXAMPLES for preset in presets(file)]
 
 
 @pytest.fixture
@@ -39,9 +55,7 @@ def cheap_labels(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize(
-    ("file", "preset"), EVERY, ids=[f"{file.stem} {preset or ''}".strip() for file, preset in EVERY]
-)
+@pytest.mark.parametrize(("file", "preset"), EVERY)
 def test_every_example_can_be_planned_without_computing_anything(file, preset, cheap_labels, tmp_path):
     config = load(file, preset)
     planned = plan(config, tmp_path / "run")
@@ -49,14 +63,15 @@ def test_every_example_can_be_planned_without_computing_anything(file, preset, c
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.parametrize(
-    ("file", "preset"), EVERY, ids=[f"{file.stem} {preset or ''}".strip() for file, preset in EVERY]
-)
+@pytest.mark.parametrize(("file", "preset"), EVERY)
 def test_every_example_can_be_checked(file, preset, cheap_labels):
     config = load(file, preset)
     estimate = check(config)
     assert estimate.n_generations == config.generations
     assert estimate.n_labels > 0
+    if file.stem == "foundation_model":
+        assert (estimate.n_start, estimate.n_labels) == (0, 4)
+        assert estimate.method.startswith("chgnet, sha256")
     if file.stem == "own_molecule":
         assert (cheap_labels[0]["name"], estimate.n_start) == ("tblite", 2 + 60 + 2 * 6 * 9 + 24 * 24)
     if file.stem == "alanine_dipeptide":
@@ -79,3 +94,14 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, cheap_labels):
     monkeypatch.chdir(tmp_path)
     for block in blocks:
         exec(compile(block, str(README), "exec"), {})  # the README is ours
+
+
+@pytest.mark.skipif(find_spec("chgnet") is None, reason="the extra chgnet is not installed")
+def test_short_range_attacks_find_atoms_of_magnesium_oxide_that_merge(sparring, tmp_path):
+    folder = tmp_path / "run"
+    example = load(ROOT / "examples" / "foundation_model.yaml", "short_range", {"attack.n_seeds": 2})
+    running.run(example, folder)
+    (line, selected) = running.outcome(folder)
+    assert re.match(r"[12] of 2 attacks broke the model \((Mg–O|O–O|Mg–Mg) in", line)
+    assert re.match(r"[12] structures? to be labelled: ", selected)
+    assert sparring("validate", "holes", folder).exit_code == 0

@@ -143,6 +143,9 @@ from .proposers.objectives import (
     boltzmann_weighted as boltzmann_weighted,
 )
 from .proposers.objectives import (
+    closeness as closeness,
+)
+from .proposers.objectives import (
     energy_variance as energy_variance,
 )
 from .proposers.objectives import (
@@ -212,6 +215,7 @@ from .selection import (
 from .selection import (
     threshold_from as threshold_from,
 )
+from .teacher import PotentialLabeller as PotentialLabeller
 from .training.fitting import FitReport as FitReport
 from .training.fitting import fit as fit
 from .training.fitting import fit_many as fit_many

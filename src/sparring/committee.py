@@ -1,9 +1,9 @@
 """Several potentials evaluated as one."""
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -18,12 +18,14 @@ from sparring.atoms.structures import Structures
 from sparring.domain import TrainingDomain
 from sparring.potentials import Architecture, Potential
 from sparring.potentials.base import potentials_of
+from sparring.potentials.heads.evaluation import SharedBackbone, shares_backbone
 from sparring.potentials.looped import looped_energies, require_same_precision, weights_of
 from sparring.potentials.registry import provider, require_readable, saved_architecture
 from sparring.potentials.stacking import (
     Weights,
     can_be_stacked,
-    cast,
+    cast_members,
+    frozen,
     same_architecture,
     stack,
     stacked_energies,
@@ -84,9 +86,9 @@ class Prediction(NamedTuple):
 class Committee:
     """Potentials whose disagreement is the uncertainty of their mean.
 
-    Members that are modules of one architecture are stacked and evaluated in a single pass. Others (foreign models,
-    plain functions) are evaluated one after another behind the same interface; that is also the slow, plain reference
-    for the stacked evaluation.
+    Members that are modules of one architecture are stacked and evaluated in a single pass, and heads of one backbone
+    in one pass over it. Others (foreign models, plain functions) are evaluated one after another behind the same
+    interface; that is also the slow, plain reference for the evaluation in one pass.
 
     Args:
         members: Potentials.
@@ -113,15 +115,19 @@ class Committee:
         analytic: bool = True,
         domain: TrainingDomain | None = None,
     ) -> None:
-        self.members: tuple[Potential, ...] = tuple(_frozen(member) for member in potentials_of(members))
+        self.members: tuple[Potential, ...] = frozen(potentials_of(members))
         require_same_precision(self.members)
         self.domain = domain or TrainingDomain.of_members(self.members)
-        possible = can_be_stacked(self.members)
+        one_backbone = shares_backbone(self.members)
+        possible = one_backbone or can_be_stacked(self.members)
         if stacked and not possible:
             raise ValueError("only modules of one architecture and size can be stacked; leave out stacked=True")
         self._energies: Callable[[Structures, Tensor, bool], Tensor] = self._looped_energies
+        self._heads: SharedBackbone | None = None
         self.stacked, self.analytic = possible if stacked is None else stacked, analytic
-        if self.stacked:
+        if self.stacked and one_backbone:
+            self._heads = SharedBackbone.of(self.members)
+        elif self.stacked:
             self._weights = stack([m for m in self.members if isinstance(m, nn.Module)])
             first = self.members[0]
             assert isinstance(first, Architecture)
@@ -178,9 +184,13 @@ class Committee:
             positions = structures.positions
             if not positions.requires_grad:
                 positions = positions.detach().requires_grad_()
-            per_member = positions.expand(self.n_members, -1, -1)
-            energy = self._energies(structures, per_member, differentiable)
-            (gradient,) = torch.autograd.grad(energy.sum(), per_member, create_graph=differentiable)
+            if self._heads is not None:
+                moved = replace(structures, positions=positions)
+                energy, gradient = self._heads.energies_and_gradients(moved, differentiable)
+            else:
+                per_member = positions.expand(self.n_members, -1, -1)
+                energy = self._energies(structures, per_member, differentiable)
+                (gradient,) = torch.autograd.grad(energy.sum(), per_member, create_graph=differentiable)
         prediction = Prediction(energy, -gradient)
         return prediction if differentiable else prediction.detach()
 
@@ -192,8 +202,9 @@ class Committee:
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""
-        members = [cast(m, dtype=dtype, device=device) if isinstance(m, nn.Module) else m for m in self.members]
-        return _rebuilt(members, self.stacked, self.analytic, self.domain)
+        return _rebuilt(
+            cast_members(self.members, dtype=dtype, device=device), self.stacked, self.analytic, self.domain
+        )
 
     def require_known(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
         """Refuse structures outside the domain; nothing is refused if the domain is unknown.
@@ -287,10 +298,3 @@ def digest(weights: Weights) -> str:
 def _rebuilt(members: Sequence[Potential], stacked: bool, analytic: bool, domain: TrainingDomain | None) -> Committee:
     """A committee with this domain, which replaces the elements of the members."""
     return Committee(members, stacked=stacked, analytic=analytic).with_domain(domain)
-
-
-def _frozen(member: Potential) -> Potential:
-    if not isinstance(member, nn.Module):
-        return member
-    frozen: Potential = copy.deepcopy(member).eval().requires_grad_(requires_grad=False)
-    return frozen

@@ -28,6 +28,11 @@ class Errors:
     force_rmse: float
     n_structures: int
 
+    @classmethod
+    def unknown(cls) -> "Errors":
+        """Errors where there are no labels."""
+        return cls(energy_mae=np.nan, energy_rmse=np.nan, force_mae=np.nan, force_rmse=np.nan, n_structures=0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StructurePredictions:

@@ -49,7 +49,7 @@ def test_a_configuration_names_models_relative_to_itself_and_is_complete(foreign
     ("change", "message"),
     [
         (("training: {kind: none}", "training: {kind: fit}"), r"training\.kind: fit draws new weights; .*fine_tune"),
-        (("models: [default, other.pt]", "models: [default]"), "models: wanted at least 2, .* got 1 for n_members: 4"),
+        (("models: [default, other.pt]", "models: [default]"), "models: a single model has no uncertainty"),
         (("models: [default, other.pt]", "models: [default, other.pt], n_members: 3"), "got 2 for n_members: 3"),
         (("training: {kind: none}", "training: {kind: command, trainer: mine}"), "models: models are those that the"),
         (("adapter: chgnet", "adapter: chgent"), "did you mean chgnet"),

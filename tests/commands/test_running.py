@@ -57,7 +57,7 @@ def test_nothing_is_overwritten_and_nothing_is_written_halfway(tmp_path):
 
 
 def test_an_unknown_kind_is_an_error_with_the_nearest_name(tmp_path):
-    with pytest.raises(ConfigError, match="'amonia' is no kind of system; did you mean ammonia"):
+    with pytest.raises(ConfigError, match="'amonia' is no kind of system and no example; did you mean ammonia"):
         init("amonia", tmp_path)
 
 

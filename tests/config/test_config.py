@@ -22,6 +22,8 @@ PRESETS = {
     "ammonia.yaml": (None, "paper", "schnet", "demo"),
     "double_well_1d.yaml": (None, "random", "quick"),
     "double_well_2d.yaml": (None, "random", "quick"),
+    "foundation_model.yaml": (None, "short_range"),
+    "mace.yaml": (None,),
     "own_molecule.yaml": (None,),
 }
 EVERY = [(name, preset) for name, presets in PRESETS.items() for preset in presets]
@@ -523,7 +525,8 @@ BAD = {
     ),
     "labeller that does not fit the system": (
         AMMONIA + "labels: {labeller: {kind: ground_truth}}\n",
-        "run.yaml:2: labels.labeller.kind: ground_truth does not fit system ammonia; use pyscf, openmm, ase or plugin",
+        "run.yaml:2: labels.labeller.kind: ground_truth does not fit system ammonia; use pyscf, openmm, ase, "
+        "potential or plugin",
     ),
     "coordinates that the well does not have": (
         WELL + "committee: {potential: {n_coordinates: 2}}\n",
@@ -707,5 +710,5 @@ def test_a_folder_and_a_binary_file_are_no_configuration(tmp_path):
 
 
 def test_an_unknown_template_gets_the_nearest_name():
-    with pytest.raises(ConfigError, match="'amonia' is no kind of system; did you mean ammonia\\?"):
+    with pytest.raises(ConfigError, match="'amonia' is no kind of system and no example; did you mean ammonia\\?"):
         configuration.template("amonia")

@@ -14,6 +14,7 @@ from sparring.proposers.objectives import (
     Objective,
     boltzmann,
     boltzmann_weighted,
+    closeness,
     energy_variance,
     exp,
     force_variance,
@@ -47,6 +48,8 @@ OBJECTIVES = {
     "force variance": lambda reference: force_variance,
     "energy variance": lambda reference: energy_variance,
     "mean energy": lambda reference: mean_energy,
+    "closeness": lambda reference: closeness,
+    "closeness within a weight": lambda reference: closeness + 0.1 * boltzmann(KT, reference),
     "product": lambda reference: boltzmann_weighted(force_variance, kT=KT, reference=reference),
     "logarithm": lambda reference: log(force_variance) + boltzmann(KT, reference),
     "product with energies": lambda reference: boltzmann_weighted(energy_variance, kT=KT, reference=reference),
@@ -84,7 +87,7 @@ def test_the_slope_of_an_objective_in_delta_is_that_of_its_formula(
     assert gradient[:, free].abs().max() > 1e-6
 
 
-@pytest.mark.parametrize("name", ["force variance", "product", "logarithm"])
+@pytest.mark.parametrize("name", ["force variance", "product", "logarithm", "closeness"])
 def test_the_slope_of_an_objective_on_a_crystal_is_that_of_its_formula(committee, salt, slope, copies, rattled, name):
     members, objective = committee(), OBJECTIVES[name](labelled(rattled(salt, 2), [0.1, 0.2]))
     seeds, space = Structures.from_atoms([salt]), Cartesian()

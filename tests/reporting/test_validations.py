@@ -312,7 +312,8 @@ def test_wells_are_not_asked_for_what_only_molecules_have(made_up_run):
 
 def test_a_run_that_has_trained_nothing_is_asked_for_nothing(made_up_run):
     folder = made_up_run(n_generations=1)
-    (folder / "generation-01" / "training.csv").unlink()
+    for name in ("training.csv", "metrics.json"):
+        (folder / "generation-01" / name).unlink()
     assert sections(folder) == {}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ase import Atoms
 
+from sparring.assembly.unlabelled import own_labeller
 from sparring.config import Config, labellers
 from sparring.labels import (
     ASECalculator,
@@ -31,6 +32,7 @@ from sparring.starting_data.relaxation import RelaxationError
 from sparring.support.cores import available_cores
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.systems.base import System
+from sparring.teacher import PotentialLabeller
 
 __all__ = ["counted", "inherited", "label_service_of", "labeller", "limits_of", "n_workers"]
 
@@ -87,7 +89,7 @@ def limits_of(config: Config) -> Limits:
 def n_workers(config: Config) -> int:
     """The number of processes that label: that of the section, or one for each core."""
     section = config.labels.labeller
-    if isinstance(section, labellers.GroundTruth):
+    if isinstance(section, labellers.GroundTruth | labellers.NoLabeller):
         return 1
     # A force field takes less time for a molecule than the message to another process.
     default = 1 if isinstance(section, labellers.OpenMM) else available_cores()
@@ -105,6 +107,10 @@ def labeller(config: Config) -> Labeller:
         return ASECalculator(**section.arguments())  # type: ignore[arg-type]
     if isinstance(section, labellers.Plugin):
         return plugin(**section.arguments())  # type: ignore[arg-type]
+    if isinstance(section, labellers.Potential):
+        return PotentialLabeller.from_model(**section.arguments())  # type: ignore[arg-type]
+    if isinstance(section, labellers.NoLabeller):
+        return own_labeller(config)
     system = config.system.build()
     if system.calculator is None:
         raise ValueError(f"labels.labeller: the system {system.name} has no ground truth; use pyscf, openmm or ase")

@@ -9,10 +9,11 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float
 
-from sparring.assembly import foreign
+from sparring.assembly import foreign, heads
 from sparring.assembly.labels import counted, label_service_of
 from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
 from sparring.assembly.training import fit_arguments
+from sparring.assembly.unlabelled import predicting
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
@@ -68,7 +69,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         ),
         proposer=lambda dataset: proposer(config, dataset, progress_bars),
         selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, progress_bars),
-        label=label_service.label,
+        label=None if config.labels.labeller.kind == "none" else label_service.label,
         max_failed=config.labels.max_failed,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
@@ -82,6 +83,8 @@ def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> forei
     """The sections ``committee`` and ``training``."""
     if config.committee.kind == "foreign":
         return foreign.of_models(config, folder, progress_bars)
+    if config.committee.kind == "heads":
+        return heads.fitted(config)
     network, training = architecture(config.committee.potential), fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
@@ -143,8 +146,10 @@ def train(
     return Fitted(*_fitting(config, folder or Path.cwd(), progress_bars)(dataset, splits, config.seed))
 
 
-def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> Architecture:
-    """The section ``committee.potential``; the first model of another package.
+def architecture(
+    section: sections.AnyPotential | sections.ForeignCommittee | sections.HeadsCommittee,
+) -> Architecture:
+    """The section ``committee.potential``; the first model of another package, or the backbone of heads.
 
     Raises:
         ValueError: If no package registers a plugin's name, it does not accept the parameters, or a model of another
@@ -152,6 +157,8 @@ def architecture(section: sections.AnyPotential | sections.ForeignCommittee) -> 
     """
     if isinstance(section, sections.ForeignCommittee):
         return foreign.members(section)[0]
+    if isinstance(section, sections.HeadsCommittee):
+        return heads.backbone(section.backbone)
     if isinstance(section, sections.PotentialPlugin):
         return potential_plugin(section.name, section.parameters)
     kinds: Mapping[str, type[Architecture]] = {**ARCHITECTURES, MACE.kind: MACE}
@@ -230,7 +237,8 @@ def _start(config: Config, system: System, label_service: LabelService) -> Calla
         )
         return system.start(given)
 
-    return counted(label_service, begin)
+    start = counted(label_service, begin)
+    return predicting(system, start) if config.labels.labeller.kind == "none" else start
 
 
 def _evaluate(system: System, label_service: LabelService) -> Evaluate:

@@ -40,12 +40,16 @@ def check(config: ConfigFile, preset: Preset = None) -> None:
     resolved = settled(load(config, preset))
     typer.echo(dump(resolved))
     estimate = check(resolved)
-    typer.echo(f"labels by {estimate.method}")
-    typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
-    typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
-    for line in estimate.lines():
-        typer.echo(line)
-    typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+    if resolved.labels.labeller.kind == "none":
+        typer.echo(f"nothing is labelled or trained: at most {estimate.n_labels} structures of attacks are selected")
+        typer.echo(f"a prediction takes {estimate.seconds_per_label:.2g} s here, by {estimate.method}")
+    else:
+        typer.echo(f"labels by {estimate.method}")
+        typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
+        typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
+        for line in estimate.lines():
+            typer.echo(line)
+        typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
     for finding in sorted(estimate.findings):
         typer.echo(
             f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
@@ -80,7 +84,7 @@ def run(
     from rich.console import Console
     from rich.logging import RichHandler
 
-    from sparring.commands.running import comparison, run
+    from sparring.commands.running import comparison, outcome, run
     from sparring.reporting.terminal import GenerationTable
     from sparring.support.progress import progress_bars_on
 
@@ -89,25 +93,27 @@ def run(
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
     folder = folder or Path("runs") / config.stem
     resolved = load_config(config, preset)
-    table = GenerationTable(resolved.system.build())
+    table, unlabelled = GenerationTable(resolved.system.build()), resolved.labels.labeller.kind == "none"
     run(
         resolved,
         folder,
         retry_failed=retry_failed,
         progress_bars=progress_bars_on(console),
         log=lambda line: console.print(line, style="dim", highlight=False),
-        finished_generation=lambda metrics: typer.echo(table.row(metrics)),
+        finished_generation=None if unlabelled else lambda metrics: typer.echo(table.row(metrics)),
     )
     compared = comparison(folder)
     if compared is not None:
         typer.echo(compared)
+    for line in outcome(folder):
+        typer.echo(line)
     typer.echo(f"report: {folder / 'report.html'}")
 
 
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Show the progress of a run."""
-    from sparring.commands.running import comparison
+    from sparring.commands.running import comparison, outcome
     from sparring.commands.status import status
     from sparring.reporting.terminal import GenerationTable, starting_line
     from sparring.validation.run_system import system_of
@@ -115,7 +121,7 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     known = status(folder)
     table = GenerationTable(system_of(folder))
     for generation in known:
-        if "errors" in generation.metrics:
+        if generation.metrics.get("errors", {}).get("test", {}).get("n_structures"):  # type: ignore[attr-defined]
             typer.echo(table.row(generation.metrics))
         typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
         if line := starting_line(generation.metrics):
@@ -124,10 +130,13 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+    lines = outcome(folder)
+    for line in lines:
+        typer.echo(line)
     compared = comparison(folder)
     if compared is not None:
         typer.echo(compared)
-    elif any("errors" in generation.metrics for generation in known):
+    elif not lines and any("errors" in generation.metrics for generation in known):
         typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
 
 

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from sparring.assembly.foreign import program
 from sparring.assembly.labels import labeller, limits_of, n_workers
+from sparring.assembly.unlabelled import require_all_or_none
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
 from sparring.atoms.reference import has_labels
@@ -46,8 +47,10 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
         return label(some, worker, store=store, bounds=bounds, limits=limits_of(config)).labels
 
     system = config.system.build()
-    comparison = Comparison(())
-    if system.compare is not None:
+    comparison, unlabelled = Comparison(()), config.labels.labeller.kind == "none"
+    if unlabelled:
+        require_all_or_none(structures, system)
+    elif system.compare is not None:
         comparison = system.compare(structures, label_all, bounds, config.generations)
     tried = _to_try(structures, comparison.frames)
     labels = [*comparison.labels, *label_all([bare_copy(structures[index]) for index in tried])]
@@ -59,7 +62,7 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     return Estimate(
         method=worker.method,
         label=good[0],
-        n_start=counts.n_start,
+        n_start=0 if unlabelled else counts.n_start,
         n_labels=counts.n_attacks,
         n_generations=config.generations,
         n_hessian=counts.n_hessian,

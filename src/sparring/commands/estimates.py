@@ -114,7 +114,8 @@ def _n_attacks(config: Config, n_data: int) -> int:
     """Labels of attacks, if every attack passes the selection but for its budgets."""
     budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
     n_labels = 0
-    for _ in range(config.generations - 1):
+    n_attacked = config.generations - (config.labels.labeller.kind != "none")
+    for _ in range(n_attacked):
         n_seeds = config.attack.n_seeds or n_data + n_labels
         n_labels += min([n_seeds * candidates_per_seed(config), *budgets])
     return n_labels

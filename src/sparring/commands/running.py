@@ -20,7 +20,7 @@ from sparring.reporting.tables import common_table
 from sparring.runs import loop
 from sparring.runs.failures import write_failures
 from sparring.runs.folder import RunFolder
-from sparring.runs.generation import OPEN_FAILURES
+from sparring.runs.generation import OPEN_FAILURES, SELECTED
 from sparring.runs.results import Labelled
 from sparring.runs.saved_run import SavedRun
 from sparring.starting_data.isolated import split_isolated
@@ -32,7 +32,10 @@ from sparring.systems.own.structures import numbered
 from sparring.training.jobs import check_elements
 from sparring.validation.barrier.compute import keep_barriers
 from sparring.validation.errors.common_set import known_comparison, read_evaluation_file
+from sparring.validation.holes.compute import Holes, attacked_generations, keep_holes
+from sparring.validation.holes.section import summary
 from sparring.validation.landscape.compute import keep_landscapes
+from sparring.validation.records import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ T = TypeVar("T")
 SHOWN = 5
 """Largest number of refused frames that are named; the run names all of them in failures.csv."""
 
-__all__ = ["Estimate", "check", "comparison", "run"]
+__all__ = ["Estimate", "check", "comparison", "outcome", "run"]
 
 
 def run(
@@ -117,6 +120,8 @@ def _validate(config: Config, folder: Path, progress_bars: ProgressBars) -> None
         keep_landscapes(folder, progress_bars)
     if "barrier" in wanted:
         keep_barriers(folder, progress_bars)
+    if config.committee.kind != "trained" and config.attack.kind == "adversarial" and attacked_generations(folder):
+        keep_holes(folder)
 
 
 class _RunCache:
@@ -146,7 +151,9 @@ class _RunCache:
         open_failures.unlink(missing_ok=True)
         if isinstance(result, Labelled) and not result.atoms:
             self.unlabelled = [failure for _, failure in result.failures]
-        last = generation == self.folder.config.generations and stage == "evaluate"
+        config = self.folder.config
+        final = "evaluate" if config.labels.labeller.kind != "none" else "select"
+        last = generation == config.generations and stage == final
         if self.finished_generation and (last or stage == "label"):
             self.finished_generation(saved.metrics())
         return result
@@ -223,3 +230,22 @@ def comparison(folder: Path | str) -> str | None:
         return None
     unit = SavedRun(folder).config().system.build().unit
     return common_table(common, unit).text()
+
+
+def outcome(folder: Path | str) -> list[str]:
+    """Lines about the attacks of a run without a labeller and the structures that it has selected.
+
+    There are none for other runs, and before the selection.
+
+    Raises:
+        ValueError: If the configuration of the run cannot be read.
+    """
+    run = SavedRun(Path(folder))
+    first = run.generation(1)
+    if run.config().labels.labeller.kind != "none" or "select" not in first.stages_done:
+        return []
+    record, n_selected = first.folder / "validation" / "holes.json", len(first.selected())
+    lines = [summary(read_record(record, Holes))] if record.is_file() else []
+    if not n_selected:
+        return [*lines, "no candidate was selected: nothing is to be labelled"]
+    return [*lines, f"{n_selected} structure{'s' * (n_selected > 1)} to be labelled: {first.folder / SELECTED}"]

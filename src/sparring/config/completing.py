@@ -42,7 +42,7 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     system = system if isinstance(system, Mapping) else {}
     section = SECTIONS.get(str(system.get("kind")), SystemSection)
     attack = attack_kind(data)
-    foreign = _kind_of(data.get("committee")) == "foreign"
+    foreign = _kind_of(data.get("committee")) in ("foreign", "heads")
     defaults = in_full(_for_any_attack(section.defaults, attack), attack)
     if foreign:  # what fits the system is a network to be trained
         defaults = {key: value for key, value in defaults.items() if key not in ("committee", "training")}
@@ -53,9 +53,11 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     if isinstance(evaluation, Mapping) and isinstance(evaluation.get("file"), str):
         completed = merge(completed, {"evaluation": {"file": str((folder / evaluation["file"]).absolute())}})
     completed = _complete_forcefield(completed, section.forcefield, folder)
-    if foreign:
-        completed = merge(completed, {"committee": _with_models(data["committee"], folder)})
+    completed = _complete_teacher(completed, folder)
     training = data.get("training")
+    if foreign:
+        completed = merge({"committee": _single_member(data)}, completed)
+        completed = merge(completed, {"committee": _with_models(data["committee"], folder)})
     if isinstance(training, Mapping) and "replay" in training:
         completed = merge(completed, {"training": {"replay": _from_folder(training["replay"], folder)}})
     kinds = {"committee": {"kind": "trained"}, "training": {"kind": "none" if foreign else "fit"}}
@@ -67,12 +69,29 @@ def _kind_of(section: object) -> object:
     return section.get("kind") if isinstance(section, Mapping) else None
 
 
+def _single_member(data: Mapping[str, object]) -> object:
+    """One member for a single model that is not trained."""
+    committee, training = data.get("committee"), data.get("training")
+    models = committee.get("models") if isinstance(committee, Mapping) else None
+    single = isinstance(models, list) and len(models) == 1 and (training is None or _kind_of(training) == "none")
+    return {"n_members": 1} if single else {}
+
+
 def _with_models(section: object, folder: Path) -> object:
-    """Checkpoints from the folder of the configuration; what is no file there is the name of a model."""
-    models = section.get("models") if isinstance(section, Mapping) else None
+    """Checkpoints from the folder of the configuration; what is not there is the name of a model."""
+    if not isinstance(section, Mapping):
+        return {}
+    backbone = section.get("backbone")
+    if isinstance(backbone, Mapping) and isinstance(backbone.get("model"), str):
+        return {"backbone": {"model": _model(backbone["model"], folder)}}
+    models = section.get("models")
     if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
         return {}
-    return {"models": [str((folder / one).absolute()) if (folder / one).exists() else one for one in models]}
+    return {"models": [_model(one, folder) for one in models]}
+
+
+def _model(name: str, folder: Path) -> str:
+    return str((folder / name).absolute()) if (folder / name).exists() else name
 
 
 def _from_folder(names: object, folder: Path) -> object:
@@ -112,3 +131,15 @@ def _complete_forcefield(data: object, default: str | None, folder: Path) -> obj
     if isinstance(fields, list) and all(isinstance(one, str) for one in fields):
         found["forcefield"] = [str((folder / one).absolute()) if (folder / one).is_file() else one for one in fields]
     return merge(data, {"labels": {"labeller": found}})
+
+
+def _complete_teacher(data: object, folder: Path) -> object:
+    """The model of a potential that labels, from the folder of the configuration."""
+    labels = data.get("labels") if isinstance(data, Mapping) else None
+    labeller = labels.get("labeller") if isinstance(labels, Mapping) else None
+    if not isinstance(labeller, Mapping) or labeller.get("kind") != "potential":
+        return data
+    model = labeller.get("model")
+    if not isinstance(model, str) or not (folder / model).exists():
+        return data
+    return merge(data, {"labels": {"labeller": {"model": str((folder / model).absolute())}}})

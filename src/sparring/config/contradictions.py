@@ -30,9 +30,11 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield at, f"must be {dimensions} for system {kind}, got {potential.n_coordinates}"
     labeller = config.labels.labeller.kind
     if (labeller == "ground_truth") != (dimensions is not None):
-        fitting = "pyscf, openmm, ase or plugin" if dimensions is None else "ground_truth"
+        fitting = "pyscf, openmm, ase, potential or plugin" if dimensions is None else "ground_truth"
         yield ("labels", "labeller", "kind"), f"{labeller} does not fit system {kind}; use {fitting}"
     yield from _forcefield_contradictions(config)
+    yield from _without_labeller(config)
+    yield from _single_model(config)
     yield from _foreign_contradictions(config)
     if training.kind in ("fit", "fine_tune") and training.energy_weight == training.force_weight == 0:
         yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
@@ -51,6 +53,12 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
 def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Problems of models of other packages, and of what they are trained by."""
     committee, training = config.committee, config.training
+    if committee.kind == "heads":
+        if config.system.n_coordinates is not None or training.kind != "none":
+            problem = "heads are fitted by linear algebra, without epochs, and their backbone stays as it is"
+            remedy = "use them with other systems than wells, and `training: {kind: none}`"
+            yield ("committee", "kind"), f"{problem}: {remedy}"
+        return
     if committee.kind != "foreign":
         meanings = {
             "none": "leaves members as they are",
@@ -58,7 +66,9 @@ def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             "command": "runs a trainer of another package",
         }
         if training.kind in meanings:
-            problem = f"{training.kind} {meanings[training.kind]}, which needs a committee of kind foreign; use fit"
+            fitting = "foreign or heads" if training.kind == "none" else "foreign"
+            needs = f"which needs a committee of kind {fitting}; use fit"
+            problem = f"{training.kind} {meanings[training.kind]}, {needs}"
             yield ("training", "kind"), problem
         return
     n_models = len(committee.models)
@@ -71,13 +81,55 @@ def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         problem = "fit draws new weights; models of other packages are left as they are (none), tuned (fine_tune) or "
         yield ("training", "kind"), f"{problem}trained by a program of yours (command)"
     elif training.kind == "none" and committee.adapter != "sparring" and n_models != committee.n_members:
-        problem = f"wanted at least 2, one for each member, got {n_models} for n_members: {committee.n_members}"
+        problem = f"wanted one for each member, got {n_models} for n_members: {committee.n_members}"
         yield ("committee", "models"), problem
+    elif training.kind in ("fine_tune", "command") and committee.n_members < 2:
+        yield ("committee", "n_members"), f"wanted at least 2 members to be trained, got {committee.n_members}"
     elif training.kind == "fine_tune" and not 1 <= n_models <= committee.n_members:
         problem = f"wanted 1 to {committee.n_members} that n_members: {committee.n_members} start from, got {n_models}"
         yield ("committee", "models"), problem
     elif training.kind == "command" and n_models:
         yield ("committee", "models"), "models are those that the trainer writes; leave the key out"
+
+
+def _without_labeller(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of a run that labels nothing: it needs a committee that needs no labels, and has one generation."""
+    if config.labels.labeller.kind != "none":
+        return
+    at: KeyPath = ("labels", "labeller", "kind")
+    if config.generations != 1:
+        yield (
+            ("generations",),
+            "labeller none ends a run with the structures to be labelled: set `generations: 1`, got "
+            f"{config.generations}",
+        )
+    committee = config.committee
+    if committee.kind not in ("foreign", "heads") or config.training.kind != "none":
+        yield (
+            at,
+            "none is for committees that need no labels (`committee: {kind: foreign, ...}` or `{kind: heads, ...}` "
+            "with `training: {kind: none}`); a network that is trained needs a labeller",
+        )
+    elif committee.kind == "heads" and committee.uncertainty != "llpr":
+        at = ("committee", "uncertainty")
+        yield at, f"{committee.uncertainty} is fitted to labels, and there is no labeller; use llpr"
+
+
+def _single_model(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of a committee of one model, which has no uncertainty."""
+    committee, attack = config.committee, config.attack
+    if committee.kind != "foreign" or committee.n_members > 1:
+        return
+    needs = "give at least 2 models, or use `kind: heads` with `uncertainty: llpr`"
+    if attack.kind != "adversarial" or "variance" in attack.objective:
+        what = f"objective {attack.objective}" if attack.kind == "adversarial" else f"kind {attack.kind}"
+        yield (
+            ("committee", "models"),
+            f"a single model has no uncertainty, which attack.{what} needs; {needs}, or an objective such as closeness",
+        )
+    for index, step in enumerate(config.selection):
+        if step.kind == "uncertainty_above":
+            yield ("selection", index, "kind"), f"a single model has no uncertainty; leave this step out, or {needs}"
 
 
 def _space_contradictions(config: Config, free: str) -> Iterator[tuple[KeyPath, str]]:

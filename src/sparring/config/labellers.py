@@ -11,7 +11,7 @@ from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import Count, Energy, Force, Integer, Length, Memory, Names, Number, shown
 
-__all__ = ["ASE", "Bounds", "GroundTruth", "Labels", "OpenMM", "Plugin", "PySCF"]
+__all__ = ["ASE", "Bounds", "GroundTruth", "Labels", "NoLabeller", "OpenMM", "Plugin", "Potential", "PySCF"]
 
 
 _SECONDS = {
@@ -104,6 +104,22 @@ class OpenMM(Section):
     properties: Mapping[str, str] = {}
 
 
+class Potential(Section):
+    """A potential: a model of another package, or (adapter sparring) the mean of a saved committee."""
+
+    kind: Literal["potential"]
+    adapter: str
+    model: str = "default"
+    head: str | None = None
+    trust_pickle: bool = False
+
+
+class NoLabeller(Section):
+    """No labels: the run ends with the structures that should be labelled."""
+
+    kind: Literal["none"]
+
+
 class Bounds(Section):
     """Bounds outside which a label counts as failed; null switches a bound off."""
 
@@ -115,7 +131,9 @@ class Bounds(Section):
 class Labels(Section):
     """Labeller, store, limits and bounds of labels."""
 
-    labeller: Annotated[GroundTruth | PySCF | OpenMM | ASE | Plugin, Field(discriminator="kind")]
+    labeller: Annotated[
+        GroundTruth | PySCF | OpenMM | ASE | Potential | Plugin | NoLabeller, Field(discriminator="kind")
+    ]
     store: Path | None = None
     n_workers: Count | None = None
     time_limit: Duration | None = 3600.0

@@ -20,7 +20,7 @@ __all__ = ["Formula", "ObjectiveKeys", "Per", "boltzmann_kT", "boltzmann_per", "
 Per: TypeAlias = Literal["structure", "atom", "degree_of_freedom"]
 
 GROUP = "sparring.objectives"
-TERMS = ("force_variance", "energy_variance", "mean_energy")
+TERMS = ("force_variance", "energy_variance", "mean_energy", "closeness")
 FUNCTIONS = ("log", "exp")
 EXAMPLE = "log(force_variance) + boltzmann(20 kcal/mol)"
 ENERGY = values.Quantity("energy", "eV", most=1e6)

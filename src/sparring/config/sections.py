@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sparring.config import spaces
+from sparring.config.committees import Committee, ForeignCommittee, HeadsCommittee
 from sparring.config.labellers import Labels
 from sparring.config.objectives import Formula
 from sparring.config.spaces import AttackSpace, Axes, RandomSpace
@@ -31,115 +32,6 @@ from sparring.systems.sections import AnySystem
 from sparring.units import quantity
 
 Seeds = Literal["lowest_energy", "random"]
-
-
-class SchNet(Section):
-    """SchNet, for molecules and crystals."""
-
-    kind: Literal["schnet"]
-    n_features: Count = 256
-    n_filters: Count = 256
-    n_interactions: Count = 4
-    n_gaussians: Annotated[Count, Field(ge=2)] = 32
-    cutoff: Length = 5.0
-    envelope: bool = True
-    reference_energies: bool = True
-
-
-class PaiNN(Section):
-    """PaiNN, an equivariant network for molecules and crystals."""
-
-    kind: Literal["painn"]
-    n_features: Count = 64
-    n_interactions: Count = 3
-    n_radial: Count = 8
-    cutoff: Length = 5.0
-    reference_energies: bool = True
-    repulsion: bool = False
-
-
-class ACE(Section):
-    """Message-passing atomic cluster expansion, for molecules and crystals."""
-
-    kind: Literal["ace"]
-    n_features: Count = 16
-    n_interactions: Count = 2
-    n_radial: Count = 8
-    cutoff: Length = 5.0
-    reference_energies: bool = True
-    repulsion: bool = False
-
-
-class CoordinateMLP(Section):
-    """A network of coordinates, for toy wells."""
-
-    kind: Literal["coordinate_mlp"]
-    n_coordinates: Annotated[Count, Field(le=3)] = 2
-    n_layers: Count = 4
-    n_units: Count = 1024
-
-
-class MACE(Section):
-    """MACE, by mace-torch, trained from scratch."""
-
-    kind: Literal["mace"]
-    n_channels: Count = 32
-    max_L: Annotated[Integer, Field(ge=0)] = 1
-    n_interactions: Count = 2
-    correlation: Count = 3
-    cutoff: Length = 5.0
-    n_radial: Count = 8
-    max_ell: Count = 3
-    n_readout: Count = 16
-
-
-class PotentialPlugin(Section):
-    """A network that an installed package registers under the entry-point group ``sparring.potentials``."""
-
-    kind: Literal["plugin"]
-    name: str
-    parameters: Mapping[str, object] = {}
-
-    @model_validator(mode="after")
-    def _no_programs(self) -> "PotentialPlugin":
-        refuse_programs("", self.parameters)
-        return self
-
-
-AnyPotential = SchNet | PaiNN | ACE | MACE | CoordinateMLP | PotentialPlugin
-
-
-class Committee(Section):
-    """Number and architecture of the networks that are trained."""
-
-    kind: Literal["trained"] = "trained"
-    n_members: Annotated[Integer, Field(ge=2)] = 5
-    potential: Annotated[AnyPotential, Field(discriminator="kind")]
-
-
-class ForeignCommittee(Section):
-    """Models of another package (:mod:`sparring.potentials.foreign`): as they are, tuned, or trained by a script."""
-
-    kind: Literal["foreign"]
-    adapter: Literal["mace", "chgnet", "sparring"]
-    models: Annotated[tuple[str, ...], Field(max_length=100)] = ()
-    n_members: Annotated[Integer, Field(ge=2)] = 4  # or as many as models, if there are several
-    head: str | None = None
-    trust_pickle: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_member_for_each_model(cls, data: object) -> object:
-        """Several models are as many members, unless there is another number."""
-        models = data.get("models") if isinstance(data, Mapping) else None
-        if not isinstance(data, Mapping) or "n_members" in data or not isinstance(models, list | tuple):
-            return data
-        return {**data, "n_members": len(models)} if 2 <= len(models) <= 100 else data
-
-    @property
-    def potential(self) -> "ForeignCommittee":
-        """The section of the potential, which is this one."""
-        return self
 
 
 class Adversarial(Section):
@@ -263,7 +155,7 @@ class Config(Section):
     dtype: Literal["float32", "float64"] = "float32"
     system: AnySystem
     labels: Labels
-    committee: Annotated[Committee | ForeignCommittee, Field(discriminator="kind")]
+    committee: Annotated[Committee | ForeignCommittee | HeadsCommittee, Field(discriminator="kind")]
     training: Annotated[Training | FineTune | Command | NoTraining, Field(discriminator="kind")] = Training()
     attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[

@@ -5,7 +5,12 @@ from pathlib import Path
 from sparring.config.problems import ConfigError, nearest
 from sparring.systems.sections import SECTIONS
 
-EXAMPLES = {kind: section.example for kind, section in SECTIONS.items() if section.example}
+EXAMPLES = {
+    **{kind: section.example for kind, section in SECTIONS.items() if section.example},
+    "foundation_model": ("foundation_model.yaml", "magnesium_oxide.xyz"),
+    "mace": ("mace.yaml", "own_molecule.xyz"),
+}
+"""Files of the example for each kind of system, and of further examples, by name."""
 
 
 def template(kind: str) -> str:
@@ -24,7 +29,7 @@ def template_files(kind: str) -> dict[str, str]:
         ConfigError: If there is no such kind.
     """
     if kind not in EXAMPLES:
-        raise ConfigError([f"{kind!r} is no kind of system; {nearest(kind, EXAMPLES)}"])
+        raise ConfigError([f"{kind!r} is no kind of system and no example; {nearest(kind, EXAMPLES)}"])
     folder = _folder()
     return {name: (folder / name).read_text(encoding="utf-8") for name in EXAMPLES[kind]}
 

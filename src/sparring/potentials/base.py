@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 
-__all__ = ["N_ELEMENTS", "Architecture", "PartialLoss", "Potential", "StackedModel", "potentials_of"]
+__all__ = ["N_ELEMENTS", "Architecture", "Backbone", "PartialLoss", "Potential", "StackedModel", "potentials_of"]
 
 N_ELEMENTS = 100
 """Length of tables with one entry for each atomic number; the dummy atom X is 0."""
@@ -54,6 +54,19 @@ class Potential(Protocol):
         """Energy of each structure, twice differentiable in the positions."""
 
 
+@runtime_checkable
+class Backbone(Protocol):
+    """A potential with features of atoms, on which several readouts can be trained (:mod:`sparring.potentials.heads`).
+
+    Features are unchanged by rotations, of any scale, and twice differentiable in the positions.
+    """
+
+    def energy_and_features(
+        self, structures: Structures
+    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
+        """Energy of each structure in eV, and the features of atoms that its readout takes, in one pass."""
+
+
 class Architecture(nn.Module):
     """A potential that can be trained and saved: a module with a name and the keyword arguments that rebuild it.
 
@@ -80,6 +93,8 @@ class Architecture(nn.Module):
         supports_vmap: False for modules that ``torch.func.vmap`` cannot transform; members are then evaluated one after
             another instead of in one pass.
         casts_buffers: True if buffers follow the weights to another precision; otherwise they keep their own.
+        shared: Name of the submodule that is one and the same in all members of a committee, and that is saved once;
+            None if each member has all weights of its own.
     """
 
     kind: str
@@ -91,6 +106,7 @@ class Architecture(nn.Module):
     uses_charge: bool = False
     supports_vmap: bool = True
     casts_buffers: bool = False
+    shared: str | None = None
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights from the generator; :func:`sparring.fit` calls it once for each member."""

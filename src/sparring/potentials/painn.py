@@ -196,13 +196,20 @@ class PaiNN(Architecture):
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of every structure in eV; the structures must have edges."""
+        return self.energy_and_features(structures)[0]
+
+    def energy_and_features(
+        self, structures: Structures
+    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
+        """Energy of every structure in eV, and the scalar features that are read out as the energy."""
         scalars, _ = self.features(structures)
         atoms: Tensor = self.readout(scalars).squeeze(-1).double() * KCAL_PER_MOL
         if self.reference_energies:
             atoms = atoms + self.atomic_energy.index_select(0, structures.atomic_numbers)
         if self.repulsion:
             atoms = atoms + pair_repulsion(structures)
-        return atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms)
+        energy = atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms)
+        return energy, scalars
 
 
 def bessel(distance: Float[Tensor, "*n_edges"], n_radial: int, cutoff: float) -> Float[Tensor, "*n_edges n_radial"]:

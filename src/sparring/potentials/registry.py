@@ -8,6 +8,7 @@ from sparring.potentials.ace.network import ACE
 from sparring.potentials.base import Architecture
 from sparring.potentials.foreign.chgnet import CHGNetPotential
 from sparring.potentials.foreign.mace import MACEPotential
+from sparring.potentials.heads.head import Head
 from sparring.potentials.mlp import CoordinateMLP
 from sparring.potentials.painn import PaiNN
 from sparring.potentials.schnet import SchNet
@@ -26,7 +27,7 @@ __all__ = [
 ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, PaiNN, ACE, CoordinateMLP)}
 _BUILT_IN: dict[str, type[Architecture]] = {
     **ARCHITECTURES,
-    **{kind.kind: kind for kind in (MACEPotential, CHGNetPotential)},
+    **{kind.kind: kind for kind in (MACEPotential, CHGNetPotential, Head)},
 }
 """Architectures that can be read, also those that are trained elsewhere."""
 PLUGIN_GROUP = "sparring.potentials"

@@ -166,6 +166,12 @@ class SchNet(Architecture):
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of every structure in eV; the structures must have edges."""
+        return self.energy_and_features(structures)[0]
+
+    def energy_and_features(
+        self, structures: Structures
+    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
+        """Energy of every structure in eV, and the features that are read out as the energy."""
         if structures.edges is None:
             raise ValueError("SchNet needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
         distance = distances(structures)
@@ -176,7 +182,8 @@ class SchNet(Architecture):
         atoms: Tensor = self.readout(features).squeeze(-1).double() * KCAL_PER_MOL
         if self.reference_energies:
             atoms = atoms + self.atomic_energy.index_select(0, structures.atomic_numbers)
-        return atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms)
+        energy = atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms)
+        return energy, features
 
 
 def polynomial_envelope(x: Float[Tensor, " n_edges"]) -> Float[Tensor, " n_edges"]:

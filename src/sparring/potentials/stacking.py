@@ -1,7 +1,7 @@
 """Members of one architecture as one set of weights with a leading axis of members."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,7 +13,17 @@ from torch.utils._pytree import tree_map
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import Architecture, Potential
 
-__all__ = ["Weights", "can_be_stacked", "cast", "same_architecture", "stack", "stacked_energies", "unstack"]
+__all__ = [
+    "Weights",
+    "can_be_stacked",
+    "cast",
+    "cast_members",
+    "frozen",
+    "same_architecture",
+    "stack",
+    "stacked_energies",
+    "unstack",
+]
 
 Weights = Mapping[str, Tensor]
 
@@ -43,21 +53,67 @@ def stacked_energies(
 
 
 def stack(members: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """Parameters and buffers of modules of one architecture, each with a leading axis of members."""
-    states = [member.state_dict() for member in members]
-    return {name: torch.stack([state[name] for state in states]).detach() for name in states[0]}
+    """Parameters and buffers of modules of one architecture, each with a leading axis of members.
+
+    Those of a submodule that members share have none.
+    """
+    states, prefix = [member.state_dict() for member in members], _shared_prefix(members[0])
+    return {
+        name: (
+            weight if prefix and name.startswith(prefix) else torch.stack([state[name] for state in states])
+        ).detach()
+        for name, weight in states[0].items()
+    }
 
 
 def unstack(architecture: nn.Module, weights: Weights) -> list[nn.Module]:
     """One module for each member: the inverse of :func:`stack`; constants among the weights are left as they are."""
     constants = {name for name, _ in architecture.named_buffers()} - architecture.state_dict().keys()
-    first, members = next(iter(weights.values())), []
+    weights = {name: weight for name, weight in weights.items() if name not in constants}
+    prefix = _shared_prefix(architecture)
+    common = {name: weight for name, weight in weights.items() if prefix and name.startswith(prefix)}
+    own = {name: weight for name, weight in weights.items() if name not in common}
+    known: dict[int, object] = {}  # a copy of the architecture has these parts themselves, not copies of them
+    if prefix:
+        architecture.load_state_dict(common, strict=False, assign=True)
+        part = architecture.get_submodule(prefix[:-1])
+        known[id(part)] = part
+    first, members = next(iter(own.values())), []
     for index in range(len(first)):
-        member = copy.deepcopy(architecture).to(device=first.device)
-        own = {name: weight[index].clone() for name, weight in weights.items() if name not in constants}
-        member.load_state_dict(own, assign=True)
+        member = copy.deepcopy(architecture, dict(known)).to(device=first.device)
+        member.load_state_dict({**common, **{name: w[index].clone() for name, w in own.items()}}, assign=True)
         members.append(member)
     return members
+
+
+def _shared_prefix(module: nn.Module) -> str:
+    """First part of the names of weights that members share; empty if there are none."""
+    shared = getattr(module, "shared", None)
+    return f"{shared}." if isinstance(shared, str) else ""
+
+
+def frozen(members: Iterable[Potential]) -> tuple[Potential, ...]:
+    """Copies of modules that are not trained any more; parts that they share stay shared."""
+    copies: dict[int, object] = {}
+
+    def freeze(member: Potential) -> Potential:
+        if not isinstance(member, nn.Module):
+            return member
+        copied: Potential = copy.deepcopy(member, copies).eval().requires_grad_(requires_grad=False)
+        return copied
+
+    return tuple(freeze(member) for member in members)
+
+
+def cast_members(
+    members: Iterable[Potential], *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> list[Potential]:
+    """Members on another device or in another precision; parts that they share stay shared, functions stay."""
+    copies: dict[int, object] = {}
+    return [
+        _cast(copy.deepcopy(member, copies), dtype, device) if isinstance(member, nn.Module) else member  # type: ignore[misc]
+        for member in members
+    ]
 
 
 def cast(module: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> nn.Module:
@@ -66,12 +122,19 @@ def cast(module: nn.Module, *, dtype: torch.dtype | None = None, device: torch.d
     Buffers of an architecture keep their precision, which may be double on purpose, unless it says otherwise. Those of
     other modules do not.
     """
-    copied = copy.deepcopy(module).to(device=device)
+    return _cast(copy.deepcopy(module), dtype, device)
+
+
+def _cast(module: nn.Module, dtype: torch.dtype | None, device: torch.device | str | None) -> nn.Module:
+    module = module.to(device=device)
     if not isinstance(module, Architecture) or module.casts_buffers:
-        return copied.to(dtype=dtype)
-    for parameter in copied.parameters():
+        return module.to(dtype=dtype)
+    for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype=dtype)
-    return copied
+    for part in module.children():
+        if isinstance(part, Architecture) and part.casts_buffers:
+            part.to(dtype=dtype)
+    return module
 
 
 def can_be_stacked(members: Sequence[Potential]) -> bool:
@@ -80,13 +143,15 @@ def can_be_stacked(members: Sequence[Potential]) -> bool:
 
 
 def same_architecture(members: Sequence[Potential]) -> bool:
-    """True if all members are of one architecture, with the same hyperparameters."""
+    """True if all members are of one architecture, with the same hyperparameters and the same shared part."""
     if not all(isinstance(member, Architecture) for member in members):
         return False
     first = members[0]
     assert isinstance(first, Architecture)
     return all(
-        type(member) is type(first) and member.hyperparameters == first.hyperparameters
+        type(member) is type(first)
+        and member.hyperparameters == first.hyperparameters
+        and (first.shared is None or member.get_submodule(first.shared) is first.get_submodule(first.shared))
         for member in members
         if isinstance(member, Architecture)
     )

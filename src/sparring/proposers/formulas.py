@@ -20,6 +20,7 @@ TERMS: Mapping[str, Term] = {
     "force_variance": objectives.force_variance,
     "energy_variance": objectives.energy_variance,
     "mean_energy": objectives.mean_energy,
+    "closeness": objectives.closeness,
 }
 CALLS: Mapping[str, Callable[..., Term]] = {
     "log": objectives.log,

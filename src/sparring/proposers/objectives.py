@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring import uncertainty
+from sparring.atoms.closeness import soft_closeness
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
@@ -33,6 +34,7 @@ __all__ = [
     "Term",
     "boltzmann",
     "boltzmann_weighted",
+    "closeness",
     "energy_variance",
     "exp",
     "force_variance",
@@ -155,6 +157,10 @@ energy_variance = Term(name="energy_variance", score=lambda p, s: uncertainty.en
 
 mean_energy = Term(name="mean_energy", score=lambda p, s: p.energy.mean(0))
 """Mean energy of the committee, eV: Eq. 4."""
+
+closeness = Term(name="closeness", score=lambda p, s: soft_closeness(s))
+"""Closeness of the closest pair of atoms, without a unit: about 0 for bonds of usual length, 1 for atoms that merge
+(:func:`sparring.atoms.closeness.soft_closeness`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,10 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """All that one generation has committed; what it has not is None or empty."""
+    """All that one generation has committed; what it has not is None or empty.
+
+    `n_selected` is the number of structures that were selected for labelling.
+    """
 
     number: int
     metrics: Mapping[str, Any]
@@ -101,6 +104,7 @@ class Generation:
     labelled: Labelled | None
     failures: tuple[Failure, ...]
     torsions: TorsionPaths | None = None
+    n_selected: int | None = None
 
     def metric(self, *keys: str) -> Any:  # noqa: ANN401
         """The entry of the metrics under these keys, None where there is none."""
@@ -141,6 +145,7 @@ class Run:
         newest: Predictions of the newest committee for its data; empty before there is one.
         newest_generation: Its number.
         common: Errors of all committees on one set, None where they have not been computed.
+        labels: False for a run that ends with the structures to be labelled.
     """
 
     folder: Path
@@ -157,6 +162,12 @@ class Run:
     newest: tuple[Atoms, ...]
     newest_generation: int | None
     common: CommonErrors | None = None
+    labels: bool = True
+
+    @property
+    def trained_elsewhere(self) -> bool:
+        """True if a committee has been evaluated that was not trained in this run."""
+        return any(one.metric("errors") is not None and one.training is None for one in self.generations)
 
     @property
     def kind(self) -> str:

@@ -8,18 +8,20 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
 from jinja2 import Environment, StrictUndefined
 
 from sparring.plots.saving import rendered
 from sparring.reporting import explore
 from sparring.reporting.data import Run
 from sparring.reporting.overview import overview
-from sparring.reporting.reading import read_run
+from sparring.reporting.reading import labels_structures, read_run
 from sparring.reporting.sheets import comparison, sheets
 from sparring.reporting.tables import common_notes, common_table, funnel, generation_table, reference_barrier, stopped
 from sparring.reporting.terminal import starting_line
 from sparring.reporting.validations import Section, Validations, validations
 from sparring.reporting.verdict import failure_counts, verdict, warnings
+from sparring.runs.saved_run import SavedRun
 from sparring.support.files import write_bytes, write_text
 from sparring.validation.base import ReportFigure
 from sparring.validation.errors.common_set import compare_committees
@@ -80,7 +82,8 @@ def report(folder: Path | str) -> Path:
 def _compare(folder: Path) -> str:
     """Compare the committees on one set; returns the reason if that is not possible."""
     try:
-        compare_committees(folder)
+        if _has_labels(folder):
+            compare_committees(folder)
     # A file or a committee can be wrong in ways that cannot be foreseen; the rest of the page is shown.
     except Exception as error:
         logger.warning("the committees cannot be compared on one set: %s", error)
@@ -88,9 +91,17 @@ def _compare(folder: Path) -> str:
     return ""
 
 
+def _has_labels(folder: Path) -> bool:
+    """False for a run without a labeller, whose committee is not compared with anything but a file."""
+    sections = yaml.safe_load(SavedRun(folder).config_file.read_text(encoding="utf-8"))
+    return labels_structures(sections) or bool((sections.get("evaluation") or {}).get("file"))
+
+
 def _sheets(run: Run) -> tuple[ReportFigure, ...]:
     if not run.generations:
         return ()
+    if not run.labels:
+        return sheets(run)
     caption = "Labels of the run, uncertainty along its attacks, and the error of each committee."
     return (ReportFigure(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
 
@@ -117,11 +128,12 @@ def _page(
         compared=compared,
         common_table=None if compared is None or run.common is None else common_table(run.common, run.unit),
         common_notes=common_notes(run),
+        has_errors=any(generation.metric("errors", "test", "energy_mae") is not None for generation in run.generations),
         n_evaluated=sum(generation.metric("errors") is not None for generation in run.generations),
         table=generation_table(run),
         reference_barrier=reference_barrier(run),
         funnels=[
-            (generation.number, stages, stopped(generation))
+            (generation, stages, stopped(generation))
             for generation in run.generations
             if (stages := funnel(generation))
         ],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +25,14 @@ from sparring.reporting.data import (
     Training,
 )
 from sparring.runs import generation
+from sparring.runs.provenance import PREDICTED
 from sparring.runs.saved_run import SavedRun
 from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.systems.base import System
 from sparring.systems.registry import read_system
 from sparring.validation.errors.common_set import CommonErrors, known_comparison
 
-__all__ = ["read_run"]
+__all__ = ["labels_structures", "read_run"]
 
 
 def read_run(folder: Path) -> Run:
@@ -46,10 +48,12 @@ def read_run(folder: Path) -> Run:
     sections = yaml.safe_load(config)
     system = read_system(sections["system"])
     generations = saved.generations()
-    datasets = {one: one.frames() for one in generations}
+    everything = {one: one.frames() for one in generations}
     fresh = {one: one.labelled() for one in generations}
-    predicted = {one: one.predictions() for one in generations}
-    lowest = lowest_energies(list(chain.from_iterable([*datasets.values(), *fresh.values()])))
+    lowest = lowest_energies(list(chain.from_iterable([*everything.values(), *fresh.values()])))
+    # Energies that the committee itself predicted are no labels.
+    datasets = {one: _labels_of(frames) for one, frames in everything.items()}
+    predicted = {one: _labels_of(one.predictions()) for one in generations}
     start = next(iter(datasets.values()), [])
     newest = next((one for one in reversed(generations) if predicted[one]), None)
     plane = _plane(system, start)
@@ -68,7 +72,19 @@ def read_run(folder: Path) -> Run:
         newest=tuple(predicted[newest]) if newest else (),
         newest_generation=newest.number if newest else None,
         common=_comparison(folder),
+        labels=labels_structures(sections),
     )
+
+
+def labels_structures(sections: Mapping[str, Any]) -> bool:
+    """False for the configuration of a run that ends with the structures to be labelled."""
+    labels = sections.get("labels")
+    labeller = labels.get("labeller") if isinstance(labels, Mapping) else None
+    return not (isinstance(labeller, Mapping) and labeller.get("kind") == "none")
+
+
+def _labels_of(frames: Sequence[Atoms]) -> list[Atoms]:
+    return [atoms for atoms in frames if not atoms.info.get(PREDICTED)]
 
 
 def _plane(system: System, start: Sequence[Atoms]) -> TorsionPlane | None:
@@ -109,6 +125,7 @@ def _generation(
         predictions=_predictions(predicted, lowest),
         paths=_paths(paths, attacked, lowest),
         torsions=_torsions(paths, attacked, plane),
+        n_selected=len(saved.selected()) if "select" in saved.stages_done else None,
         labelled=_labelled(fresh, lowest) if fresh else None,
         failures=tuple(
             Failure(

@@ -124,8 +124,8 @@ def _path_energy(run: Run) -> ReportFigure | None:
     return ReportFigure(
         name="path_energy",
         title="Energy along the attacks",
-        caption="Mean energy of the committee, not of the label method. A dot marks the candidate: the step of highest "
-        "objective." + "".join(_fell(generation) for generation, _ in parts),
+        caption=f"Mean energy of the committee{', not of the label method' if run.labels else ''}. A dot marks the "
+        "candidate: the step of highest objective." + "".join(_fell(generation) for generation, _ in parts),
         figure=_paths_noted(figure),
     )
 
@@ -144,6 +144,8 @@ def _fell(generation: Generation) -> str:
 def _path_uncertainty(run: Run) -> ReportFigure | None:
     if not (parts := paths_of(run)):
         return None
+    if not any(bool((paths.force_sigma > 0.0).any()) for _, paths in parts):
+        return None  # a single model has no uncertainty
     figure = _panel_each(run, parts, lambda paths, ax, colour: figures.path_uncertainty(paths, ax, colour=colour))
     return ReportFigure(
         name="path_uncertainty",

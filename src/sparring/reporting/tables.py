@@ -86,7 +86,7 @@ def _columns(run: Run) -> tuple[tuple[Column, Value], ...]:
         (Column(group="labels", title="computed"), _metric("labels", "n_computed")),
         (Column(group="labels", title="from\nstore"), _metric("labels", "n_reused")),
         (Column(group="labels", title="failed"), _metric("labels", "n_failed")),
-        (Column(group="seconds", title="training"), _seconds("fit")),
+        (Column(group="seconds", title="training"), _seconds_of_training),
         (Column(group="seconds", title="attacks"), _seconds("attack")),
         (Column(group="seconds", title="labels"), _seconds("label")),
     )
@@ -142,8 +142,9 @@ def common_notes(run: Run) -> tuple[str, ...]:
     if common is None:
         return ()
     near = f"{common.near / run.unit.size:.3g} {run.unit.name}"
+    unseen = "" if run.trained_elsewhere else "No member of any generation has trained on them. "
     notes = [
-        f"The same structures for every generation: {common.name}. No member of any generation has trained on them. "
+        f"The same structures for every generation: {common.name}. {unseen}"
         f"Energies in {run.unit.name}, components of forces in {run.unit.name}/Å.",
         f"Near the minimum: labels at most {near} per atom above the lowest of their composition.",
     ]
@@ -210,6 +211,11 @@ def _seconds(stage: str) -> Value:
         return None if seconds is None else f"{seconds:.1f}" if seconds < 10.0 else f"{seconds:.0f}"
 
     return value
+
+
+def _seconds_of_training(generation: Generation) -> Cell:
+    """Time of the stage that makes the committee; none where members are not trained."""
+    return None if generation.training is None else _seconds("fit")(generation)
 
 
 def _stopped_early(generation: Generation) -> Cell:

@@ -89,8 +89,9 @@ def _reported(run: Run) -> ReportedRun:
     return ReportedRun(
         folder=run.folder,
         unit=run.unit,
-        generations=tuple(one.number for one in run.generations if one.training is not None),
+        generations=tuple(one.number for one in run.generations if one.metric("n_members") is not None),
         has_molecules=run.system.is_molecular,
+        has_labels=run.labels,
         has_endpoints=run.system.endpoints is not None,
         has_grid=run.system.torsions is not None or run.system.grid is not None,
         has_torsions=run.system.torsions is not None,

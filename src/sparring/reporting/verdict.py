@@ -9,6 +9,9 @@ from sparring.reporting.data import Generation, Run
 from sparring.reporting.tables import shown
 from sparring.units import EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
+from sparring.validation.holes.compute import Holes
+from sparring.validation.holes.section import summary
+from sparring.validation.records import read_record
 
 __all__ = ["failure_counts", "verdict", "warnings"]
 
@@ -17,8 +20,26 @@ def verdict(run: Run) -> tuple[str, ...]:
     """Errors of the generations on one set, those near the minimum, and new labels against σ with their failures."""
     if not any(generation.metric("errors") is not None for generation in run.generations):
         return ()
+    if not run.labels:
+        return _selected(run)
     sentences = [*_on_one_set(run), _new_labels(run)]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _selected(run: Run) -> tuple[str, ...]:
+    """Numbers of a run that ends with the structures to be labelled."""
+    (newest,) = run.generations[-1:]
+    n_seeds = newest.metric("attack", "n_seeds")
+    if n_seeds is None or newest.n_selected is None:
+        return ("Nothing is trained or labelled in this run; its attacks are not finished.",)
+    selected = _structures(newest.n_selected)
+    verb = "was" if newest.n_selected == 1 else "were"
+    sentence = f"Nothing was trained or labelled: of {n_seeds} attacks, {selected} {verb} selected to be labelled."
+    record = run.folder / f"generation-{newest.number:02d}" / "validation" / "holes.json"
+    if not record.is_file():
+        return (sentence,)
+    broken = summary(read_record(record, Holes))
+    return (sentence, f"{broken[0].upper()}{broken[1:]}.")
 
 
 def failure_counts(run: Run) -> tuple[tuple[str, int], ...]:
@@ -51,9 +72,10 @@ def _on_one_set(run: Run) -> tuple[str, ...]:
     assert before is not None
     assert after is not None
     n = common.n_structures["all"]
+    unseen = "" if run.trained_elsewhere else " that no member has trained on"
     if first == last:
         return (
-            f"On {_structures(n)} that no member has trained on, generation {first} has mean absolute errors of "
+            f"On {_structures(n)}{unseen}, generation {first} has mean absolute errors of "
             f"{shown(after.energy_mae, unit)} {unit.name} and {shown(after.force_mae, unit)} {unit.name}/Å.",
         )
     return (

@@ -20,11 +20,11 @@ from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
 from sparring.committee import Committee
-from sparring.evaluation import errors, predict_structures
+from sparring.evaluation import Errors, errors, predict_structures
 from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.proposers.base import Proposer, propose
 from sparring.runs.cache import StageCache, no_cache
-from sparring.runs.provenance import stamped
+from sparring.runs.provenance import PREDICTED, stamped
 from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled, State
 from sparring.selection import Selector, select
 from sparring.starting_data.base import Starting, in_words, note_forces, references
@@ -65,7 +65,8 @@ class Plan:
         seeds: Indices of the structures that are attacked, given the data and a seed.
         proposer: Proposer of candidates, given the data, whose molecules it moves.
         selectors: Steps of the selection, given the variances of the training set, lowest energies and a seed.
-        label: Structures, and the lowest known energies, to labels.
+        label: Structures, and the lowest known energies, to labels; None for a run that ends with the structures to
+            be labelled, of a committee that is not trained.
         max_failed: Share of the labels that may fail for reasons other than the geometry.
         n_members: Size of the committee.
         fractions: Fractions of the data for training, validation and test.
@@ -82,7 +83,7 @@ class Plan:
     seeds: Callable[[Dataset, int], Sequence[int]]
     proposer: Callable[[Dataset], Proposer]
     selectors: Callable[[Float[np.ndarray, " n_train"], Mapping[str, float], int], Sequence[Selector]]
-    label: Callable[[Sequence[Atoms], Mapping[str, float]], LabelReport]
+    label: Callable[[Sequence[Atoms], Mapping[str, float]], LabelReport] | None
     n_members: int
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     shared_validation: bool = False
@@ -112,12 +113,14 @@ def step(state: State, plan: Plan, cache: StageCache = no_cache) -> tuple[Commit
     # Training, lines 2-4
     committee = cache(generation, "fit", lambda: train(state, plan)).committee
     evaluated = cache(generation, "evaluate", lambda: evaluate(state, plan, committee))
-    if generation == plan.n_generations:
+    if generation == plan.n_generations and plan.label is not None:
         return committee, None
 
     # Adversarial attack, lines 5-12
     attacked = cache(generation, "attack", lambda: attack_seeds(state, plan, committee))
     chosen = cache(generation, "select", lambda: choose(state, plan, evaluated, attacked))
+    if plan.label is None:
+        return committee, None
 
     # Evaluating, lines 13-16
     labelled = cache(generation, "label", lambda: label_chosen(state, plan, committee, chosen))
@@ -146,6 +149,8 @@ def start(plan: Plan) -> State:
     dataset = Dataset.from_atoms([stamped(atoms, generation=1, inherited=plan.inherited) for atoms in structures])
     dataset = replace(dataset, atomic_energies=references(isolated, dataset))
     note_forces(dataset)
+    if plan.label is None:
+        return State(1, dataset, Splits.untrained(len(dataset), n_members=plan.n_members), failures)
     try:
         splits = Splits.draw(
             len(dataset),
@@ -183,15 +188,24 @@ def train(state: State, plan: Plan) -> Fitted:
 
 
 def evaluate(state: State, plan: Plan, committee: Committee) -> Evaluated:
-    """Errors of a committee on its training and test data, and the evaluation that is special to the system."""
-    test = set(state.splits.test)
+    """Errors of a committee on its training and test data, and the evaluation that is special to the system.
+
+    All data are test data of a committee that is not trained; predictions of its own have no errors.
+    """
+    parts = {"test": state.splits.test, "fit": state.splits.fit}
+    if plan.label is None:
+        labelled = tuple(k for k, info in enumerate(state.dataset.info) if not info.get(PREDICTED))
+        parts = {"test": labelled, "fit": ()}
+    test = set(parts["test"])
     # Test structures may have elements that no member was trained on.
     predicted = predict_structures(committee.without_domain(), state.dataset.structures)
     predictions = predicted.annotate(state.dataset.to_atoms())
     for index, atoms in enumerate(predictions):
         atoms.info["split"] = "test" if index in test else "fit"
-    parts = {"test": state.splits.test, "fit": state.splits.fit}
-    by_part = {name: errors(predicted.take(ids), state.dataset.take(ids)) for name, ids in parts.items()}
+    by_part = {
+        name: errors(predicted.take(ids), state.dataset.take(ids)) if ids else Errors.unknown()
+        for name, ids in parts.items()
+    }
     return Evaluated(predictions, predicted.force_variance, by_part, plan.evaluate(committee, state.dataset))
 
 
@@ -242,7 +256,7 @@ def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen)
     Raises:
         LabellingError: If too many labels fail for reasons other than the geometry.
     """
-    if not chosen.atoms:
+    if not chosen.atoms or plan.label is None:
         return Labelled([], (), 0, 0)
     report = plan.label(chosen.atoms, lowest_energies(state.dataset.to_atoms()))
     report.require_labeller(plan.max_failed)

@@ -8,7 +8,11 @@ from ase import Atoms
 from sparring.atoms.dataset import FORCES
 from sparring.atoms.inheritance import inherit, own_columns
 
-__all__ = ["stamped"]
+__all__ = ["PREDICTED", "stamped"]
+
+PREDICTED = "predicted"
+"""Name in `info` that marks an energy and forces which are predictions of the committee itself, and no label."""
+KEPT = ("label", "source", "parent", "frame", PREDICTED)
 
 
 def stamped(atoms: Atoms, *, generation: int, inherited: Sequence[str] = ()) -> Atoms:
@@ -25,7 +29,7 @@ def stamped(atoms: Atoms, *, generation: int, inherited: Sequence[str] = ()) -> 
     bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     bare.info = {"REF_energy": atoms.info["REF_energy"]}
     kept = inherit(bare, atoms, inherited)
-    kept.info |= {key: atoms.info[key] for key in ("label", "source", "parent", "frame") if key in atoms.info}
+    kept.info |= {key: atoms.info[key] for key in KEPT if key in atoms.info}
     kept.info["generation"] = generation
     if atoms.info.get("source") == "file":
         info, arrays = own_columns(atoms)

@@ -78,6 +78,11 @@ class Splits:
             n_structures, seed=seed, fractions=fractions, shared=shared, groups=groups
         )
 
+    @classmethod
+    def untrained(cls, n_structures: int, *, n_members: int) -> "Splits":
+        """All structures in one set, for members that are not trained; there may be as few as one."""
+        return cls(test=(), train=(tuple(range(n_structures)),) * n_members, validation=((),) * n_members)
+
     def extend(
         self,
         n_structures: int,

@@ -71,6 +71,7 @@ class ReportedRun:
         unit: Unit of energies.
         generations: Numbers of the generations that have a committee.
         has_molecules: True if structures have real atoms; False for toy wells.
+        has_labels: True if the run has a labeller, whose labels a committee can be compared with.
         has_endpoints: True if the system has a path with endpoints of its own.
         has_grid: True if the system has a grid of its own.
         has_torsions: True if the system has two torsions of its own.
@@ -82,6 +83,7 @@ class ReportedRun:
     unit: "EnergyUnit"
     generations: tuple[int, ...]
     has_molecules: bool = True
+    has_labels: bool = True
     has_endpoints: bool = False
     has_grid: bool = False
     has_torsions: bool = False

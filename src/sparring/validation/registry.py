@@ -12,6 +12,7 @@ GROUP = "sparring.validations"
 """Group of entry points; each names a :class:`sparring.validation.base.Validation`, and is named like its verb."""
 
 BUILT_IN = {
+    "holes": "sparring.validation.holes:validation",
     "barrier": "sparring.validation.barrier:validation",
     "stability": "sparring.validation.stability:validation",
     "landscape": "sparring.validation.landscape:validation",

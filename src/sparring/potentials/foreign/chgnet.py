@@ -137,7 +137,9 @@ class CHGNetPotential(Architecture):
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV: CHGNet's own is the energy of an atom."""
         species = element_index(structures, self._numbers)  # type: ignore[arg-type]
-        energy: Tensor = self._outputs(structures, species)["e"]
+        return self._total(structures, species, self._outputs(structures, species)["e"])
+
+    def _total(self, structures: Structures, species: Tensor, energy: Tensor) -> Tensor:
         if self.model.is_intensive:
             energy = energy * structures.counts
         reference = self.model.composition_model
@@ -153,16 +155,27 @@ class CHGNetPotential(Architecture):
         Raises:
             ValueError: If the readout of the model takes features of structures instead.
         """
+        return self.energy_and_features(structures)[1]
+
+    def energy_and_features(
+        self, structures: Structures
+    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
+        """Energy of each structure in eV, and features of atoms after the last convolution, which its readout takes.
+
+        Raises:
+            ValueError: If the readout of the model takes features of structures instead.
+        """
         if not self.model.mlp_first:
             raise ValueError("this CHGNet sums over atoms before its readout, so that it has no features of atoms")
         found: list[Tensor] = []
         readout: nn.Module = self.model.mlp  # type: ignore[assignment]
         hook = readout.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        species = element_index(structures, self._numbers)  # type: ignore[arg-type]
         try:
-            self._outputs(structures, element_index(structures, self._numbers))  # type: ignore[arg-type]
+            energy = self._outputs(structures, species)["e"]
         finally:
             hook.remove()
-        return found[0]
+        return self._total(structures, species, energy), found[0]
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights, as CHGNet does for a new model."""

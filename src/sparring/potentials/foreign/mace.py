@@ -1,6 +1,7 @@
 """MACE, by the package mace-torch: Batatia et al., doi:10.48550/arXiv.2206.07697."""
 
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -120,6 +121,23 @@ class MACEPotential(Architecture):
     def features(self, structures: Structures) -> Float[Tensor, "n_atoms n_features"]:
         """Node features of all interactions, which the readouts use."""
         return self._outputs(structures, self._species(structures))["node_feats"]
+
+    def energy_and_features(
+        self, structures: Structures
+    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
+        """Energy of each structure in eV, and those node features of all interactions that rotations do not change."""
+        outputs = self._outputs(structures)
+        layouts = [product.linear.irreps_out for product in self.model.products]  # type: ignore[union-attr]
+        starts = [0, *accumulate(layout.dim for layout in layouts)]
+        scalars = [
+            torch.arange(start + part.start, start + part.stop)
+            for start, layout in zip(starts, layouts, strict=False)
+            for part, irrep in zip(layout.slices(), layout, strict=True)
+            if str(irrep.ir) == "0e"
+        ]
+        columns = torch.cat(scalars).to(structures.positions.device)
+        energy: Tensor = outputs["energy"]
+        return energy.double(), outputs["node_feats"].index_select(1, columns)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights, as mace-torch does for a new model; normalisations stay."""

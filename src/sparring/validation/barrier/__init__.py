@@ -14,5 +14,5 @@ validation = Validation(
     table=Imported("sparring.validation.barrier.table:barrier_table"),
     figures=Imported("sparring.validation.barrier.section:figures"),
     notes=Imported("sparring.validation.barrier.section:notes"),
-    applies=lambda run: run.has_molecules,
+    applies=lambda run: run.has_molecules and run.has_labels,
 )

@@ -14,6 +14,6 @@ validation = Validation(
     table=Imported("sparring.validation.diversity.table:diversity_table"),
     figures=Imported("sparring.validation.diversity.section:figures"),
     notes=Imported("sparring.validation.diversity.section:notes"),
-    applies=lambda run: run.has_molecules,
+    applies=lambda run: run.has_molecules and run.has_labels,
     embedded=Imported("sparring.validation.diversity.section:embedded"),
 )

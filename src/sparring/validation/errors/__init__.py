@@ -14,4 +14,5 @@ validation = Validation(
     table=Imported("sparring.validation.errors.table:errors_table"),
     figures=Imported("sparring.validation.errors.section:figures"),
     notes=Imported("sparring.validation.errors.section:notes"),
+    applies=lambda run: run.has_labels,
 )

@@ -16,6 +16,7 @@ validation = Validation(
     table=Imported("sparring.validation.landscape.table:landscape_table"),
     figures=Imported("sparring.validation.landscape.section:figures"),
     notes=Imported("sparring.validation.landscape.section:notes"),
+    applies=lambda run: run.has_labels,
 )
 
 relaxed = replace(
@@ -25,5 +26,5 @@ relaxed = replace(
     command=None,
     read=Imported("sparring.validation.landscape.section:read_relaxed"),
     figures=Imported("sparring.validation.landscape.section:relaxed_figures"),
-    applies=lambda run: run.has_torsions,
+    applies=lambda run: run.has_torsions and run.has_labels,
 )

@@ -1,0 +1,61 @@
+"""Committees from one backbone, from the section ``committee`` of a configuration."""
+
+import torch
+
+from sparring.assembly.foreign import FitMembers, no_training
+from sparring.atoms.dataset import Dataset
+from sparring.committee import Committee
+from sparring.committee_files import read_committee
+from sparring.config import Config, sections
+from sparring.potentials import Architecture
+from sparring.potentials.foreign.loading import load_potential
+from sparring.potentials.heads.backbone import require_backbone
+from sparring.potentials.stacking import cast
+from sparring.training.fitting import FitReport
+from sparring.training.llpr import llpr
+from sparring.training.splits import Splits
+
+__all__ = ["backbone", "fitted"]
+
+
+def fitted(config: Config) -> FitMembers:
+    """Heads of the backbone, fitted to the structures outside of the test set in each generation.
+
+    Raises:
+        ValueError: If the backbone cannot be loaded, or has no features.
+    """
+    section = config.committee
+    assert isinstance(section, sections.HeadsCommittee)
+    loaded = cast(backbone(section.backbone, getattr(torch, config.dtype)), device=config.device)
+
+    def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
+        committee = llpr(loaded, dataset.take(splits.fit), n_members=section.n_members, seed=seed)
+        return committee, no_training(committee.n_members)
+
+    return fit_members
+
+
+def backbone(section: sections.Backbone, dtype: torch.dtype | None = None) -> Architecture:
+    """The section ``committee.backbone``.
+
+    Args:
+        section: Section.
+        dtype: Precision of the weights; by default that of the model.
+
+    Raises:
+        ValueError: If it cannot be loaded, or has no features of atoms.
+    """
+    if section.adapter == "sparring":
+        members = read_committee(section.model).members
+        if section.member >= len(members):
+            raise ValueError(
+                f"committee.backbone.member: {section.model} has {len(members)} members, counted from 0, got "
+                f"{section.member}"
+            )
+        found = cast(members[section.member], dtype=dtype)  # type: ignore[arg-type]
+        assert isinstance(found, Architecture)
+    else:
+        options = {"trust_pickle": section.trust_pickle, "head": section.head, "dtype": dtype}
+        found = load_potential(section.adapter, section.model, **options)  # type: ignore[arg-type]
+    require_backbone(found)
+    return found

@@ -1,0 +1,182 @@
+r"""Last-layer prediction rigidity: an uncertainty from one trained potential (Bigi et al., arXiv:2403.02251).
+
+A linear readout of the features f of a structure, whose weights are known from the rows of F, has the variance
+
+.. math:: \sigma_E^2 = a^2 f^T (F^T F + z)^{-1} f, \qquad
+    \sigma_{F,ij}^2 = a^2 \frac{\partial f^T}{\partial x_{ij}} (F^T F + z)^{-1} \frac{\partial f}{\partial x_{ij}}
+
+F needs structures, no labels. The rows of the paper are features of structures; here the derivatives of features are
+rows, too, unless ``force_weight`` is zero, since potentials are trained on forces.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from ase import Atoms
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparring.atoms.dataset import Dataset
+from sparring.atoms.structures import Structures
+from sparring.committee import Committee
+from sparring.potentials.base import N_ELEMENTS
+from sparring.potentials.heads.backbone import require_backbone
+from sparring.potentials.heads.head import Head
+from sparring.training.readouts import precision
+
+__all__ = ["Posterior", "llpr"]
+
+logger = logging.getLogger(__name__)
+
+CONDITION = 1e8
+"""Bound on the condition number of the precision matrix; features in single precision have no more digits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posterior:
+    r"""Gaussian distribution of the weights of a readout, :math:`N(0, a^2 (F^T F + z)^{-1})`.
+
+    Attributes:
+        eigenvalues: Eigenvalues of :math:`F^T F`.
+        eigenvectors: Eigenvectors of :math:`F^T F`, in columns.
+        regularisation: z, the precision of weights about which no structure says anything.
+        scale: a, in eV if the weights of the rows are 1.
+    """
+
+    eigenvalues: Float[Tensor, " n_features"]
+    eigenvectors: Float[Tensor, "n_features n_features"]
+    regularisation: float
+    scale: float = 1.0
+
+    @classmethod
+    def of(
+        cls,
+        precision: Float[Tensor, "n_features n_features"],
+        *,
+        scale: float = 1.0,
+        regularisation: float | None = None,
+    ) -> "Posterior":
+        """The distribution with this precision matrix.
+
+        Args:
+            precision: :math:`F^T F`.
+            scale: a.
+            regularisation: z; by default the smallest with which the condition number is at most ``CONDITION``.
+
+        Raises:
+            ValueError: If the scale or z is not positive, or the features are all zero.
+        """
+        eigenvalues, eigenvectors = torch.linalg.eigh(precision)
+        eigenvalues = eigenvalues.clamp(min=0.0)
+        largest = float(eigenvalues.max())
+        if not (largest > 0 and math.isfinite(largest)):
+            raise ValueError("the features of all structures are zero or not finite; is the backbone trained?")
+        z = largest / CONDITION if regularisation is None else regularisation
+        for name, value in (("scale", scale), ("regularisation", z)):
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"the {name} must be positive, got {value}")
+        return cls(eigenvalues=eigenvalues, eigenvectors=eigenvectors, regularisation=z, scale=scale)
+
+    @property
+    def root(self) -> Float[Tensor, "n_features n_features"]:
+        """R with :math:`R R^T = a^2 (F^T F + z)^{-1}`."""
+        return self.scale * self.eigenvectors * (self.eigenvalues + self.regularisation).rsqrt()
+
+    def variance(self, rows: Float[Tensor, "*batch n_features"]) -> Float[Tensor, "*batch"]:
+        """Variance of energies in eV² for features, or of force components in (eV/Å)² for their derivatives."""
+        return (rows @ self.root.to(rows)).square().sum(-1)
+
+    def members(self, n_members: int | None, generator: torch.Generator) -> Float[Tensor, "n_members n_features"]:
+        r"""Weights of a committee: their mean is zero, and their covariance on average that of the posterior.
+
+        With directions q that are random, orthonormal and K - 1 in number, and D features,
+
+        .. math:: \frac{1}{K-1} \sum_k w_k w_k^T = \frac{D}{K-1} \sum_r (R q_r) (R q_r)^T
+
+        whose expectation is :math:`R R^T`. Orthogonal directions have less noise than independent ones (Yu et al. 2016,
+        arXiv:1610.09072), and none at all if there are D of them.
+
+        Args:
+            n_members: K, at least 2; None for D + 1, with which the covariance is that of the posterior.
+            generator: Generator of random numbers.
+        """
+        n_features = len(self.eigenvalues)
+        n_members = n_features + 1 if n_members is None else n_members
+        if n_members < 2:
+            raise ValueError(f"a committee has at least two members, got {n_members}")
+        n_directions = min(n_members - 1, n_features)
+        noise = torch.randn(n_features, n_directions, generator=generator, dtype=torch.float64)
+        directions, triangle = torch.linalg.qr(noise)
+        directions = directions * triangle.diagonal().sign()  # uniform over all rotations
+        scale = math.sqrt(n_features / n_directions)
+        return scale * simplex(n_members)[:, :n_directions] @ (self.root @ directions).T
+
+
+def simplex(n_points: int) -> Float[Tensor, "n_points n_points_minus_one"]:
+    """Points in n - 1 dimensions whose mean is zero and whose covariance is one: Helmert's contrasts, times sqrt(n - 1)."""
+    k = torch.arange(1, n_points, dtype=torch.float64)
+    row = torch.arange(n_points, dtype=torch.float64).unsqueeze(1)
+    contrasts = torch.where(row < k, 1.0, torch.where(row == k, -k, 0.0))
+    return contrasts * ((n_points - 1) / (k * (k + 1))).sqrt()
+
+
+def llpr(
+    backbone: nn.Module,
+    structures: Structures | Dataset | Sequence[Atoms],
+    *,
+    n_members: int | None = 8,
+    seed: int = 0,
+    scale: float = 1.0,
+    regularisation: float | None = None,
+    energy_weight: float = 1.0,
+    force_weight: float = 1.0,
+) -> Committee:
+    r"""A committee from one potential, whose variance is its last-layer prediction rigidity (Bigi et al. 2024).
+
+    Members are the backbone and linear readouts of its features, drawn from the distribution of the weights that the
+    structures leave open (:class:`Posterior`). Their mean is the backbone, their variance on average
+
+    .. math:: \sigma_E^2 = a^2 f^T (F^T F + z)^{-1} f
+
+    and the same with the derivatives of f for forces. No labels are needed.
+
+    Args:
+        backbone: Potential with features: PaiNN, SchNet, MACE, CHGNet, or a module with ``energy_and_features``.
+        structures: Structures that the backbone is taken to know, without labels or with: those it was trained on, or
+            the like.
+        n_members: Number of members; None for one more than there are features, whose variance is that of the equation.
+        seed: Seed of the members.
+        scale: a, in eV. Without labels it is not known, and then variances have no absolute scale.
+        regularisation: z; by default the smallest with which the condition number is at most 1e8.
+        energy_weight: Weight of energies in F.
+        force_weight: Weight of forces in F, relative to energies in Å².
+
+    Raises:
+        ValueError: If the backbone has no features, there are no structures, or an argument is out of range.
+    """
+    require_backbone(backbone)
+    batch = structures_of(structures)
+    known = precision(backbone, batch, energy_weight=energy_weight, force_weight=force_weight)
+    posterior = Posterior.of(known, scale=scale, regularisation=regularisation)
+    weights = posterior.members(n_members, torch.Generator().manual_seed(seed))
+    return committee_of(backbone, weights, torch.zeros(len(weights), N_ELEMENTS, dtype=torch.float64))
+
+
+def structures_of(structures: Structures | Dataset | Sequence[Atoms]) -> Structures:
+    """The geometries of structures in any form."""
+    if isinstance(structures, Dataset):
+        return structures.structures
+    return structures if isinstance(structures, Structures) else Structures.from_atoms(list(structures))
+
+
+def committee_of(
+    backbone: nn.Module,
+    weights: Float[Tensor, "n_members n_features"],
+    atomic_energy: Float[Tensor, "n_members n_elements"],
+) -> Committee:
+    """The committee of heads with these weights on one backbone."""
+    rows = zip(weights, atomic_energy, strict=True)
+    return Committee([Head.of(backbone, weight, energies) for weight, energies in rows])
