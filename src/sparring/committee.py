@@ -202,7 +202,9 @@ class Committee:
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""
-        return _rebuilt(cast_members(self.members, dtype=dtype, device=device), self.stacked, self.analytic, self.domain)
+        return _rebuilt(
+            cast_members(self.members, dtype=dtype, device=device), self.stacked, self.analytic, self.domain
+        )
 
     def require_known(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
         """Refuse structures outside the domain; nothing is refused if the domain is unknown.
@@ -296,4 +298,3 @@ def digest(weights: Weights) -> str:
 def _rebuilt(members: Sequence[Potential], stacked: bool, analytic: bool, domain: TrainingDomain | None) -> Committee:
     """A committee with this domain, which replaces the elements of the members."""
     return Committee(members, stacked=stacked, analytic=analytic).with_domain(domain)
-

@@ -1,8 +1,6 @@
 """One YAML file makes a committee of one backbone, attacks it, selects, labels and reports."""
 
 import json
-import logging
-from importlib.util import find_spec
 
 import pytest
 import torch

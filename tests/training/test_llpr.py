@@ -1,11 +1,9 @@
 """Last-layer prediction rigidity against its closed formula, and its physics."""
 
-import numpy as np
 import pytest
 import torch
 from ase.build import molecule
 
-from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.potentials import PaiNN
@@ -45,8 +43,12 @@ def test_derivatives_of_features_are_those_of_finite_differences(backbone, water
     for atom, axis in ((0, 1), (1, 2)):
         nudge = torch.zeros_like(structures.positions)
         nudge[atom, axis] = step
-        above, below = (features_of(backbone, structures.with_positions(structures.positions + s * nudge)) for s in (1, -1))
-        torch.testing.assert_close(rows.derivatives[atom, axis], ((above - below) / (2 * step))[0], rtol=1e-6, atol=1e-8)
+        above, below = (
+            features_of(backbone, structures.with_positions(structures.positions + s * nudge)) for s in (1, -1)
+        )
+        torch.testing.assert_close(
+            rows.derivatives[atom, axis], ((above - below) / (2 * step))[0], rtol=1e-6, atol=1e-8
+        )
 
 
 def test_the_precision_is_the_sum_over_rows_however_structures_are_divided(backbone, known, monkeypatch):
@@ -68,7 +70,9 @@ def test_as_many_members_as_there_are_directions_have_the_variances_of_the_equat
     z = float(torch.linalg.eigvalsh(matrix).max()) / 1e8
     inverse = torch.linalg.inv(matrix + z * torch.eye(8, dtype=torch.float64))
     (rows,) = rows_of(backbone, far)
-    torch.testing.assert_close(energy, 0.09 * torch.einsum("sf,fg,sg->s", rows.features, inverse, rows.features), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        energy, 0.09 * torch.einsum("sf,fg,sg->s", rows.features, inverse, rows.features), rtol=1e-6, atol=0
+    )
     of_components = 0.09 * torch.einsum("aif,fg,aig->ai", rows.derivatives, inverse, rows.derivatives)
     torch.testing.assert_close(forces, of_components.reshape(3, -1).mean(1), rtol=1e-6, atol=0)
 
@@ -98,7 +102,10 @@ def test_the_points_of_a_simplex_have_zero_mean_and_unit_covariance(n):
 def test_the_uncertainty_grows_away_from_the_known_structures(backbone, known, rattled, ammonia):
     committee = llpr(backbone, known, n_members=None)
     means = [
-        [float(values.mean()) for values in variances(committee, Structures.from_atoms(rattled(ammonia, 20, stdev=s, seed=3)))]
+        [
+            float(values.mean())
+            for values in variances(committee, Structures.from_atoms(rattled(ammonia, 20, stdev=s, seed=3)))
+        ]
         for s in (0.05, 0.15, 0.3)
     ]
     for quantity in (0, 1):

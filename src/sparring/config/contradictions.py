@@ -45,7 +45,10 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             f"{problem}: use them with other systems than wells, and `training: {{kind: none}}`",
         )
     elif training.kind == "none" and potential.kind not in ("foreign", "heads"):
-        yield ("training", "kind"), "none leaves members as they are, which needs a committee of kind foreign or heads; use fit"
+        yield (
+            ("training", "kind"),
+            "none leaves members as they are, which needs a committee of kind foreign or heads; use fit",
+        )
     if training.kind == "fit" and training.energy_weight == training.force_weight == 0:
         yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
     if dimensions is not None:

@@ -59,7 +59,9 @@ def stack(members: Sequence[nn.Module]) -> dict[str, Tensor]:
     """
     states, prefix = [member.state_dict() for member in members], _shared_prefix(members[0])
     return {
-        name: (weight if prefix and name.startswith(prefix) else torch.stack([state[name] for state in states])).detach()
+        name: (
+            weight if prefix and name.startswith(prefix) else torch.stack([state[name] for state in states])
+        ).detach()
         for name, weight in states[0].items()
     }
 

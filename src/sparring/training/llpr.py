@@ -53,7 +53,11 @@ class Posterior:
 
     @classmethod
     def of(
-        cls, precision: Float[Tensor, "n_features n_features"], *, scale: float = 1.0, regularisation: float | None = None
+        cls,
+        precision: Float[Tensor, "n_features n_features"],
+        *,
+        scale: float = 1.0,
+        regularisation: float | None = None,
     ) -> "Posterior":
         """The distribution with this precision matrix.
 
@@ -169,7 +173,9 @@ def structures_of(structures: Structures | Dataset | Sequence[Atoms]) -> Structu
 
 
 def committee_of(
-    backbone: nn.Module, weights: Float[Tensor, "n_members n_features"], atomic_energy: Float[Tensor, "n_members n_elements"]
+    backbone: nn.Module,
+    weights: Float[Tensor, "n_members n_features"],
+    atomic_energy: Float[Tensor, "n_members n_elements"],
 ) -> Committee:
     """The committee of heads with these weights on one backbone."""
     rows = zip(weights, atomic_energy, strict=True)

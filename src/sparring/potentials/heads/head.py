@@ -98,6 +98,8 @@ def _built(backbone: Mapping[str, object] | None) -> Architecture:
     kind, hyperparameters = str(backbone["kind"]), backbone["hyperparameters"]
     architecture = saved_architecture(kind, None)
     if backbone.get("revision", 1) != architecture.revision:
-        raise ValueError(f"the backbone is of another revision of {kind!r} than {architecture.revision}; train it again")
+        raise ValueError(
+            f"the backbone is of another revision of {kind!r} than {architecture.revision}; train it again"
+        )
     assert isinstance(hyperparameters, Mapping)
     return architecture(**hyperparameters)
