@@ -211,6 +211,8 @@ from .selection import (
 from .training.fitting import FitReport as FitReport
 from .training.fitting import fit as fit
 from .training.fitting import fit_many as fit_many
+from .training.heads import fit_heads as fit_heads
+from .training.llpr import llpr as llpr
 from .training.splits import Splits as Splits
 from .units import kT as kT
 from .units import quantity as quantity

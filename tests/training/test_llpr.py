@@ -54,10 +54,10 @@ def test_fewer_directions_than_there_are_coordinates_have_their_sum_of_squares_o
     (every,) = rows_of(backbone, structures, n_directions=None)
     assert every.derivatives.shape == (1, 9, 8)
     wanted = every.derivatives[0].T @ every.derivatives[0]
-    some = [next(rows_of(backbone, structures, n_directions=4, seed=seed)).derivatives[0] for seed in range(400)]
+    some = [next(rows_of(backbone, structures, n_directions=4, seed=seed)).derivatives[0] for seed in range(60)]
     assert some[0].shape == (4, 8)
     mean = torch.stack([rows.T @ rows for rows in some]).mean(0)
-    torch.testing.assert_close(mean, wanted, rtol=0, atol=0.1 * float(wanted.trace()))
+    torch.testing.assert_close(mean, wanted, rtol=0, atol=0.2 * float(wanted.trace()))
     forces = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double()
     torch.testing.assert_close(every.along(forces), forces.reshape(1, 9))
 
