@@ -2,8 +2,8 @@
 
 Run it with ``python benchmarks/heads.py``; it takes a minute with PaiNN, whose weights are random, on ammonia. With
 ``--backbone chgnet`` (extra ``chgnet``) the backbone is CHGNet with its own weights and the seeds are distorted cells
-of MgO. For K members a step may cost (K + 1) x 1.5 evaluations: one and a half times K + 1 potentials that are evaluated
-once. All are processor times of one run, the ways in turn, so that other work on the machine counts little.
+of MgO. For K members a step may cost (K + 1) x 1.5 evaluations: one and a half times K + 1 potentials that are
+evaluated once. All are processor times of one run, the ways in turn, so that other work on the machine counts little.
 """
 
 import argparse

@@ -18,7 +18,7 @@ doi:10.1162/neco.1992.4.3.415), unless z is given.
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -96,7 +96,7 @@ def _compared(backbone: nn.Module, dataset: Dataset) -> Iterator[Residuals]:
 
 
 def _without(part: Residuals, offsets: Float[Tensor, " n_elements"]) -> Residuals:
-    return Residuals(**{**part.__dict__, "energy": part.energy - part.counts @ offsets})
+    return replace(part, energy=part.energy - part.counts @ offsets)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.domain import TrainingDomain
 from sparring.potentials.base import N_ELEMENTS
 from sparring.potentials.heads.backbone import require_backbone
 from sparring.training.heads import Residuals, committee_of, residuals_of
@@ -179,7 +180,11 @@ def llpr(
         precision(rows, **weighting), scale=1.0 if scale is None else scale, regularisation=regularisation
     )
     weights = posterior.members(n_members, torch.Generator().manual_seed(seed))
-    return committee_of(backbone, weights, offsets.expand(len(weights), -1))
+    committee = committee_of(backbone, weights, offsets.expand(len(weights), -1))
+    if committee.domain is not None:
+        return committee
+    elements = {number for part in rows for number in part.structures.atomic_numbers.tolist()}
+    return committee.with_domain(TrainingDomain.of_elements(elements))
 
 
 def _calibrated(
