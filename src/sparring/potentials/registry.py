@@ -106,8 +106,8 @@ def require_readable(architecture: Architecture) -> None:
     if isinstance(architecture, Head):
         if not isinstance(architecture.backbone, Architecture):
             raise ValueError(
-                f"{head}its backbone is a {type(architecture.backbone).__name__}, which is no sparring.Architecture; make "
-                "it one, or keep the committee in a script of your own"
+                f"{head}its backbone is a {type(architecture.backbone).__name__}, which is no sparring.Architecture; "
+                "make it one, or keep the committee in a script of your own"
             )
         require_readable(architecture.backbone)
     if kind not in _BUILT_IN:
