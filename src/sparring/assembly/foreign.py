@@ -42,7 +42,7 @@ def no_training(n_members: int) -> FitReport:
 
 
 def members(
-    section: sections.Committee | sections.ForeignCommittee, dtype: torch.dtype | None = None
+    section: sections.Committee | sections.ForeignCommittee | sections.HeadsCommittee, dtype: torch.dtype | None = None
 ) -> list[Architecture]:
     """The models of the section ``committee``.
 

@@ -30,8 +30,11 @@ def fitted(config: Config) -> FitMembers:
     loaded = cast(backbone(section.backbone, getattr(torch, config.dtype)), device=config.device)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        make = llpr if section.uncertainty == "llpr" else fit_heads
-        committee = make(loaded, dataset.take(splits.fit), n_members=section.n_members, seed=seed)
+        labelled = dataset.take(splits.fit)
+        if section.uncertainty == "llpr":
+            committee = llpr(loaded, labelled, n_members=section.n_members, seed=seed)
+        else:
+            committee = fit_heads(loaded, labelled, n_members=section.n_members, seed=seed)
         return committee, no_training(committee.n_members)
 
     return fit_members

@@ -11,8 +11,9 @@ rows, too, unless ``force_weight`` is zero, since potentials are trained on forc
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from ase import Atoms
@@ -165,20 +166,18 @@ def llpr(
         ValueError: If the backbone has no features, there are no structures, or an argument is out of range.
     """
     require_backbone(backbone)
-    weighting = {"energy_weight": energy_weight, "force_weight": force_weight}
+    known = partial(precision, energy_weight=energy_weight, force_weight=force_weight)
     offsets = torch.zeros(N_ELEMENTS, dtype=torch.float64)
     if isinstance(structures, Dataset):
         parts, offsets = residuals_of(backbone, structures)
         rows = [part.rows for part in parts]
-        scale = _calibrated(parts, len(structures), regularisation, weighting, seed) if scale is None else scale
+        scale = _calibrated(parts, len(structures), known, regularisation, seed) if scale is None else scale
     else:
         batch = structures if isinstance(structures, Structures) else Structures.from_atoms(list(structures))
         rows = list(rows_of(backbone, batch))
     if scale is None:
         logger.warning("no labels set the scale of the uncertainty, so that only its ratios have a meaning")
-    posterior = Posterior.of(
-        precision(rows, **weighting), scale=1.0 if scale is None else scale, regularisation=regularisation
-    )
+    posterior = Posterior.of(known(rows), scale=1.0 if scale is None else scale, regularisation=regularisation)
     weights = posterior.members(n_members, torch.Generator().manual_seed(seed))
     committee = committee_of(backbone, weights, offsets.expand(len(weights), -1))
     if committee.domain is not None:
@@ -190,8 +189,8 @@ def llpr(
 def _calibrated(
     parts: Sequence[Residuals],
     n_structures: int,
+    known: Callable[..., Tensor],
     regularisation: float | None,
-    weighting: Mapping[str, float],
     seed: int,
 ) -> float | None:
     r"""The scale under which the labels of a fifth of the structures are most likely, with F of the others.
@@ -208,7 +207,7 @@ def _calibrated(
     held_back[order[: n_structures // SHARE]] = 1.0
     if not held_back.any():
         return None
-    others = precision([part.rows for part in parts], weights=1 - held_back, **weighting)
+    others = known([part.rows for part in parts], weights=1 - held_back)
     posterior = Posterior.of(others, regularisation=regularisation)
     ratios, squares = [], []
     for part in parts:
