@@ -13,6 +13,13 @@ from sparring.potentials.heads.backbone import sum_features
 from sparring.testing import check_symmetries
 from sparring.training.llpr import llpr
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*dtype of model:UserWarning"),
+]
+
 
 @pytest.fixture(params=["mace", "chgnet"])
 def backbone(request):
