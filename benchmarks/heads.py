@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     backbone, unit = _backbone(options.backbone, options.features)
     n_seeds = options.seeds or (30 if options.backbone == "painn" else 4)
-    seconds = _seconds(backbone, _rattled(unit, n_seeds), options.members, options.repeats)
+    seconds = dict(_seconds(backbone, _rattled(unit, n_seeds), options.members, options.repeats))
     evaluation = seconds.pop("evaluation")
     allowed = MOST * (options.members + 1)
     print(f"{options.backbone}, {n_seeds} x {unit.get_chemical_formula()}, {options.members} members, ", end="")

@@ -156,7 +156,8 @@ class Normal:
         """The best energies of elements beside these weights of the features, in eV."""
         n = len(weight)
         own = torch.linalg.pinv(self.matrix[n:, n:], rtol=1e-10, hermitian=True)
-        return own @ (self.right[n:] - self.matrix[n:, :n] @ weight)
+        energies: Tensor = own @ (self.right[n:] - self.matrix[n:, :n] @ weight)
+        return energies
 
     def noise_and_regularisation(self, regularisation: float | None) -> tuple[float, float]:
         r"""Noise σ and z that make the residuals most likely, under the prior :math:`N(0, \sigma^2/z)`.

@@ -126,7 +126,8 @@ def simplex(n_points: int) -> Float[Tensor, "n_points n_points_minus_one"]:
     k = torch.arange(1, n_points, dtype=torch.float64)
     row = torch.arange(n_points, dtype=torch.float64).unsqueeze(1)
     contrasts = torch.where(row < k, 1.0, torch.where(row == k, -k, 0.0))
-    return contrasts * ((n_points - 1) / (k * (k + 1))).sqrt()
+    sizes: Tensor = ((n_points - 1) / (k * (k + 1))).sqrt()
+    return contrasts * sizes
 
 
 def llpr(
