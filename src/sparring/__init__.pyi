@@ -219,6 +219,8 @@ from .teacher import PotentialLabeller as PotentialLabeller
 from .training.fitting import FitReport as FitReport
 from .training.fitting import fit as fit
 from .training.fitting import fit_many as fit_many
+from .training.heads import fit_heads as fit_heads
+from .training.llpr import llpr as llpr
 from .training.splits import Splits as Splits
 from .training.trainer import SecondStage as SecondStage
 from .units import kT as kT

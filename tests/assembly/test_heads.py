@@ -63,7 +63,7 @@ def test_a_member_that_the_saved_committee_does_not_have_is_named(heads_file, sp
     assert "has 2 members, counted from 0, got 2" in run.err
 
 
-@pytest.mark.parametrize("uncertainty", ["llpr"])
+@pytest.mark.parametrize("uncertainty", ["llpr", "heads"])
 def test_a_run_attacks_selects_labels_and_reports_one_backbone(heads_file, sparring, tmp_path, uncertainty):
     file = heads_file("uncertainty: llpr", f"uncertainty: {uncertainty}")
     assert sparring("check", file).exit_code == 0

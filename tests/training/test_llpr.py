@@ -36,29 +36,40 @@ def features_of(backbone, structures):
     return torch.cat([rows.features for rows in rows_of(backbone, structures)])
 
 
-def test_derivatives_of_features_are_those_of_finite_differences(backbone, water):
-    structures = Structures.from_atoms([water])
-    (rows,) = rows_of(backbone, structures)
+def test_derivatives_of_features_are_those_of_finite_differences(backbone, water, ammonia):
+    structures = Structures.from_atoms([water, ammonia])
+    (rows,) = rows_of(backbone, structures, n_directions=10)
     step = 1e-5
-    for atom, axis in ((0, 1), (1, 2)):
-        nudge = torch.zeros_like(structures.positions)
-        nudge[atom, axis] = step
+    for index in (0, 4, 9):
+        nudge = step * rows.directions[index]
         above, below = (
-            features_of(backbone, structures.with_positions(structures.positions + s * nudge)) for s in (1, -1)
+            features_of(backbone, structures.with_positions(structures.positions + sign * nudge)) for sign in (1, -1)
         )
-        torch.testing.assert_close(
-            rows.derivatives[atom, axis], ((above - below) / (2 * step))[0], rtol=1e-6, atol=1e-8
-        )
+        wanted = (above - below) / (2 * step)
+        torch.testing.assert_close(rows.derivatives[:, index], wanted, rtol=1e-6, atol=1e-8)
+
+
+def test_fewer_directions_than_there_are_coordinates_have_their_sum_of_squares_on_average(backbone, water):
+    structures = Structures.from_atoms([water])
+    (every,) = rows_of(backbone, structures, n_directions=None)
+    assert every.derivatives.shape == (1, 9, 8)
+    wanted = every.derivatives[0].T @ every.derivatives[0]
+    some = [next(rows_of(backbone, structures, n_directions=4, seed=seed)).derivatives[0] for seed in range(60)]
+    assert some[0].shape == (4, 8)
+    mean = torch.stack([rows.T @ rows for rows in some]).mean(0)
+    torch.testing.assert_close(mean, wanted, rtol=0, atol=0.2 * float(wanted.trace()))
+    forces = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(every.along(forces), forces.reshape(1, 9))
 
 
 def test_the_precision_is_the_sum_over_rows_however_structures_are_divided(backbone, known, monkeypatch):
-    together = precision(backbone, known, energy_weight=2.0, force_weight=3.0)
+    together = precision(rows_of(backbone, known), energy_weight=2.0, force_weight=3.0)
     (rows,) = rows_of(backbone, known)
     wanted = 2 * rows.features.T @ rows.features
-    wanted += 3 * torch.einsum("aif,aig->fg", rows.derivatives, rows.derivatives)
+    wanted += 3 * torch.einsum("svf,svg->fg", rows.derivatives, rows.derivatives)
     torch.testing.assert_close(together, wanted)
     monkeypatch.setattr("sparring.training.readouts.N_ATOMS", 5)
-    torch.testing.assert_close(precision(backbone, known, energy_weight=2.0, force_weight=3.0), wanted)
+    torch.testing.assert_close(precision(rows_of(backbone, known), energy_weight=2.0, force_weight=3.0), wanted)
 
 
 def test_as_many_members_as_there_are_directions_have_the_variances_of_the_equation(backbone, known, rattled, ammonia):
@@ -66,19 +77,19 @@ def test_as_many_members_as_there_are_directions_have_the_variances_of_the_equat
     assert committee.n_members == 9
     far = Structures.from_atoms(rattled(ammonia, 3, stdev=0.2, seed=5))
     energy, forces = variances(committee, far)
-    matrix = precision(backbone, known)
+    matrix = precision(rows_of(backbone, known))
     z = float(torch.linalg.eigvalsh(matrix).max()) / 1e8
     inverse = torch.linalg.inv(matrix + z * torch.eye(8, dtype=torch.float64))
     (rows,) = rows_of(backbone, far)
     torch.testing.assert_close(
         energy, 0.09 * torch.einsum("sf,fg,sg->s", rows.features, inverse, rows.features), rtol=1e-6, atol=0
     )
-    of_components = 0.09 * torch.einsum("aif,fg,aig->ai", rows.derivatives, inverse, rows.derivatives)
-    torch.testing.assert_close(forces, of_components.reshape(3, -1).mean(1), rtol=1e-6, atol=0)
+    of_components = 0.09 * torch.einsum("svf,fg,svg->sv", rows.derivatives, inverse, rows.derivatives)
+    torch.testing.assert_close(forces, of_components.mean(1), rtol=1e-6, atol=0)
 
 
 def test_members_have_the_mean_of_the_backbone_and_on_average_the_covariance_of_the_posterior(backbone, known):
-    posterior = Posterior.of(precision(backbone, known))
+    posterior = Posterior.of(precision(rows_of(backbone, known)))
     samples = [posterior.members(4, torch.Generator().manual_seed(seed)) for seed in range(2000)]
     for weights in samples[:3]:
         assert float(weights.mean(0).abs().max()) < 1e-12 * float(weights.abs().max())

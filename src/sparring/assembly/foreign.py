@@ -122,7 +122,7 @@ def no_training(n_members: int) -> FitReport:
 
 
 def members(
-    section: sections.Committee | sections.ForeignCommittee,
+    section: sections.Committee | sections.ForeignCommittee | sections.HeadsCommittee,
     dtype: torch.dtype | None = None,
     models: tuple[str, ...] = (),
 ) -> list[Architecture]:

@@ -12,6 +12,7 @@ from sparring.potentials.foreign.loading import load_potential
 from sparring.potentials.heads.backbone import require_backbone
 from sparring.potentials.stacking import cast
 from sparring.training.fitting import FitReport
+from sparring.training.heads import fit_heads
 from sparring.training.llpr import llpr
 from sparring.training.splits import Splits
 
@@ -29,7 +30,11 @@ def fitted(config: Config) -> FitMembers:
     loaded = cast(backbone(section.backbone, getattr(torch, config.dtype)), device=config.device)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        committee = llpr(loaded, dataset.take(splits.fit), n_members=section.n_members, seed=seed)
+        labelled = dataset.take(splits.fit)
+        if section.uncertainty == "llpr":
+            committee = llpr(loaded, labelled, n_members=section.n_members, seed=seed)
+        else:
+            committee = fit_heads(loaded, labelled, n_members=section.n_members, seed=seed)
         return committee, no_training(committee.n_members)
 
     return fit_members

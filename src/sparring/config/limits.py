@@ -41,6 +41,8 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "CoordinateMLP.n_layers": (1, 64, ""),
     "CoordinateMLP.n_units": (1, 16_384, ""),
     "Committee.n_members": (2, 100, ""),
+    "HeadsCommittee.n_members": (2, 100, ""),
+    "Backbone.member": (0, 99, ""),
     "Training.learning_rate": (0, 10, ""),
     "Training.energy_weight": (0, 1e6, ""),
     "Training.force_weight": (0, 1e6, ""),

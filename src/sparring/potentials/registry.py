@@ -104,6 +104,13 @@ def require_readable(architecture: Architecture) -> None:
     if registered_class is not made:
         other = f"{registered_class.__module__}.{registered_class.__qualname__}"
         raise ValueError(f"{head}{kind!r} is the kind of {other}; give the class a `kind` of its own and {remedy}")
+    if isinstance(architecture, Head):
+        if not isinstance(architecture.backbone, Architecture):
+            raise ValueError(
+                f"{head}its backbone is a {type(architecture.backbone).__name__}, which is no sparring.Architecture; "
+                "make it one, or keep the committee in a script of your own"
+            )
+        require_readable(architecture.backbone)
     if kind not in _BUILT_IN:
         _require_rebuildable(architecture, head)
 

@@ -111,7 +111,7 @@ def cast_members(
     """Members on another device or in another precision; parts that they share stay shared, functions stay."""
     copies: dict[int, object] = {}
     return [
-        _cast(copy.deepcopy(member, copies), dtype, device) if isinstance(member, nn.Module) else member  # type: ignore[misc]
+        _cast(copy.deepcopy(member, copies), dtype, device) if isinstance(member, nn.Module) else member
         for member in members
     ]
 

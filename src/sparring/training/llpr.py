@@ -11,8 +11,9 @@ rows, too, unless ``force_weight`` is zero, since potentials are trained on forc
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from ase import Atoms
@@ -22,10 +23,11 @@ from torch import Tensor, nn
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.domain import TrainingDomain
 from sparring.potentials.base import N_ELEMENTS
 from sparring.potentials.heads.backbone import require_backbone
-from sparring.potentials.heads.head import Head
-from sparring.training.readouts import precision
+from sparring.training.heads import Residuals, committee_of, residuals_of
+from sparring.training.readouts import precision, rows_of
 
 __all__ = ["Posterior", "llpr"]
 
@@ -33,6 +35,10 @@ logger = logging.getLogger(__name__)
 
 CONDITION = 1e8
 """Bound on the condition number of the precision matrix; features in single precision have no more digits."""
+SHARE = 5
+"""One structure in so many sets the scale."""
+SAME = 1e-4
+"""Differences in eV and eV/Å below which labels are taken for the predictions of the backbone itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +122,12 @@ class Posterior:
 
 
 def simplex(n_points: int) -> Float[Tensor, "n_points n_points_minus_one"]:
-    """Points in n - 1 dimensions whose mean is zero and whose covariance is one: Helmert's contrasts, times sqrt(n - 1)."""
+    """Points in n - 1 dimensions with zero mean and unit covariance: Helmert's contrasts, times sqrt(n - 1)."""
     k = torch.arange(1, n_points, dtype=torch.float64)
     row = torch.arange(n_points, dtype=torch.float64).unsqueeze(1)
     contrasts = torch.where(row < k, 1.0, torch.where(row == k, -k, 0.0))
-    return contrasts * ((n_points - 1) / (k * (k + 1))).sqrt()
+    sizes: Tensor = ((n_points - 1) / (k * (k + 1))).sqrt()
+    return contrasts * sizes
 
 
 def llpr(
@@ -129,7 +136,7 @@ def llpr(
     *,
     n_members: int | None = 8,
     seed: int = 0,
-    scale: float = 1.0,
+    scale: float | None = None,
     regularisation: float | None = None,
     energy_weight: float = 1.0,
     force_weight: float = 1.0,
@@ -141,15 +148,17 @@ def llpr(
 
     .. math:: \sigma_E^2 = a^2 f^T (F^T F + z)^{-1} f
 
-    and the same with the derivatives of f for forces. No labels are needed.
+    and the same with the derivatives of f for forces. No labels are needed. Where there are some, they set a, and the
+    energies of elements in which they differ from the backbone are added to it.
 
     Args:
         backbone: Potential with features: PaiNN, SchNet, MACE, CHGNet, or a module with ``energy_and_features``.
         structures: Structures that the backbone is taken to know, without labels or with: those it was trained on, or
             the like.
         n_members: Number of members; None for one more than there are features, whose variance is that of the equation.
-        seed: Seed of the members.
-        scale: a, in eV. Without labels it is not known, and then variances have no absolute scale.
+        seed: Seed of the members, and of the choice of structures that set a.
+        scale: a, in eV; by default that under which the labels of a fifth of the structures are most likely, with F of
+            the others. Without labels it is 1, and variances have no absolute scale.
         regularisation: z; by default the smallest with which the condition number is at most 1e8.
         energy_weight: Weight of energies in F.
         force_weight: Weight of forces in F, relative to energies in Å².
@@ -158,25 +167,60 @@ def llpr(
         ValueError: If the backbone has no features, there are no structures, or an argument is out of range.
     """
     require_backbone(backbone)
-    batch = structures_of(structures)
-    known = precision(backbone, batch, energy_weight=energy_weight, force_weight=force_weight)
-    posterior = Posterior.of(known, scale=scale, regularisation=regularisation)
-    weights = posterior.members(n_members, torch.Generator().manual_seed(seed))
-    return committee_of(backbone, weights, torch.zeros(len(weights), N_ELEMENTS, dtype=torch.float64))
-
-
-def structures_of(structures: Structures | Dataset | Sequence[Atoms]) -> Structures:
-    """The geometries of structures in any form."""
+    known = partial(precision, energy_weight=energy_weight, force_weight=force_weight)
+    offsets = torch.zeros(N_ELEMENTS, dtype=torch.float64)
     if isinstance(structures, Dataset):
-        return structures.structures
-    return structures if isinstance(structures, Structures) else Structures.from_atoms(list(structures))
+        parts, offsets = residuals_of(backbone, structures)
+        rows = [part.rows for part in parts]
+        scale = _calibrated(parts, len(structures), known, regularisation, seed) if scale is None else scale
+    else:
+        batch = structures if isinstance(structures, Structures) else Structures.from_atoms(list(structures))
+        rows = list(rows_of(backbone, batch))
+    if scale is None:
+        logger.warning("no labels set the scale of the uncertainty, so that only its ratios have a meaning")
+    posterior = Posterior.of(known(rows), scale=1.0 if scale is None else scale, regularisation=regularisation)
+    weights = posterior.members(n_members, torch.Generator().manual_seed(seed))
+    committee = committee_of(backbone, weights, offsets.expand(len(weights), -1))
+    if committee.domain is not None:
+        return committee
+    elements = {number for part in rows for number in part.structures.atomic_numbers.tolist()}
+    return committee.with_domain(TrainingDomain.of_elements(elements))
 
 
-def committee_of(
-    backbone: nn.Module,
-    weights: Float[Tensor, "n_members n_features"],
-    atomic_energy: Float[Tensor, "n_members n_elements"],
-) -> Committee:
-    """The committee of heads with these weights on one backbone."""
-    rows = zip(weights, atomic_energy, strict=True)
-    return Committee([Head.of(backbone, weight, energies) for weight, energies in rows])
+def _calibrated(
+    parts: Sequence[Residuals],
+    n_structures: int,
+    known: Callable[..., Tensor],
+    regularisation: float | None,
+    seed: int,
+) -> float | None:
+    r"""The scale under which the labels of a fifth of the structures are most likely, with F of the others.
+
+    .. math:: a^2 = \frac{1}{N} \sum_i \frac{\Delta_i^2}{\sigma_i^2 / a^2}
+
+    with labels minus predictions :math:`\Delta_i` of N energies and forces.
+
+    Returns:
+        The scale, or None if there are too few labels, or labels are the predictions themselves.
+    """
+    order = torch.randperm(n_structures, generator=torch.Generator().manual_seed(seed))
+    held_back = torch.zeros(n_structures, dtype=torch.float64)
+    held_back[order[: n_structures // SHARE]] = 1.0
+    if not held_back.any():
+        return None
+    others = known([part.rows for part in parts], weights=1 - held_back)
+    posterior = Posterior.of(others, regularisation=regularisation)
+    ratios, squares = [], []
+    for part in parts:
+        own = held_back[part.indices].bool().to(part.energy.device)
+        with_forces = own & part.has_forces.bool()
+        for residuals, columns in (
+            (part.energy[own], part.rows.features[own]),
+            (part.forces[with_forces], part.rows.derivatives[with_forces]),
+        ):
+            seen = (columns != 0).any(-1)
+            squares.append(residuals[seen].square())
+            ratios.append(residuals[seen].square() / posterior.variance(columns[seen]))
+    if float(torch.cat(squares).mean()) < SAME**2:
+        return None
+    return math.sqrt(float(torch.cat(ratios).mean()))

@@ -1,15 +1,16 @@
 r"""The linear model behind heads and last-layer prediction rigidity: features of structures, and their derivatives.
 
-========================================  ==============================================================
-:math:`f = \sum_i f_i`                    features of a structure, summed over its atoms
-:math:`w`                                 weights of a readout, in eV
-:math:`w \cdot f`                         energy that the readout adds to that of the backbone
-:math:`-w \cdot \partial f/\partial x`    force that it adds
-:math:`A`                                 precision matrix: a sum over rows of F, that is over data
-========================================  ==============================================================
+==========================================  ============================================================
+:math:`f = \sum_i f_i`                      features of a structure, summed over its atoms
+:math:`w`                                   weights of a readout, in eV
+:math:`w \cdot f`                           energy that the readout adds to that of the backbone
+:math:`-w \cdot \partial f/\partial v`      force that it adds, along a direction v of all atoms together
+:math:`F`                                   rows of the model: one for each energy, and for each such force
+==========================================  ============================================================
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,46 +21,59 @@ from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import Potential
 from sparring.potentials.heads.backbone import energy_and_features, sum_features
-from sparring.potentials.heads.evaluation import gradients
 
-__all__ = ["Rows", "precision", "rows_of"]
+__all__ = ["N_DIRECTIONS", "Rows", "precision", "rows_of"]
 
 N_ATOMS = 128
 """Number of atoms that are evaluated at a time."""
-N_FEATURES = 16
-"""Number of features whose derivatives are computed at a time."""
+N_DIRECTIONS = 24
+"""Number of directions along which features of a structure are differentiated; all there are, if those are fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Energies, forces and features of some structures, and the derivatives of their features, in double precision.
+    """Some structures, as the backbone and a readout of its features see them, in double precision.
 
     Attributes:
         structures: The structures.
         energy: Energies of the backbone in eV.
         forces: Forces of the backbone in eV/Å.
         features: Features, summed over the atoms of each structure.
-        derivatives: Derivatives of the features in the positions, in 1/Å.
+        directions: Directions along which features are differentiated, for each structure; zero where it has fewer.
+        derivatives: Derivatives of the features along them, in 1/Å.
     """
 
     structures: Structures
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_atoms 3"]
     features: Float[Tensor, "n_structures n_features"]
-    derivatives: Float[Tensor, "n_atoms 3 n_features"]
+    directions: Float[Tensor, "n_directions n_atoms 3"]
+    derivatives: Float[Tensor, "n_structures n_directions n_features"]
+
+    def along(self, forces: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, "n_structures n_directions"]:
+        """Forces along the directions, in eV/Å."""
+        return sum_features((self.directions * forces.to(self.directions)).sum(-1).T, self.structures)
 
 
-def rows_of(backbone: Potential, structures: Structures) -> Iterator[Rows]:
-    """Features of structures and their derivatives, some structures at a time.
+def rows_of(
+    backbone: Potential, structures: Structures, *, n_directions: int | None = N_DIRECTIONS, seed: int = 0
+) -> Iterator[Rows]:
+    r"""Features of structures and their derivatives, some structures at a time.
+
+    Features of n atoms have derivatives along 3n directions. Where that is more than ``n_directions``, R of them are
+    drawn: random, orthonormal, and longer by :math:`\sqrt{3n/R}`, so that sums of squares are on average those of all.
 
     Args:
         backbone: Potential with features.
         structures: Structures.
+        n_directions: R; None for all.
+        seed: Seed of the directions.
 
     Raises:
         ValueError: If the backbone has no features.
     """
     weight = next(iter(backbone.parameters()), structures.positions) if isinstance(backbone, nn.Module) else None
+    generator = torch.Generator().manual_seed(seed)
     start, sizes = 0, structures.counts.tolist()
     while start < len(sizes):
         stop, n_atoms = start + 1, sizes[start]
@@ -68,49 +82,75 @@ def rows_of(backbone: Potential, structures: Structures) -> Iterator[Rows]:
             stop += 1
         part = structures.take(range(start, stop))
         part = part if weight is None else part.to(dtype=weight.dtype, device=weight.device)
-        yield _rows(backbone, part)
+        yield _rows(backbone, part, _directions(sizes[start:stop], n_directions, generator))
         start = stop
 
 
-def _rows(backbone: Potential, part: Structures) -> Rows:
+def _directions(
+    sizes: list[int], n_directions: int | None, generator: torch.Generator
+) -> Float[Tensor, "n_directions n_atoms 3"]:
+    most = min(3 * max(sizes), n_directions or 3 * max(sizes))
+    found = torch.zeros(most, sum(sizes), 3, dtype=torch.float64)
+    for index, size in enumerate(sizes):
+        own = torch.eye(3 * size, dtype=torch.float64)
+        if 3 * size > most:
+            noise = torch.randn(3 * size, most, generator=generator, dtype=torch.float64)
+            own = torch.linalg.qr(noise)[0].T * math.sqrt(3 * size / most)
+        start = sum(sizes[:index])
+        found[: len(own), start : start + size] = own.unflatten(1, (size, 3))
+    return found
+
+
+def _rows(backbone: Potential, part: Structures, directions: Float[Tensor, "n_directions n_atoms 3"]) -> Rows:
     cutoff: float | None = getattr(backbone, "cutoff", None)
     with torch.enable_grad():
         part = part.with_positions(part.positions.detach().requires_grad_())
         part = part if cutoff is None else with_edges(part, cutoff)
+        positions, directions = part.positions, directions.to(part.positions.device)
         energy, features = energy_and_features(backbone, part)
         total = sum_features(features, part)
-        columns = [
-            gradients(some, part.positions, create_graph=False).detach().double()
-            for some in (energy.unsqueeze(0), *total.T.split(N_FEATURES))
-        ]
+        (gradient,) = torch.autograd.grad(energy.sum(), positions, retain_graph=True, materialize_grads=True)
+        # The gradient of u·f is linear in u; its derivative in u, along v, is the derivative of f along v.
+        u = torch.zeros_like(total, requires_grad=True)
+        (linear,) = torch.autograd.grad(total, positions, u, create_graph=True, materialize_grads=True)
+        (along,) = torch.autograd.grad(
+            linear, u, directions.to(linear), is_grads_batched=True, materialize_grads=True, allow_unused=True
+        )
     return Rows(
         structures=part,
         energy=energy.detach(),
-        forces=-columns[0][0],
+        forces=-gradient.double(),
         features=total.detach(),
-        derivatives=torch.cat(columns[1:]).permute(1, 2, 0),
+        directions=directions,
+        derivatives=along.double().transpose(0, 1),
     )
 
 
 def precision(
-    backbone: Potential, structures: Structures, *, energy_weight: float = 1.0, force_weight: float = 1.0
+    rows: Iterable[Rows],
+    *,
+    energy_weight: float = 1.0,
+    force_weight: float = 1.0,
+    weights: Float[Tensor, " n_structures"] | None = None,
 ) -> Float[Tensor, "n_features n_features"]:
     r"""Precision matrix of the weights of a readout, :math:`F^T F`: the rows of F are what is known about structures.
 
-    .. math:: F^T F = \alpha_E \sum_A f_A f_A^T
-        + \alpha_F \sum_{Aij} \frac{\partial f_A}{\partial x_{ij}} \frac{\partial f_A^T}{\partial x_{ij}}
+    .. math:: F^T F = \sum_A c_A \Big( \alpha_E f_A f_A^T
+        + \alpha_F \sum_v \frac{\partial f_A}{\partial v} \frac{\partial f_A^T}{\partial v} \Big)
 
     Args:
-        backbone: Potential with features.
-        structures: Structures A.
+        rows: Features of structures and their derivatives.
         energy_weight: Weight α_E of energies, in 1/eV².
         force_weight: Weight α_F of forces, in (Å/eV)².
+        weights: Weight c of each structure; None for 1.
     """
-    total: Tensor | None = None
-    for rows in rows_of(backbone, structures):
-        slopes = rows.derivatives.flatten(0, 1)
-        part = energy_weight * rows.features.T @ rows.features + force_weight * slopes.T @ slopes
-        total = part if total is None else total + part
-    if total is None:
-        raise ValueError("the precision of a last layer needs at least one structure, got none")
-    return total.cpu()
+    total, first = torch.zeros(()), 0
+    for part in rows:
+        n = len(part.features)
+        own = part.features.new_ones(n) if weights is None else weights[first : first + n].to(part.features)
+        first += n
+        slopes = (part.derivatives * own.reshape(-1, 1, 1)).flatten(0, 1)
+        of_energies = part.features.T @ (part.features * own.unsqueeze(1))
+        of_forces = part.derivatives.flatten(0, 1).T @ slopes
+        total = total + (energy_weight * of_energies + force_weight * of_forces).cpu()
+    return total

@@ -38,7 +38,7 @@ def energy_and_features(
     if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != structures.n_atoms:
         got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(
-            f"features of {type(potential).__name__} must have one row for each of {structures.n_atoms} atoms, got {got}"
+            f"features of {type(potential).__name__} must have a row for each of {structures.n_atoms} atoms, got {got}"
         )
     return energy.double(), features.double()
 

@@ -63,7 +63,7 @@ class Head(Architecture):
             weight: Weights of the features, in eV.
             atomic_energy: Energies of elements by atomic number, in eV.
         """
-        made = cls(backbone=_described(backbone), n_features=len(weight), module=backbone)  # type: ignore[arg-type]
+        made = cls(backbone=_described(backbone), n_features=len(weight), module=backbone)
         made.weight = weight.detach().to(made.weight)
         made.atomic_energy = atomic_energy.detach().to(made.atomic_energy)
         return made.to(device=next(backbone.parameters()).device)
