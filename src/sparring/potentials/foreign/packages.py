@@ -6,27 +6,56 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
+from typing import NamedTuple
 
-__all__ = ["require_package", "unchanged_settings"]
+__all__ = ["EXTRAS", "Extra", "require_package", "unchanged_settings"]
 
 SAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """Environment variable that ``import mace`` sets: it switches off the safe loading of PyTorch for the process."""
+
+
+class Extra(NamedTuple):
+    """The package that an adapter needs, and how it is installed.
+
+    Attributes:
+        module: Name that is imported.
+        distribution: Name in the package index.
+        excludes: Adapters whose packages cannot be installed beside it, since both pin versions of a third.
+        reason: What the two pin.
+    """
+
+    module: str
+    distribution: str
+    excludes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+EXTRAS = {
+    "mace": Extra("mace", "mace-torch", ("sevennet",), "mace-torch needs e3nn 0.4.4, sevenn a newer one"),
+    "chgnet": Extra("chgnet", "chgnet"),
+    "sevennet": Extra("sevenn", "sevenn", ("mace",), "sevenn needs e3nn 0.5 or newer, mace-torch 0.4.4"),
+    "torchani": Extra("torchani", "torchani"),
+}
+"""Packages by the name of the adapter, which is the name of the extra, too."""
 
 
 def require_package(name: str) -> None:
     """Check that the package of an adapter is installed.
 
     Args:
-        name: Name of the package, of the adapter and of the extra.
+        name: Name of the adapter and of the extra.
 
     Raises:
         ValueError: If it is not.
     """
-    if find_spec(name) is None:
-        raise ValueError(
-            f"the adapter {name!r} needs the package {name!r}, which is not installed; install it by "
-            f"pip install 'sparring[{name}]'. Packages that pin other versions of e3nn cannot be installed beside"
-        )
+    extra = EXTRAS[name]
+    if find_spec(extra.module) is not None:
+        return
+    beside = f" It cannot be installed beside {' and '.join(extra.excludes)}: {extra.reason}." if extra.excludes else ""
+    raise ValueError(
+        f"the adapter {name!r} needs the package {extra.distribution!r}, which is not installed; install it by "
+        f"pip install 'sparring[{name}]'.{beside}"
+    )
 
 
 @contextmanager
