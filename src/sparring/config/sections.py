@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sparring.config import spaces
+from sparring.config.adapters import AdapterName
 from sparring.config.labellers import Labels
 from sparring.config.objectives import Formula
 from sparring.config.spaces import AttackSpace, Axes, RandomSpace
@@ -95,7 +96,7 @@ class ForeignCommittee(Section):
     """Models that another package trained (:mod:`sparring.potentials.foreign`)."""
 
     kind: Literal["foreign"]
-    adapter: Literal["mace", "chgnet"]
+    adapter: AdapterName
     models: Annotated[tuple[str, ...], Field(min_length=2, max_length=100)]
     head: str | None = None
     trust_pickle: bool = False

@@ -7,18 +7,12 @@ import torch
 from torch import nn
 
 from sparring.potentials.base import Architecture
+from sparring.potentials.foreign.adapters import adapter_class
 from sparring.potentials.foreign.base import ForeignPotential
-from sparring.potentials.foreign.chgnet import CHGNetPotential
-from sparring.potentials.foreign.mace import MACEPotential
-from sparring.potentials.foreign.packages import require_package
 from sparring.potentials.foreign.self_test import self_test
 from sparring.potentials.stacking import cast
-from sparring.support.suggestions import did_you_mean
 
-__all__ = ["ADAPTERS", "load_potential", "load_potentials"]
-
-
-ADAPTERS: dict[str, type[MACEPotential] | type[CHGNetPotential]] = {"mace": MACEPotential, "chgnet": CHGNetPotential}
+__all__ = ["load_potential", "load_potentials"]
 
 
 def load_potential(
@@ -32,7 +26,7 @@ def load_potential(
     """A potential that another package trained, ready for a committee.
 
     Args:
-        adapter: Name of the adapter, "mace" or "chgnet".
+        adapter: Name of the adapter: "mace", "chgnet", "sevennet", "torchani", or that of another package.
         model: Module of the other package, path of a checkpoint, or the name of a model in the package.
         trust_pickle: Consent to unpickle the checkpoint, which can run any program: only for files from a source that
             you trust. Not needed for state dictionaries and safetensors.
@@ -43,10 +37,7 @@ def load_potential(
         ValueError: If the adapter is unknown or its package not installed, the checkpoint cannot be read or is not
             trusted, or the model does not pass the self-test (:func:`sparring.potentials.foreign.self_test.self_test`).
     """
-    if adapter not in ADAPTERS:
-        raise ValueError(f"unknown adapter {adapter!r}{did_you_mean(adapter, ADAPTERS)}; there are {sorted(ADAPTERS)}")
-    made = ADAPTERS[adapter]
-    require_package(adapter)
+    made = adapter_class(adapter)
     if isinstance(model, nn.Module):
         potential: Architecture = made.from_module(model, head=head)
     else:

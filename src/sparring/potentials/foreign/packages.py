@@ -8,8 +8,10 @@ from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from typing import NamedTuple
 
-__all__ = ["EXTRAS", "Extra", "require_package", "unchanged_settings"]
+__all__ = ["ADAPTER_GROUP", "EXTRAS", "Extra", "require_package", "unchanged_settings"]
 
+ADAPTER_GROUP = "sparring.adapters"
+"""Group of entry points under which other packages register adapters."""
 SAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """Environment variable that ``import mace`` sets: it switches off the safe loading of PyTorch for the process."""
 
@@ -65,6 +67,7 @@ def unchanged_settings() -> Iterator[None]:
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.filterwarnings("ignore", f".*{SAFE_LOADING}", UserWarning)  # by e3nn, of its own tables
+            warnings.filterwarnings("ignore", "The extensions: ", UserWarning)  # by torchani, of its CUDA code
             yield
     finally:
         os.environ.pop(SAFE_LOADING, None)

@@ -20,8 +20,11 @@ __all__ = ["SevenNetPotential"]
 MODELS = {"default": "SEVENNET_0_11Jul2024", "7net-0": "SEVENNET_0_11Jul2024"}
 MODELS |= {"7net-0_22may2024": "SEVENNET_0_22May2024", "7net-l3i5": "SEVENNET_l3i5", "7net-mf-0": "SEVENNET_MF_0"}
 """Models whose weights are in the package, with the constant of sevenn that has their path; others are downloaded."""
-GRADIENTS = "force_output"
-"""Layer that differentiates the energy, which is left out."""
+UNUSED = ("reduce_total_enegy", "force_output")
+"""Layers that add up energies and differentiate them."""
+ONE_HOT = ("onehot_idx_to_onehot", "one_hot_modality")
+CONSTANTS = {"shift", "scale", "denominator"}
+"""Normalisations, which are no weights."""
 LAST = "reduce_hidden_to_energy"
 """Last linear layer; the readout of some models is a network of another name."""
 
@@ -73,11 +76,9 @@ class SevenNetPotential(Architecture):
         numbers = sorted(rows, key=rows.__getitem__)
         self.elements = tuple(chemical_symbols[number] for number in numbers)
         self._head_index = 0 if head is None else heads[head]
-        basis: nn.Module = model.edge_embedding.basis_function  # type: ignore[union-attr, assignment]
-        if not isinstance(basis.coeffs, nn.Parameter):  # else it would stay on the CPU and in its precision
-            basis.coeffs = nn.Parameter(basis.coeffs, requires_grad=False)  # type: ignore[arg-type]
+        _fix_constants(model)
         self.register_buffer("_numbers", torch.tensor(numbers), persistent=False)
-        self.register_buffer("added_energies", torch.zeros(N_ELEMENTS, dtype=basis.coeffs.dtype))
+        self.register_buffer("added_energies", torch.zeros(N_ELEMENTS, dtype=torch.float64))
 
     @classmethod
     def from_module(cls, model: nn.Module, *, head: str | None = None) -> "SevenNetPotential":
@@ -102,9 +103,7 @@ class SevenNetPotential(Architecture):
         return cls(settings=sevennet_settings(config), head=head, model=model)
 
     @classmethod
-    def from_file(
-        cls, file: Path | str, *, trust_pickle: bool = False, head: str | None = None
-    ) -> "SevenNetPotential":
+    def from_file(cls, file: Path | str, *, trust_pickle: bool = False, head: str | None = None) -> "SevenNetPotential":
         """A model of the package, or the model of a checkpoint, which is a pickle.
 
         Args:
@@ -137,9 +136,7 @@ class SevenNetPotential(Architecture):
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV."""
-        atomic: Tensor = self._outputs(structures)["atomic_energy"]
-        energies = atomic.squeeze(1).double() + self.added_energies.double()[structures.atomic_numbers]  # type: ignore[operator, index]
-        return energies.new_zeros(structures.n_structures).index_add(0, structures.structure_index, energies)
+        return self._outputs(structures)[0]
 
     def features(self, structures: Structures) -> Float[Tensor, "n_atoms n_features"]:
         """Features of atoms that the last linear layer takes.
@@ -147,16 +144,39 @@ class SevenNetPotential(Architecture):
         Raises:
             ValueError: If the readout of the model has no such layer.
         """
-        if not hasattr(self.model, LAST):
+        return self.energy_and_features(structures)[1]
+
+    def energy_and_features(
+        self, structures: Structures
+    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
+        """Energy of each structure in eV, and the features of atoms that the last linear layer takes.
+
+        Raises:
+            ValueError: If the readout of the model has no such layer.
+        """
+        energy, features = self._outputs(structures)
+        if features is None:
             raise ValueError("the readout of this SevenNet is a network, so that it has no linear last layer")
-        return self._outputs(structures, last=LAST)["x"]
+        return energy, features
+
+    def get_reference_energies(self) -> Float[Tensor, " n_elements"]:
+        """Energies in eV, by atomic number, that the model adds for each atom."""
+        energies = self.added_energies.detach().double().cpu()  # type: ignore[operator]
+        shift: Tensor = self.model.rescale_atomic_energy.shift.detach().double().cpu()  # type: ignore[union-attr, operator]
+        return energies.index_add(0, self._numbers.cpu(), self._of_head(shift).expand(len(self._numbers)))  # type: ignore[arg-type, operator]
+
+    def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
+        """Set the energies in eV, by atomic number, that the model adds for each atom."""
+        self.add_reference_energies(energies.cpu().double() - self.get_reference_energies())
 
     def add_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
-        """Add energies in eV, by atomic number."""
-        self.added_energies += energies.to(self.added_energies)
+        """Add energies in eV, by atomic number, to those that the model adds for each atom."""
+        self.added_energies += energies.to(self.added_energies)  # type: ignore[arg-type]
 
-    def _outputs(self, structures: Structures, last: str = GRADIENTS) -> dict[str, Tensor]:
-        """Values that the layers before the last one write."""
+    def _of_head(self, shift: Tensor) -> Tensor:
+        return shift[self._head_index] if shift.dim() == 2 else shift
+
+    def _outputs(self, structures: Structures) -> tuple[Tensor, Tensor | None]:
         edges, vectors = close_edges(structures, self.cutoff)
         data = {
             # Vectors go from the first atom to the second here, and messages to the first.
@@ -166,12 +186,35 @@ class SevenNetPotential(Architecture):
             "batch": structures.structure_index,
             "modal_type": torch.full_like(structures.counts, self._head_index),
         }
+        features = None
         for name, layer in self.model.named_children():
-            if name == last:
-                break
-            if name != "reduce_total_enegy":  # waits for the host
-                data = layer(data)
-            for one_hot in ("x", "node_attr", "modal_attr"):
-                if one_hot in data and data[one_hot].is_floating_point():
-                    data[one_hot] = data[one_hot].to(vectors.dtype)
-        return data
+            if name in UNUSED:
+                continue
+            if name == LAST:
+                features = data["x"]
+            data = layer(data)
+            if name in ONE_HOT:  # in single precision, whatever the model has
+                data |= {
+                    key: data[key].to(vectors.dtype) for key in ("x", "node_attr", "modal_attr") if _floats(data, key)
+                }
+        energies = data["atomic_energy"].squeeze(1).double()
+        energies = energies + self.added_energies.double()[structures.atomic_numbers]  # type: ignore[operator, index]
+        total = energies.new_zeros(structures.n_structures).index_add(0, structures.structure_index, energies)
+        return total, features
+
+
+def _floats(data: Mapping[str, Tensor], key: str) -> bool:
+    return key in data and data[key].is_floating_point()
+
+
+def _fix_constants(model: nn.Module) -> None:
+    """Make buffers of constants: parameters would be trained, and plain tensors stay on their device."""
+    basis: nn.Module = model.edge_embedding.basis_function  # type: ignore[union-attr, assignment]
+    if not isinstance(basis.coeffs, nn.Parameter):
+        coefficients = basis.__dict__.pop("coeffs")
+        basis.register_buffer("coeffs", coefficients)
+    for module in model.modules():
+        for name in CONSTANTS & set(module._parameters):
+            constant = module._parameters.pop(name)
+            assert constant is not None
+            module.register_buffer(name, constant.detach())

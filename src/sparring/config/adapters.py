@@ -1,0 +1,22 @@
+"""Names of adapters of foreign potentials."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from sparring.support.suggestions import did_you_mean
+
+__all__ = ["AdapterName"]
+
+
+def _known(name: str) -> str:
+    from sparring.potentials.foreign.adapters import adapter_names  # loads PyTorch, which other sections do without
+
+    known = adapter_names()
+    if name not in known:
+        raise ValueError(f"unknown adapter {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+    return name
+
+
+AdapterName = Annotated[str, AfterValidator(_known)]
+"""Name of an adapter: one that ships with Sparring, or that an installed package registers."""
