@@ -42,12 +42,18 @@ def test_a_configuration_names_models_relative_to_itself_and_is_complete(foreign
     assert (config.committee.n_members, config.training.kind) == (2, "none")
 
 
+def test_a_configuration_cannot_consent_to_unpickle(foreign_file):
+    change = ("models: [default, other.pt]", "models: [default, other.pt], trust_pickle: true")
+    with pytest.raises(ConfigError, match=r"trust_pickle: a configuration cannot consent.*--trust-pickle"):
+        load(foreign_file(change=change))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (("training: {kind: none}", "training: {kind: fit}"), "are not trained by Sparring"),
         (("models: [default, other.pt]", "models: [default]"), "models: wanted at least 2"),
-        (("adapter: chgnet", "adapter: chgent"), "did you mean chgnet"),
+        (("adapter: chgnet", "adapter: chgent"), "did you mean 'chgnet'"),
     ],
 )
 def test_what_does_not_fit_a_foreign_committee_is_named(foreign_file, change, message):

@@ -50,5 +50,4 @@ def members(
         ValueError: If one cannot be loaded, or they do not go together.
     """
     assert isinstance(section, sections.ForeignCommittee)
-    options = {"trust_pickle": section.trust_pickle, "head": section.head, "dtype": dtype}
-    return load_potentials(section.adapter, section.models, **options)  # type: ignore[arg-type]
+    return load_potentials(section.adapter, section.models, head=section.head, dtype=dtype)

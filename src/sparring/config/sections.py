@@ -99,7 +99,6 @@ class ForeignCommittee(Section):
     adapter: AdapterName
     models: Annotated[tuple[str, ...], Field(min_length=2, max_length=100)]
     head: str | None = None
-    trust_pickle: bool = False
 
     @property
     def n_members(self) -> int:
