@@ -8,6 +8,7 @@ import torch
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.config import Config, sections
+from sparring.plausibility.model_units import require_units
 from sparring.potentials import Architecture
 from sparring.potentials.foreign.alignment import align_energies
 from sparring.potentials.foreign.loading import load_potentials
@@ -29,6 +30,9 @@ def loaded(config: Config) -> FitMembers:
     models = members(config.committee, getattr(torch, config.dtype))
 
     def load_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
+        require_units(
+            Committee(models), dataset, lambda index: f"model {index} ({config.committee.potential.models[index]})"
+        )
         committee = Committee(align_energies(models, dataset.to_atoms())).to(device=config.device)
         curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, committee.n_members)))
         no_epoch = np.full(committee.n_members, -1)

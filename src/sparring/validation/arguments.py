@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def _consent(ctx: typer.Context, value: bool) -> bool:
+def _consent(ctx: Any, value: bool) -> bool:  # noqa: ANN401 - Typer brings its own copy of Click, or does not
     if value:
         from sparring.potentials.foreign.consent import consented
 

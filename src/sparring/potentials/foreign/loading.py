@@ -14,6 +14,8 @@ from sparring.potentials.stacking import cast
 
 __all__ = ["load_potential", "load_potentials"]
 
+SAME = "train them with the same settings"
+
 
 def load_potential(
     adapter: str,
@@ -59,7 +61,9 @@ def load_potentials(
     head: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> list[Architecture]:
-    """The members of one committee, see :func:`load_potential`: their elements and cutoffs must be the same.
+    """The members of one committee, see :func:`load_potential`.
+
+    Their elements, cutoffs, heads and precisions must be the same.
 
     Args:
         adapter: Name of the adapter.
@@ -69,23 +73,34 @@ def load_potentials(
         dtype: Precision of the weights; by default that of the models.
 
     Raises:
-        ValueError: If one cannot be loaded, or differs from the first in its elements or its cutoff.
+        ValueError: If one cannot be loaded, or differs from the first in its elements, cutoff, head or precision.
     """
-    members = [load_potential(adapter, one, trust_pickle=trust_pickle, head=head, dtype=dtype) for one in models]
+    members = []
+    for index, one in enumerate(models):
+        try:
+            members.append(load_potential(adapter, one, trust_pickle=trust_pickle, head=head, dtype=dtype))
+        except ValueError as error:
+            raise ValueError(f"model {index} ({_named(one)}): {error}") from error
     for index, member in enumerate(members):
         first = members[0]
         assert isinstance(member, ForeignPotential)
         assert isinstance(first, ForeignPotential)
-        for what, own, other in (
-            ("elements", sorted(member.elements), sorted(first.elements)),
-            ("cutoff in Å", member.cutoff, first.cutoff),
+        for what, own, other, advice in (
+            ("elements", sorted(member.elements), sorted(first.elements), SAME),
+            ("cutoff in Å", member.cutoff, first.cutoff, SAME),
+            ("head", getattr(member, "head", None), getattr(first, "head", None), "choose one by head"),
+            ("precision", _precision(member), _precision(first), "choose one by dtype"),
         ):
             if own != other:
                 raise ValueError(
                     f"members of a committee must have the same {what}: model {index} ({_named(models[index])}) has "
-                    f"{own}, model 0 {other}; train them with the same settings"
+                    f"{own}, model 0 {other}; {advice}"
                 )
     return members
+
+
+def _precision(member: nn.Module) -> torch.dtype | None:
+    return next((weight.dtype for weight in member.parameters() if weight.is_floating_point()), None)
 
 
 def _named(model: nn.Module | Path | str) -> str:

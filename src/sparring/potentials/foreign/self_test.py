@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import Potential
-from sparring.potentials.looped import require_energies, require_same_precision
+from sparring.potentials.looped import require_energies, require_not_compiled, require_same_precision
 from sparring.potentials.stacking import cast
 
 __all__ = ["self_test"]
@@ -64,9 +64,7 @@ def self_test(potential: Potential, *, name: str = "the potential", seed: int = 
 def _refuse_compiled(potential: Potential, name: str) -> None:
     if not isinstance(potential, nn.Module):
         return
-    for module in potential.modules():
-        if type(module).__name__ == "OptimizedModule":
-            raise ValueError(f"{name} is compiled by torch.compile, which has no second derivatives; give the original")
+    require_not_compiled(potential, name)
     for module in (potential, *potential.children()):
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(
