@@ -43,7 +43,7 @@ def wrong_unit(
 
     Units and, for energies of an atom, the number n of atoms are tried for the smallest deviation
 
-    .. math:: \lVert F^\text{label} - u\, n^p F^\text{model} \rVert / \lVert F^\text{label} \rVert, \quad p \in \{0, 1\}.
+    .. math:: \lVert F^\text{label} - u\, n^p F^\text{model} \rVert / \lVert F^\text{label} \rVert, \quad p = 0, 1.
 
     Args:
         forces: Forces of the model, as if its energies were in eV.
