@@ -38,7 +38,8 @@ def with_edges(structures: Structures, cutoff: float) -> Structures:
         return structures
     if not structures.periodic:
         return replace(structures, edges=all_pairs(structures), edge_cutoff=None)
-    return replace(structures, edges=_mixed(structures, cutoff), edge_cutoff=cutoff)
+    crystals = bool(structures.pbc.any(1).all())  # a molecule among them has all its pairs
+    return replace(structures, edges=_mixed(structures, cutoff), edge_cutoff=cutoff if crystals else None)
 
 
 def all_pairs(structures: Structures) -> Edges:

@@ -44,7 +44,7 @@ class Structures:
         edges: Neighbours; None until :func:`sparring.atoms.neighbors.with_edges` has found them.
         fixed: Mask of the coordinates that ASE's constraints fix; None where all atoms are free.
         charge: Total charges in e; None where all are zero.
-        edge_cutoff: Radius within which all edges were looked for, in Å; None for all pairs, or if it is not known.
+        edge_cutoff: Radius of the edges, if they are those within it and no others, in Å; None if it is not known.
     """
 
     positions: Float[Tensor, "n_atoms 3"]

@@ -23,7 +23,7 @@ class Extra(NamedTuple):
         module: Name that is imported.
         distribution: Name in the package index.
         excludes: Adapters whose packages cannot be installed beside it, since both pin versions of a third.
-        reason: What the two pin.
+        reason: Requirements that exclude each other.
     """
 
     module: str
