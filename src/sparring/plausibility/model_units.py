@@ -58,7 +58,11 @@ def wrong_unit(
         for unit, factor in ENERGY_UNITS.items()
         for per_atom in (False, True)
     }
-    best = min(deviations, key=deviations.__getitem__)
+    total, atomic = (
+        min((one for one in deviations if one[1] == of_atom), key=deviations.__getitem__) for of_atom in (False, True)
+    )
+    # A kJ/mol for each of four atoms is nearly a kcal/mol, so that an atom's energy must be much better.
+    best = atomic if BETTER * deviations[atomic] < deviations[total] else total
     if deviations[best] > AGREES or deviations["eV", False] < BETTER * deviations[best]:
         return None
     unit, per_atom = best

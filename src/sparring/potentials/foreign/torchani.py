@@ -50,6 +50,10 @@ class TorchANIPotential(Architecture):
             with unchanged_settings():
                 model = torchani_model(settings)
         assert isinstance(model, nn.Module)
+        for module in model.modules():  # constants in single precision, as torchani makes them, fit weights of any
+            for name, constant in module.named_buffers(recurse=False):
+                if constant.is_floating_point() and name != "self_energies":
+                    setattr(module, name, constant.float())
         self.model = model
         self.hyperparameters = {"settings": dict(settings)}
         self.cutoff = float(model.cutoff)  # type: ignore[arg-type]
