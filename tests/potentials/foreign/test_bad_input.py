@@ -97,8 +97,8 @@ def test_edges_that_do_not_reach_the_cutoff_are_refused_and_longer_ones_are_not(
 
 
 def test_an_attack_on_overlapping_atoms_stops_with_a_status_and_others_go_on():
-    committee = Committee([Repulsion(1.0, overlap=0.5), Repulsion(1.5, overlap=0.5)])
-    seeds = Structures.from_atoms([Atoms("OH", positions=[[0, 0, 0], [0, 0, d]]) for d in (0.2, 1.5)])
+    committee = Committee([Repulsion(1.0, overlap=0.8), Repulsion(1.5, overlap=0.8)])
+    seeds = Structures.from_atoms([Atoms("OH", positions=[[0, 0, 0], [0, 0, d]]) for d in (0.2, 0.7, 1.5)])
     result = attack(committee, seeds, force_variance, seed=0, n_steps=5, learning_rate=0.01)
-    assert result.status.tolist() == [Status.NOT_FINITE, Status.FINISHED]
+    assert result.status.tolist() == [Status.OVERLAP, Status.NOT_FINITE, Status.FINISHED]
     assert torch.isfinite(result.best().structures.positions).all()

@@ -22,7 +22,8 @@ class Adapter(Protocol):
     """A class of potentials, as a package registers it under the entry-point group "sparring.adapters".
 
     It is a :class:`sparring.Architecture` with ``elements`` and ``cutoff``, whose ``kind`` is the name of the entry
-    point, so that committees of it are saved and read.
+    point, so that committees of it are saved and read. A method ``add_reference_energies(energies)``, with energies in
+    eV by atomic number, lets members with other zeros of energy be aligned and saved.
     """
 
     def from_module(self, model: nn.Module, *, head: str | None = None) -> Architecture:
