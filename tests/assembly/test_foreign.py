@@ -45,6 +45,12 @@ def test_a_configuration_names_models_relative_to_itself_and_is_complete(foreign
     assert (config.committee.n_members, config.training.kind) == (2, "none")
 
 
+def test_a_configuration_cannot_consent_to_unpickle(foreign_file):
+    change = ("models: [default, other.pt]", "models: [default, other.pt], trust_pickle: true")
+    with pytest.raises(ConfigError, match=r"trust_pickle: a configuration cannot consent.*--trust-pickle"):
+        load(foreign_file(change=change))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -52,7 +58,7 @@ def test_a_configuration_names_models_relative_to_itself_and_is_complete(foreign
         (("models: [default, other.pt]", "models: [default]"), "models: a single model has no uncertainty"),
         (("models: [default, other.pt]", "models: [default, other.pt], n_members: 3"), "got 2 for n_members: 3"),
         (("training: {kind: none}", "training: {kind: command, trainer: mine}"), "models: models are those that the"),
-        (("adapter: chgnet", "adapter: chgent"), "did you mean chgnet"),
+        (("adapter: chgnet", "adapter: chgent"), "did you mean 'chgnet'"),
     ],
 )
 def test_what_does_not_fit_a_foreign_committee_is_named(foreign_file, change, message):

@@ -15,6 +15,7 @@ from sparring.config import Config, sections
 from sparring.config.trainers import trainer_named
 from sparring.config.training import Command, FineTune
 from sparring.inputs.reading import read_atoms
+from sparring.plausibility.model_units import require_units
 from sparring.potentials import Architecture
 from sparring.potentials.foreign.alignment import align_energies
 from sparring.potentials.foreign.loading import load_potentials
@@ -58,7 +59,12 @@ def loaded(config: Config) -> FitMembers:
     wanted = config.committee.n_members
     if len(models) != wanted:
         raise ValueError(f"committee: there are {len(models)} models for n_members: {wanted}; give one for each member")
-    return lambda dataset, splits, seed: _untrained(config, models, dataset)
+
+    def load_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
+        require_units(Committee(models), dataset, lambda index: f"model {index} of committee.models")
+        return _untrained(config, models, dataset)
+
+    return load_members
 
 
 def _untrained(config: Config, models: list[Architecture], dataset: Dataset) -> tuple[Committee, FitReport]:
@@ -141,5 +147,4 @@ def members(
     if section.adapter == "sparring":
         committees = [read_committee(folder).to(dtype=dtype) for folder in models]
         return [one for committee in committees for one in committee.members if isinstance(one, Architecture)]
-    options = {"trust_pickle": section.trust_pickle, "head": section.head, "dtype": dtype}
-    return load_potentials(section.adapter, models, **options)  # type: ignore[arg-type]
+    return load_potentials(section.adapter, models, head=section.head, dtype=dtype)

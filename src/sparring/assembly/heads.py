@@ -60,7 +60,6 @@ def backbone(section: sections.Backbone, dtype: torch.dtype | None = None) -> Ar
         found = cast(members[section.member], dtype=dtype)  # type: ignore[arg-type]
         assert isinstance(found, Architecture)
     else:
-        options = {"trust_pickle": section.trust_pickle, "head": section.head, "dtype": dtype}
-        found = load_potential(section.adapter, section.model, **options)  # type: ignore[arg-type]
+        found = load_potential(section.adapter, section.model, head=section.head, dtype=dtype)
     require_backbone(found)
     return found

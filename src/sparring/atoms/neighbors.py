@@ -24,15 +24,22 @@ def with_edges(structures: Structures, cutoff: float) -> Structures:
         cutoff: Radius of the cell list, in Å.
 
     Raises:
-        ValueError: If the cutoff is not positive.
+        ValueError: If the cutoff is not positive, or longer than the one that the edges were found with.
     """
     if cutoff <= 0:
         raise ValueError(f"the cutoff must be positive, got {cutoff} Å")
     if structures.edges is not None:
+        reach = structures.edge_cutoff
+        if reach is not None and reach < cutoff:
+            raise ValueError(
+                f"the structures have edges up to {reach} Å, and {cutoff} Å are needed: neighbours would be missing; "
+                f"give structures without edges, or make them by with_edges(structures, {cutoff})"
+            )
         return structures
     if not structures.periodic:
-        return replace(structures, edges=all_pairs(structures))
-    return replace(structures, edges=_mixed(structures, cutoff))
+        return replace(structures, edges=all_pairs(structures), edge_cutoff=None)
+    crystals = bool(structures.pbc.any(1).all())  # a molecule among them has all its pairs
+    return replace(structures, edges=_mixed(structures, cutoff), edge_cutoff=cutoff if crystals else None)
 
 
 def all_pairs(structures: Structures) -> Edges:

@@ -44,6 +44,7 @@ class Structures:
         edges: Neighbours; None until :func:`sparring.atoms.neighbors.with_edges` has found them.
         fixed: Mask of the coordinates that ASE's constraints fix; None where all atoms are free.
         charge: Total charges in e; None where all are zero.
+        edge_cutoff: Radius of the edges, if they are those within it and no others, in Å; None if it is not known.
     """
 
     positions: Float[Tensor, "n_atoms 3"]
@@ -55,6 +56,7 @@ class Structures:
     edges: Edges | None = None
     fixed: Bool[Tensor, "n_atoms 3"] | None = None
     charge: Int[Tensor, " n_structures"] | None = None
+    edge_cutoff: float | None = None
 
     @property
     def n_structures(self) -> int:

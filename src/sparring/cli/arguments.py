@@ -5,9 +5,25 @@ from typing import Annotated
 
 import typer
 
-from sparring.validation.arguments import CommitteeFolder, Preset, load_config, progress_bars, use_threads
+from sparring.validation.arguments import (
+    CommitteeFolder,
+    Preset,
+    TrustPickle,
+    load_config,
+    progress_bars,
+    use_threads,
+)
 
-__all__ = ["CommitteeFolder", "ConfigFile", "ConfigOption", "Preset", "load_config", "progress_bars", "use_threads"]
+__all__ = [
+    "CommitteeFolder",
+    "ConfigFile",
+    "ConfigOption",
+    "Preset",
+    "TrustPickle",
+    "load_config",
+    "progress_bars",
+    "use_threads",
+]
 
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration, a YAML file.")]
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration whose sections are used.")]

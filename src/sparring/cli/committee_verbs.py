@@ -9,6 +9,7 @@ from sparring.cli.arguments import (
     CommitteeFolder,
     ConfigOption,
     Preset,
+    TrustPickle,
     load_config,
     progress_bars,
     use_threads,
@@ -32,6 +33,7 @@ def fit(
     config: ConfigOption,
     output: Annotated[Path, typer.Option(help="Folder for the committee.")],
     preset: Preset = None,
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Train a committee on labelled structures."""
     from sparring import Dataset
@@ -67,6 +69,7 @@ def attack(
         typer.Option(help="Labelled structures for the Boltzmann weight's Q and for bonds [default: the seeds]."),
     ] = None,
     preset: Preset = None,
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Attack a committee from given structures."""
     from sparring import Structures
@@ -103,6 +106,7 @@ def label(
     config: ConfigOption,
     output: Annotated[Path, typer.Option(help="Extended XYZ for the labelled structures.")],
     preset: Preset = None,
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
     from sparring.assembly.labels import label_service_of

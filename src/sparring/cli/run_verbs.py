@@ -8,6 +8,7 @@ import typer
 from sparring.cli.arguments import (
     ConfigFile,
     Preset,
+    TrustPickle,
     load_config,
 )
 
@@ -32,7 +33,7 @@ def init(
 
 
 @app.command()
-def check(config: ConfigFile, preset: Preset = None) -> None:
+def check(config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
     from sparring.commands.running import check
     from sparring.config import dump, load, settled
@@ -73,6 +74,7 @@ def run(
             help="Compute labels of the newest generation again that crashed, took too long or too much memory.",
         ),
     ] = False,
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from sparring.commands.estimates import Estimate
 from sparring.committee import Committee
 from sparring.config import Config, load, settled
 from sparring.labels import Bounds, LabelError, LabellingError, causes
+from sparring.potentials.foreign.consent import consented
 from sparring.reporting import report
 from sparring.reporting.tables import common_table
 from sparring.runs import loop
@@ -52,6 +54,7 @@ def run(
     *,
     preset: str | None = None,
     retry_failed: bool = False,
+    trust_pickle: bool = False,
     progress_bars: ProgressBars = no_progress_bars,
     log: Callable[[str], None] | None = None,
     finished_generation: Callable[[dict[str, object]], None] | None = None,
@@ -63,6 +66,7 @@ def run(
         folder: Run folder; it is created if necessary.
         preset: Name of a preset of the file.
         retry_failed: If True, failed labels of the newest label stage are computed again.
+        trust_pickle: Consent to unpickle checkpoints of other packages, which can run any program.
         progress_bars: Progress bars by title.
         log: Function that is called with one line for each stage that is done.
         finished_generation: Function that is called with the metrics of a generation once it is complete.
@@ -87,8 +91,12 @@ def run(
         _try_system(config.system.build())
         read_evaluation_file(config.evaluation)
     require_device(config.device)
-    planned = plan(config, folder, progress_bars)
-    with torch_threads(config.threads), RunFolder(folder, config, log) as run_folder:
+    with ExitStack() as stack:
+        if trust_pickle:
+            stack.enter_context(consented())
+        planned = plan(config, folder, progress_bars)
+        stack.enter_context(torch_threads(config.threads))
+        run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:
             run_folder.reopen_failed_labels()
         cache = _RunCache(run_folder, finished_generation)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from sparring.config.adapters import ModelName
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import Count, Integer, Length
@@ -112,11 +113,10 @@ class ForeignCommittee(Section):
     """Models of another package (:mod:`sparring.potentials.foreign`): as they are, tuned, or trained by a script."""
 
     kind: Literal["foreign"]
-    adapter: Literal["mace", "chgnet", "sparring"]
+    adapter: ModelName
     models: Annotated[tuple[str, ...], Field(max_length=100)] = ()
     n_members: Annotated[Integer, Field(ge=1)] = 4  # or as many as models, if there are several
     head: str | None = None
-    trust_pickle: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -136,11 +136,10 @@ class ForeignCommittee(Section):
 class Backbone(Section):
     """A trained potential with features of atoms: a model of another package, or a member of a saved committee."""
 
-    adapter: Literal["mace", "chgnet", "sparring"]
+    adapter: ModelName
     model: str = "default"
     member: Annotated[Integer, Field(ge=0)] = 0
     head: str | None = None
-    trust_pickle: bool = False
 
 
 class HeadsCommittee(Section):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
+from sparring.config.adapters import ModelName
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import Count, Energy, Force, Integer, Length, Memory, Names, Number, shown
@@ -108,10 +109,9 @@ class Potential(Section):
     """A potential: a model of another package, or (adapter sparring) the mean of a saved committee."""
 
     kind: Literal["potential"]
-    adapter: str
+    adapter: ModelName
     model: str = "default"
     head: str | None = None
-    trust_pickle: bool = False
 
 
 class NoLabeller(Section):

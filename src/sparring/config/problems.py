@@ -111,6 +111,11 @@ def _wrong_value(kind: str, got: object, context: Mapping[str, Any], where: _Whe
 def _unknown_key(where: _Where, top: type[BaseModel]) -> str:
     """A key that belongs elsewhere is sent there; any other gets the nearest name of its section."""
     key = str(where.path[-1])
+    if key == "trust_pickle":
+        return (
+            "a configuration cannot consent to unpickle, because it may come from somebody else; give --trust-pickle "
+            "on the command line, or set SPARRING_TRUST_PICKLE=1 in the environment"
+        )
     homes = list(dict.fromkeys(_homes(key, top, "")))
     if homes:
         return f"unknown key here; `{key}` belongs in {' or '.join(homes)}"

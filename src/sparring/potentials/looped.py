@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import Potential
 
-__all__ = ["looped_energies", "require_same_precision", "weights_of"]
+__all__ = ["looped_energies", "require_energies", "require_not_compiled", "require_same_precision", "weights_of"]
 
 PRECISIONS = (torch.float32, torch.float64)
 
@@ -73,12 +73,29 @@ def weights_of(members: Sequence[Potential]) -> Iterator[tuple[int, Tensor]]:
                 yield index, found
 
 
+def require_not_compiled(potential: Potential, name: str) -> None:
+    """Check that a potential can be differentiated twice as far as ``torch.compile`` is concerned.
+
+    Args:
+        potential: Potential.
+        name: Name of the potential in the message.
+
+    Raises:
+        ValueError: If the module or a part of it is compiled.
+    """
+    modules = potential.modules() if isinstance(potential, nn.Module) else ()
+    if any(type(module).__name__ == "OptimizedModule" for module in modules):
+        raise ValueError(f"{name} is compiled by torch.compile, which has no second derivatives; give the original")
+
+
 def require_same_precision(members: Sequence[Potential]) -> None:
-    """Check that the weights of all members are of one precision and on one device.
+    """Check that the weights of all members are of one precision and on one device, and that no member is compiled.
 
     Raises:
         ValueError: If they are not, or of a precision that is too low for second derivatives.
     """
+    for index, member in enumerate(members):
+        require_not_compiled(member, _named(index, member))
     first: tuple[int, Tensor] | None = None
     for index, weight in weights_of(members):
         name = _named(index, members[index])

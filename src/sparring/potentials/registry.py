@@ -6,13 +6,13 @@ from importlib.metadata import EntryPoint
 
 from sparring.potentials.ace.network import ACE
 from sparring.potentials.base import Architecture
-from sparring.potentials.foreign.chgnet import CHGNetPotential
-from sparring.potentials.foreign.mace import MACEPotential
+from sparring.potentials.foreign.adapters import ADAPTERS
+from sparring.potentials.foreign.packages import ADAPTER_GROUP
 from sparring.potentials.heads.head import Head
 from sparring.potentials.mlp import CoordinateMLP
 from sparring.potentials.painn import PaiNN
 from sparring.potentials.schnet import SchNet
-from sparring.support.plugins import registered
+from sparring.support.plugins import names, registered
 
 __all__ = [
     "ARCHITECTURES",
@@ -27,7 +27,8 @@ __all__ = [
 ARCHITECTURES: dict[str, type[Architecture]] = {kind.kind: kind for kind in (SchNet, PaiNN, ACE, CoordinateMLP)}
 _BUILT_IN: dict[str, type[Architecture]] = {
     **ARCHITECTURES,
-    **{kind.kind: kind for kind in (MACEPotential, CHGNetPotential, Head)},
+    **ADAPTERS,
+    Head.kind: Head,
 }
 """Architectures that can be read, also those that are trained elsewhere."""
 PLUGIN_GROUP = "sparring.potentials"
@@ -57,7 +58,7 @@ def architecture_class(kind: str) -> type[Architecture]:
     Raises:
         ValueError: If there is none of that name, or it cannot be imported.
     """
-    return _BUILT_IN[kind] if kind in _BUILT_IN else _load(registered(PLUGIN_GROUP, kind, "potential"))
+    return _BUILT_IN[kind] if kind in _BUILT_IN else _load(_registered(kind))
 
 
 def saved_architecture(kind: str, package: object) -> type[Architecture]:
@@ -84,7 +85,7 @@ def provider(kind: str) -> str | None:
     """Name and version of the package that registers an architecture; None for a built-in one, or if unknown."""
     if kind in _BUILT_IN:
         return None
-    package = registered(PLUGIN_GROUP, kind, "potential").dist
+    package = _registered(kind).dist
     return None if package is None else f"{package.name} {package.version}"
 
 
@@ -131,6 +132,13 @@ def _require_rebuildable(architecture: Architecture, head: str) -> None:
             f"{head}its hyperparameters rebuild a module of other weights ({', '.join(different[:3])}); give it all "
             "keyword arguments of the constructor"
         )
+
+
+def _registered(kind: str) -> EntryPoint:
+    """The entry point of an architecture, or else of an adapter."""
+    if kind in names(ADAPTER_GROUP) and kind not in names(PLUGIN_GROUP):
+        return registered(ADAPTER_GROUP, kind, "adapter")
+    return registered(PLUGIN_GROUP, kind, "potential")
 
 
 def _load(point: EntryPoint) -> type[Architecture]:

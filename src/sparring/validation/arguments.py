@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,11 +21,21 @@ __all__ = [
     "ForcesKey",
     "Output",
     "Preset",
+    "TrustPickle",
     "load_config",
     "progress_bars",
     "use_threads",
     "write_results",
 ]
+
+
+def _consent(ctx: Any, value: bool) -> bool:  # noqa: ANN401 - Typer brings its own copy of Click, or does not
+    if value:
+        from sparring.potentials.foreign.consent import consented
+
+        ctx.with_resource(consented())
+    return value
+
 
 Preset = Annotated[str | None, typer.Option(help="Preset of the configuration file.")]
 CommitteeFolder = Annotated[Path, typer.Argument(help="Folder with a committee, e.g. runs/x/generation-03.")]
@@ -36,6 +46,14 @@ EnergyKey = Annotated[str, typer.Option(help="Name of the energies in the file, 
 ForcesKey = Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")]
 Output = Annotated[Path | None, typer.Option(help="Output folder [default: validation, in the committee's folder].")]
 Device = Annotated[str, typer.Option(help="Device for the computation: cpu, cuda.")]
+TrustPickle = Annotated[
+    bool,
+    typer.Option(
+        "--trust-pickle",
+        callback=_consent,
+        help="Consent to read checkpoints of other packages that are pickles, which can run any program.",
+    ),
+]
 
 
 def load_config(config: Path, preset: str | None) -> "Config":

@@ -89,7 +89,7 @@ def test_an_attack_climbs_the_uncertainty_of_models_from_files(mace_model, ammon
     for seed in range(2):
         files.append(tmp_path / f"{seed}.model")
         torch.save(mace_model(seed), files[-1])
-    with pytest.raises(ValueError, match=r"is a pickle, not a state dictionary.*set trust_pickle: true"):
+    with pytest.raises(ValueError, match=r"is a pickle, not a state dictionary.*give --trust-pickle"):
         load_potentials("mace", files)
     committee = Committee(load_potentials("mace", files, trust_pickle=True, dtype=torch.float64))
     seeds = Structures.from_atoms([ammonia])

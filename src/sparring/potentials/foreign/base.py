@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from sparring.atoms.neighbors import edge_vectors, with_edges
 from sparring.atoms.structures import Edges, Structures
 
-__all__ = ["ForeignPotential", "ShiftableEnergies", "close_edges", "copy_weights", "drawing_from", "element_index"]
+__all__ = [
+    "ForeignPotential",
+    "ShiftableEnergies",
+    "close_edges",
+    "close_pairs",
+    "copy_weights",
+    "drawing_from",
+    "element_index",
+]
 
 
 @contextmanager
@@ -69,9 +77,26 @@ def close_edges(structures: Structures, cutoff: float) -> tuple[Edges, Float[Ten
     structures = with_edges(structures, cutoff)
     assert structures.edges is not None
     vectors = edge_vectors(structures)
+    if structures.edge_cutoff is not None and structures.edge_cutoff <= cutoff:
+        return structures.edges, vectors  # none is longer, and the host need not wait to know how many there are
     near = (vectors.detach().square().sum(1) < cutoff**2).nonzero().squeeze(1)
     source, target, shifts = (values.index_select(0, near) for values in structures.edges)
     return Edges(source, target, shifts), vectors.index_select(0, near)
+
+
+def close_pairs(structures: Structures, cutoff: float) -> tuple[Edges, Float[Tensor, "n_pairs 3"]]:
+    """Edges shorter than the cutoff of a model, one for each pair of atoms instead of one for each direction.
+
+    Args:
+        structures: Structures; edges are added if there are none.
+        cutoff: Cutoff of the model, in Å.
+    """
+    edges, vectors = close_edges(structures, cutoff)
+    # The first number that is not zero says which of the two directions it is; an edge never equals its reverse.
+    numbers = torch.cat([(edges.source - edges.target).unsqueeze(1), edges.shifts.round().long()], dim=1).sign()
+    one = ((numbers * numbers.new_tensor([8, 4, 2, 1])).sum(1) > 0).nonzero().squeeze(1)
+    source, target, shifts = (values.index_select(0, one) for values in edges)
+    return Edges(source, target, shifts), vectors.index_select(0, one)
 
 
 def element_index(structures: Structures, known: Int[Tensor, " n_elements"]) -> Int[Tensor, " n_atoms"]:

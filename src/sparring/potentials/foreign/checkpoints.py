@@ -1,10 +1,13 @@
 """Checkpoints of other packages. This is the only module of Sparring that can unpickle, and only where it may."""
 
+import io
 import pickle
 from pathlib import Path
 
 import safetensors.torch
 import torch
+
+from sparring.potentials.foreign.consent import CONSENT, is_trusted
 
 __all__ = ["read_checkpoint"]
 
@@ -12,8 +15,9 @@ __all__ = ["read_checkpoint"]
 def read_checkpoint(file: Path | str, *, trust_pickle: bool = False) -> object:
     """The content of a checkpoint, on the CPU.
 
-    A pickle can run any program while it is read. State dictionaries and safetensors cannot, and are read without
-    ``trust_pickle``.
+    A pickle can run any program while it is read. It is read with ``trust_pickle``, or if the user consents by the
+    command line or the environment, or has done so before for the same content
+    (:mod:`sparring.potentials.foreign.consent`). State dictionaries and safetensors run nothing, and need no consent.
 
     Args:
         file: Checkpoint: safetensors, or a file that ``torch.save`` wrote.
@@ -25,25 +29,29 @@ def read_checkpoint(file: Path | str, *, trust_pickle: bool = False) -> object:
     file = Path(file)
     if not file.is_file():
         raise ValueError(f"there is no checkpoint {file}; give the path of the file")
+    content = file.read_bytes()  # once, so that what is trusted is what is read
     if file.suffix == ".safetensors":
         try:
-            return safetensors.torch.load_file(file)
+            return safetensors.torch.load(content)
         except safetensors.SafetensorError as error:
             raise ValueError(f"{file} cannot be read as safetensors: {error}") from error
     try:
-        content: object = torch.load(file, map_location="cpu", weights_only=True)
+        return _loaded(content, weights_only=True)
     except pickle.UnpicklingError as error:
-        if not trust_pickle:
+        if not (trust_pickle or is_trusted(content, file)):
             raise ValueError(
                 f"{file} is a pickle, not a state dictionary: reading it can run any program on this computer. If it "
-                "comes from a source that you trust, set trust_pickle: true (in Python, trust_pickle=True)"
+                f"comes from a source that you trust, give --trust-pickle on the command line, set {CONSENT}=1 in the "
+                "environment of a job, or in Python trust_pickle=True"
             ) from error
     except (RuntimeError, EOFError, OSError) as error:
         raise ValueError(f"{file} cannot be read as a checkpoint of PyTorch: {error}") from error
-    else:
-        return content
     try:
-        content = torch.load(file, map_location="cpu", weights_only=False)
+        return _loaded(content, weights_only=False)
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
         raise ValueError(f"{file} cannot be unpickled: {error}; was it saved by another version?") from error
-    return content
+
+
+def _loaded(content: bytes, *, weights_only: bool) -> object:
+    loaded: object = torch.load(io.BytesIO(content), map_location="cpu", weights_only=weights_only)
+    return loaded

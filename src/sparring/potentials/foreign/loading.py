@@ -7,18 +7,14 @@ import torch
 from torch import nn
 
 from sparring.potentials.base import Architecture
+from sparring.potentials.foreign.adapters import adapter_class
 from sparring.potentials.foreign.base import ForeignPotential
-from sparring.potentials.foreign.chgnet import CHGNetPotential
-from sparring.potentials.foreign.mace import MACEPotential
-from sparring.potentials.foreign.packages import require_package
 from sparring.potentials.foreign.self_test import self_test
 from sparring.potentials.stacking import cast
-from sparring.support.suggestions import did_you_mean
 
-__all__ = ["ADAPTERS", "load_potential", "load_potentials"]
+__all__ = ["load_potential", "load_potentials"]
 
-
-ADAPTERS: dict[str, type[MACEPotential] | type[CHGNetPotential]] = {"mace": MACEPotential, "chgnet": CHGNetPotential}
+SAME = "train them with the same settings"
 
 
 def load_potential(
@@ -32,7 +28,7 @@ def load_potential(
     """A potential that another package trained, ready for a committee.
 
     Args:
-        adapter: Name of the adapter, "mace" or "chgnet".
+        adapter: Name of the adapter: "mace", "chgnet", "sevennet", "torchani", or that of another package.
         model: Module of the other package, path of a checkpoint, or the name of a model in the package.
         trust_pickle: Consent to unpickle the checkpoint, which can run any program: only for files from a source that
             you trust. Not needed for state dictionaries and safetensors.
@@ -43,10 +39,7 @@ def load_potential(
         ValueError: If the adapter is unknown or its package not installed, the checkpoint cannot be read or is not
             trusted, or the model does not pass the self-test (:func:`sparring.potentials.foreign.self_test.self_test`).
     """
-    if adapter not in ADAPTERS:
-        raise ValueError(f"unknown adapter {adapter!r}{did_you_mean(adapter, ADAPTERS)}; there are {sorted(ADAPTERS)}")
-    made = ADAPTERS[adapter]
-    require_package(adapter)
+    made = adapter_class(adapter)
     if isinstance(model, nn.Module):
         potential: Architecture = made.from_module(model, head=head)
     else:
@@ -68,7 +61,9 @@ def load_potentials(
     head: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> list[Architecture]:
-    """The members of one committee, see :func:`load_potential`: their elements and cutoffs must be the same.
+    """The members of one committee, see :func:`load_potential`.
+
+    Their elements, cutoffs, heads and precisions must be the same.
 
     Args:
         adapter: Name of the adapter.
@@ -78,23 +73,34 @@ def load_potentials(
         dtype: Precision of the weights; by default that of the models.
 
     Raises:
-        ValueError: If one cannot be loaded, or differs from the first in its elements or its cutoff.
+        ValueError: If one cannot be loaded, or differs from the first in its elements, cutoff, head or precision.
     """
-    members = [load_potential(adapter, one, trust_pickle=trust_pickle, head=head, dtype=dtype) for one in models]
+    members = []
+    for index, one in enumerate(models):
+        try:
+            members.append(load_potential(adapter, one, trust_pickle=trust_pickle, head=head, dtype=dtype))
+        except ValueError as error:
+            raise ValueError(f"model {index} ({_named(one)}): {error}") from error
     for index, member in enumerate(members):
         first = members[0]
         assert isinstance(member, ForeignPotential)
         assert isinstance(first, ForeignPotential)
-        for what, own, other in (
-            ("elements", sorted(member.elements), sorted(first.elements)),
-            ("cutoff in Å", member.cutoff, first.cutoff),
+        for what, own, other, advice in (
+            ("elements", sorted(member.elements), sorted(first.elements), SAME),
+            ("cutoff in Å", member.cutoff, first.cutoff, SAME),
+            ("head", getattr(member, "head", None), getattr(first, "head", None), "choose one by head"),
+            ("precision", _precision(member), _precision(first), "choose one by dtype"),
         ):
             if own != other:
                 raise ValueError(
                     f"members of a committee must have the same {what}: model {index} ({_named(models[index])}) has "
-                    f"{own}, model 0 {other}; train them with the same settings"
+                    f"{own}, model 0 {other}; {advice}"
                 )
     return members
+
+
+def _precision(member: nn.Module) -> torch.dtype | None:
+    return next((weight.dtype for weight in member.parameters() if weight.is_floating_point()), None)
 
 
 def _named(model: nn.Module | Path | str) -> str:

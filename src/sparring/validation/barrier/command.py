@@ -9,6 +9,7 @@ from sparring.validation.arguments import (
     CommitteeOrRun,
     Output,
     Preset,
+    TrustPickle,
     load_config,
     progress_bars,
     use_threads,
@@ -44,6 +45,7 @@ def barrier(
     climb: Climb = False,
     config: ReferenceConfig = None,
     preset: Preset = None,
+    trust_pickle: TrustPickle = False,
     output: Output = None,
 ) -> None:
     """Barrier between two minima, by a nudged elastic band for each committee and for the label method.

@@ -10,6 +10,7 @@ from sparring.validation.arguments import (
     Device,
     Output,
     Preset,
+    TrustPickle,
     load_config,
     progress_bars,
     use_threads,
@@ -76,6 +77,7 @@ def free_energy(
     at_once: AtOnce = 20,
     config: ReferenceConfig = None,
     preset: Preset = None,
+    trust_pickle: TrustPickle = False,
     output: Output = None,
     device: Device = "cpu",
 ) -> None:
