@@ -11,7 +11,7 @@ from sparring.assembly.training import fit_arguments
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.committee_files import read_committee
-from sparring.config import Config, sections
+from sparring.config import Config, committees
 from sparring.config.trainers import trainer_named
 from sparring.config.training import Command, FineTune
 from sparring.inputs.reading import read_atoms
@@ -128,7 +128,7 @@ def no_training(n_members: int) -> FitReport:
 
 
 def members(
-    section: sections.Committee | sections.ForeignCommittee | sections.HeadsCommittee,
+    section: committees.Committee | committees.ForeignCommittee | committees.HeadsCommittee,
     dtype: torch.dtype | None = None,
     models: tuple[str, ...] = (),
 ) -> list[Architecture]:
@@ -142,9 +142,9 @@ def members(
     Raises:
         ValueError: If one cannot be loaded, or they do not go together.
     """
-    assert isinstance(section, sections.ForeignCommittee)
+    assert isinstance(section, committees.ForeignCommittee)
     models = models or section.models
     if section.adapter == "sparring":
-        committees = [read_committee(folder).to(dtype=dtype) for folder in models]
-        return [one for committee in committees for one in committee.members if isinstance(one, Architecture)]
+        saved = [read_committee(folder).to(dtype=dtype) for folder in models]
+        return [one for committee in saved for one in committee.members if isinstance(one, Architecture)]
     return load_potentials(section.adapter, models, head=section.head, dtype=dtype)

@@ -6,7 +6,7 @@ from sparring.assembly.foreign import FitMembers, no_training
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.committee_files import read_committee
-from sparring.config import Config, sections
+from sparring.config import Config, committees
 from sparring.potentials import Architecture
 from sparring.potentials.foreign.loading import load_potential
 from sparring.potentials.heads.backbone import require_backbone
@@ -26,7 +26,7 @@ def fitted(config: Config) -> FitMembers:
         ValueError: If the backbone cannot be loaded, or has no features.
     """
     section = config.committee
-    assert isinstance(section, sections.HeadsCommittee)
+    assert isinstance(section, committees.HeadsCommittee)
     loaded = cast(backbone(section.backbone, getattr(torch, config.dtype)), device=config.device)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
@@ -40,7 +40,7 @@ def fitted(config: Config) -> FitMembers:
     return fit_members
 
 
-def backbone(section: sections.Backbone, dtype: torch.dtype | None = None) -> Architecture:
+def backbone(section: committees.Backbone, dtype: torch.dtype | None = None) -> Architecture:
     """The section ``committee.backbone``.
 
     Args:

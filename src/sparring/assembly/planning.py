@@ -17,7 +17,7 @@ from sparring.assembly.unlabelled import predicting
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
-from sparring.config import Config, sections
+from sparring.config import Config, committees, sections
 from sparring.labels import Bounds, Labeller
 from sparring.labels.base import composition, depends_on
 from sparring.labels.service import Failed, LabelService
@@ -147,7 +147,7 @@ def train(
 
 
 def architecture(
-    section: sections.AnyPotential | sections.ForeignCommittee | sections.HeadsCommittee,
+    section: committees.AnyPotential | committees.ForeignCommittee | committees.HeadsCommittee,
 ) -> Architecture:
     """The section ``committee.potential``; the first model of another package, or the backbone of heads.
 
@@ -155,11 +155,11 @@ def architecture(
         ValueError: If no package registers a plugin's name, it does not accept the parameters, or a model of another
             package cannot be loaded.
     """
-    if isinstance(section, sections.ForeignCommittee):
+    if isinstance(section, committees.ForeignCommittee):
         return foreign.members(section)[0]
-    if isinstance(section, sections.HeadsCommittee):
+    if isinstance(section, committees.HeadsCommittee):
         return heads.backbone(section.backbone)
-    if isinstance(section, sections.PotentialPlugin):
+    if isinstance(section, committees.PotentialPlugin):
         return potential_plugin(section.name, section.parameters)
     kinds: Mapping[str, type[Architecture]] = {**ARCHITECTURES, MACE.kind: MACE}
     return kinds[section.kind](**section.arguments())

@@ -7,7 +7,7 @@ from ase import Atoms
 
 from sparring.assembly import foreign, heads
 from sparring.committee import Committee
-from sparring.config import Config, sections
+from sparring.config import Config, committees
 from sparring.labels import FromCalculator
 from sparring.runs.provenance import PREDICTED
 from sparring.starting_data.base import Starting
@@ -25,10 +25,10 @@ def own_labeller(config: Config) -> FromCalculator:
         ValueError: If a model cannot be loaded.
     """
     section, dtype = config.committee, getattr(torch, config.dtype)
-    if isinstance(section, sections.HeadsCommittee):
+    if isinstance(section, committees.HeadsCommittee):
         models = [heads.backbone(section.backbone, dtype)]
     else:
-        assert isinstance(section, sections.ForeignCommittee)
+        assert isinstance(section, committees.ForeignCommittee)
         models = foreign.members(section, dtype)
     return committee_labeller(Committee(models).to(device=config.device))
 

@@ -60,15 +60,16 @@ def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("committee", "kind"), f"{problem}: {remedy}"
         return
     if committee.kind != "foreign":
-        meanings = {
+        meanings: dict[str, str] = {
             "none": "leaves members as they are",
             "fine_tune": "begins with the weights of models",
             "command": "runs a trainer of another package",
         }
-        if training.kind in meanings:
-            fitting = "foreign or heads" if training.kind == "none" else "foreign"
+        kind = str(training.kind)
+        if kind in meanings:
+            fitting = "foreign or heads" if kind == "none" else "foreign"
             needs = f"which needs a committee of kind {fitting}; use fit"
-            problem = f"{training.kind} {meanings[training.kind]}, {needs}"
+            problem = f"{kind} {meanings[kind]}, {needs}"
             yield ("training", "kind"), problem
         return
     n_models = len(committee.models)
@@ -77,14 +78,14 @@ def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             f"models of {committee.adapter} are for molecules and crystals; use them with other systems than wells"
         )
         yield ("committee", "kind"), problem
+    if training.kind in ("fine_tune", "command") and committee.n_members < 2:
+        yield ("committee", "n_members"), f"wanted at least 2 members to be trained, got {committee.n_members}"
     if training.kind == "fit":
         problem = "fit draws new weights; models of other packages are left as they are (none), tuned (fine_tune) or "
         yield ("training", "kind"), f"{problem}trained by a program of yours (command)"
     elif training.kind == "none" and committee.adapter != "sparring" and n_models != committee.n_members:
         problem = f"wanted one for each member, got {n_models} for n_members: {committee.n_members}"
         yield ("committee", "models"), problem
-    elif training.kind in ("fine_tune", "command") and committee.n_members < 2:
-        yield ("committee", "n_members"), f"wanted at least 2 members to be trained, got {committee.n_members}"
     elif training.kind == "fine_tune" and not 1 <= n_models <= committee.n_members:
         problem = f"wanted 1 to {committee.n_members} that n_members: {committee.n_members} start from, got {n_models}"
         yield ("committee", "models"), problem

@@ -110,7 +110,7 @@ class _Task:
         """True if the member has been trained by this command on these data, and its model is as it was."""
         try:
             done = json.loads((self.folder / DONE).read_text(encoding="utf-8"))
-            return done == self.record()
+            return bool(done == self.record())
         except (OSError, ValueError):
             return False
 

@@ -118,7 +118,8 @@ class Posterior:
         directions, triangle = torch.linalg.qr(noise)
         directions = directions * triangle.diagonal().sign()  # uniform over all rotations
         scale = math.sqrt(n_features / n_directions)
-        return scale * simplex(n_members)[:, :n_directions] @ (self.root @ directions).T
+        weights: Tensor = scale * simplex(n_members)[:, :n_directions] @ (self.root @ directions).T
+        return weights
 
 
 def simplex(n_points: int) -> Float[Tensor, "n_points n_points_minus_one"]:

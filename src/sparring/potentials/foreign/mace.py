@@ -113,10 +113,12 @@ class MACEPotential(Architecture):
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV."""
         species = self._species(structures)
+        return self._energy(structures, species, self._outputs(structures, species))
+
+    def _energy(self, structures: Structures, species: Tensor, outputs: Mapping[str, Tensor]) -> Tensor:
         # Energies of free atoms are added in double precision: they can be thousands of eV.
         atoms = self._reference_table()[species].double()
-        interaction: Tensor = self._outputs(structures, species)["interaction_energy"]
-        return interaction.double().index_add(0, structures.structure_index, atoms)
+        return outputs["interaction_energy"].double().index_add(0, structures.structure_index, atoms)
 
     def features(self, structures: Structures) -> Float[Tensor, "n_atoms n_features"]:
         """Node features of all interactions, which the readouts use."""
@@ -126,7 +128,8 @@ class MACEPotential(Architecture):
         self, structures: Structures
     ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
         """Energy of each structure in eV, and those node features of all interactions that rotations do not change."""
-        outputs = self._outputs(structures)
+        species = self._species(structures)
+        outputs = self._outputs(structures, species)
         layouts = [product.linear.irreps_out for product in self.model.products]  # type: ignore[union-attr]
         starts = [0, *accumulate(layout.dim for layout in layouts)]
         scalars = [
@@ -136,8 +139,7 @@ class MACEPotential(Architecture):
             if str(irrep.ir) == "0e"
         ]
         columns = torch.cat(scalars).to(structures.positions.device)
-        energy: Tensor = outputs["energy"]
-        return energy.double(), outputs["node_feats"].index_select(1, columns)
+        return self._energy(structures, species, outputs), outputs["node_feats"].index_select(1, columns)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights, as mace-torch does for a new model; normalisations stay."""

@@ -51,6 +51,7 @@ class SevenNetPotential(Architecture):
     casts_buffers = True
     elements: tuple[str, ...]
     cutoff: float
+    added_energies: Tensor
 
     def __init__(
         self, *, settings: Mapping[str, object], head: str | None = None, model: nn.Module | None = None
@@ -161,7 +162,7 @@ class SevenNetPotential(Architecture):
 
     def get_reference_energies(self) -> Float[Tensor, " n_elements"]:
         """Energies in eV, by atomic number, that the model adds for each atom."""
-        energies = self.added_energies.detach().double().cpu()  # type: ignore[operator]
+        energies = self.added_energies.detach().double().cpu()
         shift: Tensor = self.model.rescale_atomic_energy.shift.detach().double().cpu()  # type: ignore[union-attr, operator]
         return energies.index_add(0, self._numbers.cpu(), self._of_head(shift).expand(len(self._numbers)))  # type: ignore[arg-type, operator]
 
@@ -171,7 +172,7 @@ class SevenNetPotential(Architecture):
 
     def add_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Add energies in eV, by atomic number, to those that the model adds for each atom."""
-        self.added_energies += energies.to(self.added_energies)  # type: ignore[arg-type]
+        self.added_energies += energies.to(self.added_energies)
 
     def _of_head(self, shift: Tensor) -> Tensor:
         return shift[self._head_index] if shift.dim() == 2 else shift
@@ -198,7 +199,7 @@ class SevenNetPotential(Architecture):
                     key: data[key].to(vectors.dtype) for key in ("x", "node_attr", "modal_attr") if _floats(data, key)
                 }
         energies = data["atomic_energy"].squeeze(1).double()
-        energies = energies + self.added_energies.double()[structures.atomic_numbers]  # type: ignore[operator, index]
+        energies = energies + self.added_energies.double()[structures.atomic_numbers]
         total = energies.new_zeros(structures.n_structures).index_add(0, structures.structure_index, energies)
         return total, features
 

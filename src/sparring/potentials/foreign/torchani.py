@@ -42,6 +42,7 @@ class TorchANIPotential(Architecture):
     casts_buffers = False
     elements: tuple[str, ...]
     cutoff: float
+    added_energies: Tensor
 
     def __init__(self, *, settings: Mapping[str, object], model: nn.Module | None = None) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class TorchANIPotential(Architecture):
         self.model = model
         self.hyperparameters = {"settings": dict(settings)}
         self.cutoff = float(model.cutoff)  # type: ignore[arg-type]
-        self.elements = tuple(chemical_symbols[number] for number in model.atomic_numbers.tolist())  # type: ignore[union-attr, operator]
+        self.elements = tuple(chemical_symbols[number] for number in model.atomic_numbers.tolist())  # type: ignore[operator]
         self.register_buffer("added_energies", torch.zeros(N_ELEMENTS, dtype=torch.float64))
 
     @classmethod
@@ -145,9 +146,10 @@ class TorchANIPotential(Architecture):
 
     def get_reference_energies(self) -> Float[Tensor, " n_elements"]:
         """Energies in eV, by atomic number, that the model adds for each atom."""
-        own: Tensor = self.model.energy_shifter.self_energies.double().cpu()  # type: ignore[union-attr, operator]
+        own: Tensor = self.model.energy_shifter.self_energies.double().cpu()  # type: ignore[union-attr, operator, assignment]
         own = HARTREE * own * float(self.model.energy_shifter._enabled)  # type: ignore[union-attr, arg-type]
-        return self.added_energies.cpu().index_add(0, self.model.atomic_numbers.cpu(), own)  # type: ignore[union-attr, operator]
+        numbers: Tensor = self.model.atomic_numbers.cpu()  # type: ignore[operator, assignment]
+        return self.added_energies.cpu().index_add(0, numbers, own)
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Set the energies in eV, by atomic number, that the model adds for each atom."""
@@ -155,24 +157,24 @@ class TorchANIPotential(Architecture):
 
     def add_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Add energies in eV, by atomic number, to those that the model adds for each atom."""
-        self.added_energies += energies.to(self.added_energies)  # type: ignore[arg-type]
+        self.added_energies += energies.to(self.added_energies)
 
     def _energies(self, structures: Structures, species: Tensor, neighbors: object) -> Tensor:
         from torchani.neighbors import discard_outside_cutoff
 
         coordinates, rows = structures.positions.unsqueeze(0), species.unsqueeze(0)
         atomic = coordinates.new_zeros(structures.n_atoms, dtype=torch.float64)
-        for potential in self.model.potentials.values():  # type: ignore[union-attr, operator]
+        for potential in self.model.potentials.values():  # type: ignore[operator]
             if potential._enabled:
                 near = discard_outside_cutoff(neighbors, potential.cutoff)
                 part = potential.compute_from_neighbors(rows, coordinates, near, 0, True)
                 atomic = atomic + part.energies.squeeze(0).double()
-        energies = HARTREE * atomic + self._reference_energies(species) + self.added_energies[structures.atomic_numbers]  # type: ignore[index]
+        energies = HARTREE * atomic + self._reference_energies(species) + self.added_energies[structures.atomic_numbers]
         return energies.new_zeros(structures.n_structures).index_add(0, structures.structure_index, energies)
 
     def _reference_energies(self, species: Tensor) -> Tensor:
         shifter = self.model.energy_shifter
-        energies: Tensor = shifter.self_energies.double()[species]  # type: ignore[union-attr, operator, index]
+        energies: Tensor = shifter.self_energies.double()[species]  # type: ignore[union-attr, index]
         return HARTREE * energies if shifter._enabled else torch.zeros_like(energies)  # type: ignore[union-attr]
 
     def _inputs(self, structures: Structures) -> tuple[Tensor, object]:

@@ -43,13 +43,14 @@ def torchani_settings(model: nn.Module) -> dict[str, object]:
             "element (ANINetworks), ensembles of them and RepulsionXTB"
         )
     repulsion = potentials.get("repulsion_xtb")
-    first = next(iter(members[0].atomics.values()))
+    atomics: Mapping[str, Any] = members[0].atomics  # type: ignore[assignment]
+    first = next(iter(atomics.values()))
     return {
         "symbols": list(model.symbols),  # type: ignore[arg-type]
         "cutoff_function": _cutoff_function(computer.radial.cutoff_fn),  # type: ignore[union-attr, arg-type]
         "radial": _term(computer.radial, RADIAL),  # type: ignore[union-attr, arg-type]
         "angular": _term(computer.angular, ANGULAR),  # type: ignore[union-attr, arg-type]
-        "layers": {symbol: _widths(one) for symbol, one in members[0].atomics.items()},
+        "layers": {symbol: _widths(one) for symbol, one in atomics.items()},
         "activation": _activation(first.activation),
         "bias": bool(first.has_biases),
         "n_networks": len(members) if isinstance(networks, Ensemble) else None,
@@ -137,7 +138,7 @@ def _term(term: nn.Module, names: tuple[str, ...]) -> dict[str, object]:
 
 def _widths(network: nn.Module) -> list[int]:
     layers = [*network.layers, network.final_layer]  # type: ignore[misc]
-    return [layers[0].in_features, *(layer.out_features for layer in layers)]  # type: ignore[union-attr, list-item]
+    return [layers[0].in_features, *(layer.out_features for layer in layers)]
 
 
 def _activation(module: nn.Module) -> str:
