@@ -8,8 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from sparring.potentials.painn_fast.messages import Basis, Source, messages
+from sparring.potentials.painn_fast.dense import Dense
+from sparring.potentials.painn_fast.messages import Basis, messages
 from sparring.potentials.painn_fast.pair_table import PairTable
+from sparring.potentials.painn_fast.sources import sources
+from sparring.potentials.painn_fast.updates import updated
 from sparring.potentials.repulsion import smooth_envelope
 from sparring.units import KCAL_PER_MOL
 
@@ -56,12 +59,14 @@ class StackedPaiNN:
         basis = self.basis(vectors, table)
         scalars, vector = self.weights["embedding.weight"].index_select(1, atomic_numbers), None
         for layer in range(self.n_layers):
-            source = self._source(layer, scalars, vector)
+            source = sources(self._dense(f"messages.{layer}.phi"), scalars, vector)
             delta_s, delta_v = messages(table, source, basis, self._filter(layer))
             scalars, vector = scalars + delta_s, delta_v if vector is None else vector + delta_v
-            delta_s, delta_v = self._update(layer, scalars, vector)
-            scalars, vector = scalars + delta_s, vector + delta_v
-        atoms = self._mlp("readout", scalars)[0].squeeze(-1).double() * KCAL_PER_MOL
+            mix, a = self.weights[f"updates.{layer}.mix.weight"], self._dense(f"updates.{layer}.a")
+            scalars, vector = updated(mix, a, scalars, vector, last=layer == self.n_layers - 1)
+        readout = self._dense("readout")
+        (atoms,) = readout.parts(functional.silu(readout.hidden(scalars)), 1, (0,))
+        atoms = atoms.squeeze(-1).double() * KCAL_PER_MOL
         if self.reference_energies:
             atoms = atoms + self.weights["atomic_energy"].index_select(1, atomic_numbers)
         return atoms
@@ -78,29 +83,9 @@ class StackedPaiNN:
         q = torch.cat([radial, envelope.unsqueeze(-1)], dim=-1)
         return Basis(q, q.unsqueeze(1) * (vectors / distance.unsqueeze(1)).unsqueeze(-1))
 
-    def _source(self, layer: int, scalars: Tensor, vector: Tensor | None) -> Source:
-        p, vv, r = self._mlp(f"messages.{layer}.phi", scalars, 3)
-        return Source(p, r, None if vector is None else vector * vv.unsqueeze(1))
-
     def _filter(self, layer: int) -> Float[Tensor, "n_members 3_f n_basis"]:
         name = f"messages.{layer}.filter"
         return torch.cat([self.weights[f"{name}.weight"], self.weights[f"{name}.bias"].unsqueeze(-1)], dim=2)
 
-    def _update(self, layer: int, scalars: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-        flat = vector.flatten(1, 2)
-        u, v = (
-            torch.bmm(flat, matrix.mT).view_as(vector)
-            for matrix in self.weights[f"updates.{layer}.mix.weight"].chunk(2, dim=1)
-        )
-        square = v.square().sum(1)
-        norm = square / (1 + (1 + square).sqrt())
-        a_ss, a_sv, a_vv = self._mlp(f"updates.{layer}.a", torch.cat([scalars, norm], dim=-1), 3)
-        return a_ss + a_sv * (u * v).sum(1), a_vv.unsqueeze(1) * u
-
-    def _mlp(self, name: str, x: Tensor, n_parts: int = 1) -> tuple[Tensor, ...]:
-        """Two dense layers; the result in equal parts of its columns."""
-        weights = self.weights
-        hidden = torch.baddbmm(weights[f"{name}.0.bias"].unsqueeze(1), x, weights[f"{name}.0.weight"].mT)
-        hidden = functional.silu(hidden)
-        parts = zip(*(weights[f"{name}.2.{kind}"].chunk(n_parts, dim=1) for kind in ("bias", "weight")), strict=True)
-        return tuple(torch.baddbmm(bias.unsqueeze(1), hidden, weight.mT) for bias, weight in parts)
+    def _dense(self, name: str) -> Dense:
+        return Dense(*(self.weights[f"{name}.{layer}.{kind}"] for layer in (0, 2) for kind in ("weight", "bias")))
