@@ -243,6 +243,7 @@ def test_an_evaluation_never_waits_for_the_device(repulsion, ammonia, water, nev
     committee = Committee([painn(seed, repulsion=repulsion) for seed in range(2)])
     structures = committee.prepare(Structures.from_atoms([ammonia, water]))
     positions = structures.positions.clone().requires_grad_()
+    committee.predict(structures)  # edges are laid out once
     with never_asks():
         prediction = committee.predict(replace(structures, positions=positions))
         (gradient,) = torch.autograd.grad(prediction.forces.square().sum(), positions)

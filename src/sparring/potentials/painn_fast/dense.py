@@ -1,4 +1,6 @@
-r"""Two dense layers with derivatives that are written out: :math:`h = s(x B^T + b)`, and parts :math:`y_k = h C_k^T + c_k`.
+r"""Two dense layers with derivatives that are written out.
+
+.. math:: t = x B^T + b, \qquad h = s(t), \qquad y_k = h C_k^T + c_k
 
 The activation is :math:`s(t) = t \, \sigma(t)`. Of a function of the parts and of their derivatives along a direction,
 derivatives follow as for every linear layer, see :mod:`sparring.potentials.schnet_fast.weight_gradients`.

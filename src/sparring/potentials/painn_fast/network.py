@@ -1,6 +1,5 @@
 """PaiNN for all members at once, as a function of the vectors from atoms to their neighbours."""
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -8,12 +7,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from sparring.potentials.painn_fast.basis import basis
 from sparring.potentials.painn_fast.dense import Dense
-from sparring.potentials.painn_fast.messages import Basis, messages
-from sparring.potentials.painn_fast.pair_table import PairTable
+from sparring.potentials.painn_fast.features import Table
+from sparring.potentials.painn_fast.messages import messages
 from sparring.potentials.painn_fast.sources import sources
 from sparring.potentials.painn_fast.updates import updated
-from sparring.potentials.repulsion import smooth_envelope
 from sparring.units import KCAL_PER_MOL
 
 __all__ = ["StackedPaiNN"]
@@ -46,7 +45,7 @@ class StackedPaiNN:
     def energy(
         self,
         vectors: Float[Tensor, "n_members 3 n_entries"],
-        table: PairTable,
+        table: Table,
         atomic_numbers: Int[Tensor, " n_atoms"],
     ) -> Float[Tensor, "n_members n_atoms"]:
         """Energy of every atom in eV, in the order of the table, in double precision.
@@ -56,11 +55,11 @@ class StackedPaiNN:
             table: Table of these neighbours.
             atomic_numbers: Elements of the atoms, in the order of the table.
         """
-        basis = self.basis(vectors, table)
+        features = basis(vectors, table, n_radial=self.n_radial, cutoff=self.cutoff)
         scalars, vector = self.weights["embedding.weight"].index_select(1, atomic_numbers), None
         for layer in range(self.n_layers):
             source = sources(self._dense(f"messages.{layer}.phi"), scalars, vector)
-            delta_s, delta_v = messages(table, source, basis, self._filter(layer))
+            delta_s, delta_v = messages(table, source, features, self._filter(layer))
             scalars, vector = scalars + delta_s, delta_v if vector is None else vector + delta_v
             mix, a = self.weights[f"updates.{layer}.mix.weight"], self._dense(f"updates.{layer}.a")
             scalars, vector = updated(mix, a, scalars, vector, last=layer == self.n_layers - 1)
@@ -70,18 +69,6 @@ class StackedPaiNN:
         if self.reference_energies:
             atoms = atoms + self.weights["atomic_energy"].index_select(1, atomic_numbers)
         return atoms
-
-    def basis(self, vectors: Float[Tensor, "n_members 3 n_entries"], table: PairTable) -> Basis:
-        """Radial basis and a one for the bias of the filters, both times the envelope; zero in empty entries."""
-        distance = vectors.square().sum(1).sqrt()
-        envelope = smooth_envelope(distance / self.cutoff)
-        if table.filled is not None:
-            envelope = envelope * table.filled
-        n = torch.arange(1, self.n_radial + 1, dtype=distance.dtype, device=distance.device)
-        sines = torch.sin(distance.unsqueeze(-1) * (n * (math.pi / self.cutoff)))
-        radial = sines * (envelope / distance * math.sqrt(2 / self.cutoff)).unsqueeze(-1)
-        q = torch.cat([radial, envelope.unsqueeze(-1)], dim=-1)
-        return Basis(q, q.unsqueeze(1) * (vectors / distance.unsqueeze(1)).unsqueeze(-1))
 
     def _filter(self, layer: int) -> Float[Tensor, "n_members 3_f n_basis"]:
         name = f"messages.{layer}.filter"

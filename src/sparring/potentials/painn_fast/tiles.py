@@ -13,6 +13,8 @@ from torch.func import vmap
 from sparring.atoms.neighbors import edge_vectors
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import PartialLoss
+from sparring.potentials.painn_fast.dense_table import DenseTable
+from sparring.potentials.painn_fast.features import Table
 from sparring.potentials.painn_fast.network import StackedPaiNN
 from sparring.potentials.painn_fast.pair_table import PairTable
 from sparring.potentials.repulsion import pair_repulsion
@@ -21,20 +23,28 @@ from sparring.support.cache import TensorCache
 
 __all__ = ["TiledPaiNN"]
 
-TILE_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}
+TILE_BYTES = {"cpu": 3 * 2**18, "cuda": 2**28}
 """Largest size of the features of all atoms of a tile, vectors and scalars, in one layer."""
 
+FEWEST_ATOMS = 8
+"""Number of atoms of molecules from which on products of matrices are faster than sums over rows of pairs."""
+
 N_LAYOUTS = 8
+"""Number of layouts that are kept: a training has four or five."""
 
 Context = Any
 """Context of an autograd function; it accepts any attributes."""
+
+
+Graph = tuple[Tensor, Tensor] | None
+"""Vectors of a tile and dE/dr as a function of them; None where second derivatives are not wanted."""
 
 
 class Tile(NamedTuple):
     """Structures that are evaluated together, and the table of their neighbours."""
 
     block: Block
-    table: PairTable
+    table: Table
 
 
 class Layout(NamedTuple):
@@ -151,7 +161,7 @@ class TiledPaiNN:
         edges_an_atom = len(target) / structures.n_atoms
         n_edges = int(edges_an_atom * tile_bytes / (at_once * bytes_an_atom))
         blocks = cut_into_blocks(structures, n_edges)
-        return Layout(tuple(Tile(block, PairTable.of(block)) for block in blocks), at_once)
+        return Layout(tuple(Tile(block, table_of(block)) for block in blocks), at_once)
 
     def _tiles(self, structures: Structures) -> Iterator[tuple[slice, tuple[Tile, ...]]]:
         """Slices of members, each with the tiles that they evaluate one after another."""
@@ -160,14 +170,18 @@ class TiledPaiNN:
             yield slice(first, min(first + layout.n_members, self.n_members)), layout.tiles
 
 
+def table_of(block: Block) -> Table:
+    """Table of the neighbours of a block."""
+    size, n_molecules = block.table.size, block.structures.n_structures
+    if size is None or size < FEWEST_ATOMS:
+        return PairTable.of(block)
+    return DenseTable.of(n_molecules, size, block.structures.positions)
+
+
 def tile_energy(network: StackedPaiNN, vectors: Tensor, tile: Tile) -> Float[Tensor, "n_members n_structures"]:
     """Energies of the structures of a tile."""
-    table, structures = tile.table, tile.block.structures
-    atoms = network.energy(vectors, table, table.order(structures.atomic_numbers))
-    if table.n_molecules is not None:
-        return atoms.unflatten(1, (-1, table.n_molecules)).sum(1)
-    energy = atoms.new_zeros(len(atoms), structures.n_structures)
-    return energy.index_add(1, structures.structure_index, atoms)
+    numbers = tile.table.order(tile.block.structures.atomic_numbers)
+    return tile.table.sum_atoms(network.energy(vectors, tile.table, numbers))
 
 
 def _vectors(
@@ -209,7 +223,7 @@ class _VectorGradient(torch.autograd.Function):
     """dE/dr as a function of vectors r."""
 
     @staticmethod
-    def forward(ctx: Context, vectors: Tensor, gradient: Tensor, table: PairTable, graph: Any) -> Tensor:
+    def forward(ctx: Context, vectors: Tensor, gradient: Tensor, table: Table, graph: Graph) -> Tensor:
         ctx.table, ctx.graph = table, graph
         ctx.save_for_backward(vectors)
         return gradient.view_as(gradient)

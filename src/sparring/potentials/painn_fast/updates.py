@@ -116,7 +116,7 @@ class _UpdateGradient(torch.autograd.Function):
     def forward(ctx: Context, *tensors: Tensor) -> tuple[Tensor, ...]:
         s_bar, v_bar, _, _, *inner, mix, b0, b1, b2, b3 = tensors
         inside, a, (U, V) = Inner(*inner), Dense(b0, b1, b2, b3), mix.chunk(2, dim=1)
-        u, w, root, n, d, t, sv, vv = inside
+        u, w, root, t, sv, vv = inside.u, inside.w, inside.root, inside.t, inside.sv, inside.vv
         h_bar = a.hidden_bar(3, _part_gradients(s_bar, v_bar, inside))
         t_bar = times_slope(h_bar, t)
         B_s, B_n = a.B.chunk(2, dim=2)
