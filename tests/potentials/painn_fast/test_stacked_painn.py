@@ -239,8 +239,7 @@ def test_each_pair_of_a_molecule_has_one_entry(size):
     pairs = [frozenset((int(source[e]), int(target[e]))) for e in table.edge]
     assert len(pairs) == len(set(pairs)) == size * (size - 1)  # of two molecules
     # Rows read the atoms that the entries' edges join.
-    atom = torch.arange(2 * size).view(-1, 1)
-    extended = table.extend(table.order(atom))
+    extended = table.extend(table.order(torch.arange(2 * size)).double().unsqueeze(1))
     for row in table.rows:
         edge = table.edge[row.entries]
         assert (row.of_targets(extended).flatten() == target[edge]).all()

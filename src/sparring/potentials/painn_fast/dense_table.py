@@ -95,7 +95,7 @@ class DenseTable:
         )
         radial = torch.bmm(basis.vector, self._weighted(self._rows(source.radial, None), A_vs))
         of_radial = radial.unflatten(1, (3, -1)).unflatten(0, (-1, self.n_molecules)).transpose(1, 2)
-        return Message(scalar, (of_radial if vector is None else of_radial + vector).flatten(2, 3))
+        return Message(scalar, (of_radial if vector is None else vector + of_radial).flatten(2, 3))
 
     def adjoint(self, message_bar: Message, basis: Basis, weight: Tensor, *, vectors: bool) -> Source:
         """Derivatives in the sources; those in p and y are sums over neighbours too, as q(ij) is q(ji)."""

@@ -70,7 +70,7 @@ class StackedPaiNN:
             atoms = atoms + self.weights["atomic_energy"].index_select(1, atomic_numbers)
         return atoms
 
-    def _filter(self, layer: int) -> Float[Tensor, "n_members 3_f n_basis"]:
+    def _filter(self, layer: int) -> Float[Tensor, "n_members n_filters n_basis"]:
         name = f"messages.{layer}.filter"
         return torch.cat([self.weights[f"{name}.weight"], self.weights[f"{name}.bias"].unsqueeze(-1)], dim=2)
 

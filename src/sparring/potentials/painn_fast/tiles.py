@@ -23,7 +23,7 @@ from sparring.support.cache import TensorCache
 
 __all__ = ["TiledPaiNN"]
 
-TILE_BYTES = {"cpu": 3 * 2**18, "cuda": 2**28}
+TILE_BYTES = {"cpu": 3 * 2**19, "cuda": 2**28}
 """Largest size of the features of all atoms of a tile, vectors and scalars, in one layer."""
 
 FEWEST_ATOMS = 8

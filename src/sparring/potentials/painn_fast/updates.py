@@ -30,7 +30,7 @@ SS, SV, VV = 0, 1, 2
 
 
 def updated(
-    mix: Float[Tensor, "n_members 2_f n_features"],
+    mix: Float[Tensor, "n_members n_mixed n_features"],
     a: Dense,
     scalars: Float[Tensor, "n_members n_atoms n_features"],
     vectors: Float[Tensor, "n_members 3 n_atoms n_features"],
