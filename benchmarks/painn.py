@@ -74,7 +74,7 @@ def attack_step(committee: Committee, system: str, n_seeds: int) -> Callable[[],
 
 
 def epochs_of(network: Architecture, system: str, n_structures: int, n_batch: int) -> float:
-    """Time of the processor for an epoch: the difference of trainings of six epochs and of one, after one to warm up."""
+    """Time of the processor for an epoch: six epochs less one, over five, after one to warm up."""
     seconds = []
     for n_epochs in (1, 1, 6):
         start = time.process_time()

@@ -34,7 +34,9 @@ Context = Any
 """Context of an autograd function; it accepts any attributes."""
 
 
-def messages(table: Table, source: Source, basis: Basis, weight: Float[Tensor, "n_members n_filters n_basis"]) -> Message:
+def messages(
+    table: Table, source: Source, basis: Basis, weight: Float[Tensor, "n_members n_filters n_basis"]
+) -> Message:
     """Sums over neighbours, twice differentiable.
 
     Derivatives in the weights are computed in a pass that no graph follows (without ``create_graph``).
