@@ -67,7 +67,8 @@ class DenseTable:
 
     def sum_atoms(self, of_atoms: Float[Tensor, "n_members n_atoms"]) -> Float[Tensor, "n_members n_structures"]:
         """Sums over the atoms of each molecule."""
-        return of_atoms.unflatten(1, (-1, self.size)).sum(2)
+        sums: Tensor = of_atoms.unflatten(1, (-1, self.size)).sum(2)
+        return sums
 
     def laid_out(
         self, scalar: Float[Tensor, "n_members n_entries n"], vector: Float[Tensor, "n_members 3 n_entries n"]
@@ -130,7 +131,8 @@ class DenseTable:
         return torch.cat([scalar.mT, vector.mT, radial.mT], dim=1)
 
     def _of_weights(self, back: Tensor, rows: Tensor) -> Float[Tensor, "n_members n_basis n_columns"]:
-        return (back * rows.unsqueeze(1)).sum(2).unflatten(0, (-1, self.n_molecules)).sum(1)
+        of_members: Tensor = (back * rows.unsqueeze(1)).sum(2).unflatten(0, (-1, self.n_molecules)).sum(1)
+        return of_members
 
     def _back(self, matrix: Tensor, bar: Tensor) -> Tensor:
         """G^T m̄, with axes member and molecule, n, j, feature."""
@@ -147,12 +149,14 @@ class DenseTable:
 
     def _component_rows(self, vector: Tensor) -> Tensor:
         """Vectors with axes member and molecule, component and atom, feature."""
-        return vector.unflatten(2, (-1, self.size)).transpose(1, 2).flatten(0, 1).flatten(1, 2)
+        rows: Tensor = vector.unflatten(2, (-1, self.size)).transpose(1, 2).flatten(0, 1).flatten(1, 2)
+        return rows
 
     def _weighted(self, rows: Tensor, A: Float[Tensor, "n_members n_basis n_columns"]) -> Tensor:
         """X: rows of atoms times the weights of each basis function, with axes member and molecule, (n, j), feature."""
         product = rows.unflatten(0, (-1, self.n_molecules)).unsqueeze(2) * A[:, None, :, None]
-        return product.flatten(2, 3).flatten(0, 1)
+        weighted: Tensor = product.flatten(2, 3).flatten(0, 1)
+        return weighted
 
     def _parts(self, rows: Tensor, n_features: int) -> tuple[Tensor, Tensor | None]:
         """Scalars of atoms, and vectors with axes member, component, molecule, atom; the latter None if not there."""

@@ -33,6 +33,9 @@ __all__ = ["messages"]
 Context = Any
 """Context of an autograd function; it accepts any attributes."""
 
+MaybeTensor = Any
+"""A tensor, or None where there is none."""
+
 
 def messages(
     table: Table, source: Source, basis: Basis, weight: Float[Tensor, "n_members n_filters n_basis"]
@@ -54,13 +57,13 @@ class _Messages(torch.autograd.Function):
     """The sums as a function of sources, basis and weights."""
 
     @staticmethod
-    def forward(ctx: Context, table: Table, *tensors: Tensor) -> Message:
+    def forward(ctx: Context, table: Table, *tensors: MaybeTensor) -> Message:
         ctx.table = table
         ctx.save_for_backward(*tensors)
         return table.sums(Source(*tensors[:3]), Basis(*tensors[3:5]), tensors[5])
 
     @staticmethod
-    def backward(ctx: Context, *message_bar: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *message_bar: MaybeTensor) -> tuple[Tensor | None, ...]:
         needs_source, needs_weight = any(ctx.needs_input_grad[1:4]), ctx.needs_input_grad[6]
         bars = _Gradient.apply(ctx.table, needs_source, *message_bar, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
         weight_bar = None
@@ -74,7 +77,7 @@ class _Gradient(torch.autograd.Function):
     """Derivatives in the sources and in the basis, as a function of the derivatives in the messages and all else."""
 
     @staticmethod
-    def forward(ctx: Context, table: Table, needs_source: bool, *tensors: Tensor) -> tuple[Tensor | None, ...]:
+    def forward(ctx: Context, table: Table, needs_source: bool, *tensors: MaybeTensor) -> tuple[Tensor | None, ...]:
         message_bar, source, basis = Message(*tensors[:2]), Source(*tensors[2:5]), Basis(*tensors[5:7])
         weight = tensors[7]
         ctx.table = table
@@ -87,7 +90,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Context, *dots: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *dots: MaybeTensor) -> tuple[Tensor | None, ...]:
         *tensors, weight = ctx.saved_tensors
         table: Table = ctx.table
         message_bar, source, basis = Message(*tensors[:2]), Source(*tensors[2:5]), Basis(*tensors[5:7])

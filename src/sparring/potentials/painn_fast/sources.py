@@ -15,12 +15,15 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from sparring.potentials.painn_fast.dense import Dense, DenseGradient, curvature, times_slope
-from sparring.potentials.painn_fast.messages import Source
+from sparring.potentials.painn_fast.features import Source
 
 __all__ = ["sources"]
 
 Context = Any
 """Context of an autograd function; it accepts any attributes."""
+
+MaybeTensor = Any
+"""A tensor, or None where there is none."""
 
 P, W, R = 0, 1, 2
 """Parts of the result of φ."""
@@ -58,7 +61,7 @@ class _Sources(torch.autograd.Function):
         return p, r, vectors * w.unsqueeze(1)
 
     @staticmethod
-    def backward(ctx: Context, *bars: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *bars: MaybeTensor) -> tuple[Tensor | None, ...]:
         scalars, vectors, t, w, *weights = ctx.saved_tensors
         phi = Dense(*weights)
         scalars_bar, vectors_bar = _SourcesGradient.apply(*bars, scalars, vectors, t, w, *weights)  # type: ignore[no-untyped-call]
@@ -74,7 +77,7 @@ class _SourcesGradient(torch.autograd.Function):
     """Derivatives in the features, as a function of those in the source features and of all else."""
 
     @staticmethod
-    def forward(ctx: Context, *tensors: Tensor) -> tuple[Tensor | None, ...]:
+    def forward(ctx: Context, *tensors: MaybeTensor) -> tuple[Tensor | None, ...]:
         *bars, _, vectors, t, w = tensors[:7]
         phi = Dense(*tensors[7:])
         ctx.set_materialize_grads(False)
@@ -85,7 +88,7 @@ class _SourcesGradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Context, *dots: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *dots: MaybeTensor) -> tuple[Tensor | None, ...]:
         p_bar, r_bar, y_bar, scalars, vectors, t, w, *weights, h_bar = ctx.saved_tensors
         phi, (s_dot, v_dot) = Dense(*weights), dots
         s_dot = torch.zeros_like(scalars) if s_dot is None else s_dot

@@ -25,6 +25,9 @@ __all__ = ["updated"]
 Context = Any
 """Context of an autograd function; it accepts any attributes."""
 
+MaybeTensor = Any
+"""A tensor, or None where there is none."""
+
 SS, SV, VV = 0, 1, 2
 """Parts of the result of a."""
 
@@ -95,7 +98,7 @@ class _Update(torch.autograd.Function):
         return scalars, None if vv is None else torch.addcmul(vectors, vv.unsqueeze(1), u)
 
     @staticmethod
-    def backward(ctx: Context, *bars: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *bars: MaybeTensor) -> tuple[Tensor | None, ...]:
         scalars_bar, vectors_bar, *back = _UpdateGradient.apply(*bars, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
         if torch.is_grad_enabled() or not any(ctx.needs_input_grad[3:]):
             return None, scalars_bar, vectors_bar, *[None] * 5
@@ -113,7 +116,7 @@ class _UpdateGradient(torch.autograd.Function):
     """Derivatives in the features as a function of those in the updated features and of all else."""
 
     @staticmethod
-    def forward(ctx: Context, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Context, *tensors: MaybeTensor) -> tuple[Tensor, ...]:
         s_bar, v_bar, _, _, *inner, mix, b0, b1, b2, b3 = tensors
         inside, a, (U, V) = Inner(*inner), Dense(b0, b1, b2, b3), mix.chunk(2, dim=1)
         u, w, root, t, sv, vv = inside.u, inside.w, inside.root, inside.t, inside.sv, inside.vv
@@ -139,7 +142,7 @@ class _UpdateGradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Context, *dots: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *dots: MaybeTensor) -> tuple[Tensor | None, ...]:
         s_bar, v_bar, scalars, vectors, *others = ctx.saved_tensors
         inside, mix, a, back = Inner(*others[:8]), others[8], Dense(*others[9:13]), Back(*others[13:])
         s_dot = torch.zeros_like(scalars) if dots[0] is None else dots[0]
