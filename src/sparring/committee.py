@@ -94,8 +94,8 @@ class Committee:
         members: Potentials.
         stacked: True for evaluation in one pass, False for one member after another; by default one pass wherever that
             is possible.
-        analytic: Use of analytic derivatives where an architecture has them (SchNet does). They are faster and the same
-            but for rounding; energies can then be differentiated twice, not three times.
+        analytic: Use of analytic derivatives where an architecture has them (SchNet and PaiNN do). They are faster, and
+            the same but for rounding; energies can then be differentiated twice, not three times.
         domain: Elements, charges and method of the training data, outside of which structures are refused. By default
             the elements in an attribute ``elements`` of members, if any has one; otherwise nothing is refused.
 

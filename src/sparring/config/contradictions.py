@@ -52,24 +52,23 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Problems of models of other packages, and of what they are trained by."""
-    committee, training = config.committee, config.training
+    committee, training = config.committee, str(config.training.kind)
     if committee.kind == "heads":
-        if config.system.n_coordinates is not None or training.kind != "none":
+        if config.system.n_coordinates is not None or training != "none":
             problem = "heads are fitted by linear algebra, without epochs, and their backbone stays as it is"
             remedy = "use them with other systems than wells, and `training: {kind: none}`"
             yield ("committee", "kind"), f"{problem}: {remedy}"
         return
     if committee.kind != "foreign":
-        meanings: dict[str, str] = {
+        meanings = {
             "none": "leaves members as they are",
             "fine_tune": "begins with the weights of models",
             "command": "runs a trainer of another package",
         }
-        kind = str(training.kind)
-        if kind in meanings:
-            fitting = "foreign or heads" if kind == "none" else "foreign"
+        if training in meanings:
+            fitting = "foreign or heads" if training == "none" else "foreign"
             needs = f"which needs a committee of kind {fitting}; use fit"
-            problem = f"{kind} {meanings[kind]}, {needs}"
+            problem = f"{training} {meanings[training]}, {needs}"
             yield ("training", "kind"), problem
         return
     n_models = len(committee.models)
@@ -78,18 +77,18 @@ def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             f"models of {committee.adapter} are for molecules and crystals; use them with other systems than wells"
         )
         yield ("committee", "kind"), problem
-    if training.kind in ("fine_tune", "command") and committee.n_members < 2:
+    if training in ("fine_tune", "command") and committee.n_members < 2:
         yield ("committee", "n_members"), f"wanted at least 2 members to be trained, got {committee.n_members}"
-    if training.kind == "fit":
+    if training == "fit":
         problem = "fit draws new weights; models of other packages are left as they are (none), tuned (fine_tune) or "
         yield ("training", "kind"), f"{problem}trained by a program of yours (command)"
-    elif training.kind == "none" and committee.adapter != "sparring" and n_models != committee.n_members:
+    elif training == "none" and committee.adapter != "sparring" and n_models != committee.n_members:
         problem = f"wanted one for each member, got {n_models} for n_members: {committee.n_members}"
         yield ("committee", "models"), problem
-    elif training.kind == "fine_tune" and not 1 <= n_models <= committee.n_members:
+    elif training == "fine_tune" and not 1 <= n_models <= committee.n_members:
         problem = f"wanted 1 to {committee.n_members} that n_members: {committee.n_members} start from, got {n_models}"
         yield ("committee", "models"), problem
-    elif training.kind == "command" and n_models:
+    elif training == "command" and n_models:
         yield ("committee", "models"), "models are those that the trainer writes; leave the key out"
 
 

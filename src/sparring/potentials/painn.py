@@ -13,6 +13,8 @@ Symbols of the equations, with those of the paper:
 """
 
 import math
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -22,6 +24,8 @@ from torch.nn import functional
 from sparring.atoms.neighbors import edge_vectors
 from sparring.atoms.structures import Edges, Structures
 from sparring.potentials.base import N_ELEMENTS, Architecture
+from sparring.potentials.painn_fast.network import StackedPaiNN
+from sparring.potentials.painn_fast.tiles import TiledPaiNN
 from sparring.potentials.repulsion import pair_repulsion, smooth_envelope
 from sparring.units import KCAL_PER_MOL
 
@@ -166,6 +170,17 @@ class PaiNN(Architecture):
                     nn.init.zeros_(module.bias)
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
+
+    def stacked_model(self, weights: Mapping[str, Tensor]) -> TiledPaiNN:
+        """The same network for all members at once, see :mod:`sparring.potentials.painn_fast.messages`."""
+        network = partial(
+            StackedPaiNN,
+            n_interactions=len(self.messages),
+            n_radial=self.n_radial,
+            cutoff=self.cutoff,
+            reference_energies=self.reference_energies,
+        )
+        return TiledPaiNN(weights, network, n_features=self.n_features, repulsion=self.repulsion)
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Set the energy of each element, in eV, by atomic number; ignored without ``reference_energies``."""

@@ -20,7 +20,7 @@ SCREENING = ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016
 """Amplitudes and exponents of the universal screening function of Ziegler, Biersack and Littmark."""
 
 
-def smooth_envelope(x: Float[Tensor, "*n_edges"]) -> Float[Tensor, "*n_edges"]:
+def smooth_envelope(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     r"""One at zero, zero from one on, with three continuous derivatives.
 
     .. math:: f(x) = (1 - x)^4 (1 + 4x + 10x^2 + 20x^3 + 35x^4 + 56x^5) = 1 - 84x^6 + 216x^7 - 189x^8 + 56x^9

@@ -164,7 +164,7 @@ class SevenNetPotential(Architecture):
         """Energies in eV, by atomic number, that the model adds for each atom."""
         energies = self.added_energies.detach().double().cpu()
         shift: Tensor = self.model.rescale_atomic_energy.shift.detach().double().cpu()  # type: ignore[union-attr, operator]
-        return energies.index_add(0, self._numbers.cpu(), self._of_head(shift).expand(len(self._numbers)))  # type: ignore[arg-type, operator]
+        return energies.index_add(0, self._numbers.cpu(), self._of_head(shift).expand(len(self._numbers)))  # type: ignore[arg-type]
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Set the energies in eV, by atomic number, that the model adds for each atom."""

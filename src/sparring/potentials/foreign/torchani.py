@@ -146,9 +146,9 @@ class TorchANIPotential(Architecture):
 
     def get_reference_energies(self) -> Float[Tensor, " n_elements"]:
         """Energies in eV, by atomic number, that the model adds for each atom."""
-        own: Tensor = self.model.energy_shifter.self_energies.double().cpu()  # type: ignore[union-attr, operator, assignment]
+        own: Tensor = self.model.energy_shifter.self_energies.double().cpu()  # type: ignore[union-attr, assignment]
         own = HARTREE * own * float(self.model.energy_shifter._enabled)  # type: ignore[union-attr, arg-type]
-        numbers: Tensor = self.model.atomic_numbers.cpu()  # type: ignore[operator, assignment]
+        numbers: Tensor = self.model.atomic_numbers.cpu()  # type: ignore[assignment]
         return self.added_energies.cpu().index_add(0, numbers, own)
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -43,7 +44,7 @@ def torchani_settings(model: nn.Module) -> dict[str, object]:
             "element (ANINetworks), ensembles of them and RepulsionXTB"
         )
     repulsion = potentials.get("repulsion_xtb")
-    atomics: Mapping[str, Any] = members[0].atomics  # type: ignore[assignment]
+    atomics: Mapping[str, Any] = members[0].atomics  # type: ignore[assignment, union-attr]
     first = next(iter(atomics.values()))
     return {
         "symbols": list(model.symbols),  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""PaiNN for a whole committee: sums over neighbours with derivatives that are written out."""
