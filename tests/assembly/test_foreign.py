@@ -177,7 +177,7 @@ def test_a_run_has_its_members_trained_by_a_program_of_the_user(from_ours, train
     run = sparring("run", file, "--folder", tmp_path / "run")
     assert run.exit_code == 0, run.err
     about = json.loads((tmp_path / "run" / "generation-02" / "committee.json").read_text())
-    assert (about["architecture"], about["n_members"], about["domain"]["method"]) == ("schnet", 2, "ase/emt")
+    assert (about["architecture"], about["n_members"], about["domain"]["method"]) == ("schnet", 2, "emt {}")
     assert len(list((tmp_path / "run" / "trained").glob("*-structures-*/member-02/done.json"))) == 2
 
 

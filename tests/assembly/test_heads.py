@@ -47,7 +47,7 @@ def test_a_configuration_names_its_backbone_relative_to_itself_and_is_complete(h
     [
         (("attack:", "training: {kind: fit}\nattack:"), "heads are fitted by linear algebra"),
         (("n_members: 4", "n_members: 1"), "n_members: must be at least 2"),
-        (("adapter: sparring", "adapter: chgnt"), "did you mean chgnet"),
+        (("adapter: sparring", "adapter: chgnt"), "did you mean 'chgnet'"),
         (("uncertainty: llpr", "uncertainty: lpr"), "did you mean llpr"),
     ],
 )

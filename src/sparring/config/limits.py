@@ -50,7 +50,7 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "FineTune.energy_weight": (0, 1e6, ""),
     "FineTune.force_weight": (0, 1e6, ""),
     "Replay.weight": (0, 1e6, ""),
-    "ForeignCommittee.n_members": (2, 100, ""),
+    "ForeignCommittee.n_members": (1, 100, ""),
     "SecondStage.learning_rate": (0, 10, ""),
     "SecondStage.energy_weight": (0, 1e6, ""),
     "SecondStage.force_weight": (0, 1e6, ""),
