@@ -53,7 +53,7 @@ def test_one_configuration_attacks_selects_and_reports(trained_outside, sparring
     file = trained_outside / "run.yaml"
     text = block("yaml", "kind: none}}").replace("n_seeds: 20", "n_seeds: 3, n_steps: 3")
     file.write_text(text, encoding="utf-8")
-    run = sparring("run", file, "--folder", trained_outside / "run")
+    run = sparring("run", file, "--folder", trained_outside / "run", "--trust-pickle")
     assert run.exit_code == 0, run.err
     assert "structures to be labelled" in run.out
     assert "0 of 3 attacks" in run.out or "none of 3 attacks" in run.out
