@@ -65,7 +65,7 @@ class SevenNetPotential(Architecture):
         heads: dict[str, int] = dict(model.modal_map or {})  # type: ignore[arg-type]
         if head is None and heads:
             raise ValueError(
-                f"the SevenNet model was trained on several data sets, {', '.join(heads)}; choose one by head"
+                f"the SevenNet model was trained on several data sets, {', '.join(sorted(heads))}; choose one by head"
             )
         if head is not None and head not in heads:
             known = f"it has {', '.join(heads)}" if heads else "it has a single one; leave head out"
