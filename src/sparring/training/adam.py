@@ -50,7 +50,7 @@ class MemberState(NamedTuple):
         return self.weights if self.average is None else self.average
 
     def first(self, n: int) -> "MemberState":
-        """What a step changes of the first n members, as views."""
+        """State of the first n members, with views of all that a step changes."""
 
         def rows(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[:n]

@@ -57,7 +57,7 @@ def derivatives(committee, structures):
     positions, cells = (x.clone().requires_grad_() for x in (structures.positions, structures.cells))
     moved = with_edges(replace(structures, positions=positions, cells=cells), committee.cutoff)
     energy, forces = committee.predict(moved)
-    weights = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for x in (energy, forces)]
+    weights = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x) for x in (energy, forces)]
     total = (energy * weights[0]).sum() + (forces * weights[1]).sum()
     gradients = torch.autograd.grad(total, (positions, cells), allow_unused=True)
     return [energy.detach(), forces.detach(), *(x for x in gradients if x is not None)]
