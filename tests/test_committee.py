@@ -181,8 +181,8 @@ def test_an_architecture_from_elsewhere_is_an_error(committee):
     weights, about = committee().state()
     with pytest.raises(
         ValueError,
-        match=r"of the architecture 'gap', which this installation does not have: .*; built in are \['coordinate_mlp', "
-        r"'painn', 'schnet'\]; install the package that registers 'gap' under 'sparring.potentials'",
+        match=r"of the architecture 'gap', which this installation does not have: .*; built in are \['ace', "
+        r"'coordinate_mlp', 'painn', 'schnet'\]; install the package that registers 'gap' under 'sparring.potentials'",
     ):
         Committee.from_state(weights, {**about, "architecture": "gap"})
 

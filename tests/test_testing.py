@@ -18,6 +18,7 @@ from sparring.testing import (
 SMALL = {
     "schnet": {"n_features": 6, "n_filters": 6, "n_interactions": 2, "n_gaussians": 6, "cutoff": 3.0},
     "coordinate_mlp": {"n_coordinates": 2, "n_layers": 2, "n_units": 8},
+    "ace": {"n_features": 4, "n_interactions": 2, "n_radial": 5, "cutoff": 3.0, "mean_neighbors": 5.0},
     "painn": {"n_features": 6, "n_interactions": 2, "n_radial": 6, "cutoff": 3.0},
 }
 
