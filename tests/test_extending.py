@@ -113,6 +113,8 @@ def test_the_yaml_of_the_table_is_read(small_run):
     assert len(rows) == len(GROUPS) - 1
     for row in rows:
         load(small_run(row))
+    with pytest.raises(ConfigError, match="unknown adapter 'my_network'"):  # whose package is not on this page
+        load(small_run("committee: {kind: foreign, adapter: my_network, models: [a.pt, b.pt]}\ntraining: {kind: none}"))
 
 
 def test_the_validation_of_the_page_is_a_verb_that_writes_a_result(finished_well, tmp_path, sparring):
