@@ -18,6 +18,7 @@ from sparring.inputs.extxyz import write_structures
 from sparring.reporting import page as pages
 from sparring.reporting.reading import read_run
 from sparring.reporting.validations import validations
+from sparring.support.tables import Column, Table
 from sparring.surfaces.grids import Variable
 from sparring.surfaces.landscape import Landscape, Landscapes
 from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
@@ -380,6 +381,15 @@ def test_a_broken_result_is_a_line_on_the_page_and_no_crash(run_folder, name, co
     assert len(problems) == 1
     assert name in problems[0]
     assert "cannot be read" in problems[0]
+
+
+def test_a_table_without_a_row_is_not_shown(measured_run, monkeypatch):
+    monkeypatch.setattr(
+        "sparring.validation.barrier.table.barrier_table", lambda *_, **__: Table(columns=(Column(title="a"),), rows=())
+    )
+    sections = {section.name: section for section in validations(read_run(measured_run)).sections}
+    assert sections["barrier"].table is None
+    assert sections["stability"].table.rows
 
 
 @pytest.mark.parametrize("key", ["energy", "truth", "marks"])

@@ -109,6 +109,7 @@ def _section(validation: Validation, results: Any, files: Results) -> Section:  
         try:
             figures = tuple(validation.figures(results, files.run.unit))
             table = validation.table(results, files.run.unit, published=files.run.published)
+            table = table if table is None or table.rows else None  # a header alone says nothing
             notes = tuple(validation.notes(results, files.run))
         # A file can be wrong in ways that cannot be foreseen; the rest of the page is shown.
         except Exception as error:
