@@ -43,7 +43,7 @@ def write_report(results: Sequence[Result], output: Path) -> str:
 def figure(results: Sequence[Result]) -> Figure:
     """Errors of forces against the number of labels, one panel a molecule; bars are standard deviations over seeds."""
     drawn = Figure(figsize=(7.0, 3.0), layout="constrained")
-    for axes, molecule in zip(drawn.subplots(1, len(MOLECULES)), MOLECULES, strict=True):
+    for axes, molecule in zip(drawn.subplots(1, len(MOLECULES), squeeze=False)[0], MOLECULES, strict=True):
         for (network, recipe), colour in zip(CURVES, GENERATIONS, strict=False):
             errors = {n: _errors(results, molecule, network, recipe, n) for n in SIZES}
             known = [n for n, values in errors.items() if len(values)]
