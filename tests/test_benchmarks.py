@@ -196,3 +196,12 @@ def test_architectures_are_compared_on_the_same_labels(
     assert all(set(row["errors"]) == {"held back", "test"} for row in rows)
     assert np.isfinite([row["errors"]["test"] for row in rows]).all()
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_networks_are_timed_beside_schnet(capsys):
+    import networks
+
+    networks.main(["--quick", "--repeats", "1"])
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == len(networks.ATTACKS)
+    assert all("schnet: 1.00" in row and "ace, plain:" in row for row in rows)
