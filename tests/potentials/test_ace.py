@@ -12,7 +12,7 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.potentials import ACE
 from sparring.potentials.ace.layers import Moments
-from sparring.potentials.ace.neighborhoods import DenseTable, EdgeList, dense_or_edges
+from sparring.potentials.neighborhoods import DenseTable, EdgeList, dense_or_edges
 from sparring.potentials.stacking import cast
 from sparring.proposers.objectives import force_variance
 from sparring.training.fitting import fit

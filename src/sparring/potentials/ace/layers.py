@@ -20,26 +20,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparring.potentials.ace.neighborhoods import Neighborhoods
 from sparring.potentials.base import N_ELEMENTS
+from sparring.potentials.equivariant import Edge
+from sparring.potentials.neighborhoods import Neighborhoods
 
-__all__ = ["Edge", "Layer", "Moments"]
+__all__ = ["Layer", "Moments"]
 
 N_SCALARS, N_VECTORS = 9, 8
-
-
-class Edge(NamedTuple):
-    """Geometry of all edges, with leading axes of members.
-
-    Attributes:
-        radial: Radial basis times the envelope, (..., n_edges, n_radial).
-        unit: Unit vectors from an atom to its neighbour, (..., n_edges, 3).
-        quadrupole: Products of the components of a unit vector, without their trace, (..., n_edges, 9).
-    """
-
-    radial: Tensor
-    unit: Tensor
-    quadrupole: Tensor
 
 
 class Moments(NamedTuple):
@@ -118,7 +105,13 @@ class Layer(nn.Module):
             self.keep_vectors = nn.Parameter(torch.zeros(square))
 
     def forward(
-        self, scalars: Tensor, vectors: Tensor | None, element: Tensor, edge: Edge, neighborhoods: Neighborhoods
+        self,
+        scalars: Tensor,
+        vectors: Tensor | None,
+        element: Tensor,
+        edge: Edge,
+        quadrupole: Tensor,
+        neighborhoods: Neighborhoods,
     ) -> tuple[Tensor, Tensor | None]:
         """New features of every atom, and new vector features if the layer gives them.
 
@@ -127,9 +120,10 @@ class Layer(nn.Module):
             vectors: Vector features, (..., n_atoms, 3, n_features); None if there are none yet.
             element: Atomic number of every atom, (n_atoms,).
             edge: Geometry of the edges.
+            quadrupole: Products of the components of unit vectors, without their trace, (..., n_edges, 9).
             neighborhoods: Neighbors of every atom.
         """
-        moments = self.moments(scalars, vectors, edge, neighborhoods)
+        moments = self.moments(scalars, vectors, edge, quadrupole, neighborhoods)
         scalar_weights = self.scalar_products.index_select(-2, element).unflatten(-1, (N_SCALARS, -1))
         vector_weights = None
         if self.to_vectors:
@@ -143,14 +137,21 @@ class Layer(nn.Module):
             new_vectors = new_vectors + vectors @ _each(self.keep_vectors)
         return new, new_vectors
 
-    def moments(self, scalars: Tensor, vectors: Tensor | None, edge: Edge, neighborhoods: Neighborhoods) -> Moments:
+    def moments(
+        self,
+        scalars: Tensor,
+        vectors: Tensor | None,
+        edge: Edge,
+        quadrupole: Tensor,
+        neighborhoods: Neighborhoods,
+    ) -> Moments:
         """Sums over the neighbours of every atom."""
         k, source = self.n_features, neighborhoods.source
         radial = (edge.radial @ self.radial).split(k, dim=-1)
         s_j = (scalars @ self.send).index_select(-2, source)
         a = neighborhoods.sum(radial[0] * s_j)
         v = neighborhoods.outer_sum(edge.unit, radial[1] * s_j)
-        t = neighborhoods.outer_sum(edge.quadrupole, radial[2] * s_j).unflatten(-2, (3, 3))
+        t = neighborhoods.outer_sum(quadrupole, radial[2] * s_j).unflatten(-2, (3, 3))
         if vectors is not None:
             v_j = (vectors @ _each(self.send_vectors)).flatten(-2).index_select(-2, source).unflatten(-1, (3, k))
             v = v + neighborhoods.sum((radial[3].unsqueeze(-2) * v_j).flatten(-2)).unflatten(-1, (3, k))

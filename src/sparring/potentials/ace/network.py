@@ -11,23 +11,16 @@ Symbols of the equations in this folder:
 ================================ ==========================================================================
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import replace
-
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.structures import Structures
-from sparring.potentials.ace.layers import Edge, Layer
-from sparring.potentials.ace.neighborhoods import EdgeList, Neighborhoods
-from sparring.potentials.ace.stacked import StackedACE
-from sparring.potentials.base import N_ELEMENTS, Architecture
-from sparring.potentials.painn import bessel
-from sparring.potentials.repulsion import pair_repulsion, smooth_envelope
+from sparring.potentials.ace.layers import Layer
+from sparring.potentials.base import N_ELEMENTS
+from sparring.potentials.equivariant import Edge, EquivariantNetwork
+from sparring.potentials.neighborhoods import Neighborhoods
 
 __all__ = ["ACE"]
 
@@ -35,7 +28,7 @@ N_HIDDEN = 16
 """Width of the hidden layer between the last features and the energy."""
 
 
-class ACE(Architecture):
+class ACE(EquivariantNetwork):
     r"""Energies from products of moments of each atom's neighbourhood, up to three at a time, in a few layers.
 
     Features of each atom start from an embedding of its element. Every layer gives an energy of the atom, linear in
@@ -59,7 +52,6 @@ class ACE(Architecture):
     """
 
     kind = "ace"
-    cutoff: float
 
     def __init__(
         self,
@@ -73,26 +65,16 @@ class ACE(Architecture):
         mean_neighbors: float | None = None,
         energy_scale: float | None = None,
     ) -> None:
-        super().__init__()
-        if not 0 < cutoff < math.inf:
-            raise ValueError(f"the cutoff must be positive, got {cutoff} Å")
-        if min(n_features, n_interactions, n_radial) < 1:
-            raise ValueError(
-                "ACE needs at least one feature, one interaction and one radial basis function, got "
-                f"n_features={n_features}, n_interactions={n_interactions}, n_radial={n_radial}"
-            )
-        self.hyperparameters = {
-            "n_features": n_features,
-            "n_interactions": n_interactions,
-            "n_radial": n_radial,
-            "cutoff": cutoff,
-            "reference_energies": reference_energies,
-            "repulsion": repulsion,
-            "mean_neighbors": mean_neighbors,
-            "energy_scale": energy_scale,
-        }
-        self.n_radial, self.cutoff = n_radial, cutoff
-        self.reference_energies, self.repulsion = reference_energies, repulsion
+        super().__init__(
+            n_features=n_features,
+            n_interactions=n_interactions,
+            n_radial=n_radial,
+            cutoff=cutoff,
+            reference_energies=reference_energies,
+            repulsion=repulsion,
+        )
+        of_data = {"mean_neighbors": mean_neighbors, "energy_scale": energy_scale}
+        self.hyperparameters = {**self.hyperparameters, **of_data}
         self.energy_scale = energy_scale or 1.0
         self.edge_width = 5 * n_features
         self.embedding = nn.Parameter(torch.zeros(N_ELEMENTS, n_features))
@@ -109,8 +91,6 @@ class ACE(Architecture):
         )
         self.hidden = nn.Parameter(torch.zeros(n_features, N_HIDDEN))
         self.readout = nn.Parameter(torch.zeros(last * n_features + N_HIDDEN, 1))
-        self.register_buffer("atomic_energy", torch.zeros(N_ELEMENTS, dtype=torch.float64))
-        self.atomic_energy: Tensor
 
     def for_data(self, dataset: Dataset) -> "ACE":
         """The network for a data set, with its mean number of neighbours and the size of its forces."""
@@ -133,80 +113,15 @@ class ACE(Architecture):
                 n_terms = weight.shape[1] // self.embedding.shape[1]
             nn.init.normal_(weight, std=n_terms**-0.5, generator=generator)
 
-    def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
-        """Set the energy of each element, in eV, by atomic number; ignored without ``reference_energies``."""
-        if self.reference_energies:
-            self.atomic_energy = energies.to(self.atomic_energy)
-
-    def stacked_model(self, weights: Mapping[str, Tensor]) -> StackedACE:
-        """All members in one pass, on dense tables of neighbours."""
-        return StackedACE(self, weights)
-
-    def forward(
-        self,
-        structures: Structures,
-        positions: Tensor | None = None,
-        neighborhoods: Neighborhoods | None = None,
-    ) -> Float[Tensor, "*members n_structures"]:
-        """Energy of every structure in eV; the structures must have edges.
-
-        Args:
-            structures: Batch of structures.
-            positions: Positions with leading axes of members, which weights then have, too; by default those of the
-                structures.
-            neighborhoods: Neighbors of every atom; by default the edges of the structures.
-        """
-        positions = structures.positions if positions is None else positions
-        atoms, _ = self._atoms(structures, positions, neighborhoods)
-        return self._summed(structures, positions, atoms)
-
-    def energy_and_features(
-        self, structures: Structures
-    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
-        """Energy of every structure in eV, and what its readouts are linear in: features and the last hidden layer."""
-        atoms, features = self._atoms(structures, structures.positions, None)
-        return self._summed(structures, structures.positions, atoms), features
-
-    def _summed(self, structures: Structures, positions: Tensor, atoms: Tensor) -> Tensor:
-        if self.reference_energies:
-            atoms = atoms + self.atomic_energy.index_select(-1, structures.atomic_numbers)
-        if self.repulsion:
-            atoms = atoms + self._repulsion(structures, positions)
-        zeros = atoms.new_zeros(*atoms.shape[:-1], structures.n_structures)
-        return zeros.index_add(-1, structures.structure_index, atoms)
-
-    def _repulsion(self, structures: Structures, positions: Tensor) -> Tensor:
-        if positions.dim() == 2:
-            return pair_repulsion(replace(structures, positions=positions))
-        return torch.stack([self._repulsion(structures, rows) for rows in positions])
-
-    def _atoms(
-        self, structures: Structures, positions: Tensor, neighborhoods: Neighborhoods | None
-    ) -> tuple[Tensor, Tensor]:
-        """Energy of every atom without that of its element, and what readouts take of it."""
-        if structures.edges is None:
-            raise ValueError("ACE needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
-        around = neighborhoods or EdgeList(structures.edges, structures.n_atoms)
-        edge = self._edge(structures, positions, around)
-        element = structures.atomic_numbers
+    def atoms(self, structures: Structures, edge: Edge, neighborhoods: Neighborhoods) -> tuple[Tensor, Tensor]:
+        """Energy of every atom, and what it is linear in: features of all layers but the last, and its hidden layer."""
+        element, unit = structures.atomic_numbers, edge.unit
+        identity = torch.eye(3, dtype=unit.dtype, device=unit.device)
+        quadrupole = (unit.unsqueeze(-1) * unit.unsqueeze(-2) - identity / 3).flatten(-2)
         scalars, vectors, features = self.embedding.index_select(-2, element), None, []
         for layer in self.layers:
-            scalars, vectors = layer(scalars, vectors, element, edge, around)
+            scalars, vectors = layer(scalars, vectors, element, edge, quadrupole, neighborhoods)
             features.append(scalars)
         features[-1] = nn.functional.silu(scalars @ self.hidden)
         values = torch.cat(features, dim=-1)
         return (values @ self.readout).squeeze(-1).double() * self.energy_scale, values
-
-    def _edge(self, structures: Structures, positions: Tensor, neighborhoods: Neighborhoods) -> Edge:
-        vectors = neighborhoods.vectors(structures, positions)
-        distance = vectors.square().sum(-1).sqrt()
-        unit = vectors / distance.unsqueeze(-1)
-        envelope = smooth_envelope(distance / self.cutoff)
-        if neighborhoods.filled is not None:
-            envelope = envelope * neighborhoods.filled
-        identity = torch.eye(3, dtype=unit.dtype, device=unit.device)
-        return Edge(
-            radial=bessel(distance, self.n_radial, self.cutoff) * envelope.unsqueeze(-1),
-            unit=unit,
-            quadrupole=(unit.unsqueeze(-1) * unit.unsqueeze(-2) - identity / 3).flatten(-2),
-        )

@@ -1,45 +1,41 @@
-"""All members of a committee of ACE in one pass."""
+"""All members of a committee in one pass, by a module that is written for leading axes."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparring.atoms.structures import Structures
-from sparring.potentials.ace.neighborhoods import Neighborhoods, dense_or_edges
 from sparring.potentials.base import PartialLoss
+from sparring.potentials.neighborhoods import Neighborhoods, dense_or_edges
 from sparring.support.cache import TensorCache
 
-if TYPE_CHECKING:
-    from sparring.potentials.ace.network import ACE
-
-__all__ = ["StackedACE"]
+__all__ = ["StackedModule"]
 
 N_LAYOUTS = 8
 """Number of tables of neighbours that are kept: a training has four or five."""
 
 
-class StackedACE:
-    """Energies of a committee of ACE, on tables of neighbours that are kept while the edges stay the same.
+class StackedModule:
+    """Energies of a committee, on tables of neighbours that are kept while the edges stay the same.
 
     Args:
-        network: Network with the hyperparameters of all members.
+        network: Module that takes structures, positions and neighbourhoods, with the hyperparameters of all members.
         weights: Parameters and buffers, each with a leading axis of members.
         tables: Tables of neighbours by the edges of a batch.
     """
 
     def __init__(
-        self, network: "ACE", weights: Mapping[str, Tensor], tables: TensorCache[Neighborhoods] | None = None
+        self, network: nn.Module, weights: Mapping[str, Tensor], tables: TensorCache[Neighborhoods] | None = None
     ) -> None:
         self._network, self._weights = network, dict(weights)
         self._tables = TensorCache[Neighborhoods](N_LAYOUTS) if tables is None else tables
 
-    def with_weights(self, weights: Mapping[str, Tensor]) -> "StackedACE":
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "StackedModule":
         """The same architecture with other weights."""
-        return StackedACE(self._network, weights, self._tables)
+        return StackedModule(self._network, weights, self._tables)
 
     def __call__(
         self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
@@ -82,7 +78,8 @@ class StackedACE:
 
     def _energies(self, weights: Mapping[str, Tensor], structures: Structures, positions: Tensor) -> Tensor:
         if structures.edges is None:
-            raise ValueError("ACE needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
+            name = type(self._network).__name__
+            raise ValueError(f"{name} needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
         # The table holds shifts in the precision of the positions.
         table = self._tables.get(structures.edges.target, positions.dtype, lambda: dense_or_edges(structures))
         energies: Tensor = functional_call(self._network, dict(weights), (structures, positions, table))
