@@ -9,13 +9,10 @@ from scipy.spatial.transform import Rotation
 
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
-from sparring.committee import Committee
 from sparring.potentials import ACE
 from sparring.potentials.ace.layers import Moments
 from sparring.potentials.neighborhoods import DenseTable, EdgeList, dense_or_edges
 from sparring.potentials.stacking import cast
-from sparring.proposers.objectives import force_variance
-from sparring.training.fitting import fit
 
 
 def ace(seed=0, *, dtype=torch.float64, **changes):
@@ -105,42 +102,12 @@ def test_products_turn_with_the_molecule():
     torch.testing.assert_close(after[1], turn @ before[1], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["molecules alike", "molecules of different size", "crystals", "single atoms"])
-def test_a_dense_table_gives_the_sums_of_the_edges(name, ammonia, water, salt, rattled):
-    frames = {
-        "molecules alike": rattled(ammonia, 3),
-        "molecules of different size": [ammonia, water, *rattled(water, 1)],
-        "crystals": [salt, *rattled(salt, 1)],
-        "single atoms": [Atoms("O"), water],
-    }[name]
-    network = ace()
-    structures = batch(network, *frames)
-    edges, n_atoms = structures.edges, structures.n_atoms
-    n_slots = int(torch.bincount(edges.target, minlength=n_atoms).max())
-    table = DenseTable.of(edges, n_atoms, n_slots)
-    dense, flat = (network(structures, None, one) for one in (table, EdgeList(edges, n_atoms)))
-    torch.testing.assert_close(dense, flat, rtol=1e-12, atol=1e-12)
-
-
 def test_a_table_that_would_be_mostly_empty_is_not_made(water):
     crowd = Atoms("H40", positions=np.random.default_rng(0).normal(size=(40, 3)))
     network = ace()
     assert isinstance(dense_or_edges(batch(network, water, water)), DenseTable)
     assert isinstance(dense_or_edges(batch(network, crowd, *[water] * 30)), EdgeList)
     assert isinstance(dense_or_edges(batch(network, Atoms("O"))), EdgeList)
-
-
-@pytest.mark.parametrize("repulsion", [False, True])
-def test_members_in_one_pass_have_the_derivatives_of_each_by_itself(repulsion, ammonia, water, rattled):
-    members = [ace(seed, repulsion=repulsion) for seed in range(3)]
-    structures = Structures.from_atoms([*rattled(ammonia, 2), water])
-    gradients = []
-    for stacked in (True, False):
-        positions = structures.positions.clone().requires_grad_()
-        moved = structures.with_positions(positions)
-        variance = force_variance(Committee(members, stacked=stacked).predict(moved), moved)
-        gradients.append(torch.autograd.grad(variance.sum(), positions)[0])
-    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-10)
 
 
 def test_a_network_takes_its_scales_from_the_data(ammonia, rattled, with_random_labels):
@@ -150,46 +117,6 @@ def test_a_network_takes_its_scales_from_the_data(ammonia, rattled, with_random_
     assert network.energy_scale == pytest.approx(dataset.forces.square().mean().sqrt().item())
     chosen = ACE(n_features=4, mean_neighbors=7.0, energy_scale=2.0).for_data(dataset)
     assert (chosen.hyperparameters["mean_neighbors"], chosen.energy_scale) == (7.0, 2.0)
-
-
-@pytest.mark.parametrize("what", ["one molecule", "different molecules"])
-def test_training_in_one_pass_is_training_by_automatic_differentiation(
-    what, ammonia, water, rattled, with_random_labels, monkeypatch
-):
-    frames = rattled(ammonia, 12) if what == "one molecule" else [*rattled(ammonia, 6), *rattled(water, 6)]
-    dataset, options = with_random_labels(frames), {"seed": 2, "n_members": 2, "n_epochs": 3, "learning_rate": 1e-2}
-    network = ace()
-    fast, report = fit(network, dataset, dtype=torch.float64, **options)
-    monkeypatch.setattr(ACE, "stacked_model", lambda self, weights: None)
-    slow, expected = fit(network, dataset, dtype=torch.float64, **options)
-    np.testing.assert_allclose(report.train_loss, expected.train_loss, rtol=1e-8)
-    for one, other in zip(fast.members, slow.members, strict=True):
-        for name, value in one.state_dict().items():
-            torch.testing.assert_close(value, other.state_dict()[name], rtol=1e-6, atol=1e-8, msg=name)
-
-
-def test_derivatives_in_the_weights_follow_finite_differences(ammonia, rattled):
-    network = ace()
-    weights = {name: weight.detach().unsqueeze(0) for name, weight in network.state_dict().items()}
-    structures = batch(network, *rattled(ammonia, 2))
-    target = torch.randn(structures.positions.shape, generator=torch.Generator().manual_seed(1)).double()
-
-    def loss(members, rows, atoms, energy, slope):
-        of_atoms = (slope - target).square().sum(-1)
-        return energy.square() + energy.new_zeros(energy.shape).index_add(1, structures.structure_index, of_atoms)
-
-    def total(values):
-        gradient = {name: torch.zeros_like(value) for name, value in values.items()}
-        model = network.stacked_model(values)
-        return model.accumulate_gradient(structures, structures.positions.unsqueeze(0), loss, gradient), gradient
-
-    _, gradient = total(weights)
-    generator = torch.Generator().manual_seed(3)
-    for name, _ in network.named_parameters():
-        direction, step = torch.randn(weights[name].shape, generator=generator).double(), 1e-5
-        ends = [total({**weights, name: weights[name] + sign * step * direction})[0].sum().item() for sign in (1, -1)]
-        expected = (ends[0] - ends[1]) / (2 * step)
-        assert (gradient[name] * direction).sum().item() == pytest.approx(expected, rel=1e-5, abs=1e-5), name
 
 
 def test_readouts_are_linear_in_the_features(ammonia, water):

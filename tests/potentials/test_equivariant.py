@@ -13,7 +13,8 @@ from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.config import ConfigError, load
-from sparring.potentials import ACE, ARCHITECTURES, PaiNN, Potential
+from sparring.potentials import ACE, ARCHITECTURES, PaiNN, Potential, stacked
+from sparring.potentials.neighborhoods import DenseTable, EdgeList
 from sparring.potentials.stacking import cast
 from sparring.proposers.ascent import attack
 from sparring.proposers.objectives import force_variance
@@ -270,3 +271,129 @@ def test_energies_need_edges(make, kind, water):
 def test_a_network_that_cannot_be_is_an_error(make, changes, message):
     with pytest.raises(ValueError, match=message):
         make(**changes)
+
+
+@pytest.mark.parametrize("name", ["molecules alike", "molecules of different size", "crystals", "single atoms"])
+def test_a_dense_table_gives_the_sums_of_the_edges(make, name, ammonia, water, salt, rattled):
+    frames = {
+        "molecules alike": rattled(ammonia, 3),
+        "molecules of different size": [ammonia, water, *rattled(water, 1)],
+        "crystals": [salt, *rattled(salt, 1)],
+        "single atoms": [Atoms("O"), water],
+    }[name]
+    network = make()
+    structures = batch(network, *frames)
+    edges, n_atoms = structures.edges, structures.n_atoms
+    n_slots = int(torch.bincount(edges.target, minlength=n_atoms).max())
+    table = DenseTable.of(edges, n_atoms, n_slots)
+    dense, flat = (network(structures, None, one) for one in (table, EdgeList(edges, n_atoms)))
+    torch.testing.assert_close(dense, flat, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("repulsion", [False, True])
+def test_members_in_one_pass_have_the_derivatives_of_each_by_itself(make, repulsion, ammonia, water, rattled):
+    members = [make(seed, repulsion=repulsion) for seed in range(3)]
+    structures = Structures.from_atoms([*rattled(ammonia, 2), water])
+    gradients = []
+    for at_once in (True, False):
+        positions = structures.positions.clone().requires_grad_()
+        moved = structures.with_positions(positions)
+        variance = force_variance(Committee(members, stacked=at_once).predict(moved), moved)
+        gradients.append(torch.autograd.grad(variance.sum(), positions)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("what", ["one molecule", "different molecules"])
+def test_training_in_one_pass_is_training_by_automatic_differentiation(
+    make, kind, what, ammonia, water, rattled, with_random_labels, monkeypatch
+):
+    frames = rattled(ammonia, 12) if what == "one molecule" else [*rattled(ammonia, 6), *rattled(water, 6)]
+    dataset, options = with_random_labels(frames), {"seed": 2, "n_members": 2, "n_epochs": 3, "learning_rate": 1e-2}
+    network = make()
+    fast, report = fit(network, dataset, dtype=torch.float64, **options)
+    monkeypatch.setattr(kind, "stacked_model", lambda self, weights: None)
+    slow, expected = fit(network, dataset, dtype=torch.float64, **options)
+    np.testing.assert_allclose(report.train_loss, expected.train_loss, rtol=1e-8)
+    for one, other in zip(fast.members, slow.members, strict=True):
+        for name, value in one.state_dict().items():
+            torch.testing.assert_close(value, other.state_dict()[name], rtol=1e-6, atol=1e-8, msg=name)
+
+
+def test_derivatives_in_the_weights_follow_finite_differences(make, ammonia, rattled):
+    network = make()
+    weights = {name: weight.detach().unsqueeze(0) for name, weight in network.state_dict().items()}
+    structures = batch(network, *rattled(ammonia, 2))
+    target = torch.randn(structures.positions.shape, generator=torch.Generator().manual_seed(1)).double()
+
+    def loss(members, rows, atoms, energy, slope):
+        of_atoms = (slope - target).square().sum(-1)
+        return energy.square() + energy.new_zeros(energy.shape).index_add(1, structures.structure_index, of_atoms)
+
+    def total(values):
+        gradient = {name: torch.zeros_like(value) for name, value in values.items()}
+        model = network.stacked_model(values)
+        return model.accumulate_gradient(structures, structures.positions.unsqueeze(0), loss, gradient), gradient
+
+    _, gradient = total(weights)
+    generator = torch.Generator().manual_seed(3)
+    for name, _ in network.named_parameters():
+        direction, step = torch.randn(weights[name].shape, generator=generator).double(), 1e-5
+        ends = [total({**weights, name: weights[name] + sign * step * direction})[0].sum().item() for sign in (1, -1)]
+        expected = (ends[0] - ends[1]) / (2 * step)
+        assert (gradient[name] * direction).sum().item() == pytest.approx(expected, rel=1e-5, abs=1e-5), name
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**40])
+def test_how_a_batch_is_cut_into_blocks_changes_nothing(
+    block_bytes, make, ammonia, water, salt, rattled, with_random_labels, monkeypatch
+):
+    committee = Committee([make(seed) for seed in range(2)])
+    frames = [*rattled(ammonia, 3), water, Atoms("O"), *rattled(salt, 2)]
+    structures = Structures.from_atoms(frames)
+    expected = Committee(committee.members, stacked=False).predict(structures)
+    monkeypatch.setitem(stacked.BLOCK_BYTES, "cpu", block_bytes)
+    for differentiable in (True, False):
+        found = committee.predict(structures, differentiable=differentiable)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-11)
+    dataset = with_random_labels(rattled(ammonia, 8))
+    _, report = fit(make(), dataset, seed=0, n_members=2, n_epochs=2, dtype=torch.float64)
+    monkeypatch.undo()
+    _, whole = fit(make(), dataset, seed=0, n_members=2, n_epochs=2, dtype=torch.float64)
+    np.testing.assert_allclose(report.validation_loss, whole.validation_loss, rtol=1e-9)
+
+
+def test_a_prediction_without_a_graph_holds_one_block_and_refuses_second_derivatives(make, ammonia, monkeypatch):
+    monkeypatch.setitem(stacked.BLOCK_BYTES, "cpu", 1)
+    network, sizes = make(), []
+    weights = {name: weight.detach().unsqueeze(0) for name, weight in network.state_dict().items()}
+    structures = batch(network, *[ammonia] * 20)
+    positions = structures.positions.unsqueeze(0).requires_grad_()
+    for create_graph in (True, False):
+        energy = network.stacked_model(weights)(structures, positions, create_graph)
+        sizes.append(len(nodes(energy.grad_fn)))
+    assert sizes[1] < 0.1 * sizes[0]
+    (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"once_differentiable|does not require grad"):
+        torch.autograd.grad(gradient.sum(), positions)
+
+
+def nodes(root):
+    """All operations of a graph."""
+    seen, left = set(), [root]
+    while left:
+        node = left.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            left += [one for one, _ in node.next_functions]
+    return seen
+
+
+def test_strained_cells_are_seen_with_the_edges_that_there_are(make, salt):
+    network = make()
+    weights = {name: weight.detach().unsqueeze(0) for name, weight in network.state_dict().items()}
+    model, structures = network.stacked_model(weights), batch(network, salt)
+    strain = torch.eye(3, dtype=torch.float64) + 0.001
+    strained = replace(structures, positions=structures.positions @ strain, cells=structures.cells @ strain)
+    for one in (structures, strained):
+        found = model(one, one.positions.unsqueeze(0), False)[0]
+        torch.testing.assert_close(found, network(one), rtol=1e-10, atol=1e-11)

@@ -1,41 +1,56 @@
-"""All members of a committee in one pass, by a module that is written for leading axes."""
+"""All members of a committee in one pass, by a module that is written for leading axes of members."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from sparring.atoms.structures import Structures
-from sparring.potentials.base import PartialLoss
+from sparring.potentials.base import Architecture, PartialLoss
+from sparring.potentials.blocks import Block, cut_into_blocks
 from sparring.potentials.neighborhoods import Neighborhoods, dense_or_edges
 from sparring.support.cache import TensorCache
 
 __all__ = ["StackedModule"]
 
 N_LAYOUTS = 8
-"""Number of tables of neighbours that are kept: a training has four or five."""
+"""Number of layouts of edges that are kept: a training has four or five."""
+
+BLOCK_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
+"""Largest size of the values of all edges of a block in one layer, for all members."""
+
+Blocks = tuple[Block[Neighborhoods], ...]
+Context = Any
+"""Context of an autograd function; it accepts any attributes."""
 
 
 class StackedModule:
-    """Energies of a committee, on tables of neighbours that are kept while the edges stay the same.
+    """Energies of a committee, block after block of structures, on tables of neighbours.
+
+    Tables are kept while the edges stay the same. Without second derivatives and in training, only the values of one
+    block are in memory at a time.
 
     Args:
-        network: Module that takes structures, positions and neighbourhoods, with the hyperparameters of all members.
+        network: Architecture that takes structures, positions and neighbourhoods, with the hyperparameters of all
+            members.
         weights: Parameters and buffers, each with a leading axis of members.
-        tables: Tables of neighbours by the edges of a batch.
+        layouts: Blocks by the edges of a batch.
     """
 
     def __init__(
-        self, network: nn.Module, weights: Mapping[str, Tensor], tables: TensorCache[Neighborhoods] | None = None
+        self, network: Architecture, weights: Mapping[str, Tensor], layouts: TensorCache[Blocks] | None = None
     ) -> None:
         self._network, self._weights = network, dict(weights)
-        self._tables = TensorCache[Neighborhoods](N_LAYOUTS) if tables is None else tables
+        self._layouts = TensorCache[Blocks](N_LAYOUTS) if layouts is None else layouts
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> "StackedModule":
         """The same architecture with other weights."""
-        return StackedModule(self._network, weights, self._tables)
+        return StackedModule(self._network, weights, self._layouts)
 
     def __call__(
         self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
@@ -45,9 +60,20 @@ class StackedModule:
         Args:
             structures: Batch of structures with edges.
             positions: Positions of the atoms for each member, in Å.
-            create_graph: Not used: any derivative can be differentiated again.
+            create_graph: True if the derivative will be differentiated again.
         """
-        return self._energies(self._weights, structures, positions)
+        parts = []
+        for block in self.blocks(structures):
+            local = positions[:, block.atom_slice]
+            if create_graph or structures.cells.requires_grad:
+                parts.append(self._energies(self._weights, structures, block, local))
+                continue
+            with torch.enable_grad():
+                moved = local.detach().requires_grad_()
+                energy = self._energies(self._weights, structures, block, moved)
+                (gradient,) = torch.autograd.grad(energy.sum(), moved)
+            parts.append(_Linear.apply(local, energy.detach(), gradient, block.structures.structure_index))  # type: ignore[no-untyped-call]
+        return torch.cat(parts, dim=1)
 
     def accumulate_gradient(
         self,
@@ -65,22 +91,59 @@ class StackedModule:
             gradient: Derivatives in the weights, by name, with a leading axis of members.
         """
         trained = {name: self._weights[name].detach().requires_grad_() for name, _ in self._network.named_parameters()}
-        with torch.enable_grad():
-            positions = positions.detach().requires_grad_()
-            energy = self._energies({**self._weights, **trained}, structures, positions)
-            (slope,) = torch.autograd.grad(energy.sum(), positions, create_graph=True)
-            members, rows, atoms = (slice(0, n) for n in (*energy.shape, positions.shape[1]))
-            losses = loss(members, rows, atoms, energy, slope)
-            derivatives = torch.autograd.grad(losses.sum(), list(trained.values()), materialize_grads=True)
-        for name, derivative in zip(trained, derivatives, strict=True):
-            gradient[name].add_(derivative)
-        return losses.detach()
+        losses = []
+        for block in self.blocks(structures):
+            with torch.enable_grad():
+                moved = positions[:, block.atom_slice].detach().requires_grad_()
+                energy = self._energies({**self._weights, **trained}, structures, block, moved)
+                (slope,) = torch.autograd.grad(energy.sum(), moved, create_graph=True)
+                part = loss(slice(0, len(energy)), block.structure_slice, block.atom_slice, energy, slope)
+                derivatives = torch.autograd.grad(part.sum(), list(trained.values()), materialize_grads=True)
+            for name, derivative in zip(trained, derivatives, strict=True):
+                gradient[name].add_(derivative)
+            losses.append(part.detach())
+        return torch.cat(losses, dim=1)
 
-    def _energies(self, weights: Mapping[str, Tensor], structures: Structures, positions: Tensor) -> Tensor:
+    def blocks(self, structures: Structures) -> Blocks:
+        """Blocks of a batch, each with a table of its edges; to lay them out waits for the device."""
         if structures.edges is None:
             name = type(self._network).__name__
             raise ValueError(f"{name} needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
-        # The table holds shifts in the precision of the positions.
-        table = self._tables.get(structures.edges.target, positions.dtype, lambda: dense_or_edges(structures))
-        energies: Tensor = functional_call(self._network, dict(weights), (structures, positions, table))
+        target, shifts = structures.edges.target, structures.edges.shifts
+        limit = BLOCK_BYTES.get(target.device.type, BLOCK_BYTES["cuda"])
+        n_members = len(next(iter(self._weights.values())))
+        n_edges = limit // max(n_members * self._network.edge_width * shifts.element_size(), 1)
+        return self._layouts.get(
+            target,
+            (shifts.dtype, n_members),  # tables hold shifts in the precision of the positions
+            lambda: tuple(cut_into_blocks(structures, n_edges, lambda local, _: dense_or_edges(local))),
+        )
+
+    def _energies(
+        self, weights: Mapping[str, Tensor], structures: Structures, block: Block[Neighborhoods], positions: Tensor
+    ) -> Tensor:
+        # A block is kept with its edges; cells may have been strained since.
+        local = replace(block.structures, cells=structures.cells[block.structure_slice])
+        energies: Tensor = functional_call(self._network, dict(weights), (local, positions, block.table))
         return energies
+
+
+class _Linear(torch.autograd.Function):
+    """Energies whose derivatives in the positions are known: their graph need not be kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        positions: Float[Tensor, "n_members n_atoms 3"],
+        energy: Float[Tensor, "n_members n_structures"],
+        gradient: Float[Tensor, "n_members n_atoms 3"],
+        owner: Int[Tensor, " n_atoms"],
+    ) -> Float[Tensor, "n_members n_structures"]:
+        ctx.save_for_backward(gradient, owner)
+        return energy.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, energy_bar: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, owner = ctx.saved_tensors
+        return gradient * energy_bar.to(gradient).index_select(1, owner).unsqueeze(-1), None, None, None

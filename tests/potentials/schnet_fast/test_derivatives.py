@@ -7,8 +7,9 @@ from ase import Atoms
 from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.potentials.blocks import cut_into_blocks
 from sparring.potentials.schnet_fast import tiles
-from sparring.potentials.schnet_fast.blocks import cut_into_blocks
+from sparring.potentials.schnet_fast.neighbor_table import NeighborTable
 from sparring.potentials.schnet_fast.radial import edge_features
 
 
@@ -213,7 +214,7 @@ def test_derivatives_in_the_weights_follow_finite_differences(networks, batches,
 def test_each_pair_of_a_molecule_has_one_place_or_two_halfway_round(size):
     atoms = Atoms(f"H{size}", positions=[[i, 0.3 * i * i, 0.0] for i in range(size)])
     structures = with_edges(Structures.from_atoms([atoms, atoms]), 50.0)
-    (block,) = cut_into_blocks(structures, 10**6)
+    (block,) = cut_into_blocks(structures, 10**6, lambda local, n: NeighborTable.of(local.edges, local.n_atoms, size=n))
     assert block.table.source.shape == (size // 2, 2 * size)
     source, target, _ = structures.edges
     placed = [frozenset((int(source[e]), int(target[e]))) for e in block.table.edge]

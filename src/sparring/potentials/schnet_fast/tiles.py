@@ -18,8 +18,9 @@ from torch.func import vmap
 from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import PartialLoss
-from sparring.potentials.schnet_fast.blocks import Block, cut_into_blocks
+from sparring.potentials.blocks import Block, cut_into_blocks
 from sparring.potentials.schnet_fast.derivatives import AnalyticSchNet, Backward, Forward
+from sparring.potentials.schnet_fast.neighbor_table import NeighborTable
 from sparring.potentials.schnet_fast.radial import EdgeFeatures
 from sparring.potentials.schnet_fast.weight_gradients import WeightGradients
 from sparring.support.cache import TensorCache
@@ -40,7 +41,7 @@ Context = Any
 class Layout(NamedTuple):
     """Tiles of a batch: blocks of structures, and the number of members that are evaluated at a time."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[Block[NeighborTable], ...]
     n_members: int
 
 
@@ -138,18 +139,23 @@ class TiledSchNet:
         tile_bytes = TILE_BYTES.get(target.device.type, TILE_BYTES["cuda"])
         bytes_an_edge = self.n_filters * shifts.element_size()
         at_once = max(1, min(self.n_members, tile_bytes // max(bytes_an_edge * len(target), 1)))
-        return Layout(tuple(cut_into_blocks(structures, tile_bytes // (at_once * bytes_an_edge))), at_once)
+        return Layout(tuple(cut_into_blocks(structures, tile_bytes // (at_once * bytes_an_edge), _table)), at_once)
 
-    def _tiles(self, structures: Structures) -> Iterator[tuple[slice, tuple[Block, ...]]]:
+    def _tiles(self, structures: Structures) -> Iterator[tuple[slice, tuple[Block[NeighborTable], ...]]]:
         """Slices of members, each with the blocks of structures that they evaluate one after another."""
         layout = self.layout(structures)
         for first in range(0, self.n_members, layout.n_members):
             yield slice(first, min(first + layout.n_members, self.n_members)), layout.blocks
 
 
+def _table(structures: Structures, size: int | None) -> NeighborTable:
+    assert structures.edges is not None
+    return NeighborTable.of(structures.edges, structures.n_atoms, size=size)
+
+
 def _accumulate_gradient(
     network: AnalyticSchNet,
-    block: Block,
+    block: Block[NeighborTable],
     positions: Float[Tensor, "n_members n_atoms 3"],
     loss: Callable[[Tensor, Tensor], Tensor],
     gradient: Mapping[str, Tensor],
@@ -188,7 +194,9 @@ class _Energy(torch.autograd.Function):
     """Energies of distances; dE/dd is computed along with them, and returned by :class:`_DistanceGradient`."""
 
     @staticmethod
-    def forward(ctx: Context, distance: Tensor, network: AnalyticSchNet, block: Block, create_graph: bool) -> Tensor:
+    def forward(
+        ctx: Context, distance: Tensor, network: AnalyticSchNet, block: Block[NeighborTable], create_graph: bool
+    ) -> Tensor:
         energy, features, forward = network.forward(distance, block.structures, block.table)
         gradient, backward = network.distance_gradient(features, forward, block.table)
         ctx.network, ctx.block = network, block
@@ -207,7 +215,12 @@ class _DistanceGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Context, distance: Tensor, gradient: Tensor, network: AnalyticSchNet, block: Block, *saved: Tensor
+        ctx: Context,
+        distance: Tensor,
+        gradient: Tensor,
+        network: AnalyticSchNet,
+        block: Block[NeighborTable],
+        *saved: Tensor,
     ) -> Tensor:
         ctx.network, ctx.block = network, block
         ctx.save_for_backward(distance, *saved)

@@ -1,19 +1,22 @@
 """Blocks of structures that are evaluated together, cut from a batch."""
 
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from sparring.atoms.structures import Edges, Structures
-from sparring.potentials.schnet_fast.neighbor_table import NeighborTable
 
 __all__ = ["Block", "cut_into_blocks"]
 
+Table = TypeVar("Table")
 
-class Block(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class Block(Generic[Table]):
     """Structures that are evaluated together.
 
     Attributes:
@@ -30,11 +33,20 @@ class Block(NamedTuple):
     edge_slice: slice
     structures: Structures
     edge_owner: Int[Tensor, " n_edges"]
-    table: NeighborTable
+    table: Table
 
 
-def cut_into_blocks(structures: Structures, n_edges: int) -> list[Block]:
-    """Blocks of about one size, with at most so many edges each, or of a single structure that has more."""
+def cut_into_blocks(
+    structures: Structures, n_edges: int, table_of: Callable[[Structures, int | None], Table]
+) -> list[Block[Table]]:
+    """Blocks of about one size, with at most so many edges each, or of a single structure that has more.
+
+    Args:
+        structures: Batch of structures with edges.
+        n_edges: Largest number of edges of a block.
+        table_of: Function that lays out the edges of a block; its second argument is the number of atoms of each
+            molecule, where all are of one size and edges are all their pairs, and None elsewhere.
+    """
     assert structures.edges is not None
     edges, index = structures.edges, structures.structure_index
     counts = structures.counts
@@ -44,7 +56,7 @@ def cut_into_blocks(structures: Structures, n_edges: int) -> list[Block]:
     # All pairs of a molecule of n atoms are n - 1 to an atom; nothing else without images has as many.
     all_pairs = not structures.periodic and edge_sizes == [sizes[0] * (sizes[0] - 1)] * len(sizes)
     n_edges = -(-len(edges.target) // -(-len(edges.target) // max(n_edges, 1))) if len(edges.target) else 1
-    blocks: list[Block] = []
+    blocks: list[Block[Table]] = []
     first = first_atom = first_edge = 0
     while first < len(sizes):
         last, n_block_edges, n_atoms = first, 0, 0
@@ -55,14 +67,21 @@ def cut_into_blocks(structures: Structures, n_edges: int) -> list[Block]:
             slice(first_atom, first_atom + n_atoms),
             slice(first_edge, first_edge + n_block_edges),
         )
-        blocks.append(_block(structures, edge_owner, *slices, size=sizes[0] if all_pairs else None))
+        blocks.append(
+            _block(structures, edge_owner, *slices, lambda local: table_of(local, sizes[0] if all_pairs else None))
+        )
         first, first_atom, first_edge = last, slices[1].stop, slices[2].stop
     return blocks
 
 
 def _block(
-    structures: Structures, edge_owner: Tensor, rows: slice, atoms: slice, edges: slice, *, size: int | None
-) -> Block:
+    structures: Structures,
+    edge_owner: Tensor,
+    rows: slice,
+    atoms: slice,
+    edges: slice,
+    table_of: Callable[[Structures], Table],
+) -> Block[Table]:
     source, target, shifts = structures.edges  # type: ignore[misc]  # there are edges
     local_edges = Edges(source[edges] - atoms.start, target[edges] - atoms.start, shifts[edges])
     local = replace(
@@ -76,5 +95,4 @@ def _block(
         fixed=None,
         charge=None,
     )
-    table = NeighborTable.of(local_edges, atoms.stop - atoms.start, size=size)
-    return Block(rows, atoms, edges, local, edge_owner[edges] - rows.start, table)
+    return Block(rows, atoms, edges, local, edge_owner[edges] - rows.start, table_of(local))
