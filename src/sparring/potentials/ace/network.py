@@ -31,12 +31,11 @@ N_HIDDEN = 16
 class ACE(EquivariantNetwork):
     r"""Energies from products of moments of each atom's neighbourhood, up to three at a time, in a few layers.
 
-    Features of each atom start from an embedding of its element. Every layer gives an energy of the atom, linear in
-    its features and in the last layer by a network with one hidden layer; their sum is scaled by the size of forces in
-    the training data. One layer knows distances, angles and dihedral angles (four bodies), two know much more.
+    Features of each atom start from an embedding of its element. Every layer adds to the energy of the atom: linearly
+    in its features, and in the last layer by a network with one hidden layer. The sum is scaled by the size of forces
+    in the training data. One layer knows an atom with any three neighbours at once, two know neighbours of neighbours.
 
-    Against MACE: Cartesian tensors up to l = 2, radial functions that are linear in their basis, and weights of
-    products that are linear in the embedding of the element. Energies are summed in double precision.
+    Unlike MACE it has Cartesian tensors up to l = 2, and radial functions that are linear in their basis.
 
     Args:
         n_features: Number of features of every kind.
@@ -114,7 +113,7 @@ class ACE(EquivariantNetwork):
             nn.init.normal_(weight, std=n_terms**-0.5, generator=generator)
 
     def atoms(self, structures: Structures, edge: Edge, neighborhoods: Neighborhoods) -> tuple[Tensor, Tensor]:
-        """Energy of every atom, and what it is linear in: features of all layers but the last, and its hidden layer."""
+        """Energy of every atom, and the values that it is linear in: features of layers, of the last its hidden layer."""
         element, unit = structures.atomic_numbers, edge.unit
         identity = torch.eye(3, dtype=unit.dtype, device=unit.device)
         quadrupole = (unit.unsqueeze(-1) * unit.unsqueeze(-2) - identity / 3).flatten(-2)
