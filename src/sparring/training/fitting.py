@@ -184,8 +184,8 @@ def fit_many(
     """Train several committees of one architecture at once, each on a data set of its own.
 
     The result is that of :func:`fit` for each, but for rounding, and but for constants that an architecture takes from
-    its data (:meth:`sparring.Architecture.for_data`): they are those of all data sets. One pass over the members of all committees is faster
-    than many passes over few members where networks are small, as those of toy wells are.
+    its data (:meth:`sparring.Architecture.for_data`): they are those of all data sets. One pass over the members of all
+    committees is faster than many passes over few members where networks are small, as those of toy wells are.
 
     Args:
         architecture: Architecture of all members.

@@ -113,7 +113,7 @@ class ACE(EquivariantNetwork):
             nn.init.normal_(weight, std=n_terms**-0.5, generator=generator)
 
     def atoms(self, structures: Structures, edge: Edge, neighborhoods: Neighborhoods) -> tuple[Tensor, Tensor]:
-        """Energy of every atom, and the values that it is linear in: features of layers, of the last its hidden layer."""
+        """Energy of every atom, and what it is linear in: features of layers, and the hidden layer after the last."""
         element, unit = structures.atomic_numbers, edge.unit
         identity = torch.eye(3, dtype=unit.dtype, device=unit.device)
         quadrupole = (unit.unsqueeze(-1) * unit.unsqueeze(-2) - identity / 3).flatten(-2)
