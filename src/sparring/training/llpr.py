@@ -213,7 +213,7 @@ def _calibrated(
     posterior = Posterior.of(others, regularisation=regularisation)
     ratios, squares = [], []
     for part in parts:
-        own = held_back[part.indices].bool().to(part.energy.device)
+        own = held_back[part.rows.indices].bool().to(part.energy.device)
         with_forces = own & part.has_forces.bool()
         for residuals, columns in (
             (part.energy[own], part.rows.features[own]),
