@@ -190,7 +190,7 @@ def fit_heads(
     the structures and in the weights to which they are drawn where there are no data; see the module.
 
     Args:
-        backbone: Potential with features: PaiNN, SchNet, MACE, CHGNet, or a module with ``energy_and_features``.
+        backbone: Potential with features: ACE, PaiNN, SchNet, a model of an adapter, or a module with ``energy_and_features``.
         dataset: Labelled structures.
         n_members: Number of members.
         seed: Seed of the samples and of the prior weights.
@@ -199,7 +199,7 @@ def fit_heads(
         regularisation: z; by default that under which the labels are most likely.
 
     Raises:
-        ValueError: If the backbone has no features, or an argument is out of range.
+        ValueError: If the backbone has no features or does not know an element, or an argument is out of range.
     """
     require_backbone(backbone)
     if n_members < 2:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
+from sparring.domain import TrainingDomain
 from sparring.potentials.base import Potential
 from sparring.potentials.heads.backbone import energy_and_features, sum_features
 
@@ -72,8 +73,10 @@ def rows_of(
         seed: Seed of the directions.
 
     Raises:
-        ValueError: If the backbone has no features.
+        ValueError: If the backbone has no features, or does not know an element.
     """
+    if (known := TrainingDomain.of_members([backbone])) is not None:
+        known.require(structures)
     weight = next(iter(backbone.parameters()), structures.positions) if isinstance(backbone, nn.Module) else None
     generator = torch.Generator().manual_seed(seed)
     start, sizes = 0, structures.counts.tolist()
