@@ -64,6 +64,9 @@ def test_a_configuration_names_its_backbone_relative_to_itself_and_is_complete(h
         (("n_members: 4", "n_members: 1"), "n_members: must be at least 2"),
         (("adapter: sparring", "adapter: chgnt"), "did you mean 'chgnet'"),
         (("uncertainty: llpr", "uncertainty: lpr"), "did you mean llpr"),
+        (("adapter: sparring", "adapter: chgnet, member: 1"), "member is of saved committees"),
+        (("adapter: sparring", "adapter: sparring, head: pbe"), "head is of models of other packages"),
+        ((", model: backbone", ""), "needs `model`, the folder of a saved committee"),
     ],
 )
 def test_a_value_that_does_not_fit_a_committee_of_heads_is_named(heads_file, change, message):

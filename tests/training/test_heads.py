@@ -13,6 +13,7 @@ from sparring.evaluation import evaluate
 from sparring.potentials import PaiNN
 from sparring.potentials.heads.head import Head
 from sparring.potentials.stacking import cast
+from sparring.training.fitting import fit
 from sparring.training.heads import Normal, fit_heads, residuals_of
 from sparring.training.llpr import Posterior, llpr
 from sparring.training.readouts import precision, rows_of
@@ -157,6 +158,12 @@ def test_the_scale_is_found_where_labels_are_drawn_from_the_posterior(backbone, 
         found = llpr(backbone, with_labels(frames, teacher), regularisation=1.0)
         squares.append(float(sizes(found) / unit) ** 2)
     assert np.mean(squares) == pytest.approx(0.49, rel=0.5)
+
+
+def test_the_training_of_whole_networks_refuses_heads_which_share_one(backbone, labelled):
+    members = fit_heads(backbone, labelled(5), n_members=2).members
+    with pytest.raises(ValueError, match="share their backbone; train the backbone itself"):
+        fit(members[0], labelled(5), seed=0, n_members=2, start_from=members)
 
 
 @pytest.mark.parametrize(
