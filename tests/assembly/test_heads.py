@@ -4,11 +4,17 @@ import json
 
 import pytest
 import torch
+from ase.calculators.emt import EMT
 
 from sparring import read_committee, write_committee
+from sparring.assembly.planning import plan
+from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.committee import Committee
 from sparring.config import ConfigError, load
+from sparring.domain import TrainingDomain
+from sparring.evaluation import evaluate
 from sparring.potentials import PaiNN
+from sparring.training.splits import Splits
 
 ONE_BACKBONE = """
 generations: 2
@@ -35,6 +41,15 @@ def heads_file(molecules_file):
     return make
 
 
+@pytest.fixture
+def dataset(molecules):
+    for atoms in molecules:
+        atoms.calc = EMT()
+        atoms.info[ENERGY], atoms.arrays[FORCES] = atoms.get_potential_energy(), atoms.get_forces()
+        atoms.calc = None
+    return Dataset.from_atoms(molecules)
+
+
 def test_a_configuration_names_its_backbone_relative_to_itself_and_is_complete(heads_file):
     file = heads_file()
     config = load(file)
@@ -49,6 +64,9 @@ def test_a_configuration_names_its_backbone_relative_to_itself_and_is_complete(h
         (("n_members: 4", "n_members: 1"), "n_members: must be at least 2"),
         (("adapter: sparring", "adapter: chgnt"), "did you mean 'chgnet'"),
         (("uncertainty: llpr", "uncertainty: lpr"), "did you mean llpr"),
+        (("adapter: sparring", "adapter: chgnet, member: 1"), "member is of saved committees"),
+        (("adapter: sparring", "adapter: sparring, head: pbe"), "head is of models of other packages"),
+        ((", model: backbone", ""), "needs `model`, the folder of a saved committee"),
     ],
 )
 def test_a_value_that_does_not_fit_a_committee_of_heads_is_named(heads_file, change, message):
@@ -63,9 +81,31 @@ def test_a_member_that_the_saved_committee_does_not_have_is_named(heads_file, sp
     assert "has 2 members, counted from 0, got 2" in run.err
 
 
-@pytest.mark.parametrize("uncertainty", ["llpr", "heads"])
-def test_a_run_attacks_selects_labels_and_reports_one_backbone(heads_file, sparring, tmp_path, uncertainty):
-    file = heads_file("uncertainty: llpr", f"uncertainty: {uncertainty}")
+@pytest.mark.parametrize(("uncertainty", "method"), [("heads", "emt {}"), ("llpr", None)])
+def test_heads_of_a_run_know_what_computed_the_labels_that_they_were_fitted_to(
+    heads_file, dataset, tmp_path, uncertainty, method
+):
+    config = load(heads_file("uncertainty: llpr", f"uncertainty: {uncertainty}"))
+    splits = Splits.draw(len(dataset), n_members=4, seed=0)
+    committee, _ = plan(config, tmp_path / "run").fit(dataset, splits, 0)
+    assert committee.n_members == 4
+    assert committee.domain.method == method
+    backbone = read_committee(config.committee.backbone.model)
+    before, after = (evaluate(one, dataset.take(splits.fit)).force_mae for one in (backbone, committee))
+    assert (after < 0.9 * before) == (uncertainty == "heads"), (before, after)
+
+
+def test_elements_that_a_saved_backbone_was_not_trained_on_are_refused(heads_file, dataset, tmp_path):
+    config = load(heads_file())
+    backbone = config.committee.backbone.model
+    write_committee(backbone, read_committee(backbone).with_domain(TrainingDomain.of_elements(["H", "C"])))
+    splits = Splits.draw(len(dataset), n_members=4, seed=0)
+    with pytest.raises(ValueError, match="on which the committee was not trained: its data have C, H"):
+        plan(config, tmp_path / "run").fit(dataset, splits, 0)
+
+
+def test_a_run_attacks_selects_labels_and_reports_one_backbone(heads_file, sparring, tmp_path):
+    file = heads_file()
     assert sparring("check", file).exit_code == 0
     run = sparring("run", file, "--folder", tmp_path / "run")
     assert run.exit_code == 0, run.err

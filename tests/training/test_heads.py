@@ -13,7 +13,8 @@ from sparring.evaluation import evaluate
 from sparring.potentials import PaiNN
 from sparring.potentials.heads.head import Head
 from sparring.potentials.stacking import cast
-from sparring.training.heads import fit_heads
+from sparring.training.fitting import fit
+from sparring.training.heads import Normal, fit_heads, residuals_of
 from sparring.training.llpr import Posterior, llpr
 from sparring.training.readouts import precision, rows_of
 from sparring.uncertainty import force_variance
@@ -110,6 +111,18 @@ def test_structures_without_forces_count_by_their_energies_alone(backbone, label
     assert evaluate(committee, labelled(5, seed=1)).force_mae < 1e-3
 
 
+@pytest.mark.parametrize("which", ["energies", "energies and half of the forces", "energies and forces", "forces"])
+def test_the_noise_of_the_labels_is_found_from_those_that_there_are(backbone, labelled, which):
+    dataset = labelled(30, noise=0.1)
+    has = torch.ones(60, dtype=torch.bool)
+    if which.startswith("energies"):
+        has[:: 2 if "half" in which else 1] = "and forces" in which
+    parts, _ = residuals_of(backbone, replace(dataset, has_forces=has))
+    equations = Normal.of(parts, torch.ones(60), 0.0 if which == "forces" else 1.0, 1.0).without_elements()
+    noise, _ = equations.noise_and_regularisation(None)
+    assert noise == pytest.approx(0.1, rel=0.2)
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(backbone, labelled):
     dataset = labelled(5, noise=0.1)
     states = [fit_heads(backbone, dataset, n_members=3, seed=seed).state()[0] for seed in (1, 1, 2)]
@@ -145,6 +158,12 @@ def test_the_scale_is_found_where_labels_are_drawn_from_the_posterior(backbone, 
         found = llpr(backbone, with_labels(frames, teacher), regularisation=1.0)
         squares.append(float(sizes(found) / unit) ** 2)
     assert np.mean(squares) == pytest.approx(0.49, rel=0.5)
+
+
+def test_the_training_of_whole_networks_refuses_heads_which_share_one(backbone, labelled):
+    members = fit_heads(backbone, labelled(5), n_members=2).members
+    with pytest.raises(ValueError, match="share their backbone; train the backbone itself"):
+        fit(members[0], labelled(5), seed=0, n_members=2, start_from=members)
 
 
 @pytest.mark.parametrize(

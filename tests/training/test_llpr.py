@@ -176,3 +176,9 @@ def test_arguments_out_of_range_are_refused(backbone, known, changes, message):
 def test_a_potential_without_features_is_refused(mlp, known):
     with pytest.raises(ValueError, match="has no features of atoms"):
         llpr(mlp(), known)
+
+
+def test_an_element_that_the_backbone_does_not_know_is_refused(backbone, known):
+    backbone.elements = ("H", "N")
+    with pytest.raises(ValueError, match=r"structure 6 \(H2O\) has O"):
+        llpr(backbone, known)

@@ -51,14 +51,16 @@ def backbone(section: committees.Backbone, dtype: torch.dtype | None = None) -> 
         ValueError: If it cannot be loaded, or has no features of atoms.
     """
     if section.adapter == "sparring":
-        members = read_committee(section.model).members
-        if section.member >= len(members):
+        saved = read_committee(section.model)
+        if section.member >= saved.n_members:
             raise ValueError(
-                f"committee.backbone.member: {section.model} has {len(members)} members, counted from 0, got "
+                f"committee.backbone.member: {section.model} has {saved.n_members} members, counted from 0, got "
                 f"{section.member}"
             )
-        found = cast(members[section.member], dtype=dtype)  # type: ignore[arg-type]
+        found = cast(saved.members[section.member], dtype=dtype)  # type: ignore[arg-type]
         assert isinstance(found, Architecture)
+        if saved.domain is not None:
+            found.elements = saved.domain.elements  # it has random features for others
     else:
         found = load_potential(section.adapter, section.model, head=section.head, dtype=dtype)
     require_backbone(found)

@@ -95,8 +95,9 @@ def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> forei
 
 
 def _naming_labels(fit_members: foreign.FitMembers, config: Config, labeller: Labeller) -> foreign.FitMembers:
-    """The same, with committees that know what computed the labels that they were trained on."""
-    if config.training.kind == "none":
+    """The same, with committees that know what computed the labels that they were fitted to, if any."""
+    heads_of_labels = config.committee.kind == "heads" and config.committee.uncertainty == "heads"
+    if config.training.kind == "none" and not heads_of_labels:
         return fit_members
 
     def fit_and_name(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sparring.config.adapters import ModelName
+from sparring.config.adapters import OWN, ModelName
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import Count, Integer, Length
@@ -140,6 +140,16 @@ class Backbone(Section):
     model: str = "default"
     member: Annotated[Integer, Field(ge=0)] = 0
     head: str | None = None
+
+    @model_validator(mode="after")
+    def _keys_of_its_adapter(self) -> "Backbone":
+        if self.adapter != OWN and self.member:
+            raise ValueError(f"member is of saved committees (adapter {OWN}); leave it out with {self.adapter}")
+        if self.adapter == OWN and self.head is not None:
+            raise ValueError("head is of models of other packages; give `member`, the member of the saved committee")
+        if self.adapter == OWN and self.model == "default":
+            raise ValueError(f"adapter {OWN} needs `model`, the folder of a saved committee")
+        return self
 
 
 class HeadsCommittee(Section):

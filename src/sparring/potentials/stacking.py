@@ -131,9 +131,8 @@ def _cast(module: nn.Module, dtype: torch.dtype | None, device: torch.device | s
         return module.to(dtype=dtype)
     for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype=dtype)
-    for part in module.children():
-        if isinstance(part, Architecture) and part.casts_buffers:
-            part.to(dtype=dtype)
+    if module.shared is not None:
+        _cast(module.get_submodule(module.shared), dtype, device)
     return module
 
 

@@ -47,7 +47,6 @@ class Residuals:
 
     Attributes:
         rows: Rows of the model.
-        indices: Index of each structure in the data set.
         energy: Differences of energies in eV, without those of the elements.
         forces: Differences of forces along the directions of the rows, in eV/Å.
         has_forces: One for a structure with forces, zero without.
@@ -55,7 +54,6 @@ class Residuals:
     """
 
     rows: Rows
-    indices: slice
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_structures n_directions"]
     has_forces: Float[Tensor, " n_structures"]
@@ -76,23 +74,18 @@ def residuals_of(backbone: nn.Module, dataset: Dataset) -> tuple[list[Residuals]
 
 
 def _compared(backbone: nn.Module, dataset: Dataset) -> Iterator[Residuals]:
-    sizes, has = dataset.structures.counts, dataset.has_forces
-    first_structure = first_atom = 0
+    has = torch.ones(len(dataset)) if dataset.has_forces is None else dataset.has_forces
+    first_atom = 0
     for rows in rows_of(backbone, dataset.structures):
-        n, n_atoms = rows.structures.n_structures, rows.structures.n_atoms
-        some = slice(first_structure, first_structure + n)
-        forces = dataset.forces[first_atom : first_atom + n_atoms].to(rows.forces) - rows.forces
-        known = torch.ones(n) if has is None else has[some]
+        stop = first_atom + rows.structures.n_atoms
         yield Residuals(
             rows=rows,
-            indices=some,
-            energy=dataset.energy[some].to(rows.energy) - rows.energy,
-            forces=rows.along(forces),
-            has_forces=known.to(rows.energy),
+            energy=dataset.energy[rows.indices].to(rows.energy) - rows.energy,
+            forces=rows.along(dataset.forces[first_atom:stop].to(rows.forces) - rows.forces),
+            has_forces=has[rows.indices].to(rows.energy),
             counts=rows.structures.element_counts(N_ELEMENTS)[:, :N_ELEMENTS].to(rows.energy),
         )
-        first_structure, first_atom = first_structure + n, first_atom + n_atoms
-    assert first_structure == len(sizes)
+        first_atom = stop
 
 
 def _without(part: Residuals, offsets: Float[Tensor, " n_elements"]) -> Residuals:
@@ -107,7 +100,7 @@ class Normal:
         matrix: Products of columns of the model.
         right: Products of columns of the model with the residuals.
         square: Weighted sum of the squared residuals.
-        n_rows: Number of rows, each counted by its weight.
+        n_rows: Number of rows, each counted as often as its structure.
     """
 
     matrix: Float[Tensor, "n_columns n_columns"]
@@ -123,7 +116,7 @@ class Normal:
         matrix, right = torch.zeros(()), torch.zeros(())
         square, n_rows = 0.0, 0.0
         for part in parts:
-            own = weights[part.indices].to(part.energy)
+            own = weights[part.rows.indices].to(part.energy)
             energies = torch.cat([part.rows.features, part.counts], dim=1)
             slopes = -part.rows.derivatives
             slopes = torch.cat([slopes, slopes.new_zeros(*slopes.shape[:2], N_ELEMENTS)], dim=2)
@@ -137,7 +130,7 @@ class Normal:
                 right = right + (weighted.T @ residuals.flatten()).cpu()
                 square += float((weight.unsqueeze(1) * residuals.square()).sum())
                 # Directions that a small structure does not have are rows of zeros.
-                n_rows += float((own.reshape(-1, 1) * (columns != 0).any(2)).sum())
+                n_rows += float(((own * (weight > 0)).unsqueeze(1) * (columns != 0).any(2)).sum())
         return cls(matrix=matrix, right=right, square=square, n_rows=n_rows)
 
     def without_elements(self) -> "Normal":
@@ -197,7 +190,7 @@ def fit_heads(
     the structures and in the weights to which they are drawn where there are no data; see the module.
 
     Args:
-        backbone: Potential with features: PaiNN, SchNet, MACE, CHGNet, or a module with ``energy_and_features``.
+        backbone: Potential with features: ACE, PaiNN, SchNet, a model of an adapter, or a module with ``energy_and_features``.
         dataset: Labelled structures.
         n_members: Number of members.
         seed: Seed of the samples and of the prior weights.
@@ -206,7 +199,7 @@ def fit_heads(
         regularisation: z; by default that under which the labels are most likely.
 
     Raises:
-        ValueError: If the backbone has no features, or an argument is out of range.
+        ValueError: If the backbone has no features or does not know an element, or an argument is out of range.
     """
     require_backbone(backbone)
     if n_members < 2:

@@ -211,13 +211,18 @@ def check_architecture(module: object) -> None:
     """Check that a module can be trained.
 
     Raises:
-        ValueError: If it is no architecture.
+        ValueError: If it is no architecture, or shares weights with other members.
     """
     if not isinstance(module, Architecture):
         raise ValueError(
             f"fit trains a sparring.Architecture, got {type(module).__name__}; make your module one: a subclass with "
             "kind, hyperparameters, cutoff, initialise(generator) and forward(structures), and supports_vmap = False "
             "unless torch.func.vmap can transform it (docs/extending.md)"
+        )
+    if module.shared is not None:
+        raise ValueError(
+            f"fit trains members that share nothing, and those of kind {module.kind!r} share their {module.shared}; "
+            f"train the {module.shared} itself, or make heads of it by sparring.fit_heads"
         )
 
 

@@ -153,7 +153,7 @@ def llpr(
     energies of elements in which they differ from the backbone are added to it.
 
     Args:
-        backbone: Potential with features: PaiNN, SchNet, MACE, CHGNet, or a module with ``energy_and_features``.
+        backbone: Potential with features: ACE, PaiNN, SchNet, a model of an adapter, or a module with ``energy_and_features``.
         structures: Structures that the backbone is taken to know, without labels or with: those it was trained on, or
             the like.
         n_members: Number of members; None for one more than there are features, whose variance is that of the equation.
@@ -165,7 +165,8 @@ def llpr(
         force_weight: Weight of forces in F, relative to energies in Å².
 
     Raises:
-        ValueError: If the backbone has no features, there are no structures, or an argument is out of range.
+        ValueError: If the backbone has no features or does not know an element, there are no structures, or an
+            argument is out of range.
     """
     require_backbone(backbone)
     known = partial(precision, energy_weight=energy_weight, force_weight=force_weight)
@@ -213,7 +214,7 @@ def _calibrated(
     posterior = Posterior.of(others, regularisation=regularisation)
     ratios, squares = [], []
     for part in parts:
-        own = held_back[part.indices].bool().to(part.energy.device)
+        own = held_back[part.rows.indices].bool().to(part.energy.device)
         with_forces = own & part.has_forces.bool()
         for residuals, columns in (
             (part.energy[own], part.rows.features[own]),

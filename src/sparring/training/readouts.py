@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
+from sparring.domain import TrainingDomain
 from sparring.potentials.base import Potential
 from sparring.potentials.heads.backbone import energy_and_features, sum_features
 
@@ -36,6 +37,7 @@ class Rows:
 
     Attributes:
         structures: The structures.
+        indices: Their indices among those of which they are a part.
         energy: Energies of the backbone in eV.
         forces: Forces of the backbone in eV/Å.
         features: Features, summed over the atoms of each structure.
@@ -44,6 +46,7 @@ class Rows:
     """
 
     structures: Structures
+    indices: slice
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_atoms 3"]
     features: Float[Tensor, "n_structures n_features"]
@@ -70,8 +73,10 @@ def rows_of(
         seed: Seed of the directions.
 
     Raises:
-        ValueError: If the backbone has no features.
+        ValueError: If the backbone has no features, or does not know an element.
     """
+    if (known := TrainingDomain.of_members([backbone])) is not None:
+        known.require(structures)
     weight = next(iter(backbone.parameters()), structures.positions) if isinstance(backbone, nn.Module) else None
     generator = torch.Generator().manual_seed(seed)
     start, sizes = 0, structures.counts.tolist()
@@ -82,7 +87,7 @@ def rows_of(
             stop += 1
         part = structures.take(range(start, stop))
         part = part if weight is None else part.to(dtype=weight.dtype, device=weight.device)
-        yield _rows(backbone, part, _directions(sizes[start:stop], n_directions, generator))
+        yield _rows(backbone, part, slice(start, stop), _directions(sizes[start:stop], n_directions, generator))
         start = stop
 
 
@@ -101,7 +106,9 @@ def _directions(
     return found
 
 
-def _rows(backbone: Potential, part: Structures, directions: Float[Tensor, "n_directions n_atoms 3"]) -> Rows:
+def _rows(
+    backbone: Potential, part: Structures, indices: slice, directions: Float[Tensor, "n_directions n_atoms 3"]
+) -> Rows:
     cutoff: float | None = getattr(backbone, "cutoff", None)
     with torch.enable_grad():
         part = part.with_positions(part.positions.detach().requires_grad_())
@@ -118,6 +125,7 @@ def _rows(backbone: Potential, part: Structures, directions: Float[Tensor, "n_di
         )
     return Rows(
         structures=part,
+        indices=indices,
         energy=energy.detach(),
         forces=-gradient.double(),
         features=total.detach(),
@@ -144,11 +152,9 @@ def precision(
         force_weight: Weight α_F of forces, in (Å/eV)².
         weights: Weight c of each structure; None for 1.
     """
-    total, first = torch.zeros(()), 0
+    total = torch.zeros(())
     for part in rows:
-        n = len(part.features)
-        own = part.features.new_ones(n) if weights is None else weights[first : first + n].to(part.features)
-        first += n
+        own = part.features.new_ones(len(part.features)) if weights is None else weights[part.indices].to(part.features)
         slopes = (part.derivatives * own.reshape(-1, 1, 1)).flatten(0, 1)
         of_energies = part.features.T @ (part.features * own.unsqueeze(1))
         of_forces = part.derivatives.flatten(0, 1).T @ slopes

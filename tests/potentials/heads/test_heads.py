@@ -126,3 +126,48 @@ def test_features_that_are_not_one_row_for_each_atom_are_refused(painn, water):
 
     with pytest.raises(ValueError, match="must have a row for each of 3 atoms, got tuple"):
         Committee(heads_of(Both(painn()), 2)).predict(Structures.from_atoms([water]))
+
+
+def test_a_head_is_a_backbone_of_further_heads(painn, water, tmp_path):
+    (first,) = heads_of(painn(), 1)
+    weights = [member.weight for member in heads_of(painn(), 3, seed=2)]
+    committee = Committee([Head.of(first, weight, torch.zeros(100)) for weight in weights])
+    summed = Committee([Head.of(first.backbone, first.weight + weight, first.atomic_energy) for weight in weights])
+    structures = Structures.from_atoms([water])
+    for got, wanted in zip(committee.predict(structures), summed.predict(structures), strict=True):
+        torch.testing.assert_close(got, wanted)
+    write_committee(tmp_path, committee)
+    assert torch.equal(read_committee(tmp_path).predict(structures).forces, committee.predict(structures).forces)
+
+
+class Springs(torch.nn.Module):
+    """A module of one's own whose constants are in buffers, with or without a weight."""
+
+    cutoff = None
+
+    def __init__(self, *, weight):
+        super().__init__()
+        self.register_buffer("constants", torch.tensor([1.0, 0.3]))
+        self.weight = torch.nn.Parameter(torch.ones(2)) if weight else None
+
+    def forward(self, structures):
+        return self.energy_and_features(structures)[0]
+
+    def energy_and_features(self, structures):
+        square = structures.positions.square().sum(1)
+        features = torch.stack([square, square.square()], 1)
+        atoms = features @ (self.constants if self.weight is None else self.constants * self.weight)
+        return atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms), features
+
+
+def test_a_backbone_needs_no_weights_and_is_cast_as_a_committee_of_itself_is(water):
+    structures = Structures.from_atoms([water])
+    plain = Committee([Springs(weight=True)]).to(dtype=torch.float64)
+    for weight in (True, False):
+        backbone = Springs(weight=weight) if weight else Springs(weight=weight).double()
+        heads = [Head.of(backbone, torch.zeros(2), torch.zeros(100))] * 2
+        moved = Committee(heads).to(dtype=torch.float64)
+        assert moved.members[0].backbone.constants.dtype == torch.float64
+        got, wanted = (one.predict(structures, differentiable=False) for one in (moved, plain))
+        for own, other in zip(got, wanted, strict=True):
+            torch.testing.assert_close(own[0], other[0])

@@ -18,7 +18,7 @@ def require_backbone(potential: Potential) -> None:
     if not (isinstance(potential, Backbone) or callable(getattr(potential, "features", None))):
         raise ValueError(
             f"{type(potential).__name__} cannot be the backbone of a committee, because it has no features of atoms; "
-            "give it a method energy_and_features(structures), or take PaiNN, SchNet, MACE or CHGNet"
+            "give it a method energy_and_features(structures), or take ACE, PaiNN, SchNet or a model of an adapter"
         )
 
 

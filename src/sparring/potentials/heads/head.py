@@ -66,13 +66,19 @@ class Head(Architecture):
         made = cls(backbone=_described(backbone), n_features=len(weight), module=backbone)
         made.weight = weight.detach().to(made.weight)
         made.atomic_energy = atomic_energy.detach().to(made.atomic_energy)
-        return made.to(device=next(backbone.parameters()).device)
+        return made.to(device=next(backbone.parameters(), made.weight).device)
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV."""
+        return self.energy_and_features(structures)[0]
+
+    def energy_and_features(
+        self, structures: Structures
+    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
+        """Energy of each structure in eV, and the features of the backbone: a head can be a backbone, too."""
         energy, features = energy_and_features(self.backbone, structures)
         atoms = features @ self.weight + self.atomic_energy.index_select(0, structures.atomic_numbers)
-        return energy.index_add(0, structures.structure_index, atoms)
+        return energy.index_add(0, structures.structure_index, atoms), features
 
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Set the energy of each element, in eV, by atomic number."""
