@@ -12,6 +12,7 @@ FIGURES = sorted(file for kind in ("png", "svg", "jpg", "gif") for file in DOCS.
 RECORDS = sorted(DOCS.rglob("*.json"))
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
+TO_HEADING = re.compile(r"\]\((?!\w+:)([^)\s#]*)#([^)]+)\)")
 
 
 def targets(page):
@@ -44,6 +45,14 @@ def test_an_svg_is_small(file):
 def test_a_page_links_to_files_that_exist(page):
     missing = [target for target in targets(page) if not target.exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_to_a_heading_leads_to_one(page):
+    for link, name in TO_HEADING.findall(page.read_text(encoding="utf-8")):
+        target = page.parent / link if link else page
+        headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert name in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_index_lists_every_page():

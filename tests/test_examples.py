@@ -101,7 +101,8 @@ def test_short_range_attacks_find_atoms_of_magnesium_oxide_that_merge(sparring, 
     folder = tmp_path / "run"
     example = load(ROOT / "examples" / "foundation_model.yaml", "short_range", {"attack.n_seeds": 2})
     running.run(example, folder)
-    (line, selected) = running.outcome(folder)
+    (line, walls, selected) = running.outcome(folder)
+    assert walls.endswith("generation-01/validation/walls.extxyz")
     assert re.match(r"[12] of 2 attacks broke the model \((Mg–O|O–O|Mg–Mg) in", line)
     assert re.match(r"[12] structures? to be labelled: ", selected)
     assert sparring("validate", "holes", folder).exit_code == 0

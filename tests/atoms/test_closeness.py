@@ -7,6 +7,7 @@ from ase.build import bulk, molecule
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
+from sparring.atoms import neighbors
 from sparring.atoms.closeness import closest_pairs, soft_closeness
 from sparring.atoms.structures import Structures
 
@@ -91,6 +92,19 @@ def test_closeness_has_the_symmetries_of_space_and_sees_periodic_images():
     without = atoms.copy()
     without.pbc = False
     assert float(soft_closeness(Structures.from_atoms([without]))) < float(both[0])
+
+
+@pytest.mark.parametrize(("cutoff", "n_searches"), [(6.0, 0), (4.0, 2)])
+def test_neighbours_of_a_crystal_are_searched_again_only_where_they_do_not_reach_far_enough(
+    cutoff, n_searches, monkeypatch
+):
+    structures = Structures.from_atoms([rattled_oxide(seed=seed) for seed in range(2)])
+    wanted = soft_closeness(structures)
+    searches, search = [], neighbors._cell_list
+    known = neighbors.with_edges(structures, cutoff)
+    monkeypatch.setattr(neighbors, "_cell_list", lambda *given: searches.append(given) or search(*given))
+    torch.testing.assert_close(soft_closeness(known), wanted, rtol=1e-12, atol=0)
+    assert len(searches) == n_searches
 
 
 def test_the_closest_pair_is_that_of_ases_neighbour_list():

@@ -39,7 +39,8 @@ def soft_closeness(
     up to the third are continuous wherever no two atoms coincide. Computed in double precision.
 
     Args:
-        structures: Structures; their edges are not used where there are periodic ones.
+        structures: Structures. Their edges are used if they reach far enough, so that an attack on a crystal does not
+            search for neighbours twice; else new ones are found.
         sharpness: Sharpness :math:`\beta` of the maximum.
         reach: Scaled distance :math:`s_{max}` from which on a pair does not count.
     """
@@ -95,11 +96,11 @@ def _scaled_distances(structures: Structures, reach: float) -> tuple[Structures,
     """Structures in double precision with edges that reach far enough, and the scaled distance of each edge."""
     structures = structures.to(dtype=torch.float64)
     radii = _radii(structures.positions.device)[structures.atomic_numbers]
-    if structures.periodic:
-        # Edges may be shorter than the reach; two radii of the largest atom bound the sum of any two.
-        structures = with_edges(replace(structures, edges=None), reach * 2 * float(radii.max()))
-    else:
-        structures = with_edges(structures, reach)  # all pairs, whatever the radius
+    # Two radii of the largest atom bound the sum of any two. Molecules have all pairs, whatever the cutoff.
+    cutoff = reach * 2 * float(radii.max()) if structures.periodic else reach
+    if structures.periodic and (structures.edge_cutoff or 0.0) < cutoff:
+        structures = replace(structures, edges=None)
+    structures = with_edges(structures, cutoff)
     assert structures.edges is not None
     source, target, _ = structures.edges
     return structures, distances(structures) / (radii.index_select(0, source) + radii.index_select(0, target))

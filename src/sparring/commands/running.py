@@ -34,7 +34,7 @@ from sparring.systems.own.structures import numbered
 from sparring.training.jobs import check_elements
 from sparring.validation.barrier.compute import keep_barriers
 from sparring.validation.errors.common_set import known_comparison, read_evaluation_file
-from sparring.validation.holes.compute import Holes, attacked_generations, keep_holes
+from sparring.validation.holes.compute import WALLS, Holes, attacked_generations, keep_holes
 from sparring.validation.holes.section import summary
 from sparring.validation.landscape.compute import keep_landscapes
 from sparring.validation.records import read_record
@@ -252,8 +252,13 @@ def outcome(folder: Path | str) -> list[str]:
     first = run.generation(1)
     if run.config().labels.labeller.kind != "none" or "select" not in first.stages_done:
         return []
-    record, n_selected = first.folder / "validation" / "holes.json", len(first.selected())
-    lines = [summary(read_record(record, Holes))] if record.is_file() else []
+    record, lines = first.folder / "validation" / "holes.json", list[str]()
+    if record.is_file():
+        holes = read_record(record, Holes)
+        lines.append(summary(holes))
+        if holes.found:
+            lines.append(f"geometries on top of the walls: {record.with_name(WALLS)}")
+    n_selected = len(first.selected())
     if not n_selected:
         return [*lines, "no candidate was selected: nothing is to be labelled"]
     return [*lines, f"{n_selected} structure{'s' * (n_selected > 1)} to be labelled: {first.folder / SELECTED}"]

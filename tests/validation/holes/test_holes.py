@@ -8,15 +8,18 @@ from ase.build import bulk
 from ase.io import read
 
 from sparring import Committee, attack, closeness
+from sparring.atoms.closeness import closest_pairs
 from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Structures
 from sparring.plots.saving import rendered
+from sparring.plots.style import panels
 from sparring.proposers.spaces import Cartesian
 from sparring.runs.loop import Attacked
 from sparring.runs.stages import write_attacked
 from sparring.units import KCAL
 from sparring.validation.base import ReportedRun
-from sparring.validation.holes.compute import find_holes, holes, keep_holes
+from sparring.validation.holes.compute import find_holes, holes, keep_holes, separation
+from sparring.validation.holes.figure import draw_surroundings
 from sparring.validation.holes.section import figures, notes, summary
 from sparring.validation.holes.section import read as read_section
 from sparring.validation.holes.table import holes_table
@@ -86,9 +89,11 @@ def test_a_wall_that_never_ends_has_no_hole_however_close_atoms_come(attacked, o
     result = attacked(repulsive)
     found = find_holes(oxides, result.positions.numpy(), result.energy.numpy())
     assert len(found.paths) == 3
-    assert min(path.scaled.min() for path in found.paths) < 0.2
+    closest = min(path.scaled.min() for path in found.paths)
+    assert closest < 0.2
     assert not found.found
-    assert summary(found) == "none of 3 attacks broke the model"
+    assert summary(found).startswith("none of 3 attacks broke the model; the closest pair, ")
+    assert summary(found).endswith(f" Å, {closest:.2f} of the sum of its covalent radii")
 
 
 def test_an_energy_that_falls_while_atoms_are_far_apart_is_a_relaxation_and_no_hole():
@@ -102,6 +107,24 @@ def test_an_energy_that_falls_while_atoms_are_far_apart_is_a_relaxation_and_no_h
     assert len(find_holes(frames, positions, falling).found) == 1
     # Atoms that part again lose the energy of their approach.
     assert not find_holes(frames, positions[::-1].copy(), falling).found
+
+
+def path_of(distances, energies):
+    positions = np.zeros((len(distances), 2, 3))
+    positions[:, 1, 2] = distances
+    (path,) = find_holes([Atoms("O2", positions=positions[0])], positions, np.array(energies)[:, None]).paths
+    return path
+
+
+def test_atoms_that_part_between_the_wall_and_the_hole_do_not_hide_it():
+    path = path_of([1.2, 0.5, 0.6, 0.45], [0.0, 50.0, 20.0, 40.0])
+    assert (path.broke, path.top, path.low) == (True, 1, 3)
+
+
+def test_what_follows_the_closest_approach_does_not_count():
+    path = path_of([1.2, 0.6, 0.3, 0.6], [0.0, 10.0, 2.0, 20.0])
+    assert (path.broke, path.top, path.low) == (True, 1, 2)
+    assert not path_of([1.2, 0.6, 0.5, 0.55], [0.0, 50.0, 49.5, 30.0]).broke
 
 
 def test_what_follows_the_stop_of_an_attack_does_not_count():
@@ -133,7 +156,7 @@ def test_the_section_of_a_report_has_the_pair_its_energies_and_its_geometry(atta
     files = Results(run=run)
     section = read_section(files)
     assert not files.missing + files.problems
-    assert len(holes_table(section.generations, KCAL).rows) == 3
+    assert len(holes_table(section.generations).rows) == 3
     curves, geometries = figures(section, KCAL)
     assert (curves.name, geometries.name) == ("holes", "holes_geometries")
     assert len(geometries.figure.axes) == 3
@@ -150,6 +173,31 @@ def test_the_section_of_a_report_has_the_pair_its_energies_and_its_geometry(atta
         wall.info["energy_above_start"] > one.info["energy_above_start"]
         for wall, one in zip(walls, inside, strict=True)
     )
+
+
+def test_geometries_on_top_of_the_walls_keep_what_their_labels_depend_on(attacked, oxides, tmp_path):
+    result = attacked(turns_over)
+    heirs = [atoms.copy() for atoms in oxides]
+    for atoms in heirs:
+        atoms.info["charge"] = 2
+        atoms.set_initial_magnetic_moments([0.5] * len(atoms))
+    write_attacked(tmp_path, Attacked(result.candidates(), (0, 1, 2), tuple(heirs)))
+    keep_holes(tmp_path)
+    for name in ("holes", "walls"):
+        for atoms in read(tmp_path / "validation" / f"{name}.extxyz", ":"):
+            assert atoms.info["charge"] == 2
+            assert atoms.get_initial_magnetic_moments().tolist() == [0.5] * len(atoms)
+
+
+def test_an_atom_that_meets_its_own_image_is_as_far_from_it_as_the_shortest_lattice_vector():
+    cell = np.array([[4.0, 0.0, 0.0], [3.5, 0.6, 0.0], [0.0, 0.0, 9.0]])  # shortest: the second minus the first
+    atoms = Atoms("OMg", positions=[[0, 0, 0], [0, 0, 4.5]], cell=cell, pbc=True)
+    closest = closest_pairs(Structures.from_atoms([atoms]))
+    assert int(closest.first[0]) == int(closest.second[0])
+    place = int(closest.first[0])
+    assert np.linalg.norm(separation(atoms, place, place)) == pytest.approx(float(closest.distance[0]))
+    assert float(closest.distance[0]) == pytest.approx(np.hypot(0.5, 0.6))
+    draw_surroundings(atoms, (place, place), panels()[1][0])
 
 
 def test_a_generation_without_attacks_has_no_holes(tmp_path):

@@ -15,8 +15,8 @@ Low = Annotated[float, typer.Option(help="Largest distance of the pair, in units
 def holes(committee: CommitteeOrRun, fall: Fall = "1 eV", low: Low = 0.5) -> None:
     """Attacks along which atoms merged while the energy of the model fell."""
     from sparring.plots.saving import save_figure
-    from sparring.units import KCAL, quantity
-    from sparring.validation.holes.compute import Holes, keep_holes
+    from sparring.units import quantity
+    from sparring.validation.holes.compute import WALLS, Holes, keep_holes
     from sparring.validation.holes.figure import energy_figure
     from sparring.validation.holes.section import summary
     from sparring.validation.holes.table import holes_table
@@ -27,8 +27,9 @@ def holes(committee: CommitteeOrRun, fall: Fall = "1 eV", low: Low = 0.5) -> Non
     for name, result in results.items():
         typer.echo(f"{name}: {summary(result)}")
     if any(result.found for result in results.values()):
-        typer.echo(holes_table(results, KCAL).text())
+        typer.echo(holes_table(results).text())
     for file, result in zip(files, results.values(), strict=True):
         if result.paths:
             save_figure(energy_figure({file.parents[1].name: result}), file.with_suffix(""))
-        typer.echo(f"results: {file}, .extxyz, walls.extxyz{', .png and .svg' if result.paths else ''}")
+        drawn = ", holes.png and holes.svg" if result.paths else ""
+        typer.echo(f"results: {file}, holes.extxyz, {WALLS}{drawn}")

@@ -7,8 +7,9 @@ pair that comes closest (:mod:`sparring.atoms.closeness`), the model broke if fo
 .. math:: E(k_{low}) < E(k_{top}) - \Delta, \qquad s(k_{low}) < s_{low}, \qquad s(k_{low}) < s(k_{top}), \qquad
     k_{top} < k_{low} \le k_{close}
 
-where :math:`k_{top}` is the highest energy up to the closest approach :math:`k_{close}`, and :math:`k_{low}` the lowest
-between them.
+where :math:`k_{top}` is the highest energy up to the closest approach :math:`k_{close}`. The shortest bonds have a scaled
+distance of 0.6 (Cr2, 1.68 Å): below 0.5 atoms repel each other so strongly that a relaxation of other atoms hardly
+explains a fall of the energy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,19 +20,34 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import find_mic
+from ase.geometry.minkowski_reduction import minkowski_reduce
 from jaxtyping import Float
 
 from sparring.atoms.closeness import closest_pairs
+from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.inputs.extxyz import write_structures
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import generations
 from sparring.validation.records import write_record
 
-__all__ = ["FALL", "LOW", "Holes", "MergingPath", "attacked_generations", "find_holes", "holes", "keep_holes"]
+__all__ = [
+    "FALL",
+    "LOW",
+    "WALLS",
+    "Holes",
+    "MergingPath",
+    "attacked_generations",
+    "find_holes",
+    "holes",
+    "keep_holes",
+    "separation",
+]
 
 FALL, LOW = 1.0, 0.5
 """Smallest fall of the energy in eV, and largest scaled distance, of a hole."""
+WALLS = "walls.extxyz"
+"""File of the geometries on top of the walls, beside that of the results."""
 NO_ATTACKS = "{folder} has no attacks: give a run, or a generation whose attacks are done"
 Energies = Float[np.ndarray, "n_points n_attacks"]
 
@@ -49,7 +65,8 @@ class MergingPath:
         scaled: The same, divided by the sum of the covalent radii.
         energy: Energy at each step, in eV above the first.
         top: Step of the highest energy before the closest approach.
-        low: Step of the lowest energy between that and the closest approach.
+        low: Step of the lowest energy between that and the closest approach with a smaller distance than at the top, and
+            below the bound; the closest approach if there is none.
         broke: True if the model broke.
     """
 
@@ -153,7 +170,8 @@ def holes(folder: Path | str, *, fall: float = FALL, low: float = LOW) -> tuple[
         atoms, end = attacked[path.attack], int(ends[path.attack])
         steps = np.flatnonzero(np.isfinite(energy[:, path.attack]))[step : step + 1]
         (frame,) = _frames(atoms, positions[:, end - len(atoms) : end], cells, path.attack, steps)
-        frame.info = {
+        frame = inherit(frame, atoms)  # a label depends on the charge, too
+        frame.info |= {
             "attack": path.attack,
             "step": int(steps[0]),
             "pair": np.array(path.atoms),
@@ -185,7 +203,7 @@ def keep_holes(folder: Path, *, fall: float = FALL, low: float = LOW, again: boo
             found, inside, walls = holes(generation.folder, fall=fall, low=low)
             file.parent.mkdir(exist_ok=True)
             write_structures(file.with_suffix(".extxyz"), inside)
-            write_structures(file.with_name("walls.extxyz"), walls)
+            write_structures(file.with_name(WALLS), walls)
             write_record(file, found)
         written.append(file)
     if not written:
@@ -220,12 +238,12 @@ def _path(
         return None
     first, second = int(pairs.first[close]), int(pairs.second[close])
     symbols = frames[0].symbols
-    distance = np.array([_distance(atoms, first, second) for atoms in frames])
+    distance = np.linalg.norm([separation(atoms, first, second) for atoms in frames], axis=1)
     scaled = distance / (covalent_radii[frames[0].numbers[first]] + covalent_radii[frames[0].numbers[second]])
     above = (energy - energy[0]).astype(float)
     top = int(above[: close + 1].argmax())
-    lowest = top + int(above[top : close + 1].argmin())
-    broke = above[top] - above[lowest] > fall and scaled[lowest] < min(low, scaled[top])
+    closer = top + np.flatnonzero(scaled[top : close + 1] < min(low, scaled[top]))
+    lowest = int(closer[above[closer].argmin()]) if len(closer) else close
     return MergingPath(
         attack=attack,
         formula=frames[0].get_chemical_formula(),
@@ -236,13 +254,15 @@ def _path(
         energy=above,
         top=top,
         low=lowest,
-        broke=bool(broke),
+        broke=bool(len(closer) and above[top] - above[lowest] > fall),
     )
 
 
-def _distance(atoms: Atoms, first: int, second: int) -> float:
-    """Distance of two atoms or their nearest images; of an atom and its own image, the shortest lattice vector."""
+def separation(atoms: Atoms, first: int, second: int) -> Float[np.ndarray, " 3"]:
+    """Vector between two atoms or their nearest images; of an atom and its own image, the shortest lattice vector."""
     if first == second:
-        return float(atoms.cell.lengths()[atoms.pbc].min())
-    vector = atoms.positions[second] - atoms.positions[first]
-    return float(find_mic(vector, atoms.cell, atoms.pbc)[1])
+        translations = minkowski_reduce(atoms.cell.array, atoms.pbc)[0][atoms.pbc]
+        vector: np.ndarray = translations[np.linalg.norm(translations, axis=1).argmin()]
+    else:
+        vector = find_mic(atoms.positions[second] - atoms.positions[first], atoms.cell, atoms.pbc)[0]
+    return vector

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from sparring.plots.style import FAINT, GENERATIONS, INK, STYLE, panels
-from sparring.validation.holes.compute import Holes, MergingPath
+from sparring.validation.holes.compute import Holes, MergingPath, separation
 
 __all__ = ["draw_surroundings", "energy_along", "energy_figure", "geometry_figure"]
 
@@ -100,9 +100,8 @@ def draw_surroundings(atoms: Atoms, pair: tuple[int, int], ax: Axes) -> Axes:
 
 def _surroundings(atoms: Atoms, pair: tuple[int, int]) -> tuple[np.ndarray, Float[np.ndarray, "n 3"], np.ndarray]:
     """Atomic numbers and positions around the middle of the pair, turned; and the rows of the pair."""
-    first, second = pair
-    vector = atoms.get_distance(first, second, mic=True, vector=True) if first != second else atoms.cell[0]
-    middle = atoms.positions[first] + vector / 2
+    vector = separation(atoms, *pair)
+    middle = atoms.positions[pair[0]] + vector / 2
     ranges = [range(-3, 4) if periodic else (0,) for periodic in atoms.pbc]
     shifts = np.array(list(itertools.product(*ranges)), dtype=float) @ atoms.cell.array
     points = (atoms.positions[None] + shifts[:, None] - middle).reshape(-1, 3)

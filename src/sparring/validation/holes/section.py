@@ -10,7 +10,7 @@ from sparring.inputs.extxyz import read_structures
 from sparring.support.tables import Table
 from sparring.units import EnergyUnit
 from sparring.validation.base import Published, ReportedRun, ReportFigure, no_published
-from sparring.validation.holes.compute import Holes, attacked_generations
+from sparring.validation.holes.compute import WALLS, Holes, attacked_generations
 from sparring.validation.holes.figure import energy_figure, geometry_figure
 from sparring.validation.holes.table import holes_table
 from sparring.validation.results import Results
@@ -54,7 +54,7 @@ def read(files: Results) -> HolesOfRun | None:
 
 def table(results: HolesOfRun, unit: EnergyUnit, *, published: Published = no_published) -> Table:
     """A row for each hole."""
-    return holes_table(results.generations, unit)
+    return holes_table(results.generations)
 
 
 def figures(results: HolesOfRun, unit: EnergyUnit) -> tuple[ReportFigure, ...]:
@@ -99,19 +99,31 @@ def notes(results: HolesOfRun, run: ReportedRun) -> Sequence[str]:
         files = f"generation-{int(number):02d}/validation"
         lines.append(
             f"Geometries in the holes: {files}/holes.extxyz. On top of the walls, whose labels teach the model "
-            f"not to turn over: {files}/walls.extxyz."
+            f"not to turn over (their forces may be above labels.bounds.max_force): {files}/{WALLS}."
         )
     return lines
 
 
 def summary(result: Holes) -> str:
-    """Number of attacks that broke the model, and the pairs that merged."""
+    """Number of attacks that broke the model, and the pairs that merged; if none did, the closest approach."""
     found = result.found
     if not found:
-        return f"none of {result.n_attacks} attacks broke the model"
+        return f"none of {result.n_attacks} attacks broke the model{_closest(result)}"
     pairs: dict[str, int] = {}
     for path in found:
         name = "–".join(sorted(path.elements))
         pairs[name] = pairs.get(name, 0) + 1
     merged = ", ".join(f"{name} in {n}" for name, n in sorted(pairs.items(), key=lambda pair: -pair[1]))
     return f"{len(found)} of {result.n_attacks} attacks broke the model ({merged})"
+
+
+def _closest(result: Holes) -> str:
+    """Closest approach of two atoms: attacks that never brought atoms together say nothing about holes."""
+    if not result.paths:
+        return ""
+    path = min(result.paths, key=lambda path: float(path.scaled.min()))
+    step = int(path.scaled.argmin())
+    return (
+        f"; the closest pair, {'–'.join(path.elements)}, came to {path.distance[step]:.2f} Å, "
+        f"{path.scaled[step]:.2f} of the sum of its covalent radii"
+    )

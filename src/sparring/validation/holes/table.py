@@ -1,10 +1,8 @@
-"""Table of holes: a row for each pair of elements that merged, and its worst attack."""
+"""Table of holes: a row for each attack that broke the model."""
 
 from collections.abc import Mapping
 
 from sparring.support.tables import Cell, Column, Table
-from sparring.units import EnergyUnit
-from sparring.validation.base import Published, no_published
 from sparring.validation.holes.compute import Holes
 
 __all__ = ["MOST", "holes_table"]
@@ -13,7 +11,7 @@ MOST = 12
 """Largest number of holes of a generation that the table lists."""
 
 
-def holes_table(results: Mapping[str, Holes], unit: EnergyUnit, *, published: Published = no_published) -> Table:
+def holes_table(results: Mapping[str, Holes]) -> Table:
     """A row for each hole, that of the lowest energy first; energies are in eV."""
     rows: list[tuple[Cell, ...]] = []
     for name, result in results.items():
