@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from ase.data import chemical_symbols
@@ -25,6 +26,8 @@ UNUSED = ("reduce_total_enegy", "force_output")
 ONE_HOT = ("onehot_idx_to_onehot", "one_hot_modality")
 CONSTANTS = {"shift", "scale", "denominator"}
 """Normalisations, which are no weights."""
+CONTENT = ("config", "model_state_dict")
+"""Keys of a checkpoint of which the model is made."""
 LAST = "reduce_hidden_to_energy"
 """Last linear layer; the readout of some models is a network of another name."""
 
@@ -119,18 +122,12 @@ class SevenNetPotential(Architecture):
             import sevenn._const
             from sevenn.util import model_from_checkpoint
 
-            path = str(file)
-            if path in MODELS:
-                path = getattr(sevenn._const, MODELS[path])
-            else:
-                content = read_checkpoint(file, trust_pickle=trust_pickle)
-                if not (isinstance(content, dict) and {"config", "model_state_dict"} <= set(content)):
-                    raise ValueError(
-                        f"{file} has no SevenNet model with its configuration (a {type(content).__name__}); give the "
-                        f"checkpoint that training wrote. Models of the package are {', '.join(MODELS)}"
-                    )
+            name = str(file)
             try:
-                model, config = model_from_checkpoint(path)
+                if name in MODELS:
+                    model, config = model_from_checkpoint(getattr(sevenn._const, MODELS[name]))
+                else:
+                    model, config = _built(file, read_checkpoint(file, trust_pickle=trust_pickle))
             except (RuntimeError, KeyError, AssertionError, OSError, TypeError) as error:
                 raise ValueError(f"{file} has no SevenNet of this version of sevenn: {error!s:.300}") from error
         return cls(settings=sevennet_settings(config), head=head, model=model)
@@ -202,6 +199,26 @@ class SevenNetPotential(Architecture):
         energies = energies + self.added_energies.double()[structures.atomic_numbers]
         total = energies.new_zeros(structures.n_structures).index_add(0, structures.structure_index, energies)
         return total, features
+
+
+def _built(file: Path | str, content: object) -> tuple[nn.Module, Mapping[str, object]]:
+    """The model and the configuration of a checkpoint that has been read.
+
+    sevenn reads checkpoints from files only, and unpickles them. It gets a copy of the content, not the file of the
+    user, which may have changed since it was checked.
+    """
+    from sevenn.util import model_from_checkpoint
+
+    if not (isinstance(content, dict) and set(CONTENT) <= set(content)):
+        raise ValueError(
+            f"{file} has no SevenNet model with its configuration (a {type(content).__name__}); give the checkpoint "
+            f"that training wrote. Models of the package are {', '.join(MODELS)}"
+        )
+    with TemporaryDirectory() as folder:
+        copied = Path(folder) / "checkpoint.pth"
+        torch.save({name: content[name] for name in CONTENT}, copied)
+        model, config = model_from_checkpoint(str(copied))
+    return model, config
 
 
 def _floats(data: Mapping[str, Tensor], key: str) -> bool:
