@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from ase.data import chemical_symbols
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import N_ELEMENTS, Architecture
 from sparring.potentials.foreign.base import close_edges, element_index
-from sparring.potentials.foreign.checkpoints import read_checkpoint
+from sparring.potentials.foreign.checkpoints import copied_checkpoint
 from sparring.potentials.foreign.packages import require_package, unchanged_settings
 from sparring.potentials.foreign.sevennet_settings import sevennet_model, sevennet_settings
 
@@ -26,8 +25,6 @@ UNUSED = ("reduce_total_enegy", "force_output")
 ONE_HOT = ("onehot_idx_to_onehot", "one_hot_modality")
 CONSTANTS = {"shift", "scale", "denominator"}
 """Normalisations, which are no weights."""
-CONTENT = ("config", "model_state_dict")
-"""Keys of a checkpoint of which the model is made."""
 LAST = "reduce_hidden_to_energy"
 """Last linear layer; the readout of some models is a network of another name."""
 
@@ -122,12 +119,17 @@ class SevenNetPotential(Architecture):
             import sevenn._const
             from sevenn.util import model_from_checkpoint
 
-            name = str(file)
             try:
-                if name in MODELS:
-                    model, config = model_from_checkpoint(getattr(sevenn._const, MODELS[name]))
+                if str(file) in MODELS:
+                    model, config = model_from_checkpoint(getattr(sevenn._const, MODELS[str(file)]))
                 else:
-                    model, config = _built(file, read_checkpoint(file, trust_pickle=trust_pickle))
+                    with copied_checkpoint(file, trust_pickle=trust_pickle) as (content, copied):
+                        if not (isinstance(content, dict) and {"config", "model_state_dict"} <= set(content)):
+                            raise ValueError(
+                                f"{file} has no SevenNet model with its configuration (a {type(content).__name__}); "
+                                f"give the checkpoint that training wrote. Models of the package are {', '.join(MODELS)}"
+                            )
+                        model, config = model_from_checkpoint(str(copied))
             except (RuntimeError, KeyError, AssertionError, OSError, TypeError) as error:
                 raise ValueError(f"{file} has no SevenNet of this version of sevenn: {error!s:.300}") from error
         return cls(settings=sevennet_settings(config), head=head, model=model)
@@ -199,26 +201,6 @@ class SevenNetPotential(Architecture):
         energies = energies + self.added_energies.double()[structures.atomic_numbers]
         total = energies.new_zeros(structures.n_structures).index_add(0, structures.structure_index, energies)
         return total, features
-
-
-def _built(file: Path | str, content: object) -> tuple[nn.Module, Mapping[str, object]]:
-    """The model and the configuration of a checkpoint that has been read.
-
-    sevenn reads checkpoints from files only, and unpickles them. It gets a copy of the content, not the file of the
-    user, which may have changed since it was checked.
-    """
-    from sevenn.util import model_from_checkpoint
-
-    if not (isinstance(content, dict) and set(CONTENT) <= set(content)):
-        raise ValueError(
-            f"{file} has no SevenNet model with its configuration (a {type(content).__name__}); give the checkpoint "
-            f"that training wrote. Models of the package are {', '.join(MODELS)}"
-        )
-    with TemporaryDirectory() as folder:
-        copied = Path(folder) / "checkpoint.pth"
-        torch.save({name: content[name] for name in CONTENT}, copied)
-        model, config = model_from_checkpoint(str(copied))
-    return model, config
 
 
 def _floats(data: Mapping[str, Tensor], key: str) -> bool:
