@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-FOREIGN_TESTS := tests/potentials/foreign tests/assembly/test_foreign.py
+FOREIGN_TESTS := tests/potentials/foreign tests/assembly/test_foreign.py tests/training/test_mace_run_train.py tests/test_examples.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-foreign env bench clean
@@ -35,7 +35,7 @@ test: $(VENV)/.dev
 # Packages that exclude each other have environments of their own, on top of $(VENV).
 test-foreign: $(VENV)-mace/.ready $(VENV)-sevennet/.ready
 	for environment in $(^D); do \
-	    OMP_NUM_THREADS=1 $$environment/bin/python -m pytest --numprocesses $(WORKERS) -rs $(FOREIGN_TESTS) || exit 1; \
+	    OMP_NUM_THREADS=1 $$environment/bin/python -m pytest --numprocesses $(WORKERS) -rs -m extra $(FOREIGN_TESTS) || exit 1; \
 	done
 
 $(VENV)-mace/.ready: EXTRAS := mace,chgnet,torchani

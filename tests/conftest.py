@@ -4,6 +4,7 @@ import importlib
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +23,30 @@ from sparring.committee import Committee
 from sparring.config import dump, load
 from sparring.inputs.extxyz import write_structures
 from sparring.potentials import CoordinateMLP, SchNet
+from sparring.potentials.foreign.packages import EXTRAS
 from sparring.potentials.stacking import cast
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+NEEDED_BY = {"mace_model": "mace", "chgnet_model": "chgnet"}
+"""Extras that fixtures need."""
+OF_E3NN = (".*torch.jit:DeprecationWarning", "The TorchScript type system:UserWarning")
+WARNINGS = {
+    "mace": (*OF_E3NN, ".*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD:UserWarning", ".*dtype of model:UserWarning"),
+    "sevennet": (*OF_E3NN, "No tensor product accelerator:UserWarning"),
+    "torchani": ("The extensions. :UserWarning",),
+}
+"""Warnings of packages of other potentials, when they are imported and when modules of e3nn are built."""
+
+
+def pytest_itemcollected(item):
+    """Skip tests of potentials whose package is not installed; `make test-foreign` selects their marker."""
+    for fixture in NEEDED_BY.keys() & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.extra(NEEDED_BY[fixture]))
+    for name in {mark.args[0] for mark in item.iter_markers("extra")}:
+        for warning in WARNINGS.get(name, ()):
+            item.add_marker(pytest.mark.filterwarnings(f"ignore:{warning}"))
+        if find_spec(EXTRAS[name].module) is None:
+            item.add_marker(pytest.mark.skip(reason=f"the extra {name} is not installed"))
 
 
 @pytest.fixture

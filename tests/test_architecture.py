@@ -152,6 +152,16 @@ def test_no_module_has_global_state_or_reads_pickles(path):
         assert not pickles, f"{by_name(path)}:{call.lineno} allows pickles"
 
 
+def test_make_runs_all_tests_that_need_a_package_of_another_potential():
+    tests = Path(__file__).parent
+    listed = re.search(r"^FOREIGN_TESTS := (.*)", (tests.parent / "Makefile").read_text("utf-8"), re.MULTILINE)
+    paths = [tests.parent / name for name in listed[1].split()]
+    marker = re.compile(r"mark\.extra\(|\b(mace|chgnet)_model\b")
+    needing = [file for file in tests.rglob("test_*.py") if marker.search(file.read_text("utf-8"))]
+    assert len(needing) > 8
+    assert [file for file in needing if not any(file.is_relative_to(path) for path in paths)] == [Path(__file__)]
+
+
 def test_the_description_of_an_argument_is_found_in_a_docstring():
     tree = ast.parse(
         'def f(x, y):\n    """Do.\n\n    Args:\n        x: Of it.\n            More: text.\n        y: Two.\n    """'

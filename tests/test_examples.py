@@ -1,7 +1,6 @@
 """The examples and the README do what they say; what is expensive in them is replaced by something cheap."""
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,18 +23,12 @@ def presets(file):
 
 
 NEEDS = {"foundation_model": "chgnet", "mace": "mace"}
-"""Packages of examples whose potentials are of other packages."""
+"""Extras of examples whose potentials are of other packages."""
 
 
 def with_its_package(file, preset):
-    package = NEEDS.get(file.stem)
-    missing = package is not None and find_spec(package) is None
-    return pytest.param(
-        file,
-        preset,
-        id=f"{file.stem} {preset or ''}".strip(),
-        marks=pytest.mark.skipif(missing, reason=f"the extra {package} is not installed"),
-    )
+    marks = [pytest.mark.extra(NEEDS[file.stem])] if file.stem in NEEDS else []
+    return pytest.param(file, preset, id=f"{file.stem} {preset or ''}".strip(), marks=marks)
 
 
 EVERY = [with_its_package(file, preset) for file in EXAMPLES for preset in presets(file)]
@@ -96,7 +89,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, cheap_labels):
         exec(compile(block, str(README), "exec"), {})  # the README is ours
 
 
-@pytest.mark.skipif(find_spec("chgnet") is None, reason="the extra chgnet is not installed")
+@pytest.mark.extra("chgnet")
 def test_short_range_attacks_find_atoms_of_magnesium_oxide_that_merge(sparring, tmp_path):
     folder = tmp_path / "run"
     example = load(ROOT / "examples" / "foundation_model.yaml", "short_range", {"attack.n_seeds": 2})

@@ -3,12 +3,12 @@
 import json
 import shutil
 import sys
-from importlib.util import find_spec
 
 import pytest
 import torch
 
 from sparring import read_committee, read_labelled, write_committee, write_structures
+from sparring.assembly.training import fit_arguments
 from sparring.config import ConfigError, load
 from sparring.config.trainers import trainer_named
 
@@ -74,7 +74,7 @@ def test_a_network_that_is_to_be_trained_needs_training(molecules_file):
         load(file)
 
 
-@pytest.mark.skipif(find_spec("chgnet") is None, reason="the extra chgnet is not installed")
+@pytest.mark.extra("chgnet")
 def test_a_run_attacks_selects_labels_and_reports_without_training(foreign_file, sparring, tmp_path):
     from sparring.potentials.foreign.loading import load_potential
 
@@ -134,6 +134,7 @@ def test_every_generation_is_tuned_from_the_checkpoint_and_a_run_that_goes_on_ha
     replay = "replay: {file: old.xyz, energy_key: dft_energy, forces_key: dft_forces, weight: 0.5}"
     file = from_ours(training=f"kind: fine_tune, n_epochs: 2, {replay}")
     assert load(file).training.replay.file == tmp_path / "old.xyz"
+    assert fit_arguments(load(file))["bootstrap"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert sparring("run", file, "--folder", whole).exit_code == 0
     curves = (whole / "generation-02" / "training.csv").read_text().splitlines()

@@ -15,6 +15,7 @@ from sparring.training.fitting import fit
 from sparring.training.jobs import check_architecture, initial_references, jobs_of, members_of, packed
 from sparring.training.loss import Loss
 from sparring.training.replay import aligned_replay
+from sparring.training.splits import Splits
 
 
 class Pairwise(Architecture):
@@ -186,6 +187,23 @@ def test_members_that_start_from_one_module_still_differ(molecules):
     assert len({digest(stack([member])) for member in tuned.members}) == 3
 
 
+def test_bootstrap_samples_alone_make_members_differ(molecules):
+    """Members have the same weights, training set and minibatch, of all structures, so that they learn the same."""
+    module = fit(Pairwise(), molecules, seed=0, n_members=2, n_epochs=2)[0].members[0]
+    splits = Splits.draw(len(molecules), n_members=3, seed=0, shared=True)
+    recipe = {"splits": splits, "start_from": [module], "n_epochs": 4, "learning_rate": 1e-2, "dtype": torch.float64}
+
+    def forces(bootstrap, seed=1):
+        committee, _ = fit(module, molecules, seed=seed, bootstrap=bootstrap, **recipe)
+        return committee.predict(molecules.structures, differentiable=False).forces
+
+    alike, different = forces(False), forces(True)
+    assert alike.std(0).max() < 1e-9
+    assert different.std(0).max() > 1e-4
+    assert torch.equal(different, forces(True))
+    assert not torch.equal(different, forces(True, seed=2))
+
+
 def test_a_fine_tuned_model_is_better_than_one_from_scratch_where_labels_are_few(ammonia, rattled):
     """Trained on one stiffness and zero of energy before, tuned on twelve labels of a slightly stiffer potential."""
     pairs = [(one, ammonia) for one in rattled(ammonia, 60, stdev=0.08)]
@@ -200,9 +218,10 @@ def test_a_fine_tuned_model_is_better_than_one_from_scratch_where_labels_are_few
     assert evaluate(tuned, unseen).energy_mae < 0.05  # of -2800 eV
 
 
-def test_modules_of_several_kinds_are_no_start(molecules):
+@pytest.mark.parametrize(("architecture", "cutoffs"), [(4.0, (4.0, 3.0)), (3.0, (4.0, 4.0))])
+def test_a_start_from_modules_that_are_not_all_of_the_architecture_is_refused(molecules, architecture, cutoffs):
     with pytest.raises(ValueError, match="modules of one architecture with the same hyperparameters"):
-        fit(Pairwise(), molecules, seed=0, start_from=[Pairwise(), Pairwise(cutoff=3.0)])
+        fit(Pairwise(cutoff=architecture), molecules, seed=0, start_from=[Pairwise(cutoff=c) for c in cutoffs])
 
 
 def test_a_module_that_is_no_architecture_is_refused_with_what_to_do():
@@ -213,11 +232,13 @@ def test_a_module_that_is_no_architecture_is_refused_with_what_to_do():
 # --- replay ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_replay_is_in_every_training_set_with_its_weight_and_in_no_other(molecules, ammonia, rattled):
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_a_replay_is_in_every_training_set_once_with_its_weight_and_in_no_other(molecules, ammonia, rattled, bootstrap):
     old = springs([(one, ammonia) for one in rattled(ammonia, 5, seed=7)], zero=-40.0)
-    (job,) = jobs_of([molecules], [0], None, 2, old)
+    (job,) = jobs_of([molecules], [0], None, 2, replay=old, bootstrap=bootstrap)
     assert len(job.dataset) == len(molecules) + 5
-    assert all(set(range(28, 33)) <= set(ids) for ids in job.splits.train)
+    assert all([index for index in ids if index >= 28] == list(range(28, 33)) for ids in job.splits.train)
+    assert all((len(set(ids)) < len(ids)) == bootstrap for ids in job.splits.train)
     assert all(max((*ids, *job.splits.test)) < 28 for ids in job.splits.validation)
     weights = packed([job], Pairwise(), None, torch.float64, "cpu", 0.25).structure_weight
     assert weights.tolist() == [1.0] * 28 + [0.25] * 5

@@ -55,6 +55,19 @@ def test_proportions_hold_as_the_data_set_grows(shared):
         assert len(splits.validation[0]) == pytest.approx(0.2 * n_structures, abs=1)
 
 
+def test_a_bootstrap_sample_is_as_large_as_the_training_set_and_has_two_thirds_of_it():
+    splits = Splits.draw(400, n_members=3, seed=0, shared=True)
+    sampled = splits.bootstrapped(5)
+    assert (sampled.test, sampled.validation) == (splits.test, splits.validation)
+    for drawn, ids in zip(sampled.train, splits.train, strict=True):
+        assert len(drawn) == len(ids)
+        assert set(drawn) <= set(ids)
+        assert len(set(drawn)) == pytest.approx((1 - 1 / np.e) * len(ids), rel=0.1)
+    assert len(set(sampled.train)) == 3
+    assert splits.bootstrapped(5) == sampled
+    assert splits.bootstrapped(6) != sampled
+
+
 def test_members_divide_what_is_not_test_each_in_its_own_way_or_all_alike():
     own, alike = (Splits.draw(78, n_members=3, seed=0, shared=shared) for shared in (False, True))
     assert own.test == alike.test

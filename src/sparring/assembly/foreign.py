@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sparring.assembly.training import fit_arguments
@@ -25,7 +24,7 @@ from sparring.training.fitting import FitReport, fit
 from sparring.training.jobs import domain_of
 from sparring.training.splits import Splits
 
-__all__ = ["FitMembers", "loaded", "members", "no_training", "of_models", "program"]
+__all__ = ["FitMembers", "loaded", "members", "of_models", "program"]
 
 FitMembers = Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
 """Function from data, splits and a seed to a committee and an account of its training."""
@@ -70,7 +69,7 @@ def loaded(config: Config) -> FitMembers:
 def _untrained(config: Config, models: list[Architecture], dataset: Dataset) -> tuple[Committee, FitReport]:
     """Models as a committee, with the account of a training without epochs."""
     committee = Committee(align_energies(models, dataset.to_atoms())).to(device=config.device)
-    return committee, no_training(committee.n_members)
+    return committee, FitReport.untrained(committee.n_members)
 
 
 def _tuned(config: Config, training: FineTune, progress_bars: ProgressBars) -> FitMembers:
@@ -119,12 +118,6 @@ def program(training: Command) -> Program:
     """
     named = trainer_named(training.trainer)
     return Program(name=training.trainer, time_limit=training.time_limit, **named.arguments())  # type: ignore[arg-type]
-
-
-def no_training(n_members: int) -> FitReport:
-    """The account of a training without epochs."""
-    curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, n_members)))
-    return FitReport(**curves, best_epoch=np.full(n_members, -1), rolled_back=(), dropped=())
 
 
 def members(

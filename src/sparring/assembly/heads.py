@@ -2,7 +2,7 @@
 
 import torch
 
-from sparring.assembly.foreign import FitMembers, no_training
+from sparring.assembly.foreign import FitMembers
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.committee_files import read_committee
@@ -11,9 +11,9 @@ from sparring.potentials import Architecture
 from sparring.potentials.foreign.loading import load_potential
 from sparring.potentials.heads.backbone import require_backbone
 from sparring.potentials.stacking import cast
-from sparring.training.fitting import FitReport
 from sparring.training.heads import fit_heads
 from sparring.training.llpr import llpr
+from sparring.training.reports import FitReport
 from sparring.training.splits import Splits
 
 __all__ = ["backbone", "fitted"]
@@ -35,7 +35,7 @@ def fitted(config: Config) -> FitMembers:
             committee = llpr(loaded, labelled, n_members=section.n_members, seed=seed)
         else:
             committee = fit_heads(loaded, labelled, n_members=section.n_members, seed=seed)
-        return committee, no_training(committee.n_members)
+        return committee, FitReport.untrained(committee.n_members)
 
     return fit_members
 

@@ -48,6 +48,7 @@ class Training(Section):
     ema_decay: Annotated[Number, Field(lt=1)] | None = None
     amsgrad: bool = False
     second_stage: SecondStage | None = None
+    bootstrap: bool = False
     splits: Splits = Splits()
 
 
@@ -68,6 +69,7 @@ class FineTune(Training):
     batch_size: Count = 10
     learning_rate: Number = 1e-4
     ema_decay: Annotated[Number, Field(lt=1)] | None = 0.99
+    bootstrap: bool = True
     replay: Annotated[Replay, BeforeValidator(_file)] | None = None
 
 

@@ -27,7 +27,7 @@ from sparring.labels.scratch import tail
 from sparring.potentials.base import N_ELEMENTS
 from sparring.support.files import write_text
 from sparring.support.seeds import derive
-from sparring.training.fitting import TrainingError
+from sparring.training.reports import TrainingError
 from sparring.training.splits import Splits
 
 __all__ = ["PLACEHOLDERS", "Program", "reference_energies_of", "train_members"]

@@ -1,11 +1,10 @@
 """Training of committees: all members at once, each on its own minibatches (Eq. 2, with Adam)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
@@ -24,40 +23,14 @@ from sparring.training.jobs import (
     joined,
     members_of,
     packed,
-    starting_modules,
 )
 from sparring.training.loss import Loss
 from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
+from sparring.training.reports import FitReport, TrainingError
 from sparring.training.splits import Splits
 from sparring.training.trainer import Member, SecondStage, Trainer, reference_energies
 
 __all__ = ["FitReport", "TrainingError", "fit", "fit_many", "reference_energies"]
-
-
-class TrainingError(RuntimeError):
-    """Too few members are left of a committee."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitReport:
-    """Course of a training; curves have one row for each epoch and one column for each member.
-
-    Attributes:
-        train_loss: Mean of Eq. 3 over the structures of an epoch, each at the weights before its minibatch.
-        validation_loss: Loss after each epoch: the squared mean of the roots of the structures' losses, which single
-            outliers do not dominate. A second stage has another loss.
-        learning_rate: Learning rate in each epoch.
-        best_epoch: Epoch of each member's final weights, counted from 0.
-        rolled_back: Members that diverged once, and went on from their best weights at a lower learning rate.
-        dropped: Members that diverged twice, and are not in the committee.
-    """
-
-    train_loss: Float[np.ndarray, "n_epochs n_members"]
-    validation_loss: Float[np.ndarray, "n_epochs n_members"]
-    learning_rate: Float[np.ndarray, "n_epochs n_members"]
-    best_epoch: Int[np.ndarray, " n_members"]
-    rolled_back: tuple[int, ...]
-    dropped: tuple[int, ...]
 
 
 def fit(
@@ -67,6 +40,7 @@ def fit(
     seed: int,
     n_members: int = 5,
     splits: Splits | None = None,
+    bootstrap: bool = False,
     start_from: Sequence[Architecture] = (),
     replay: Dataset | None = None,
     replay_weight: float = 1.0,
@@ -99,6 +73,8 @@ def fit(
         seed: Seed of the weights and of the order of the minibatches.
         n_members: Size of the committee, unless ``splits`` gives it.
         splits: Training and validation set of each member; by default 60:20:20 with a common test set.
+        bootstrap: True to train each member on a bootstrap sample of its training set: as many structures, drawn with
+            replacement, so that it sees 63 % of them. For members that start from the same weights.
         start_from: Trained modules of the architecture that are trained further, one or several for the members in
             turn: weights, and the constants of a model of another package, are theirs. By default, weights are drawn.
         replay: Labelled structures of an earlier training, on which every member trains, too, and none is validated.
@@ -135,6 +111,7 @@ def fit(
         seeds=[seed],
         n_members=n_members,
         splits=None if splits is None else [splits],
+        bootstrap=bootstrap,
         start_from=start_from,
         replay=replay,
         replay_weight=replay_weight,
@@ -163,6 +140,7 @@ def fit_many(
     seeds: Sequence[int],
     n_members: int = 5,
     splits: Sequence[Splits] | None = None,
+    bootstrap: bool = False,
     start_from: Sequence[Architecture] = (),
     replay: Dataset | None = None,
     replay_weight: float = 1.0,
@@ -193,6 +171,7 @@ def fit_many(
         seeds: Seed of each committee.
         n_members: Size of each committee, unless ``splits`` gives it.
         splits: Training and validation sets of each committee; by default 60:20:20 with a common test set.
+        bootstrap: True to train each member on a bootstrap sample of its training set.
         start_from: Trained modules that the members of each committee are trained further from, as in :func:`fit`.
         replay: Labelled structures of an earlier training, as in :func:`fit`.
         replay_weight: Weight of the loss of a structure of the replay.
@@ -216,9 +195,10 @@ def fit_many(
             refuse one of them.
         TrainingError: If a committee has fewer than two members left.
     """
-    check_architecture(architecture)
-    jobs = jobs_of(datasets, seeds, splits, n_members, replay, start_from[0] if start_from else None)
-    architecture = start_from[0] if start_from else architecture.for_data(joined(jobs))
+    check_architecture(architecture, start_from)
+    first = start_from[0] if start_from else None
+    jobs = jobs_of(datasets, seeds, splits, n_members, bootstrap=bootstrap, replay=replay, module=first)
+    architecture = architecture.for_data(joined(jobs)) if first is None else first
     for job in jobs:
         check_options(job, n_epochs, batch_size, learning_rate, ema_decay)
         if second_stage is not None:
@@ -230,7 +210,7 @@ def fit_many(
         check_labels(job.dataset, architecture, energy_weight)
     data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight)
     members = members_of(jobs)
-    modules = starting_modules(start_from, members)
+    modules = tuple(start_from[member.number % len(start_from)] for member in members) if start_from else ()
     references = initial_references(jobs, members, modules)
     loss = Loss(architecture, data, energy_weight, force_weight, references, modules)
     trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad)

@@ -190,7 +190,8 @@ def fit_heads(
     the structures and in the weights to which they are drawn where there are no data; see the module.
 
     Args:
-        backbone: Potential with features: ACE, PaiNN, SchNet, a model of an adapter, or a module with ``energy_and_features``.
+        backbone: Potential with features: ACE, PaiNN, SchNet, a model of an adapter, or a module with
+            ``energy_and_features``.
         dataset: Labelled structures.
         n_members: Number of members.
         seed: Seed of the samples and of the prior weights.

@@ -36,7 +36,6 @@ __all__ = [
     "joined",
     "members_of",
     "packed",
-    "starting_modules",
 ]
 
 logger = logging.getLogger(__name__)
@@ -69,10 +68,21 @@ def jobs_of(
     seeds: Sequence[int],
     splits: Sequence[Splits] | None,
     n_members: int,
+    *,
+    bootstrap: bool = False,
     replay: Dataset | None = None,
     module: Architecture | None = None,
 ) -> list[Job]:
     """One job for each data set, with splits drawn where there are none, and with structures of an earlier training.
+
+    Args:
+        datasets: Labelled structures of each committee.
+        seeds: Seed of each committee.
+        splits: Training and validation sets of each committee; None to draw them.
+        n_members: Size of each committee whose splits are drawn.
+        bootstrap: True for bootstrap samples of the training sets; the replay is not sampled.
+        replay: Labelled structures of an earlier training.
+        module: Module that training starts from, to which the energies of the replay are aligned.
 
     Raises:
         ValueError: If there is no data set, or there are not as many seeds or splits as data sets.
@@ -87,6 +97,7 @@ def jobs_of(
             groups = duplicate_groups(dataset.structures)
             drawn = Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
         own = drawn if splits is None else splits[index]
+        own = own.bootstrapped(seed) if bootstrap else own
         if replay is not None:
             check_sizes(own, len(dataset))
             dataset, own = with_replay(dataset, own, aligned_replay(replay, dataset, module))
@@ -110,23 +121,6 @@ def joined(jobs: Sequence[Job]) -> Dataset:
     if len(jobs) == 1:
         return jobs[0].dataset
     return Dataset.from_atoms([atoms for job in jobs for atoms in job.dataset.to_atoms()])
-
-
-def starting_modules(start_from: Sequence[Architecture], members: Sequence[Member]) -> tuple[Architecture, ...]:
-    """Module of each member that its training starts from; none if weights are to be drawn.
-
-    Raises:
-        ValueError: If the modules are not of one architecture.
-    """
-    for module in start_from:
-        check_architecture(module)
-    if start_from and not same_architecture(start_from):
-        kinds = ", ".join(dict.fromkeys(type(module).__name__ for module in start_from))
-        raise ValueError(
-            f"a training starts from modules of one architecture with the same hyperparameters, got {kinds} that "
-            "differ; give members of one kind and size"
-        )
-    return tuple(start_from[member.number % len(start_from)] for member in members) if start_from else ()
 
 
 def packed(
@@ -207,22 +201,33 @@ def check_options(job: Job, n_epochs: int, batch_size: int, learning_rate: float
         raise ValueError("all members must have training sets of one size, and validation sets of one size")
 
 
-def check_architecture(module: object) -> None:
-    """Check that a module can be trained.
+def check_architecture(architecture: object, start_from: Sequence[object] = ()) -> None:
+    """Check that a module can be trained, and that training can start from others.
 
     Raises:
-        ValueError: If it is no architecture, or shares weights with other members.
+        ValueError: If one is no architecture or shares weights with other members, or they are not of one
+            architecture.
     """
-    if not isinstance(module, Architecture):
+    modules: list[Architecture] = []
+    for module in (architecture, *start_from):
+        if not isinstance(module, Architecture):
+            raise ValueError(
+                f"fit trains a sparring.Architecture, got {type(module).__name__}; make your module one: a subclass "
+                "with kind, hyperparameters, cutoff, initialise(generator) and forward(structures), and supports_vmap "
+                "= False unless torch.func.vmap can transform it (docs/extending.md)"
+            )
+        if module.shared is not None:
+            raise ValueError(
+                f"fit trains members that share nothing, and those of kind {module.kind!r} share their "
+                f"{module.shared}; train the {module.shared} itself, or make heads of it by sparring.fit_heads"
+            )
+        modules.append(module)
+    if not same_architecture(modules):
+        kinds = ", ".join(type(module).__name__ for module in modules[1:])
         raise ValueError(
-            f"fit trains a sparring.Architecture, got {type(module).__name__}; make your module one: a subclass with "
-            "kind, hyperparameters, cutoff, initialise(generator) and forward(structures), and supports_vmap = False "
-            "unless torch.func.vmap can transform it (docs/extending.md)"
-        )
-    if module.shared is not None:
-        raise ValueError(
-            f"fit trains members that share nothing, and those of kind {module.kind!r} share their {module.shared}; "
-            f"train the {module.shared} itself, or make heads of it by sparring.fit_heads"
+            f"a training starts from modules of one architecture with the same hyperparameters, got start_from with "
+            f"{kinds} and the architecture {type(architecture).__name__}, which differ; pass modules of one kind and "
+            "size, and one of them as the architecture"
         )
 
 

@@ -153,7 +153,8 @@ def llpr(
     energies of elements in which they differ from the backbone are added to it.
 
     Args:
-        backbone: Potential with features: ACE, PaiNN, SchNet, a model of an adapter, or a module with ``energy_and_features``.
+        backbone: Potential with features: ACE, PaiNN, SchNet, a model of an adapter, or a module with
+            ``energy_and_features``.
         structures: Structures that the backbone is taken to know, without labels or with: those it was trained on, or
             the like.
         n_members: Number of members; None for one more than there are features, whose variance is that of the equation.

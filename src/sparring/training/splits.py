@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int
@@ -82,6 +82,21 @@ class Splits:
     def untrained(cls, n_structures: int, *, n_members: int) -> "Splits":
         """All structures in one set, for members that are not trained; there may be as few as one."""
         return cls(test=(), train=(tuple(range(n_structures)),) * n_members, validation=((),) * n_members)
+
+    def bootstrapped(self, seed: int) -> "Splits":
+        """The same with a bootstrap sample of each training set: as many structures of it, drawn with replacement.
+
+        Structures that were not drawn have no place, so that these splits are for one training and not extended.
+
+        Args:
+            seed: Seed of the samples; each member has its own.
+        """
+        generators = [np.random.default_rng(derive(seed, "bootstrap", member)) for member in range(self.n_members)]
+        samples = [
+            tuple(generator.choice(ids, len(ids)).tolist())
+            for generator, ids in zip(generators, self.train, strict=True)
+        ]
+        return replace(self, train=tuple(samples))
 
     def extend(
         self,

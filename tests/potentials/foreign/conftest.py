@@ -2,22 +2,15 @@ import contextlib
 import importlib
 import io
 import os
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 
 
-def _needs(package):
-    if find_spec(package) is None:
-        pytest.skip(f"the extra for {package} is not installed")
-
-
 @pytest.fixture
 def mace_model():
     """MACE with random weights, in double precision."""
-    _needs("mace")
     before = os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
     from mace.modules import ScaleShiftMACE, interaction_classes  # before e3nn, whose tables are no state dictionary
 
@@ -60,7 +53,6 @@ def mace_model():
 @pytest.fixture
 def chgnet_model():
     """CHGNet with the weights of its package."""
-    _needs("chgnet")
     from chgnet.model.model import CHGNet
 
     with contextlib.redirect_stdout(io.StringIO()):

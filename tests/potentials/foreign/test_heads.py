@@ -13,15 +13,8 @@ from sparring.potentials.heads.backbone import sum_features
 from sparring.testing import check_symmetries
 from sparring.training.llpr import llpr
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD:UserWarning"),
-    pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*dtype of model:UserWarning"),
-]
 
-
-@pytest.fixture(params=["mace", "chgnet"])
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.extra(name)) for name in ("mace", "chgnet")])
 def backbone(request):
     model = request.getfixturevalue(f"{request.param}_model")
     model = model() if request.param == "mace" else model

@@ -17,13 +17,6 @@ from sparring.proposers.ascent import attack
 from sparring.proposers.objectives import force_variance
 from sparring.testing import check_potential
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD:UserWarning"),
-    pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*dtype of model:UserWarning"),
-]
-
 
 @pytest.fixture
 def crystal():

@@ -1,7 +1,7 @@
 """SevenNet behind the adapter: random weights of a small model, and the weights of its package."""
 
 import warnings
-from importlib.util import find_spec
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,15 +10,13 @@ from ase.build import bulk, molecule
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.committee_files import read_committee, write_committee
+from sparring.potentials.foreign import sevennet
+from sparring.potentials.foreign.checkpoints import copied_checkpoint
 from sparring.potentials.foreign.loading import load_potential, load_potentials
+from sparring.potentials.foreign.sevennet import SevenNetPotential
 from sparring.testing import check_batches, check_symmetries
 
-pytestmark = [
-    pytest.mark.skipif(find_spec("sevenn") is None, reason="the extra sevennet is not installed"),
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning"),
-    pytest.mark.filterwarnings("ignore:No tensor product accelerator:UserWarning"),
-]
+pytestmark = pytest.mark.extra("sevennet")
 
 
 @pytest.fixture
@@ -86,6 +84,31 @@ def test_energies_do_not_depend_on_the_batch_nor_on_motions_and_the_order_of_ato
     frames = [crystal, ammonia, molecule("N")]
     check_batches(potential, frames)
     check_symmetries(potential, frames)
+
+
+def test_the_model_of_a_checkpoint_is_that_of_the_bytes_that_were_checked(small, tmp_path, monkeypatch):
+    """Another model is written to the file right after it has been read."""
+    file, models = tmp_path / "checkpoint.pth", [small(0), small(1)]
+
+    def write(model):
+        torch.save({"config": model.config, "model_state_dict": model.state_dict(), "epoch": 3}, file)
+
+    @contextmanager
+    def overwritten(*arguments, **keywords):
+        with copied_checkpoint(*arguments, **keywords) as read:
+            write(models[1])
+            yield read
+
+    write(models[0])
+    monkeypatch.setattr(sevennet, "copied_checkpoint", overwritten)
+    first, second = (SevenNetPotential.from_file(file, trust_pickle=True).model for _ in range(2))
+    for read, wanted in ((first, models[0]), (second, models[1])):
+        torch.testing.assert_close(
+            dict(read.named_parameters()),
+            dict(SevenNetPotential.from_module(wanted).model.named_parameters()),
+            rtol=0,
+            atol=0,
+        )
 
 
 def test_a_saved_committee_predicts_the_same_bits(small, crystal, tmp_path):

@@ -1,7 +1,5 @@
 """ANI models behind the adapter: with random weights, so that nothing is downloaded."""
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 from ase import Atoms
@@ -15,10 +13,7 @@ from sparring.potentials.foreign.loading import load_potential, load_potentials
 from sparring.testing import check_batches, check_symmetries
 from sparring.units import HARTREE
 
-pytestmark = [
-    pytest.mark.skipif(find_spec("torchani") is None, reason="the extra torchani is not installed"),
-    pytest.mark.filterwarnings("ignore:The extensions. :UserWarning"),
-]
+pytestmark = pytest.mark.extra("torchani")
 
 
 @pytest.fixture

@@ -9,13 +9,6 @@ from ase.build import molecule
 
 from sparring import read_structures, write_structures
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD:UserWarning"),
-    pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*dtype of model:UserWarning"),
-]
-
 PAGE = Path(__file__).parents[3] / "docs" / "foreign-potentials.md"
 
 

@@ -1,7 +1,6 @@
 """MACE and CHGNet are trained by `fit`: from scratch, and further from given weights."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -20,16 +19,7 @@ from sparring.training.fitting import fit
 from sparring.training.jobs import initial_references, jobs_of, members_of, packed
 from sparring.training.loss import Loss
 
-pytestmark = [  # by e3nn, as in test_mace.py
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD:UserWarning"),
-    pytest.mark.filterwarnings("ignore:The TorchScript type system:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*dtype of model:UserWarning"),
-]
-
 SMALL = {"n_channels": 4, "max_L": 1, "n_interactions": 2, "correlation": 2, "n_radial": 4, "max_ell": 1, "cutoff": 3.0}
-needs_mace = pytest.mark.skipif(find_spec("mace") is None, reason="the extra mace is not installed")
-needs_chgnet = pytest.mark.skipif(find_spec("chgnet") is None, reason="the extra chgnet is not installed")
 
 
 @pytest.fixture
@@ -63,7 +53,7 @@ def gradient_by_both(module, dataset, seed=0):
     return float((gradient * direction).sum()), float((plus - minus) / (2 * step))
 
 
-@needs_mace
+@pytest.mark.extra("mace")
 def test_mace_is_made_for_the_data_and_its_draws_are_the_generators(labelled):
     made = MACE(**SMALL).for_data(labelled)
     assert made.elements == ("H", "N", "O")
@@ -82,7 +72,7 @@ def test_mace_is_made_for_the_data_and_its_draws_are_the_generators(labelled):
         MACE(**SMALL)(labelled.structures)
 
 
-@needs_mace
+@pytest.mark.extra("mace")
 def test_mace_from_scratch_learns_is_saved_and_has_the_same_bits_for_the_same_seed(labelled, tmp_path):
     recipe = {"n_members": 2, "n_epochs": 6, "batch_size": 4, "learning_rate": 0.02, "ema_decay": 0.9}
     committee, report = fit(MACE(**SMALL), labelled, seed=0, **recipe)
@@ -109,13 +99,12 @@ def test_mace_from_scratch_learns_is_saved_and_has_the_same_bits_for_the_same_se
     )
 
 
-@needs_mace
+@pytest.mark.extra("mace")
 def test_the_gradient_of_a_minibatch_in_the_weights_of_mace_follows_finite_differences(labelled):
     got, expected = gradient_by_both(MACE(**SMALL).for_data(labelled), labelled)
     assert got == pytest.approx(expected, rel=1e-6)
 
 
-@needs_mace
 def test_energies_of_free_atoms_are_added_in_double_precision(mace_model):
     potential = load_potential("mace", mace_model(), dtype=torch.float32)
     structures = with_edges(single_precision(molecule("NH3")), potential.cutoff)
@@ -134,7 +123,6 @@ def single_precision(atoms):
     return replace(structures, positions=structures.positions.float(), cells=structures.cells.float())
 
 
-@needs_chgnet
 def test_chgnet_is_trained_further_and_its_energies_of_elements_are_fitted_not_trained(labelled, chgnet_model):
     potential = CHGNetPotential.from_module(chgnet_model)
     assert "model.composition_model.fc.weight" in potential.state_dict()
@@ -146,13 +134,11 @@ def test_chgnet_is_trained_further_and_its_energies_of_elements_are_fitted_not_t
     assert evaluate(tuned, some).energy_mae < 1.0
 
 
-@needs_chgnet
 def test_the_gradient_of_a_minibatch_in_the_weights_of_chgnet_follows_finite_differences(labelled, chgnet_model):
     got, expected = gradient_by_both(CHGNetPotential.from_module(chgnet_model), labelled)
     assert got == pytest.approx(expected, rel=1e-5)
 
 
-@needs_chgnet
 def test_new_weights_of_chgnet_are_those_of_the_generator(chgnet_model):
     potential = CHGNetPotential.from_module(chgnet_model)
     trained = potential.state_dict()["model.atom_embedding.embedding.weight"].clone()

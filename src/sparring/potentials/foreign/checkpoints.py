@@ -2,14 +2,17 @@
 
 import io
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import safetensors.torch
 import torch
 
 from sparring.potentials.foreign.consent import CONSENT, is_trusted
 
-__all__ = ["read_checkpoint"]
+__all__ = ["copied_checkpoint", "read_checkpoint"]
 
 
 def read_checkpoint(file: Path | str, *, trust_pickle: bool = False) -> object:
@@ -27,9 +30,38 @@ def read_checkpoint(file: Path | str, *, trust_pickle: bool = False) -> object:
         ValueError: If there is no such file, it cannot be read, or it is a pickle that is not trusted.
     """
     file = Path(file)
+    return _content(_bytes(file), file, trust_pickle)
+
+
+@contextmanager
+def copied_checkpoint(file: Path | str, *, trust_pickle: bool = False) -> Iterator[tuple[object, Path]]:
+    """The content of a checkpoint, and a copy of the file for a package that unpickles from files only.
+
+    The copy has the bytes that were checked; the file of the user may have changed since.
+
+    Args:
+        file: Checkpoint, as for :func:`read_checkpoint`.
+        trust_pickle: Consent to unpickle the file.
+
+    Raises:
+        ValueError: As :func:`read_checkpoint`.
+    """
+    file = Path(file)
+    content = _bytes(file)
+    read = _content(content, file, trust_pickle)
+    with TemporaryDirectory() as folder:
+        copied = Path(folder) / file.name
+        copied.write_bytes(content)
+        yield read, copied
+
+
+def _bytes(file: Path) -> bytes:
     if not file.is_file():
         raise ValueError(f"there is no checkpoint {file}; give the path of the file")
-    content = file.read_bytes()  # once, so that what is trusted is what is read
+    return file.read_bytes()  # once, so that what is trusted is what is read
+
+
+def _content(content: bytes, file: Path, trust_pickle: bool) -> object:
     if file.suffix == ".safetensors":
         try:
             return safetensors.torch.load(content)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import N_ELEMENTS, Architecture
 from sparring.potentials.foreign.base import close_edges, element_index
-from sparring.potentials.foreign.checkpoints import read_checkpoint
+from sparring.potentials.foreign.checkpoints import copied_checkpoint
 from sparring.potentials.foreign.packages import require_package, unchanged_settings
 from sparring.potentials.foreign.sevennet_settings import sevennet_model, sevennet_settings
 
@@ -119,18 +119,18 @@ class SevenNetPotential(Architecture):
             import sevenn._const
             from sevenn.util import model_from_checkpoint
 
-            path = str(file)
-            if path in MODELS:
-                path = getattr(sevenn._const, MODELS[path])
-            else:
-                content = read_checkpoint(file, trust_pickle=trust_pickle)
-                if not (isinstance(content, dict) and {"config", "model_state_dict"} <= set(content)):
-                    raise ValueError(
-                        f"{file} has no SevenNet model with its configuration (a {type(content).__name__}); give the "
-                        f"checkpoint that training wrote. Models of the package are {', '.join(MODELS)}"
-                    )
             try:
-                model, config = model_from_checkpoint(path)
+                if str(file) in MODELS:
+                    model, config = model_from_checkpoint(getattr(sevenn._const, MODELS[str(file)]))
+                else:
+                    with copied_checkpoint(file, trust_pickle=trust_pickle) as (content, copied):
+                        if not (isinstance(content, dict) and {"config", "model_state_dict"} <= set(content)):
+                            raise ValueError(
+                                f"{file} has no SevenNet model with its configuration (a {type(content).__name__}); "
+                                "give the checkpoint that training wrote. Models of the package are "
+                                + ", ".join(MODELS)
+                            )
+                        model, config = model_from_checkpoint(str(copied))
             except (RuntimeError, KeyError, AssertionError, OSError, TypeError) as error:
                 raise ValueError(f"{file} has no SevenNet of this version of sevenn: {error!s:.300}") from error
         return cls(settings=sevennet_settings(config), head=head, model=model)

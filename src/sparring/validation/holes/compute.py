@@ -7,9 +7,9 @@ pair that comes closest (:mod:`sparring.atoms.closeness`), the model broke if fo
 .. math:: E(k_{low}) < E(k_{top}) - \Delta, \qquad s(k_{low}) < s_{low}, \qquad s(k_{low}) < s(k_{top}), \qquad
     k_{top} < k_{low} \le k_{close}
 
-where :math:`k_{top}` is the highest energy up to the closest approach :math:`k_{close}`. The shortest bonds have a scaled
-distance of 0.6 (Cr2, 1.68 Å): below 0.5 atoms repel each other so strongly that a relaxation of other atoms hardly
-explains a fall of the energy.
+where :math:`k_{top}` is the highest energy up to the closest approach :math:`k_{close}`, and :math:`k_{low}` any step
+after it. The shortest bonds have a scaled distance of 0.6 (Cr2, 1.68 Å): below 0.5 atoms repel each other so strongly
+that a relaxation of other atoms hardly explains a fall of the energy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -65,8 +65,8 @@ class MergingPath:
         scaled: The same, divided by the sum of the covalent radii.
         energy: Energy at each step, in eV above the first.
         top: Step of the highest energy before the closest approach.
-        low: Step of the lowest energy between that and the closest approach with a smaller distance than at the top, and
-            below the bound; the closest approach if there is none.
+        low: Step of the lowest energy between that and the closest approach with a smaller distance than at the top,
+            and below the bound; the closest approach if there is none.
         broke: True if the model broke.
     """
 

@@ -1,0 +1,40 @@
+"""Course of a training, and the error of one that cannot go on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+__all__ = ["FitReport", "TrainingError"]
+
+
+class TrainingError(RuntimeError):
+    """Too few members are left of a committee, or the program that trains one has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """Course of a training; curves have one row for each epoch and one column for each member.
+
+    Attributes:
+        train_loss: Mean of Eq. 3 over the structures of an epoch, each at the weights before its minibatch.
+        validation_loss: Loss after each epoch: the squared mean of the roots of the structures' losses, which single
+            outliers do not dominate. A second stage has another loss.
+        learning_rate: Learning rate in each epoch.
+        best_epoch: Epoch of each member's final weights, counted from 0.
+        rolled_back: Members that diverged once, and went on from their best weights at a lower learning rate.
+        dropped: Members that diverged twice, and are not in the committee.
+    """
+
+    train_loss: Float[np.ndarray, "n_epochs n_members"]
+    validation_loss: Float[np.ndarray, "n_epochs n_members"]
+    learning_rate: Float[np.ndarray, "n_epochs n_members"]
+    best_epoch: Int[np.ndarray, " n_members"]
+    rolled_back: tuple[int, ...]
+    dropped: tuple[int, ...]
+
+    @classmethod
+    def untrained(cls, n_members: int) -> "FitReport":
+        """The report of members that are not trained: no epochs."""
+        curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, n_members)))
+        return cls(**curves, best_epoch=np.full(n_members, -1), rolled_back=(), dropped=())
