@@ -12,6 +12,8 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.committee import Committee
+from sparring.evaluation import evaluate
 from sparring.potentials.foreign.loading import load_potentials
 from sparring.training.external import Program, reference_energies_of, train_members
 from sparring.training.splits import Splits
@@ -19,7 +21,8 @@ from sparring.training.splits import Splits
 COMMAND = (
     "--name {name} --seed {seed} --train_file {train} --valid_file {validation} --energy_key REF_energy "
     "--forces_key REF_forces --model MACE --num_channels 4 --max_L 0 --correlation 1 --num_interactions 1 --r_max 3.0 "
-    "--max_ell 1 --num_radial_basis 4 --batch_size 4 --max_num_epochs 1 --device cpu --default_dtype float64 --E0s"
+    "--max_ell 1 --num_radial_basis 4 --batch_size 4 --max_num_epochs 40 --lr 0.02 --device cpu "
+    "--default_dtype float64 --E0s"
 )
 
 
@@ -49,3 +52,5 @@ def test_mace_run_train_trains_a_member_that_is_read_back(rattled, tmp_path):
     assert energies[8] < -100
     numbers = list(energies)
     np.testing.assert_allclose(model.get_reference_energies()[numbers], list(energies.values()), rtol=1e-6)
+    committee, unseen = Committee([model]), dataset.take(splits.test)
+    assert evaluate(committee, unseen).force_mae < 0.7 * unseen.forces.abs().mean()

@@ -3,14 +3,18 @@
 import pytest
 import torch
 from ase.build import bulk
+from ase.calculators.morse import MorsePotential
 
+from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.committee_files import read_committee, write_committee
+from sparring.evaluation import evaluate
 from sparring.potentials.foreign.loading import load_potential
 from sparring.potentials.heads.backbone import sum_features
 from sparring.testing import check_symmetries
+from sparring.training.heads import fit_heads
 from sparring.training.llpr import llpr
 
 
@@ -57,3 +61,23 @@ def test_the_gradient_of_the_force_variance_is_that_of_finite_differences(backbo
     again = read_committee(tmp_path).predict(structures)
     for got, wanted in zip(again, together, strict=True):
         assert torch.equal(got, wanted)
+
+
+def test_heads_learn_what_the_backbone_does_not_know(backbone, crystal):
+    """Labels are the backbone's energies and those of springs between neighbours."""
+    frames = [crystal.copy() for _ in range(12)]
+    for index, one in enumerate(frames):
+        one.rattle(0.1, seed=20 + index)
+        one.calc = MorsePotential(r0=2.3, epsilon=0.5, rcut1=2.8, rcut2=3.2)
+    known = Committee([backbone]).predict(Structures.from_atoms(frames), differentiable=False)
+    forces = known.forces[0].cpu().numpy().reshape(len(frames), -1, 3)
+    for one, energy, force in zip(frames, known.energy[0], forces, strict=True):
+        one.info[ENERGY], one.arrays[FORCES] = (
+            float(energy) + one.get_potential_energy(),
+            force + one.get_forces(),
+        )
+        one.calc = None
+    dataset, unseen = (Dataset.from_atoms(some) for some in (frames[:8], frames[8:]))
+    heads = fit_heads(backbone, dataset, n_members=3, seed=0)
+    before, after = (evaluate(one, unseen).force_mae for one in (Committee([backbone]), heads))
+    assert after < 0.8 * before
