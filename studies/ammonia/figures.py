@@ -19,7 +19,7 @@ from sparring.validation.diversity.compute import diversity, gather
 from sparring.validation.diversity.figure import diversity_figure
 from sparring.validation.landscape.figure import landscape_energy
 from sparring.validation.records import read_record
-from studies.ammonia.plan import ADVERSARIAL, STRATEGIES, Study, title_of
+from studies.ammonia.plan import ACE, ADVERSARIAL, STRATEGIES, Study, title_of
 from studies.ammonia.results import CAPS, CommitteeRow, Results
 from studies.ammonia.tasks import BarrierResult
 from studies.common.figures import FigureFolder
@@ -27,7 +27,7 @@ from studies.common.figures import FigureFolder
 __all__ = ["barriers", "errors_below", "figures", "stable"]
 
 MARKERS = "osD^vP"
-ATTACKS = (ADVERSARIAL, "paper", "paper-attacks")
+ATTACKS = (ADVERSARIAL, ACE, "paper", "paper-attacks")
 COLOURS = {
     ("adversarial", 1): "#56b4e9",
     ("adversarial", 2): "#0072b2",
@@ -38,6 +38,9 @@ COLOURS = {
     ("random-0.3-100", 2): "#882255",
     ("dynamics", 2): "#7fd1b5",
     ("dynamics", 3): "#009e73",
+    ("ace", 1): "#e7b8a5",
+    ("ace", 2): "#c8603b",
+    ("ace", 3): "#7a2a10",
     ("paper-attacks", 2): "#b39ddb",
     ("paper-attacks", 3): "#5e3c99",
     ("paper", 1): "#bdbdbd",

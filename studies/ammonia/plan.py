@@ -14,6 +14,7 @@ from studies.common.layout import ADVERSARIAL, Layout, Strategy
 from studies.common.runs import run_job
 
 __all__ = [
+    "ACE",
     "ADVERSARIAL",
     "NAME",
     "PAPER",
@@ -29,7 +30,7 @@ __all__ = [
 NAME = "ammonia"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ammonia.yaml"
 PRESET = "schnet"
-"""Networks and training of all strategies but the paper's."""
+"""Networks and training of all strategies that name no preset."""
 TASKS = ("run", "barrier", "landscape", "stability")
 TEMPERATURES = (1000.0, 500.0, 700.0, 800.0, 600.0, 900.0)
 """In the order in which they are computed: a study that is stopped early has the highest and the lowest."""
@@ -41,7 +42,7 @@ def random_displacements(amplitude: float, n_labels: int) -> Strategy:
     return Strategy(title=f"random {amplitude} Å, {n_labels}", changes={"attack": attack, "selection": []})
 
 
-PAPER = "paper"
+PAPER, ACE = "paper", "ace"
 STRATEGIES = {
     ADVERSARIAL: Strategy(title="adversarial", generations=3),
     "random-0.3-30": random_displacements(0.3, 30),
@@ -78,6 +79,8 @@ STRATEGIES = {
         generations=3,
     ),
     "random-0.3-60": random_displacements(0.3, 60),
+    # The example as it is, with ACE and its training.
+    ACE: Strategy(title="adversarial, ACE", preset="", generations=3, start=None),
 }
 """In the order in which they are computed; names are those of folders."""
 
@@ -129,7 +132,8 @@ class Study(Layout):
         chosen = {**STRATEGIES, **self.strategies}[strategy]
         labels = {"labels.store": str(self.store), "labels.n_workers": self.workers}
         options = {**chosen.changes, **labels, "seed": seed, "generations": chosen.generations}
-        return load(self.base, chosen.preset or self.preset, options)
+        preset = self.preset if chosen.preset is None else chosen.preset or None
+        return load(self.base, preset, options)
 
     @cached_property
     def truth(self) -> Truth:

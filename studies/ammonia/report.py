@@ -53,9 +53,11 @@ def page(results: Results, captions: Mapping[str, str]) -> str:
     tables = {
         "Barrier and errors (kcal/mol)": _barrier_cells(results),
         "Error of the barrier from relaxed ends, seed by seed (kcal/mol)": _seed_cells(results),
-        "RMSE of the energy on the (R, Z) grid below a true energy (kcal/mol)": _landscape_cells(),
-        "Trajectories that stay physical (%), mean over temperatures": _stability_cells(results),
     }
+    if any(row.rmse_below for row in results.committees):
+        tables["RMSE of the energy on the (R, Z) grid below a true energy (kcal/mol)"] = _landscape_cells()
+    if any(row.stable for row in results.committees):
+        tables["Trajectories that stay physical (%), mean over temperatures"] = _stability_cells(results)
     return common.page(
         "Ammonia: attacks, random displacements and dynamics, label for label",
         results,

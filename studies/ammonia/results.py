@@ -158,7 +158,10 @@ def _rmse(file: Path) -> dict[str, float]:
 def _missing(study: Study, rows: Sequence[CommitteeRow], truth: bool) -> Iterable[str]:
     if not truth:
         yield "the barrier of the labels themselves"
-    for strategy in study.strategies:
+    begun = [strategy for strategy in study.strategies if any(row.strategy == strategy for row in rows)]
+    if len(begun) < len(study.strategies):
+        yield f"all runs of {', '.join(strategy for strategy in study.strategies if strategy not in begun)}"
+    for strategy in begun:
         n_runs = len(ended_seeds(study, rows, strategy))
         if n_runs < ENOUGH["barrier"]:
             yield f"{strategy}: {n_runs} of {ENOUGH['barrier']} runs have ended"

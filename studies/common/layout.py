@@ -21,7 +21,7 @@ class Strategy:
     Attributes:
         title: Name in tables and figures.
         changes: Changes to the configuration of the example.
-        preset: Preset of the example; None for the study's.
+        preset: Preset of the example, empty for the example itself; None for the study's.
         generations: Number of committees.
         start: Strategy whose first committee this one starts from; None if it trains its own.
     """

@@ -79,6 +79,7 @@ def test_the_published_strategies_are_those_of_the_issue(tiny):
         assert config.seed == 4
     assert asked == {
         "adversarial": ("adversarial", 60),
+        "ace": ("adversarial", 60),
         "paper-attacks": ("adversarial", 60),
         "paper": ("adversarial", 60),
         "random-0.1-30": ("random", 30),
@@ -103,10 +104,11 @@ def test_a_study_of_one_strategy_knows_the_truth_that_is_the_same_for_all(tiny):
     assert study.truth.config == study.config("adversarial", 0)
 
 
-def test_the_adversarial_strategy_is_an_ordinary_run_of_the_example(tiny):
+def test_attacks_are_ordinary_runs_of_the_example(tiny):
     study = tiny.plan.Study(folder=Path("nowhere"))
-    example = load(study.base, "schnet", overrides={"seed": 3, "labels.store": "labels", "labels.n_workers": 1})
-    assert study.config("adversarial", 3) == example
+    options = {"seed": 3, "labels.store": "labels", "labels.n_workers": 1}
+    assert study.config("adversarial", 3) == load(study.base, "schnet", options)
+    assert study.config("ace", 3) == load(study.base, None, options)
 
 
 def test_a_run_that_was_computed_elsewhere_is_adopted_as_it_is(tiny, finished, tmp_path):
@@ -213,7 +215,8 @@ def test_a_report_says_how_many_seeds_there_are_and_what_is_missing(tiny, copied
     shutil.rmtree(copied.run("random-0.3-30", 0))
     said = tiny.report.report(copied, tmp_path / "out")
     page = (tmp_path / "out" / "ammonia.md").read_text(encoding="utf-8")
-    assert "random-0.3-30: 0 of 5 runs have ended" in said
+    assert "missing: all runs of random-0.3-30\n" in said
+    assert "dynamics: 1 of 5 runs have ended" in said
     assert "dynamics, generation 3: barrier of 0 of 5 seeds" in page
     assert "dynamics, generation 2: landscape of 1 of 3 seeds" in page
     assert "adversarial, generation 2: stability of 0 of 3 seeds" in page
