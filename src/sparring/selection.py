@@ -115,7 +115,8 @@ class UncertaintyAbove:
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates outside the committee's domain."""
         variances = torch.as_tensor(candidates.force_variance)
-        return np.flatnonzero(~uncertainty.is_familiar(variances, self.threshold).numpy())
+        uncertain = ~uncertainty.is_familiar(variances, self.threshold).numpy()
+        return np.flatnonzero(uncertain if candidates.unconditional is None else uncertain | candidates.unconditional)
 
 
 @dataclass(frozen=True, kw_only=True)
