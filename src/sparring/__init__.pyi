@@ -225,8 +225,8 @@ from .training.splits import Splits as Splits
 from .training.trainer import SecondStage as SecondStage
 from .units import kT as kT
 from .units import quantity as quantity
-from .validation.stability.compute import Stability as Stability
-from .validation.stability.compute import own_minimum as own_minimum
-from .validation.stability.compute import stability as stability
+from .validation.survival.compute import Survival as Survival
+from .validation.survival.compute import own_minimum as own_minimum
+from .validation.survival.compute import survival as survival
 
 __version__: str

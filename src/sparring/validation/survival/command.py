@@ -1,4 +1,4 @@
-"""``sparring validate stability``."""
+"""``sparring validate survival``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from sparring.validation.arguments import CommitteeFolder, Device, Output, progr
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["stability"]
+__all__ = ["survival"]
 
 Start = Annotated[
     Path | None,
@@ -42,7 +42,7 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 AtOnce = Annotated[int, typer.Option(help="Number of copies that are simulated, and stored, together.")]
 
 
-def stability(
+def survival(
     committee: CommitteeFolder,
     start: Start = None,
     temperature: Temperatures = None,
@@ -71,19 +71,19 @@ def stability(
     from sparring.dynamics.trajectories import committee_on
     from sparring.inputs.extxyz import write_structures
     from sparring.units import quantity
-    from sparring.validation.stability.arguments import criteria_of, start_of, temperatures_of
-    from sparring.validation.stability.compute import stability
-    from sparring.validation.stability.figure import stability_figure
-    from sparring.validation.stability.table import StabilityRows
+    from sparring.validation.survival.arguments import criteria_of, start_of, temperatures_of
+    from sparring.validation.survival.compute import survival
+    from sparring.validation.survival.figure import survival_figure
+    from sparring.validation.survival.table import SurvivalRows
 
     use_threads()
     members, atoms = committee_on(read_committee(committee), device), start_of(committee, start)
     limits = {"bonds": bonds, "min_distance": min_distance, "energy_below": energy_below}
     criteria = criteria_of(members, committee, atoms, windows=window or (), **limits)
     duration, folder = quantity(time, "time"), output or committee / "validation"
-    rows, frames = StabilityRows(duration), list["Atoms"]()
+    rows, frames = SurvivalRows(duration), list["Atoms"]()
     typer.echo(f"{atoms.get_chemical_formula()} fails if: {'; '.join(map(str, criteria))}")
-    result = stability(
+    result = survival(
         members,
         atoms,
         temperatures=temperatures_of(temperature),
@@ -96,14 +96,14 @@ def stability(
         time_constant=quantity(time_constant, "time"),
         seed=seed,
         n_at_once=at_once,
-        batches=folder / "stability",
+        batches=folder / "survival",
         write=frames.extend,
         finished=lambda trial: typer.echo(rows.row(trial)),
         progress_bars=progress_bars(),
     )
     typer.echo(rows.total(result))
-    written = write_results(folder, "stability", result, stability_figure({committee.name: result}))
-    write_structures(folder / "stability_failures.extxyz", frames)
+    written = write_results(folder, "survival", result, survival_figure({committee.name: result}))
+    write_structures(folder / "survival_failures.extxyz", frames)
     typer.echo(written)
     if frames:
-        typer.echo(f"geometries at failure, candidates for labels: {folder / 'stability_failures.extxyz'}")
+        typer.echo(f"geometries at failure, candidates for labels: {folder / 'survival_failures.extxyz'}")

@@ -1,29 +1,29 @@
-"""The section of a report about stability."""
+"""The section of a report about survival."""
 
 from collections.abc import Mapping, Sequence
 
 from sparring.units import EnergyUnit
 from sparring.validation.base import ReportedRun, ReportFigure
 from sparring.validation.results import Results, each_generation
-from sparring.validation.stability.figure import stability_figure
-from sparring.validation.stability.trials import Stability
+from sparring.validation.survival.figure import survival_figure
+from sparring.validation.survival.trials import Survival
 
 __all__ = ["figures", "notes", "read"]
 
 
-def read(files: Results) -> Mapping[str, Stability] | None:
-    """The stability of each committee."""
-    return each_generation("stability", Stability)(files)
+def read(files: Results) -> Mapping[str, Survival] | None:
+    """The survival of each committee."""
+    return each_generation("survival", Survival)(files)
 
 
-def figures(results: Mapping[str, Stability], unit: EnergyUnit) -> tuple[ReportFigure, ...]:
+def figures(results: Mapping[str, Survival], unit: EnergyUnit) -> tuple[ReportFigure, ...]:
     """Stable fractions and survival."""
     caption = "Copies of one structure in dynamics with each committee, and the fraction of them that stays physical."
-    figure = stability_figure(results)
-    return (ReportFigure(name="stability", title="Copies that stay physical", caption=caption, figure=figure),)
+    figure = survival_figure(results)
+    return (ReportFigure(name="survival", title="Copies that stay physical", caption=caption, figure=figure),)
 
 
-def notes(results: Mapping[str, Stability], run: ReportedRun) -> Sequence[str]:
+def notes(results: Mapping[str, Survival], run: ReportedRun) -> Sequence[str]:
     """Settings of the dynamics: a line for all committees, or one each where they differ."""
     lines: dict[str, list[str]] = {}
     for name, result in results.items():

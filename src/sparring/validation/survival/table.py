@@ -1,4 +1,4 @@
-"""Tables of stability: a row for each temperature of one committee, or a row for each committee."""
+"""Tables of survival: a row for each temperature of one committee, or a row for each committee."""
 
 import math
 from collections import Counter
@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from sparring.support.tables import Cell, Column, Table, TextRows
 from sparring.units import EnergyUnit
 from sparring.validation.base import Published, no_published
-from sparring.validation.stability.trials import Stability, StabilityAtTemperature
+from sparring.validation.survival.trials import Survival, SurvivalAtTemperature
 
-__all__ = ["StabilityRows", "stability_table"]
+__all__ = ["SurvivalRows", "survival_table"]
 
 FRACTION = "{:.0f} %\n[{:.0f}, {:.0f}]"
 
 
-def stability_table(
-    results: Mapping[str, Stability], unit: EnergyUnit, *, published: Published = no_published
-) -> Table:
+def survival_table(results: Mapping[str, Survival], unit: EnergyUnit, *, published: Published = no_published) -> Table:
     """A row for each committee: the fraction of stable replicas at each temperature and at all of them."""
     temperatures = sorted({trial.temperature for result in results.values() for trial in result.trials})
     rows: list[tuple[Cell, ...]] = []
@@ -38,7 +36,7 @@ def stability_table(
     return Table(columns=columns, rows=tuple(rows)).without_empty_columns()
 
 
-class StabilityRows:
+class SurvivalRows:
     """The table of one committee as text, row by row: a temperature is shown as soon as it is finished.
 
     Args:
@@ -59,7 +57,7 @@ class StabilityRows:
         self.duration, self._headed = duration, False
         self._rows = TextRows(self.COLUMNS, self.WIDTHS)
 
-    def row(self, trial: StabilityAtTemperature) -> str:
+    def row(self, trial: SurvivalAtTemperature) -> str:
         """The row of a temperature; the headings stand above the first."""
         reasons = [f"{reason} ({count})" for reason, count in trial.reasons[:1]] or ["none"]
         median = trial.median_failure_time
@@ -71,12 +69,12 @@ class StabilityRows:
         self._headed = True
         return f"half failed: time by which half of the copies had failed\n{self._rows.headings()}\n{line}"
 
-    def total(self, result: Stability) -> str:
+    def total(self, result: Survival) -> str:
         """The row of all temperatures together."""
         return self._rows.row(("all", result.n_copies, result.n_stable, _fraction(result), "", ""))
 
 
-def _fraction(one: Stability | StabilityAtTemperature) -> tuple[float, ...]:
+def _fraction(one: Survival | SurvivalAtTemperature) -> tuple[float, ...]:
     return 100 * one.fraction, 100 * one.interval[0], 100 * one.interval[1]
 
 

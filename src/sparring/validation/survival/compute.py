@@ -1,4 +1,4 @@
-"""Stability of molecular dynamics: hundreds of copies at several temperatures, and when and why they fail.
+"""Survival of molecular dynamics: hundreds of copies at several temperatures, and when and why they fail.
 
 Sec. V.B of Schwalbe-Koda et al. (2021), doi:10.1038/s41467-021-25342-8, for any structure, committee and criteria.
 """
@@ -25,10 +25,10 @@ from sparring.evaluation import predict_structures
 from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
-from sparring.validation.stability.batches import MDBatch, identity, once
-from sparring.validation.stability.trials import Failure, Settings, Stability, StabilityAtTemperature
+from sparring.validation.survival.batches import MDBatch, identity, once
+from sparring.validation.survival.trials import Failure, Settings, Survival, SurvivalAtTemperature
 
-__all__ = ["Failure", "Settings", "Stability", "StabilityAtTemperature", "own_minimum", "stability"]
+__all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature", "own_minimum", "survival"]
 
 EVERY = 20
 """Number of steps between two removals of failed copies from the batch."""
@@ -40,7 +40,7 @@ NEIGHBOURS, STRAIN = 3.0, 0.2
 Positions = Float[np.ndarray, "_ 3"]
 
 
-def stability(
+def survival(
     committee: Committee,
     start: Atoms,
     *,
@@ -56,9 +56,9 @@ def stability(
     n_at_once: int = 50,
     batches: Path | str | None = None,
     write: Write | None = None,
-    finished: Callable[[StabilityAtTemperature], None] | None = None,
+    finished: Callable[[SurvivalAtTemperature], None] | None = None,
     progress_bars: ProgressBars = no_progress_bars,
-) -> Stability:
+) -> Survival:
     """Simulate copies of a structure, and record which of them fail, when and why.
 
     A copy fails if a criterion is met or a number is not finite. It then leaves the batch; the others are not affected.
@@ -121,12 +121,12 @@ def stability(
             (end for part in parts for end in zip(part.failures, part.positions, strict=True)),
             key=lambda end: (end[0].time, end[0].copy),
         )
-        trials.append(StabilityAtTemperature.of(temperature, n_copies, [failure for failure, _ in ends]))
+        trials.append(SurvivalAtTemperature.of(temperature, n_copies, [failure for failure, _ in ends]))
         if write and ends:
             write(work.frames(temperature, ends))
         if finished:
             finished(trials[-1])
-    return Stability.of(trials, settings)
+    return Survival.of(trials, settings)
 
 
 def own_minimum(committee: Committee, start: Atoms) -> float:

@@ -20,7 +20,7 @@ from sparring.dynamics import Criterion
 from sparring.support.cached import cached
 from sparring.support.digest import digest
 from sparring.validation.records import read_record, write_record
-from sparring.validation.stability.trials import Failure
+from sparring.validation.survival.trials import Failure
 
 __all__ = ["MDBatch", "identity", "once"]
 

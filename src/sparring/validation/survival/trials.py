@@ -1,4 +1,4 @@
-"""Stability of copies in dynamics: the number of stable ones, and when and why the others failed."""
+"""Survival of copies in dynamics: the number of stable ones, and when and why the others failed."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binomtest
 
-__all__ = ["Failure", "Settings", "Stability", "StabilityAtTemperature"]
+__all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature"]
 
 CONFIDENCE = 0.95
 
@@ -45,8 +45,8 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StabilityAtTemperature:
-    """Stability of the copies at one temperature.
+class SurvivalAtTemperature:
+    """Survival of the copies at one temperature.
 
     Attributes:
         temperature: Temperature in K.
@@ -68,7 +68,7 @@ class StabilityAtTemperature:
     failures: tuple[Failure, ...]
 
     @classmethod
-    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "StabilityAtTemperature":
+    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "SurvivalAtTemperature":
         """The summary of failures, which are in order of time."""
         n_stable, half = n_copies - len(failures), -(-n_copies // 2)
         return cls(
@@ -92,11 +92,11 @@ class StabilityAtTemperature:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stability:
-    """Stability of copies at several temperatures.
+class Survival:
+    """Survival of copies at several temperatures.
 
     Attributes:
-        trials: Stability at each temperature.
+        trials: Survival at each temperature.
         n_copies: Number of copies at all temperatures together.
         n_stable: Number of copies that did not fail.
         fraction: Fraction of stable copies.
@@ -105,7 +105,7 @@ class Stability:
         settings: Settings of the dynamics.
     """
 
-    trials: tuple[StabilityAtTemperature, ...]
+    trials: tuple[SurvivalAtTemperature, ...]
     n_copies: int
     n_stable: int
     fraction: float
@@ -113,7 +113,7 @@ class Stability:
     settings: Settings
 
     @classmethod
-    def of(cls, trials: Sequence[StabilityAtTemperature], settings: Settings) -> "Stability":
+    def of(cls, trials: Sequence[SurvivalAtTemperature], settings: Settings) -> "Survival":
         """The summary of all temperatures."""
         n_copies, n_stable = sum(trial.n_copies for trial in trials), sum(trial.n_stable for trial in trials)
         return cls(

@@ -1,4 +1,4 @@
-"""Arguments of `sparring validate stability`: start, temperatures, criteria."""
+"""Arguments of `sparring validate survival`: start, temperatures, criteria."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from sparring.inputs.reading import read_atoms
 from sparring.runs.generation import DATASET as DATA
 from sparring.units import quantity
 from sparring.validation.run_system import system_of
-from sparring.validation.stability.compute import own_minimum
+from sparring.validation.survival.compute import own_minimum
 
 __all__ = ["criteria_of", "criteria_of_run", "start_of", "temperatures_of"]
 

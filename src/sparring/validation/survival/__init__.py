@@ -1,0 +1,18 @@
+"""Survival of molecular dynamics with a committee."""
+
+from sparring.validation.base import Imported, Validation
+from sparring.validation.survival.command import survival
+
+__all__ = ["validation"]
+
+validation = Validation(
+    name="survival",
+    title="Survival",
+    compute=Imported("sparring.validation.survival.compute:survival"),
+    command=survival,
+    read=Imported("sparring.validation.survival.section:read"),
+    table=Imported("sparring.validation.survival.table:survival_table"),
+    figures=Imported("sparring.validation.survival.section:figures"),
+    notes=Imported("sparring.validation.survival.section:notes"),
+    applies=lambda run: run.has_molecules,
+)
