@@ -115,6 +115,19 @@ class Candidates(NamedTuple):
         pairs = zip(self.structures.to_atoms(), self.origins(len(seeds)), strict=True)
         return [inherit(atoms, seeds[origin], extra) for atoms, origin in pairs]
 
+    def comparable_score(self) -> Float[np.ndarray, " n_candidates"]:
+        """The scores, where parts of a portfolio have scores of different kinds: the rank of each in its part, up to 1.
+
+        Without parts, the scores as they are.
+        """
+        if self.source is None:
+            return self.score
+        ranks, parts = np.empty_like(self.score), np.array(self.source)
+        for part in dict.fromkeys(self.source):
+            of_part = self.score[parts == part]
+            ranks[parts == part] = np.searchsorted(np.sort(of_part), of_part, side="right") / len(of_part)
+        return ranks
+
     def count(self, status: Status) -> int:
         """Number of searches that ended that way."""
         if self.status is None:

@@ -27,6 +27,7 @@ from sparring.reporting.data import (
 from sparring.runs import generation
 from sparring.runs.provenance import PREDICTED
 from sparring.runs.saved_run import SavedRun
+from sparring.runs.yields import yields
 from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.systems.base import System
 from sparring.systems.registry import read_system
@@ -61,7 +62,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         name=folder.resolve().name,
         system=system,
-        strategy=sections.get("attack", {}).get("kind", ""),
+        strategy="portfolio" if sections.get("propose") else (sections.get("attack") or {}).get("kind", ""),
         config=config,
         n_planned=sections.get("generations"),
         versions=saved.versions(),
@@ -73,6 +74,7 @@ def read_run(folder: Path) -> Run:
         newest_generation=newest.number if newest else None,
         common=_comparison(folder),
         labels=labels_structures(sections),
+        yields=tuple(chain.from_iterable(map(yields, generations))) if sections.get("propose") else (),
     )
 
 
