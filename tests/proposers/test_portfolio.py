@@ -12,7 +12,7 @@ from sparring.inputs.extxyz import read_labelled, read_structures
 from sparring.proposers.ascent import attack
 from sparring.proposers.base import predicted, propose
 from sparring.proposers.objectives import force_variance
-from sparring.proposers.portfolio import Part, Portfolio
+from sparring.proposers.portfolio import Portfolio
 from sparring.reporting import report
 from sparring.reporting.reading import read_run
 from sparring.reporting.yields import yield_table
@@ -44,18 +44,22 @@ def seeds(rattled, ammonia, water):
     return Structures.from_atoms([*rattled(ammonia, 2, stdev=0.02), *rattled(water, 1, stdev=0.02)])
 
 
-PARTS = {
-    "attack": Part(proposer=climbed, share=0.6),
-    "near": Part(proposer=shaken(0.01, 2), share=0.2, seeds=range(1, 3)),
-    "far": Part(proposer=shaken(0.1), share=0.2),
-}
+PROPOSERS = {"attack": climbed, "near": shaken(0.01, 2), "far": shaken(0.1)}
+SHARES = {"attack": 0.6, "near": 0.2, "far": 0.2}
+SEEDS = {"attack": range(3), "near": range(1, 3), "far": range(3)}
+
+
+def portfolio(*names):
+    """Some of these proposers, in this order."""
+    some = [{name: named[name] for name in names} for named in (PROPOSERS, SHARES, SEEDS)]
+    return Portfolio(proposers=some[0], shares=some[1], seeds=some[2])
 
 
 # --- candidates -----------------------------------------------------------------------------------------------------
 
 
 def test_a_portfolio_is_a_proposer_whose_candidates_know_their_part_and_seed(committee, seeds):
-    found = propose(Portfolio(PARTS), committee(), seeds, 5)
+    found = propose(portfolio("attack", "near", "far"), committee(), seeds, 5)
     assert found.source == ("attack",) * 3 + ("near",) * 4 + ("far",) * 3
     assert found.origin.tolist() == [0, 1, 2, 1, 1, 2, 2, 0, 1, 2]
     numbers = [tuple(atoms.numbers) for atoms in seeds.to_atoms()]
@@ -64,19 +68,19 @@ def test_a_portfolio_is_a_proposer_whose_candidates_know_their_part_and_seed(com
 
 def test_the_candidates_of_a_part_do_not_depend_on_the_other_parts_or_their_order(committee, seeds):
     members = committee()
-    whole = Portfolio(PARTS)(members, seeds, 5)
-    for name, part in PARTS.items():
-        alone = Portfolio({name: part})(members, seeds, 5)
+    whole = portfolio("attack", "near", "far")(members, seeds, 5)
+    for name in PROPOSERS:
+        alone = portfolio(name)(members, seeds, 5)
         rows = np.flatnonzero(np.array(whole.source) == name)
         assert torch.equal(alone.structures.positions, whole.take(rows).structures.positions)
         assert alone.score.tolist() == whole.score[rows].tolist()
-    turned = Portfolio(dict(reversed(PARTS.items())))(members, seeds, 5)
+    turned = portfolio("far", "near", "attack")(members, seeds, 5)
     assert turned.source[:3] == ("far",) * 3
     assert turned.score[-3:].tolist() == whole.score[:3].tolist()
 
 
 def test_paths_of_all_parts_end_at_their_candidates(committee, seeds):
-    found = Portfolio(PARTS)(committee(), seeds, 5)
+    found = portfolio("attack", "near", "far")(committee(), seeds, 5)
     paths = found.paths
     assert paths.objective.shape == (4, 10)
     at = paths.best_step.tolist()
@@ -86,7 +90,7 @@ def test_paths_of_all_parts_end_at_their_candidates(committee, seeds):
     there = paths.positions[rows, range(found.structures.n_atoms)]
     torch.testing.assert_close(there, found.structures.positions.double())
     assert torch.isnan(paths.energy[1:, 3:]).all()
-    assert Portfolio({"far": PARTS["far"]})(committee(), seeds, 5).paths is None
+    assert portfolio("far")(committee(), seeds, 5).paths is None
 
 
 def test_joined_batches_are_the_batch_of_all_structures(rattled, ammonia, water, salt):
@@ -108,10 +112,12 @@ def test_joined_batches_are_the_batch_of_all_structures(rattled, ammonia, water,
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="at least one part"):
-        Portfolio({})
-    with pytest.raises(ValueError, match=r"the share of a part must be positive, got 0\.0"):
-        Part(proposer=climbed, share=0.0)
+    with pytest.raises(ValueError, match="at least one proposer"):
+        Portfolio(proposers={}, shares={})
+    with pytest.raises(ValueError, match=r"the share of 'attack' must be positive, got 0\.0"):
+        Portfolio(proposers={"attack": climbed}, shares={"attack": 0.0})
+    with pytest.raises(ValueError, match=r"proposers are called \['attack'\]; got values for \['scan'\]"):
+        Portfolio(proposers={"attack": climbed}, shares={"scan": 1.0})
 
 
 # --- selection ------------------------------------------------------------------------------------------------------

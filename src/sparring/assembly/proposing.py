@@ -14,7 +14,7 @@ from sparring.config import proposers as sections
 from sparring.labels.base import composition
 from sparring.proposers.base import Proposer
 from sparring.proposers.formulas import needs_reference
-from sparring.proposers.portfolio import Part, Portfolio
+from sparring.proposers.portfolio import Portfolio
 from sparring.starting_data.isolated import is_isolated_atom
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
@@ -63,9 +63,11 @@ def proposer(
     found = [PROPOSERS[section.kind].make(section, made) for section in config.proposers]
     if (shares := shares_of(config)) is None:
         return found[0]
-    own: Sequence[range | None] = seeds or [None] * len(found)
-    parts = zip(shares.items(), found, own, strict=True)
-    return Portfolio({name: Part(proposer=one, share=share, seeds=some) for (name, share), one, some in parts})
+    return Portfolio(
+        proposers=dict(zip(shares, found, strict=True)),
+        shares=shares,
+        seeds=None if seeds is None else dict(zip(shares, seeds, strict=True)),
+    )
 
 
 def proposer_of_run(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_progress_bars) -> Proposer:

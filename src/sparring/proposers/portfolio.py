@@ -14,66 +14,48 @@ from sparring.committee import Committee
 from sparring.proposers.base import Proposer, propose
 from sparring.support.seeds import derive
 
-__all__ = ["Part", "Portfolio"]
+__all__ = ["Portfolio"]
 
 OBSERVED = ("objective", "energy", "energy_variance", "force_variance")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """A proposer in a portfolio.
-
-    Attributes:
-        proposer: Proposer.
-        share: Share of the labels; those of all parts need not add up to 1.
-        seeds: Indices of the seeds that it gets; None for all.
-
-    Raises:
-        ValueError: If the share is not positive.
-    """
-
-    proposer: Proposer
-    share: float = 1.0
-    seeds: range | None = None
-
-    def __post_init__(self) -> None:
-        """Check the share."""
-        if not 0 < self.share < float("inf"):
-            raise ValueError(f"the share of a part must be positive, got {self.share}")
-
-
-@dataclass(frozen=True)
 class Portfolio:
-    """Proposers by name, which is itself a proposer: the candidates of all, one part after the other.
+    """Proposers by name, which together are a proposer: the candidates of all, one part after the other.
 
     ``source`` of the candidates has the name of the part of each. Its random numbers depend on the name, and not on the
     other parts. In a selection, :class:`sparring.Budget` with the ``shares`` of the portfolio divides the labels.
 
     Attributes:
-        parts: Parts by name.
+        proposers: Proposers by name.
+        shares: Share of the labels of each; they need not add up to 1.
+        seeds: Indices of the seeds that each gets; None for all seeds.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are no proposers, the names differ, or a share is not positive.
     """
 
-    parts: Mapping[str, Part]
+    proposers: Mapping[str, Proposer]
+    shares: Mapping[str, float]
+    seeds: Mapping[str, range] | None = None
 
     def __post_init__(self) -> None:
-        """Check that there are parts."""
-        if not self.parts:
-            raise ValueError("a portfolio needs at least one part")
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of each part."""
-        return {name: part.share for name, part in self.parts.items()}
+        """Check names and shares."""
+        if not self.proposers:
+            raise ValueError("a portfolio needs at least one proposer")
+        for named in (self.shares, *([] if self.seeds is None else [self.seeds])):
+            if set(named) != set(self.proposers):
+                raise ValueError(f"proposers are called {sorted(self.proposers)}; got values for {sorted(named)}")
+        for name, share in self.shares.items():
+            if not 0 < share < float("inf"):
+                raise ValueError(f"the share of {name!r} must be positive, got {share}")
 
     def __call__(self, committee: Committee, seeds: Structures, seed: int) -> Candidates:
-        """Propose candidates with all parts."""
+        """Propose candidates with all proposers."""
         found = []
-        for name, part in self.parts.items():
-            own = range(seeds.n_structures) if part.seeds is None else part.seeds
-            candidates = propose(part.proposer, committee, seeds.take(own), derive(seed, name))
+        for name, proposer in self.proposers.items():
+            own = range(seeds.n_structures) if self.seeds is None else self.seeds[name]
+            candidates = propose(proposer, committee, seeds.take(own), derive(seed, name))
             origin = np.array([own[index] for index in candidates.origins(len(own))], dtype=np.int64)
             source = (name,) * candidates.structures.n_structures
             found.append(candidates._replace(origin=origin, source=source))
