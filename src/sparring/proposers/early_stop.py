@@ -186,7 +186,8 @@ def early_stopped(
             keep_frames=True,
             progress=_from(number * n_steps, n_steps, len(groups) * n_steps, progress),
         )
-        frames += _offered(begin.take(group), result, group, stop, round(stop.quiet / timestep / every))
+        quiet = max(1, int(stop.quiet / timestep / every + 1e-9))
+        frames += _offered(begin.take(group), result, group, stop, quiet)
     return _candidates(committee, seeds, sorted(frames, key=lambda frame: frame.seed), axes, max_memory)
 
 
@@ -222,7 +223,7 @@ def _offered(
     """The frames that the replicas of a simulation offer; `quiet` is a number of recorded frames."""
     assert result.positions is not None
     status, sigma = result.status.cpu(), result.force_variance.cpu().numpy()
-    uncertain = stop.force_sigma is not None and len(result.reasons) - 1
+    uncertain = None if stop.force_sigma is None else len(result.reasons) - 1
     counts = begin.counts.tolist()
     lasts, paths = result.structures.positions.split(counts), result.positions.split(counts, dim=1)
     for place, (index, start) in enumerate(zip(group, begin.positions.double().split(counts), strict=True)):
@@ -234,7 +235,7 @@ def _offered(
             # At the start a replica is its seed, whose label is known.
             if not torch.equal(start, last):
                 offers.append(Frame(index, kind, last))
-            if len(recorded) > 1 and (row := way_down(recorded)):
+            if len(recorded) > 1 and (row := way_down(recorded)) and not torch.equal(path[row], last):
                 offers.append(Frame(index, kind, path[row]))
         overlap = ending >= dynamics.Status.CRITERION
         yield from offers or [Frame(index, QUIET, None, Status.OVERLAP if overlap else Status.NOT_FINITE)]

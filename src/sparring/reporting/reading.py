@@ -119,7 +119,7 @@ def _generation(
     lowest: Mapping[str, float],
     plane: TorsionPlane | None,
 ) -> Generation:
-    attacked, paths = saved.attacks(), saved.paths()
+    attacked, paths = _with_paths(saved.attacks(), saved.paths())
     return Generation(
         number=saved.number,
         metrics=saved.metrics(),
@@ -201,6 +201,20 @@ def _predictions(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Predic
         ),
         is_test_component=np.repeat(is_test[known], [3 * len(atoms) for atoms in with_forces]),
     )
+
+
+def _with_paths(
+    attacked: Sequence[Atoms], arrays: Mapping[str, np.ndarray]
+) -> tuple[list[Atoms], Mapping[str, np.ndarray]]:
+    """Candidates of a portfolio that have a path, where some have one; those of one proposer as they are."""
+    several = [atoms for atoms in attacked if "source" in atoms.info]
+    longer = np.isfinite(arrays["energy"][1:]).any(0) if several and arrays else np.zeros(0, dtype=bool)
+    if not longer.any():
+        return list(attacked), arrays
+    of_atoms = np.repeat(longer, [len(atoms) for atoms in attacked])
+    taken = {name: values[..., longer] for name, values in arrays.items() if name not in ("positions", "cells")}
+    taken["positions"] = arrays["positions"][:, of_atoms]
+    return [atoms for atoms, has in zip(attacked, longer, strict=True) if has], taken
 
 
 def _paths(arrays: Mapping[str, np.ndarray], seeds: Sequence[Atoms], lowest: Mapping[str, float]) -> Paths | None:
