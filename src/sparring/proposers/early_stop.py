@@ -13,6 +13,7 @@ where all members agree on it. Their score puts unphysical ends before uncertain
 within each, uncertain ones come first.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -44,6 +45,8 @@ from sparring.proposers.base import predicted
 from sparring.proposers.dynamics import along, check_axes
 
 __all__ = ["EarlyStop", "early_stopped", "largest_number_of_frames"]
+
+logger = logging.getLogger(__name__)
 
 QUIET, UNCERTAIN, UNPHYSICAL = range(3)
 """Ends of a stretch of a trajectory, in the order of their scores."""
@@ -264,6 +267,8 @@ def _candidates(
     structures = structures.with_positions(along(axes, begin, offered.unsqueeze(0))[0])
     candidates = predicted(committee, structures, origin=origin, max_memory=max_memory)
     missing = np.array([frame.positions is None for frame in frames])
+    if missing.all():
+        logger.warning("all %d replicas ended at their start: the seeds are beyond the limits of `stop`", len(frames))
     kinds, status = (
         np.array([int(value) for value in column]) for column in zip(*[(f.kind, f.status) for f in frames], strict=True)
     )
