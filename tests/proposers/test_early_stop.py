@@ -85,7 +85,7 @@ def test_a_hole_in_which_all_members_agree_is_a_candidate_that_no_threshold_remo
     assert depth > 0
     found = moved(agreeing, seeds, {"energy_below": depth, "quiet": 20.0}, every=1)
     ended = np.flatnonzero((found.origin == 2) & (found.score >= 2))
-    assert len(ended) == 2  # an unphysical end; its score is above that of all quiet frames
+    assert len(ended) == 1  # above all quiet frames; uncertainty gave no warning, so that there is no frame on the way
     assert found.force_variance.max() < 1e-12
     kept = UncertaintyAbove(threshold=1.0)(found)
     assert set(ended) <= set(kept)
