@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from sparring.config.objectives import terms_of
 from sparring.config.problems import KeyPath
 from sparring.config.sections import Config
 
@@ -40,6 +41,10 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
     if dimensions is not None:
         yield from _space_contradictions(config, "xyz"[:dimensions])
+        used = terms_of(attack.objective) if attack.kind == "adversarial" else frozenset()
+        for term in sorted(used & {"bond_window", "mutual_repulsion"}):
+            problem = f"{term} measures distances between atoms, and system {kind} is a single particle; leave it out"
+            yield ("attack", "objective"), problem
     if attack.kind == "dynamics":
         if dimensions is None and attack.axes != "xyz":
             yield ("attack", "axes"), f"atoms of molecules move along xyz, got {attack.axes}"
