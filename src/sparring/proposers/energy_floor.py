@@ -123,7 +123,7 @@ def below_floor(temperature: float, reference: Dataset) -> Term:
 
     It is near zero above the floor, and h far below it. Broken bonds are no holes, and holes at high energies harm no
     dynamics, so that it is combined with :func:`sparring.proposers.bond_window.bond_window` and :func:`reachable`:
-    ``log(force_variance) + 2 * below_floor(300, data) + reachable(300, data) + bond_window(0.8, 1.3, data)``.
+    ``log(force_variance) + 2 * below_floor(300.0, data) + reachable(300.0, data) + bond_window(0.8, 1.3, data)``.
 
     Beyond the data the floor is an extrapolation. Torsions and contacts of atoms that are not bonded have none, so that
     it is too low there. A structure of a molecule that the data do not have gets NaN.

@@ -17,7 +17,7 @@ __all__ = ["mutual_repulsion"]
 MOST = 100
 
 
-def mutual_repulsion(distance: float, reference: Dataset, *, among: int = 10) -> Term:
+def mutual_repulsion(distance: float, reference: Dataset, *, among: int | float = 10) -> Term:
     r"""Penalty of attacks that are near each other: 1 for a pair of equal geometries, half of it at either one.
 
     .. math:: -\tfrac12 \sum_{B \ne A} \exp\left(-\frac{D_{AB}^2}{2 w^2}\right), \qquad
