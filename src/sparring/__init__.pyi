@@ -55,6 +55,7 @@ from .dynamics.trajectories import md as md
 from .dynamics.trajectories import trajectory as trajectory
 from .evaluation import Errors as Errors
 from .evaluation import evaluate as evaluate
+from .evaluation import last_layer_features as last_layer_features
 from .inputs.extxyz import (
     read_labelled as read_labelled,
 )
@@ -129,7 +130,12 @@ from .potentials.foreign.mace_from_scratch import MACE as MACE
 from .proposers.ascent import AttackResult as AttackResult
 from .proposers.ascent import attack as attack
 from .proposers.base import Proposer as Proposer
+from .proposers.bond_window import bond_window as bond_window
 from .proposers.dynamics import take_snapshots as take_snapshots
+from .proposers.energy_floor import EnergyFloor as EnergyFloor
+from .proposers.energy_floor import below_floor as below_floor
+from .proposers.energy_floor import reachable as reachable
+from .proposers.mutual_repulsion import mutual_repulsion as mutual_repulsion
 from .proposers.objectives import (
     Objective as Objective,
 )
@@ -189,6 +195,9 @@ from .runs.loop import Plan as Plan
 from .runs.loop import State as State
 from .runs.loop import step as step
 from .selection import (
+    LCMD as LCMD,
+)
+from .selection import (
     Budget as Budget,
 )
 from .selection import (
@@ -199,6 +208,9 @@ from .selection import (
 )
 from .selection import (
     EnergyWindow as EnergyWindow,
+)
+from .selection import (
+    MaxDet as MaxDet,
 )
 from .selection import (
     Selection as Selection,

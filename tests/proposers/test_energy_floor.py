@@ -11,6 +11,7 @@ from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
 from sparring.proposers.energy_floor import EnergyFloor, below_floor, reachable
+from sparring.proposers.formulas import objective_of
 from sparring.proposers.spaces import Cartesian
 from sparring.units import kT
 
@@ -143,9 +144,10 @@ def test_atoms_that_are_turned_and_moved_have_the_same_floor(ammonia, rattled):
     assert found[0].item() == pytest.approx(found[1].item())
 
 
-def test_the_terms_never_make_the_device_wait(committee, ammonia, rattled, never_asks):
+def test_no_term_of_pairs_makes_the_device_wait(committee, ammonia, rattled, never_asks):
+    formula = "below_floor(300 K) + reachable(300 K) + bond_window(0.8, 1.3) + mutual_repulsion(0.1 Å, among=2)"
     data = by_emt(rattled(ammonia, 3))
-    members, objective = committee().without_domain(), below_floor(300.0, data) + reachable(300.0, data)
+    members, objective = committee().without_domain(), objective_of(formula, reference=data)
     structures = members.prepare(data.structures)
     prediction = members.predict(structures)
     objective(prediction, structures)  # tables are copied to the device once
