@@ -27,7 +27,8 @@ from sparring.validation.barrier.compute import Barriers
 from sparring.validation.diversity.compute import Diversity, gather
 from sparring.validation.errors.compute import error_report
 from sparring.validation.records import write_record
-from sparring.validation.survival.trials import Failure, Settings, Survival, SurvivalAtTemperature
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 KCAL = KCAL_PER_MOL
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from sparring.atoms.bonds import find_bonds
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
 from sparring.committee import Committee
@@ -17,8 +18,11 @@ from sparring.units import quantity
 from sparring.validation.run_system import system_of
 from sparring.validation.survival.compute import own_minimum
 
-__all__ = ["criteria_of", "criteria_of_run", "start_of", "temperatures_of"]
+__all__ = ["FAR_BELOW", "criteria_of", "criteria_of_run", "default_criteria", "start_of", "temperatures_of"]
 
+FAR_BELOW = 0.5
+"""Energy in eV below the committee's own minimum from which on a copy of one's own molecule has failed: far more than
+another conformer can bring, and less than what a hole has."""
 TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
 """The paper's."""
 
@@ -61,7 +65,7 @@ def criteria_of(
     windows: Sequence[str],
     energy_below: str | None,
 ) -> tuple[Criterion, ...]:
-    """Criteria from the arguments; by default those of the system of the run, else bonds and overlaps.
+    """Criteria from the arguments; by default those of the system of the run, else those of :func:`default_criteria`.
 
     Raises:
         ValueError: If one of them cannot be read.
@@ -76,7 +80,13 @@ def criteria_of(
     if chosen:
         return tuple(chosen)
     found = criteria_of_run(committee, folder, [start])
-    return (BondsKept(start), CloserThan(0.5)) if found is None else found
+    return default_criteria(committee, start) if found is None else found
+
+
+def default_criteria(committee: Committee, start: Atoms) -> tuple[Criterion, ...]:
+    """Criteria for any molecule: its bonds, atoms closer than 0.5 Å, an energy 0.5 eV below the committee's minimum."""
+    bonds = (BondsKept(start),) if find_bonds(start) else ()
+    return (*bonds, CloserThan(0.5), EnergyBelow(own_minimum(committee, start) - FAR_BELOW))
 
 
 def criteria_of_run(committee: Committee, folder: Path, starts: Sequence[Atoms]) -> tuple[Criterion, ...] | None:
