@@ -72,7 +72,7 @@ def test_survival_falls_by_a_step_at_every_failure(make):
     curve, failures, end = ax.get_lines()[:3]
     assert failures.get_xydata().tolist() == [[10.0, 0.95], [20.0, 0.9]]
     (band,) = ax.collections
-    low, high = result.trials[0].interval
+    low, _ = result.trials[0].interval
     assert (band.get_paths()[0].vertices[:, 1].min(), 1.0) == pytest.approx((low, 1.0))
     np.testing.assert_allclose(curve.get_xydata(), [[0, 1.0], [10, 0.95], [20, 0.9], [210, 0.9]])
     assert end.get_xydata().tolist() == [[210.0, 0.9]]

@@ -1,14 +1,21 @@
 """Labels by the labeller of the run that a committee belongs to, for validations."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ase import Atoms
+
 from sparring.assembly.labels import label_service_of
+from sparring.labels.pool import LabelReport
 from sparring.labels.service import LabelService
 from sparring.runs.saved_run import run_of
 from sparring.support.progress import ProgressBars, no_progress_bars
 
-__all__ = ["label_service_of_run"]
+__all__ = ["LabelFrames", "label_service_of_run"]
+
+LabelFrames = Callable[[Sequence[Atoms]], LabelReport]
+"""Function that labels structures, such as :meth:`sparring.labels.service.LabelService.label`."""
 
 
 def label_service_of_run(

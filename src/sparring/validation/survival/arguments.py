@@ -7,18 +7,14 @@ from pathlib import Path
 from ase import Atoms
 
 from sparring.atoms.bonds import find_bonds
-from sparring.atoms.dataset import ENERGY
-from sparring.atoms.inheritance import bare_copy
 from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, EnergyBelow
-from sparring.inputs.extxyz import read_labelled
-from sparring.inputs.reading import read_atoms
 from sparring.runs.generation import DATASET as DATA
 from sparring.units import quantity
 from sparring.validation.run_system import system_of
 from sparring.validation.survival.compute import own_minimum
 
-__all__ = ["FAR_BELOW", "criteria_of", "criteria_of_run", "default_criteria", "start_of", "temperatures_of"]
+__all__ = ["FAR_BELOW", "criteria_of", "criteria_of_run", "default_criteria", "temperatures_of"]
 
 FAR_BELOW = 0.5
 """Energy in eV below the committee's own minimum from which on a copy of one's own molecule has failed: far more than
@@ -30,29 +26,6 @@ TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
 def temperatures_of(given: Sequence[str] | None) -> list[float]:
     """Temperatures in K; an argument may hold several, separated by commas."""
     return [quantity(one, "temperature") for several in given or TEMPERATURES for one in several.split(",")]
-
-
-def start_of(folder: Path, file: Path | None) -> Atoms:
-    """The structure of a file, or the one of lowest energy in the training data of a committee.
-
-    Raises:
-        ValueError: If there is none, or several.
-    """
-    if file is not None:
-        structures = read_atoms(file, labels="ignored", allow_dummy=True)
-        if len(structures) > 1:
-            raise ValueError(f"{file} has {len(structures)} structures, expected one: the start of all copies")
-        return structures[0]
-    data = folder / DATA
-    if not data.exists():
-        raise ValueError(
-            f"{folder} is not a generation of a run: it has no {DATA}; give START.xyz, a file with one structure"
-        )
-    labelled = read_labelled(data, allow_dummy=True)
-    formulas = sorted({atoms.get_chemical_formula() for atoms in labelled})
-    if len(formulas) > 1:
-        raise ValueError(f"{data} has structures of {', '.join(formulas)}; give START.xyz, a file with one of them")
-    return bare_copy(min(labelled, key=lambda atoms: float(atoms.info[ENERGY])))
 
 
 def criteria_of(

@@ -79,7 +79,8 @@ def survival(
     from sparring.inputs.extxyz import write_structures
     from sparring.units import quantity, unit_of
     from sparring.validation.run_labels import label_service_of_run
-    from sparring.validation.survival.arguments import criteria_of, start_of, temperatures_of
+    from sparring.validation.run_system import start_of
+    from sparring.validation.survival.arguments import criteria_of, temperatures_of
     from sparring.validation.survival.compute import survival
     from sparring.validation.survival.figure import survival_figure
     from sparring.validation.survival.table import SurvivalRows, failure_table

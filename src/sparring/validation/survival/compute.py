@@ -27,9 +27,10 @@ from sparring.evaluation import predict_structures
 from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
+from sparring.validation.run_labels import LabelFrames
 from sparring.validation.survival.batches import MDBatch, identity, once
 from sparring.validation.survival.failures import Failure, explained
-from sparring.validation.survival.labels import LabelFrames, compared, labelled_failures
+from sparring.validation.survival.labels import compared, labelled_failures
 from sparring.validation.survival.spread import Moments, SpreadOfCopies
 from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 

@@ -1,19 +1,16 @@
 """Labels of frames in which copies failed, and the errors of the committee there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
 
 from sparring.labels.base import Label
-from sparring.labels.pool import LabelReport
+from sparring.validation.run_labels import LabelFrames
 from sparring.validation.survival.failures import Failure
 
-__all__ = ["LabelFrames", "compared", "labelled_failures"]
-
-LabelFrames = Callable[[Sequence[Atoms]], LabelReport]
-"""Function that labels structures, such as :meth:`sparring.labels.service.LabelService.label`."""
+__all__ = ["compared", "labelled_failures"]
 
 
 def labelled_failures(n_failures: Sequence[int], n_labels: int) -> list[list[int]]:
