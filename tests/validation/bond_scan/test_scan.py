@@ -163,12 +163,28 @@ def test_errors_beyond_sigma_and_tolerance_are_flagged(hydrogen):
     assert kinds(scan_bonds(committee(lambda x: 1.3 * morse(x), spread=1.0), hydrogen, label=label)[0]) == [[]]
 
 
+def test_an_energy_far_below_the_label_is_a_hole_within_reach_of_dynamics_only(hydrogen):
+    label, _ = labels_by(lambda length: 3 * morse(length))
+    (scan,) = scan_bonds(committee(morse), hydrogen, label=label)[0].scans
+    too_low, error = scan.flags
+    assert (too_low.kind, error.kind, scan.is_hole) == ("too low", "error", True)
+    assert float(scan.energy[too_low.point]) < 1.0
+    assert too_low.amount == pytest.approx(2 * float(scan.energy[too_low.point]), rel=1e-5)
+    assert scan.energy[error.point] > 1.0
+    label, _ = labels_by(lambda length: 0.5 * morse(length))
+    (scan,) = scan_bonds(committee(morse), hydrogen, label=label)[0].scans
+    assert [flag.kind for flag in scan.flags] == ["error"]
+    assert not scan.is_hole
+
+
 def test_a_label_that_agrees_overrules_what_looks_like_a_hole(hydrogen):
     label, _ = labels_by(with_hole)
     result, _ = scan_bonds(committee(with_hole), hydrogen, label=label)
     assert kinds(result) == [[]]
     label, _ = labels_by(morse)
-    assert kinds(scan_bonds(committee(with_hole), hydrogen, label=label)[0]) == [["turns over", "below", "error"]]
+    assert kinds(scan_bonds(committee(with_hole), hydrogen, label=label)[0]) == [
+        ["turns over", "below", "too low", "error"]
+    ]
 
 
 def test_energies_are_above_the_label_of_the_start(hydrogen):
@@ -184,7 +200,7 @@ def test_labels_are_bounded_and_refused_ones_counted(hydrogen):
     lengths = [atoms.get_distance(0, 1) / LENGTH for atoms in asked]
     assert lengths == pytest.approx([1.0, 0.7, 1.4, 1.05])
     assert (result.refused, result.n_labels, result.method) == (1, 2, "exact")
-    assert bonds_table({"x": result}, KCAL).cells()[0][6:8] == ("2", "1")
+    assert bonds_table({"x": result}, KCAL).cells()[0][7:9] == ("2", "1")
 
 
 def test_points_get_labels_from_the_ends_inwards():
@@ -206,12 +222,13 @@ def test_a_scan_comes_back_from_its_file_and_is_shown(hydrogen, tmp_path):
     assert [row[:4] for row in table.cells()] == [
         ("bond H0-H1", "1", "0.52 Å (start 0.75)", "turns over: energy falls by"),
         ("bond H0-H1", "1", "0.52 Å (start 0.75)", "energy below the start by"),
+        ("bond H0-H1", "1", "0.52 Å (start 0.75)", "within reach, below the label by"),
         ("bond H0-H1", "1", "0.52 Å (start 0.75)", "error against the label"),
     ]
     figure = bonds_figure(back, unit=KCAL)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["H0-H1"]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["± σ", "committee, flagged", "label", "flag"]
+    assert names == ["committee, hole", "± σ", "label", "worst point"]
 
 
 def test_each_point_is_judged_by_its_own_sigma():

@@ -29,8 +29,8 @@ def bonds(
 ) -> None:
     """Scan each bond and angle from 0.7 to 1.4 of its length, and flag holes without any dynamics.
 
-    A scan is flagged where the energy falls behind a wall or below that of the start by more than the tolerance, or
-    where it errs against a label by more than the tolerance and a number of σ.
+    A hole is a fall of the energy behind a wall or below that of the start by more than the tolerance, or an energy in
+    reach of dynamics that is below the label by more than the tolerance and a number of σ.
     """
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on

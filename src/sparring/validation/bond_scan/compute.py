@@ -49,8 +49,8 @@ def scan_bonds(
 ) -> tuple[BondScan, list[Atoms]]:
     """Scan one of each group of equivalent bonds and angles of a structure, and flag holes.
 
-    The criteria are those of :mod:`sparring.validation.bond_scan.scans`. Also returns the geometries of flagged scans,
-    candidates for labels, with ``scan``, ``value``, the predictions of the committee and their labels.
+    The criteria are those of :mod:`sparring.validation.bond_scan.scans`. Also returns the geometries of scans with
+    holes, candidates for labels, with ``scan``, ``value``, the predictions of the committee and their labels.
 
     Args:
         committee: Committee to test.
@@ -100,7 +100,7 @@ def scan_bonds(
         refused=sum(isinstance(one, LabelError) for one in labels),
         **bounds,
     )
-    flagged = [here for scan, here in zip(scans, rows, strict=True) if scan.flags]
+    flagged = [here for scan, here in zip(scans, rows, strict=True) if scan.is_hole]
     return result, _annotated(frames, predicted, labels, np.concatenate([[], *flagged]).astype(int))
 
 

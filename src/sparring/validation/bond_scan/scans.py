@@ -7,12 +7,14 @@ With the mean energy E of the committee along a scan, its energy :math:`E_0` in 
 turns over     :math:`E(x) < E(y) - \Delta` for a point y between x and the lowest point near the start: the
                wall has a maximum, behind which the energy falls
 below          :math:`E(x) < E_0 - \Delta`
-error          :math:`|E(x) - E_{label}(x)| > \max(k \sigma_E(x), \Delta)`
+too low        :math:`E(x) < E_{label}(x) - \max(k \sigma_E(x), \Delta)` and :math:`E(x) < E_0 + 1` eV: dynamics can go
+               there, and should not
 not finite     E(x) is no number
+error          :math:`|E(x) - E_{label}(x)| > \max(k \sigma_E(x), \Delta)` at any energy: σ promises too much
 =============  ==================================================================================================
 
-A label overrules the first two: where it agrees with the committee within the third bound, the surface itself turns
-over, as in a proton transfer.
+All but the last are holes. A label overrules the first two: where it agrees with the committee within the last bound,
+the surface itself turns over, as in a proton transfer.
 """
 
 from collections.abc import Iterator
@@ -21,7 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["BondScan", "CoordinateScan", "Flag", "flags_of"]
+__all__ = ["REACH", "BondScan", "CoordinateScan", "Flag", "flags_of"]
+
+REACH = 1.0
+"""Energy in eV above the start up to which dynamics comes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +35,9 @@ class Flag:
 
     Attributes:
         point: Index of the point.
-        kind: "turns over", "below", "error" or "not finite".
-        amount: Fall, depth below the start, or error (committee less label), in eV; NaN if the energy is no number.
+        kind: "turns over", "below", "too low", "not finite" or "error".
+        amount: Fall, depth below the start or the label, or error (committee less label), in eV; NaN if the energy is
+            no number.
     """
 
     point: int
@@ -73,6 +79,11 @@ class CoordinateScan:
         return f"{self.kind} {self.name}"
 
     @property
+    def is_hole(self) -> bool:
+        """True if a flag is more than an error."""
+        return any(flag.kind != "error" for flag in self.flags)
+
+    @property
     def unit(self) -> str:
         """Unit of the values."""
         return "Å" if self.kind == "bond" else "°"
@@ -107,6 +118,11 @@ class BondScan:
     def found(self) -> tuple[CoordinateScan, ...]:
         """Flagged scans."""
         return tuple(scan for scan in self.scans if scan.flags)
+
+    @property
+    def holes(self) -> tuple[CoordinateScan, ...]:
+        """Scans with a hole."""
+        return tuple(scan for scan in self.scans if scan.is_hole)
 
     @property
     def n_labels(self) -> int:
@@ -154,6 +170,7 @@ def flags_of(
         *(Flag(point=int(point), kind="not finite", amount=float("nan")) for point in lost[:1]),
         *worst("turns over", fall, fall > tolerance),
         *worst("below", depth, depth > tolerance),
+        *worst("too low", -error, (error < -bound) & (known < start_energy + REACH)),
         *worst("error", error, np.abs(error) > bound),
     )
 

@@ -15,6 +15,7 @@ __all__ = ["bonds_table", "flag_table"]
 WORDS = {
     "turns over": "turns over: energy falls by",
     "below": "energy below the start by",
+    "too low": "within reach, below the label by",
     "error": "error against the label",
     "not finite": "energy is not finite",
 }
@@ -25,9 +26,10 @@ def bonds_table(results: Mapping[str, BondScan], unit: EnergyUnit, *, published:
     columns = (
         Column(title="", left=True),
         Column(title="scans"),
-        Column(title="flagged"),
+        Column(title="with holes"),
         Column(title="turn over"),
         Column(title="below the start"),
+        Column(title="too low"),
         Column(title="errors"),
         Column(title="labels"),
         Column(title="refused"),
@@ -58,9 +60,10 @@ def _cells(result: BondScan) -> tuple[Cell, ...]:
     known = np.isfinite(error) & (sigma > 0)
     return (
         len(result.scans),
-        len(result.found),
+        len(result.holes),
         sum("turns over" in some for some in kinds),
         sum("below" in some for some in kinds),
+        sum("too low" in some for some in kinds) if result.n_labels else None,
         sum("error" in some for some in kinds) if result.n_labels else None,
         result.n_labels or None,
         result.refused if result.method or result.refused else None,
@@ -73,6 +76,6 @@ def _flag_cells(scan: CoordinateScan, flag: Flag) -> tuple[Cell, ...]:
     form = ".2f" if scan.kind == "bond" else ".0f"
     at = f"{scan.values[flag.point]:{form}} {scan.unit} (start {scan.start:{form}})"
     sigma = float(scan.energy_sigma[flag.point])
-    in_sigma = abs(flag.amount) / sigma if flag.kind == "error" and sigma > 0 else None
+    in_sigma = abs(flag.amount) / sigma if flag.kind in ("error", "too low") and sigma > 0 else None
     amount = None if math.isnan(flag.amount) else flag.amount
     return scan.title, scan.n_equivalent, at, WORDS[flag.kind], amount, in_sigma
