@@ -1,6 +1,7 @@
 """The public names of Sparring and their modules, for type checkers and for ``import sparring``."""
 
 from .atoms.dataset import Dataset as Dataset
+from .atoms.internal_coordinates import bonds_and_angles as bonds_and_angles
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
 from .commands.running import check as check
@@ -237,8 +238,10 @@ from .training.splits import Splits as Splits
 from .training.trainer import SecondStage as SecondStage
 from .units import kT as kT
 from .units import quantity as quantity
-from .validation.stability.compute import Stability as Stability
-from .validation.stability.compute import own_minimum as own_minimum
-from .validation.stability.compute import stability as stability
+from .validation.bond_scan.compute import scan_bonds as scan_bonds
+from .validation.bond_scan.scans import BondScan as BondScan
+from .validation.survival.compute import Survival as Survival
+from .validation.survival.compute import own_minimum as own_minimum
+from .validation.survival.compute import survival as survival
 
 __version__: str

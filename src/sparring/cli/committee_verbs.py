@@ -186,7 +186,7 @@ def md(
     from sparring.dynamics.trajectories import committee_on, md
     from sparring.reporting.terminal import dynamics_table
     from sparring.units import quantity
-    from sparring.validation.stability.arguments import criteria_of_run
+    from sparring.validation.survival.arguments import criteria_of_run
 
     use_threads()
     temperatures = [quantity(one, "temperature") for several in temperature for one in several.split(",")]

@@ -42,7 +42,7 @@ from sparring.validation.landscape.figure import (
     landscape_figure,
     landscape_uncertainty,
 )
-from sparring.validation.stability.figure import stability_figure, stable_fraction, survival
+from sparring.validation.survival.figure import stable_fraction, survival_curves, survival_figure
 
 __all__ = [
     "attack_torsions",
@@ -78,8 +78,8 @@ __all__ = [
     "roc_curves",
     "sigma_error",
     "similarity_map",
-    "stability_figure",
     "stable_fraction",
-    "survival",
+    "survival_curves",
+    "survival_figure",
     "uncertainty_error",
 ]

@@ -3,7 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from sparring.reporting import figures
-from sparring.validation.stability.trials import Failure, Settings, Stability, StabilityAtTemperature
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def make():
 
     def result(n_stable, *, duration=5000.0):
         trials = [
-            StabilityAtTemperature.of(
+            SurvivalAtTemperature.of(
                 temperature,
                 20,
                 [Failure(copy=i, time=duration * (i + 1) / 21, reason="hole") for i in range(20 - count)],
@@ -20,7 +21,7 @@ def make():
             for temperature, count in n_stable.items()
         ]
         settings = Settings(formula="H3N", duration=duration, timestep=0.5, ensemble="", criteria=(), seed=0)
-        return Stability.of(trials, settings)
+        return Survival.of(trials, settings)
 
     return result
 
@@ -28,7 +29,7 @@ def make():
 @pytest.mark.parametrize("given", [True, False])
 def test_figures_draw_on_the_axes_they_are_given_or_make_their_own(make, given):
     results = {"generation 1": make({500.0: 20, 600.0: 7}), "generation 2": make({500.0: 0, 600.0: 20})}
-    for draw in (figures.stable_fraction, lambda curves, ax: figures.survival(curves, ax, duration=5000.0)):
+    for draw in (figures.stable_fraction, lambda curves, ax: figures.survival_curves(curves, ax, duration=5000.0)):
         ax = Figure().subplots() if given else None
         drawn = draw(results, ax)
         assert drawn is ax or not given
@@ -67,22 +68,26 @@ def test_committees_may_have_been_tried_at_other_temperatures_for_other_times(ma
 
 def test_survival_falls_by_a_step_at_every_failure(make):
     result = make({500.0: 18}, duration=210.0)
-    ax = figures.survival({"500 K": result.trials[0]}, duration=210.0)
-    curve, end = ax.get_lines()[:2]
+    ax = figures.survival_curves({"500 K": result.trials[0]}, duration=210.0)
+    curve, failures, end = ax.get_lines()[:3]
+    assert failures.get_xydata().tolist() == [[10.0, 0.95], [20.0, 0.9]]
+    (band,) = ax.collections
+    low, _ = result.trials[0].interval
+    assert (band.get_paths()[0].vertices[:, 1].min(), 1.0) == pytest.approx((low, 1.0))
     np.testing.assert_allclose(curve.get_xydata(), [[0, 1.0], [10, 0.95], [20, 0.9], [210, 0.9]])
     assert end.get_xydata().tolist() == [[210.0, 0.9]]
     assert ax.get_xlabel() == "time (fs)"
 
 
 def test_a_committee_of_which_nothing_is_left_has_no_mark_at_the_end(make):
-    ax = figures.survival({"500 K": make({500.0: 0}).trials[0]}, duration=5000.0)
-    assert [line.get_marker() for line in ax.get_lines()[:-1]] == ["None"]
+    ax = figures.survival_curves({"500 K": make({500.0: 0}).trials[0]}, duration=5000.0)
+    assert [line.get_marker() for line in ax.get_lines()[:-1]] == ["None", "."]
 
 
 def test_the_sheet_shows_the_temperatures_of_one_committee_or_several_committees(make):
-    one = figures.stability_figure({"generation-01": make({500.0: 20, 600.0: 7, 700.0: 3})})
+    one = figures.survival_figure({"generation-01": make({500.0: 20, 600.0: 7, 700.0: 3})})
     names = [text.get_text() for text in one.axes[1].get_legend().get_texts()]
     assert names == ["500 K: 100%", "600 K: 35%", "700 K: 15%"]
-    several = figures.stability_figure({"1": make({500.0: 20}), "2": make({500.0: 5})})
+    several = figures.survival_figure({"1": make({500.0: 20}), "2": make({500.0: 5})})
     names = [text.get_text() for text in several.axes[1].get_legend().get_texts()]
     assert names == ["1: 100%", "2: 25%"]

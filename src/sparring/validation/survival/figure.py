@@ -1,4 +1,4 @@
-"""Figures of the stability of dynamics: fraction of stable copies, by temperature and in time."""
+"""Figures of the survival of dynamics: fraction of stable copies, by temperature and in time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sparring.plots.style import FAINT, STYLE, generation_colours, panels
-from sparring.validation.stability.trials import Stability, StabilityAtTemperature
+from sparring.validation.survival.trials import Survival, SurvivalAtTemperature
 
-__all__ = ["stability_figure", "stable_fraction", "survival"]
+__all__ = ["stable_fraction", "survival_curves", "survival_figure"]
 
 MARKERS = "osD^vP"
 
 
-def stability_figure(results: Mapping[str, Stability]) -> Figure:
-    """Fraction of stable copies by temperature and in time; curves of a single committee are its temperatures.
+def survival_figure(results: Mapping[str, Survival]) -> Figure:
+    """Fraction of stable copies by temperature and in time; the curves of a single committee are its temperatures.
 
     Args:
         results: Results by the names of the committees.
@@ -29,18 +29,18 @@ def stability_figure(results: Mapping[str, Stability]) -> Figure:
         left.set_title("Stable to the end, with 95 % intervals")
         duration = max(result.settings.duration for result in results.values())
         if len(results) > 1:
-            survival(results, right, duration=duration)
+            survival_curves(results, right, duration=duration)
             right.set_title("Survival, all temperatures")
         else:
             (result,) = results.values()
             trials = {f"{trial.temperature:g} K": trial for trial in result.trials}
-            survival(trials, right, duration=duration, colours=temperature_colours(len(trials)))
+            survival_curves(trials, right, duration=duration, colours=temperature_colours(len(trials)))
             right.set_title("Survival")
     return figure
 
 
 def stable_fraction(
-    results: Mapping[str, Stability], ax: Axes | None = None, *, colours: Sequence[str] | None = None
+    results: Mapping[str, Survival], ax: Axes | None = None, *, colours: Sequence[str] | None = None
 ) -> Axes:
     """The part of the copies that stayed physical to the end, by temperature, with 95 % intervals (Wilson).
 
@@ -78,14 +78,16 @@ def stable_fraction(
     return ax
 
 
-def survival(
-    curves: Mapping[str, Stability | StabilityAtTemperature],
+def survival_curves(
+    curves: Mapping[str, Survival | SurvivalAtTemperature],
     ax: Axes | None = None,
     *,
     duration: float,
     colours: Sequence[str] | None = None,
 ) -> Axes:
-    """The part of the copies that has not failed yet, in time; a mark stands at every end that was not a failure.
+    """Fraction of the copies that have not failed yet, in time, with 95 % intervals (Wilson) as bands.
+
+    A dot is a failure; the bar at the end stands for the copies that did not fail.
 
     Args:
         curves: Committees, or the temperatures of one, by their names.
@@ -97,11 +99,14 @@ def survival(
     colours = colours or generation_colours(len(curves))
     scale, unit = (1e-3, "ps") if duration >= 1000 else (1.0, "fs")
     for colour, (name, one) in zip(colours, curves.items(), strict=True):
-        trials = one.trials if isinstance(one, Stability) else (one,)
-        ends = sorted({failure.time for trial in trials for failure in trial.failures})
+        ends = np.unique([failure.time for failure in one.failures])
         times = np.array([0.0, *ends, duration])
         left = one.survival(times)
+        low, high = one.survival_interval(times)
+        ax.fill_between(scale * times, low, high, step="post", color=colour, alpha=0.15, lw=0)
         ax.step(scale * times, left, where="post", color=colour, lw=1.4, label=f"{name}: {one.fraction:.0%}")
+        if len(ends):
+            ax.plot(scale * ends, one.survival(ends), ".", color=colour, ms=5, clip_on=False)
         if one.n_stable:
             ax.plot(scale * duration, left[-1], "|", color=colour, ms=8, mew=1.4, clip_on=False)
     _percent(ax, "not failed yet (%)")

@@ -16,9 +16,10 @@ from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.systems.ammonia import unphysical
 from sparring.units import AMU
 from sparring.validation.records import read_record, write_record
-from sparring.validation.stability import batches as batches_module
-from sparring.validation.stability.compute import own_minimum, stability
-from sparring.validation.stability.trials import Failure, Settings, Stability, StabilityAtTemperature
+from sparring.validation.survival import batches as batches_module
+from sparring.validation.survival.compute import own_minimum, survival
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 LENGTH, STIFFNESS = 0.75, 30.0
 
@@ -49,7 +50,7 @@ def tried(hydrogen):
 
     def run(committee=None, start=hydrogen, **changes):
         options = {"temperatures": [300.0], "criteria": [], "n_copies": 6, "duration": 10.0, "ensemble": "langevin"}
-        return stability(committee or Committee([spring, spring]), start, **{**options, **changes})
+        return survival(committee or Committee([spring, spring]), start, **{**options, **changes})
 
     return run
 
@@ -78,7 +79,7 @@ def test_into_a_hole_all_copies_fall_in_the_time_that_they_need(criterion):
     pull, apart, end = 8.0, 1.0, 0.5
     start = Atoms("H2", positions=[[0, 0, 0], [0, 0, apart]], info={"charge": 0, "REF_energy": 3.0, "source": "data"})
     frames = []
-    result = stability(
+    result = survival(
         Committee([of_pairs(lambda distance: 8 * distance), of_pairs(lambda distance: 8 * distance + 0.4)]),
         start,
         temperatures=[1e-6],
@@ -117,7 +118,7 @@ def test_copies_that_fail_keep_fixed_atoms_and_what_labels_depend_on():
     start.set_initial_magnetic_moments([1.0, -1.0, 0.5])
     pulled, frames = of_pairs(lambda distance: 8 * distance), []
     options = {"temperatures": [1e-6], "criteria": [CloserThan(0.4)], "n_copies": 3, "duration": 8.0, "timestep": 0.1}
-    result = stability(Committee([pulled, pulled]), start, ensemble="nve", write=frames.extend, **options)
+    result = survival(Committee([pulled, pulled]), start, ensemble="nve", write=frames.extend, **options)
     assert result.n_stable == 0
     for atoms in frames:
         assert (atoms.positions[0] == 0).all()
@@ -130,7 +131,7 @@ def test_copies_that_fail_keep_fixed_atoms_and_what_labels_depend_on():
 def test_a_copy_that_forces_throw_out_of_the_world_is_shown_where_it_last_was_well(beyond, tmp_path):
     blown = of_pairs(lambda distance: torch.where(distance > 1.2, distance.new_tensor(beyond), -2.0) * distance)
     frames = []
-    result = stability(
+    result = survival(
         Committee([blown]),
         Atoms("H2", positions=[[0, 0, 0], [0, 0, 1.0]]),
         temperatures=[1e-6],
@@ -149,7 +150,7 @@ def test_a_copy_that_forces_throw_out_of_the_world_is_shown_where_it_last_was_we
 def test_a_committee_that_knows_no_energy_of_the_start_fails_there(hydrogen):
     frames = []
     lost = of_pairs(lambda distance: distance * torch.nan)
-    result = stability(Committee([lost]), hydrogen, temperatures=[300.0], criteria=[], n_copies=3, write=frames.extend)
+    result = survival(Committee([lost]), hydrogen, temperatures=[300.0], criteria=[], n_copies=3, write=frames.extend)
     assert [failure.time for failure in result.trials[0].failures] == [0.0, 0.0, 0.0]
     for atoms in frames:
         assert atoms == hydrogen
@@ -211,18 +212,18 @@ def test_intervals_are_wilsons(n_stable, n):
     z, p = 1.959963984540054, n_stable / n
     centre, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     failures = [Failure(copy=i, time=1.0, reason="") for i in range(n - n_stable)]
-    low, high = StabilityAtTemperature.of(300.0, n, failures).interval
+    low, high = SurvivalAtTemperature.of(300.0, n, failures).interval
     assert (low, high) == pytest.approx(((centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)), abs=1e-12)
     assert 0 <= low <= p <= high <= 1
 
 
 def test_survival_is_one_less_the_part_that_has_failed():
     failures = [Failure(copy=i, time=time, reason="") for i, time in enumerate((1.0, 4.0, 4.0))]
-    trial = StabilityAtTemperature.of(300.0, 6, failures)
+    trial = SurvivalAtTemperature.of(300.0, 6, failures)
     times = np.array([0.0, 0.99, 1.0, 3.0, 4.0, 99.0])
     np.testing.assert_allclose(trial.survival(times), np.array([6, 6, 5, 5, 3, 3]) / 6)
     settings = Settings(formula="", duration=99.0, timestep=1.0, ensemble="", criteria=(), seed=0)
-    both = Stability.of([trial, StabilityAtTemperature.of(400.0, 2, [])], settings)
+    both = Survival.of([trial, SurvivalAtTemperature.of(400.0, 2, [])], settings)
     np.testing.assert_allclose(both.survival(times), np.array([8, 8, 7, 7, 5, 5]) / 8)
     assert both.fraction == 5 / 8
 
@@ -230,16 +231,14 @@ def test_survival_is_one_less_the_part_that_has_failed():
 @pytest.mark.parametrize(("n_copies", "median"), [(6, 4.0), (5, 4.0), (7, math.nan), (4, 2.0), (3, 2.0)])
 def test_the_median_is_when_half_of_all_copies_had_failed(n_copies, median):
     failures = [Failure(copy=i, time=time, reason="") for i, time in enumerate((1.0, 2.0, 4.0))]
-    assert StabilityAtTemperature.of(300.0, n_copies, failures).median_failure_time == pytest.approx(
-        median, nan_ok=True
-    )
+    assert SurvivalAtTemperature.of(300.0, n_copies, failures).median_failure_time == pytest.approx(median, nan_ok=True)
 
 
 def test_a_result_comes_back_from_its_file(tried, tmp_path):
     result = tried(temperatures=[6000.0], criteria=[DistanceWindow("H", "H", 0.65, 0.9)])
     assert result.trials[0].failures
-    write_record(tmp_path / "stability.json", result)
-    back = read_record(tmp_path / "stability.json", Stability)
+    write_record(tmp_path / "survival.json", result)
+    back = read_record(tmp_path / "survival.json", Survival)
     assert dataclasses.replace(back, trials=()) == dataclasses.replace(result, trials=())
     assert back.trials[0].failures == result.trials[0].failures
     assert result.settings == Settings(
@@ -273,7 +272,7 @@ def test_a_start_at_the_minimum_is_not_below_it(hydrogen):
     for lowest in np.random.default_rng(0).uniform(-9.0, 9.0, 6).tolist():
         there = Committee([of_pairs(lambda distance, lowest=lowest: 15.0 * (distance - LENGTH) ** 2 + lowest)])
         assert 0 <= lowest - own_minimum(there, hydrogen) < 1.001e-4
-        stability(
+        survival(
             there, hydrogen, temperatures=[1.0], criteria=[EnergyBelow(own_minimum(there, hydrogen))], duration=0.5
         )
 
@@ -310,7 +309,7 @@ def networks(committee, ammonia):
             "batches": tmp_path,
         }
         frames = []
-        result = stability(members, ammonia, write=frames.extend, **{**options, **changes})
+        result = survival(members, ammonia, write=frames.extend, **{**options, **changes})
         return result, frames
 
     return run
@@ -394,7 +393,7 @@ def test_pieces_of_another_committee_or_start_are_left_alone(networks, computed,
     networks(tmp_path, committee(3), **once)
     moved = ammonia.copy()
     moved.positions[0, 0] += 1e-6
-    stability(committee(2), moved, batches=tmp_path, duration=4.0, **once)
+    survival(committee(2), moved, batches=tmp_path, duration=4.0, **once)
     assert len(computed) == 3
 
 

@@ -1,4 +1,4 @@
-"""Stability of copies in dynamics: the number of stable ones, and when and why the others failed."""
+"""Survival of copies in dynamics: the number of stable ones, and when and why the others failed."""
 
 import math
 from collections import Counter
@@ -9,18 +9,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binomtest
 
-__all__ = ["Failure", "Settings", "Stability", "StabilityAtTemperature"]
+from sparring.validation.survival.failures import Failure
+
+__all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature"]
 
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Failure of a copy: its number, from 0; the time in fs; and the text of the criterion."""
-
-    copy: int
-    time: float
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +38,8 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StabilityAtTemperature:
-    """Stability of the copies at one temperature.
+class SurvivalAtTemperature:
+    """Survival of the copies at one temperature.
 
     Attributes:
         temperature: Temperature in K.
@@ -68,7 +61,7 @@ class StabilityAtTemperature:
     failures: tuple[Failure, ...]
 
     @classmethod
-    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "StabilityAtTemperature":
+    def of(cls, temperature: float, n_copies: int, failures: Sequence[Failure]) -> "SurvivalAtTemperature":
         """The summary of failures, which are in order of time."""
         n_stable, half = n_copies - len(failures), -(-n_copies // 2)
         return cls(
@@ -87,16 +80,20 @@ class StabilityAtTemperature:
         return tuple(Counter(failure.reason for failure in self.failures).most_common())
 
     def survival(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, " n_times"]:
-        """Fraction of the copies that have not failed at these times, in fs."""
+        """Fraction of the copies that have not failed at these times, in fs (Kaplan and Meier)."""
         return _survival(self.failures, self.n_copies, times)
+
+    def survival_interval(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, "2 n_times"]:
+        """Wilson's 95 % interval of the probability to survive until these times, in fs."""
+        return _intervals(self.survival(times), self.n_copies)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stability:
-    """Stability of copies at several temperatures.
+class Survival:
+    """Survival of copies at several temperatures.
 
     Attributes:
-        trials: Stability at each temperature.
+        trials: Survival at each temperature.
         n_copies: Number of copies at all temperatures together.
         n_stable: Number of copies that did not fail.
         fraction: Fraction of stable copies.
@@ -105,7 +102,7 @@ class Stability:
         settings: Settings of the dynamics.
     """
 
-    trials: tuple[StabilityAtTemperature, ...]
+    trials: tuple[SurvivalAtTemperature, ...]
     n_copies: int
     n_stable: int
     fraction: float
@@ -113,7 +110,7 @@ class Stability:
     settings: Settings
 
     @classmethod
-    def of(cls, trials: Sequence[StabilityAtTemperature], settings: Settings) -> "Stability":
+    def of(cls, trials: Sequence[SurvivalAtTemperature], settings: Settings) -> "Survival":
         """The summary of all temperatures."""
         n_copies, n_stable = sum(trial.n_copies for trial in trials), sum(trial.n_stable for trial in trials)
         return cls(
@@ -127,13 +124,27 @@ class Stability:
 
     def survival(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, " n_times"]:
         """Fraction of all copies that have not failed at these times, in fs."""
-        return _survival([failure for trial in self.trials for failure in trial.failures], self.n_copies, times)
+        return _survival(self.failures, self.n_copies, times)
+
+    def survival_interval(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, "2 n_times"]:
+        """Wilson's 95 % interval of the mean probability to survive until these times, in fs."""
+        return _intervals(self.survival(times), self.n_copies)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Failures at all temperatures."""
+        return tuple(failure for trial in self.trials for failure in trial.failures)
 
 
 def _wilson(n_stable: int, n_copies: int) -> tuple[float, float]:
     """Wilson's score interval (1927, doi:10.1080/01621459.1927.10502953) of a probability, from 0 to 1 at any count."""
     interval = binomtest(n_stable, n_copies).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def _intervals(fraction: Float[np.ndarray, " n_times"], n_copies: int) -> Float[np.ndarray, "2 n_times"]:
+    # No trajectory ends early without a failure, so that the number of those left is binomial at any time.
+    return np.array([_wilson(round(one * n_copies), n_copies) for one in fraction.tolist()]).T
 
 
 def _survival(

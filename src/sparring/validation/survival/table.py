@@ -1,22 +1,24 @@
-"""Tables of stability: a row for each temperature of one committee, or a row for each committee."""
+"""Tables of survival: a row for each temperature of one committee, or a row for each committee."""
 
 import math
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 from sparring.support.tables import Cell, Column, Table, TextRows
 from sparring.units import EnergyUnit
 from sparring.validation.base import Published, no_published
-from sparring.validation.stability.trials import Stability, StabilityAtTemperature
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.trials import Survival, SurvivalAtTemperature
 
-__all__ = ["StabilityRows", "stability_table"]
+__all__ = ["SHOWN", "SurvivalRows", "failure_table", "survival_table"]
 
+SHOWN = 20
+"""Largest number of failures in a table."""
 FRACTION = "{:.0f} %\n[{:.0f}, {:.0f}]"
 
 
-def stability_table(
-    results: Mapping[str, Stability], unit: EnergyUnit, *, published: Published = no_published
-) -> Table:
+def survival_table(results: Mapping[str, Survival], unit: EnergyUnit, *, published: Published = no_published) -> Table:
     """A row for each committee: the fraction of stable replicas at each temperature and at all of them."""
     temperatures = sorted({trial.temperature for result in results.values() for trial in result.trials})
     rows: list[tuple[Cell, ...]] = []
@@ -38,7 +40,50 @@ def stability_table(
     return Table(columns=columns, rows=tuple(rows)).without_empty_columns()
 
 
-class StabilityRows:
+def failure_table(result: Survival, unit: EnergyUnit) -> Table:
+    """A row for each failure, at most twenty of them: those with labels first, then the earliest."""
+    rows = [(trial.temperature, failure) for trial in result.trials for failure in trial.failures]
+    rows.sort(key=lambda row: (math.isnan(row[1].energy_error) and not row[1].refused, row[1].time, row[0]))
+    energy = partial(Column, unit=unit.name, size=unit.size)
+    force = partial(Column, unit=f"{unit.name}/Å", size=unit.size)
+    columns = (
+        Column(title="T", unit="K", format="{:g}"),
+        Column(title="copy"),
+        Column(title="time", unit="ps", format="{:.3f}", size=1000.0),
+        Column(title="failure", left=True),
+        Column(title="went farthest", left=True),
+        Column(title="in σ", format="{:+.0f}"),
+        Column(title="contact", left=True),
+        energy(title="E - E(start)", format="{:.1f}"),
+        energy(title="σ_E", format="{:.1f}"),
+        energy(title="error of E", format="{:+.1f}"),
+        force(title="σ_F", format="{:.1f}"),
+        force(title="error of F", format="{:.1f}"),
+        Column(title="no label", left=True),
+    )
+    cells = tuple((temperature, *_failure_cells(failure)) for temperature, failure in rows[:SHOWN])
+    return Table(columns=columns, rows=cells).without_empty_columns()
+
+
+def _failure_cells(failure: Failure) -> tuple[Cell, ...]:
+    labelled = not math.isnan(failure.energy_error)
+    return (
+        failure.copy,
+        failure.time,
+        failure.reason,
+        None if failure.departure is None else str(failure.departure),
+        None if failure.departure is None else failure.departure.deviation,
+        None if failure.contact is None else str(failure.contact),
+        failure.energy,
+        failure.energy_sigma,
+        failure.energy_error if labelled else None,
+        failure.force_sigma,
+        failure.force_error if labelled else None,
+        failure.refused.partition(":")[0].replace("_", " ") or None,
+    )
+
+
+class SurvivalRows:
     """The table of one committee as text, row by row: a temperature is shown as soon as it is finished.
 
     Args:
@@ -59,7 +104,7 @@ class StabilityRows:
         self.duration, self._headed = duration, False
         self._rows = TextRows(self.COLUMNS, self.WIDTHS)
 
-    def row(self, trial: StabilityAtTemperature) -> str:
+    def row(self, trial: SurvivalAtTemperature) -> str:
         """The row of a temperature; the headings stand above the first."""
         reasons = [f"{reason} ({count})" for reason, count in trial.reasons[:1]] or ["none"]
         median = trial.median_failure_time
@@ -71,12 +116,12 @@ class StabilityRows:
         self._headed = True
         return f"half failed: time by which half of the copies had failed\n{self._rows.headings()}\n{line}"
 
-    def total(self, result: Stability) -> str:
+    def total(self, result: Survival) -> str:
         """The row of all temperatures together."""
         return self._rows.row(("all", result.n_copies, result.n_stable, _fraction(result), "", ""))
 
 
-def _fraction(one: Stability | StabilityAtTemperature) -> tuple[float, ...]:
+def _fraction(one: Survival | SurvivalAtTemperature) -> tuple[float, ...]:
     return 100 * one.fraction, 100 * one.interval[0], 100 * one.interval[1]
 
 

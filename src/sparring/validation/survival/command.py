@@ -1,4 +1,4 @@
-"""``sparring validate stability``."""
+"""``sparring validate survival``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from sparring.validation.arguments import CommitteeFolder, Device, Output, progr
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["stability"]
+__all__ = ["survival"]
 
 Start = Annotated[
     Path | None,
@@ -39,10 +39,16 @@ Thermostat = Annotated[str, typer.Option(help="Ensemble: nose_hoover, langevin o
 Friction = Annotated[str, typer.Option(help="Friction of langevin.")]
 TimeConstant = Annotated[str, typer.Option(help="Time constant of nose_hoover.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
+Labels = Annotated[
+    int,
+    typer.Option(
+        help="Largest number of failing frames that the labeller of the run labels, the earliest at each temperature."
+    ),
+]
 AtOnce = Annotated[int, typer.Option(help="Number of copies that are simulated, and stored, together.")]
 
 
-def stability(
+def survival(
     committee: CommitteeFolder,
     start: Start = None,
     temperature: Temperatures = None,
@@ -58,6 +64,7 @@ def stability(
     time_constant: TimeConstant = "50 fs",
     seed: Seed = 0,
     at_once: AtOnce = 50,
+    labels: Labels = 10,
     output: Output = None,
     device: Device = "cpu",
 ) -> None:
@@ -65,25 +72,28 @@ def stability(
 
     A copy ends by the criteria of --window, --bonds, --min-distance and --energy-below. Without any of these, the
     criteria are those of the run's system (`system: unphysical:` of your own structures); if it has none, a bond that
-    leaves 0.6 to 1.6 times its length, or two atoms closer than 0.5 Å.
+    leaves 0.6 to 1.6 times its length, two atoms closer than 0.5 Å, or an energy 0.5 eV below the committee's minimum.
     """
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on
     from sparring.inputs.extxyz import write_structures
-    from sparring.units import quantity
-    from sparring.validation.stability.arguments import criteria_of, start_of, temperatures_of
-    from sparring.validation.stability.compute import stability
-    from sparring.validation.stability.figure import stability_figure
-    from sparring.validation.stability.table import StabilityRows
+    from sparring.units import quantity, unit_of
+    from sparring.validation.run_labels import label_service_of_run
+    from sparring.validation.run_system import start_of
+    from sparring.validation.survival.arguments import criteria_of, temperatures_of
+    from sparring.validation.survival.compute import survival
+    from sparring.validation.survival.figure import survival_figure
+    from sparring.validation.survival.table import SurvivalRows, failure_table
 
     use_threads()
     members, atoms = committee_on(read_committee(committee), device), start_of(committee, start)
     limits = {"bonds": bonds, "min_distance": min_distance, "energy_below": energy_below}
     criteria = criteria_of(members, committee, atoms, windows=window or (), **limits)
     duration, folder = quantity(time, "time"), output or committee / "validation"
-    rows, frames = StabilityRows(duration), list["Atoms"]()
+    rows, frames = SurvivalRows(duration), list["Atoms"]()
+    service, unlabelled = label_service_of_run(committee, progress_bars()) if labels else (None, "")
     typer.echo(f"{atoms.get_chemical_formula()} fails if: {'; '.join(map(str, criteria))}")
-    result = stability(
+    result = survival(
         members,
         atoms,
         temperatures=temperatures_of(temperature),
@@ -96,14 +106,20 @@ def stability(
         time_constant=quantity(time_constant, "time"),
         seed=seed,
         n_at_once=at_once,
-        batches=folder / "stability",
+        batches=folder / "survival",
         write=frames.extend,
+        label=None if service is None else service.label,
+        n_labels=labels,
         finished=lambda trial: typer.echo(rows.row(trial)),
         progress_bars=progress_bars(),
     )
     typer.echo(rows.total(result))
-    written = write_results(folder, "stability", result, stability_figure({committee.name: result}))
-    write_structures(folder / "stability_failures.extxyz", frames)
+    if frames:
+        typer.echo(failure_table(result, unit_of(atoms.numbers)).text())
+        if unlabelled:
+            typer.echo(f"failures have no labels: {unlabelled}", err=True)
+    written = write_results(folder, "survival", result, survival_figure({committee.name: result}))
+    write_structures(folder / "survival_failures.extxyz", frames)
     typer.echo(written)
     if frames:
-        typer.echo(f"geometries at failure, candidates for labels: {folder / 'stability_failures.extxyz'}")
+        typer.echo(f"geometries at failure, candidates for labels: {folder / 'survival_failures.extxyz'}")
