@@ -16,7 +16,16 @@ from .config import Config as Config
 from .config import ConfigError as ConfigError
 from .domain import TrainingDomain as TrainingDomain
 from .dynamics import (
+    HAL as HAL,
+)
+from .dynamics import (
     NVE as NVE,
+)
+from .dynamics import (
+    UDD as UDD,
+)
+from .dynamics import (
+    Bias as Bias,
 )
 from .dynamics import (
     BondsKept as BondsKept,
@@ -44,6 +53,9 @@ from .dynamics import (
 )
 from .dynamics import (
     NoseHooverChain as NoseHooverChain,
+)
+from .dynamics import (
+    UncertainForces as UncertainForces,
 )
 from .dynamics import (
     side_by_side as side_by_side,
@@ -131,8 +143,11 @@ from .potentials.foreign.mace_from_scratch import MACE as MACE
 from .proposers.ascent import AttackResult as AttackResult
 from .proposers.ascent import attack as attack
 from .proposers.base import Proposer as Proposer
+from .proposers.biased_dynamics import biased_dynamics as biased_dynamics
 from .proposers.bond_window import bond_window as bond_window
 from .proposers.dynamics import take_snapshots as take_snapshots
+from .proposers.early_stop import EarlyStop as EarlyStop
+from .proposers.early_stop import early_stopped as early_stopped
 from .proposers.energy_floor import EnergyFloor as EnergyFloor
 from .proposers.energy_floor import below_floor as below_floor
 from .proposers.energy_floor import reachable as reachable
@@ -167,6 +182,8 @@ from .proposers.objectives import (
 from .proposers.objectives import (
     mean_energy as mean_energy,
 )
+from .proposers.portfolio import Portfolio as Portfolio
+from .proposers.scan import scan as scan
 from .proposers.spaces import (
     Cartesian as Cartesian,
 )
@@ -191,6 +208,9 @@ from .proposers.spaces import (
 from .proposers.spaces import (
     Uniform as Uniform,
 )
+from .proposers.thermal_start import DynamicsStart as DynamicsStart
+from .proposers.thermal_start import NormalModeStart as NormalModeStart
+from .proposers.thermal_start import started as started
 from .reporting import report as report
 from .runs.loop import Plan as Plan
 from .runs.loop import State as State

@@ -6,15 +6,14 @@ import torch
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from sparring.assembly import planning, proposing
+from sparring.assembly import planning, proposer_kinds
 from sparring.assembly.labels import label_service_of, labeller
 from sparring.assembly.planning import (
-    choose_seeds,
     fit_arguments,
     plan,
     selectors,
 )
-from sparring.assembly.proposing import attack_arguments, objective, proposer, space_of
+from sparring.assembly.proposing import attack_arguments, choose_seeds, objective, proposer, space_of
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
@@ -206,7 +205,7 @@ def test_dynamics_gets_all_that_its_section_says(config, committee, monkeypatch)
             proposer(config(AMMONIA + text + rest + "}\n"), None)(committee(), seeds, seed)
         return caught.value.args[0]
 
-    monkeypatch.setattr(proposing, "take_snapshots", ask)
+    monkeypatch.setattr(proposer_kinds, "take_snapshots", ask)
     first = asked("min_distance: 1 Å, ensemble: langevin, friction: 5 1/ps", 3)
     second = asked("time_constant: 20 fs, max_memory: null", 4)
     assert (first["ensemble"], second["ensemble"]) == (Langevin(700.0, 0.005), NoseHooverChain(700.0, 20.0))

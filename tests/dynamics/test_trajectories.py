@@ -7,7 +7,7 @@ from ase.build import molecule
 
 from sparring.cli import committee_verbs
 from sparring.committee import Committee
-from sparring.config import sections
+from sparring.config import proposers as sections
 from sparring.dynamics import NVE, Langevin, NoseHooverChain, Status
 from sparring.dynamics.ensembles import FRICTION, TIME_CONSTANT
 from sparring.dynamics.trajectories import ENSEMBLES, committee_on, ensemble_of, md, trajectory

@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from sparring.assembly import foreign, heads
 from sparring.assembly.labels import counted, label_service_of
-from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
+from sparring.assembly.proposing import proposer_of_run, require_proposers, seeds_of_run, shares_of
 from sparring.assembly.training import fit_arguments
 from sparring.assembly.unlabelled import predicting
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
 from sparring.config import Config, committees, sections
+from sparring.config.proposers import source_of
 from sparring.evaluation import last_layer_features
 from sparring.labels import Bounds, Labeller
-from sparring.labels.base import composition, depends_on
+from sparring.labels.base import depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
@@ -54,7 +55,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         ValueError: If a labeller, a method or a calculator is not known.
         ModuleNotFoundError: If the package that a labeller needs is not installed.
     """
-    require_proposer(config)
+    require_proposers(config)
     for section in config.selection:
         if isinstance(section, sections.SelectorPlugin):
             selector_plugin(section.name, section.parameters)
@@ -66,17 +67,15 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         start=_start(config, system, label_service),
         fit=_naming_labels(_fitting(config, folder, progress_bars), config, label_service.labeller),
         evaluate=_evaluate(system, label_service),
-        seeds=lambda dataset, seed: choose_seeds(
-            dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
-        ),
-        proposer=lambda dataset: proposer(config, dataset, progress_bars),
+        seeds=lambda dataset, seed: seeds_of_run(config, dataset, seed),
+        proposer=lambda dataset: proposer_of_run(config, dataset, progress_bars),
         selectors=lambda *known: selectors(config, progress_bars, *known),
         label=None if config.labels.labeller.kind == "none" else label_service.label,
         max_failed=config.labels.max_failed,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",
-        source=source_of(config),
+        source=source_of(config.proposers[0]),
         inherited=depends_on(label_service.labeller),
     )
 
@@ -168,40 +167,6 @@ def architecture(
     return kinds[section.kind](**section.arguments())
 
 
-def choose_seeds(
-    dataset: Dataset,
-    which: str,
-    n_seeds: int | None,
-    seed: int,
-    allowed: Bool[np.ndarray, " n_structures"] | None = None,
-) -> list[int]:
-    """The structures of the data that are attacked.
-
-    ``lowest_energy`` is the lowest of every composition, one after the other as often as needed; ``random`` are all
-    in random order, begun again once they are used up. None for as many seeds as there are structures.
-
-    Raises:
-        ValueError: If no structure is allowed.
-    """
-    n = len(dataset)
-    allowed = np.ones(n, dtype=bool) if allowed is None else allowed
-    if not allowed.any():
-        raise ValueError(
-            f"none of {n} structures can be attacked: all have broken bonds or are isolated atoms; look at the data"
-        )
-    if which == "random":
-        order = np.random.default_rng(derive(seed, "which")).permutation(n)
-        pool = order[allowed[order]].tolist()
-    else:
-        lowest: dict[str, int] = {}
-        for index, atoms in enumerate(dataset.to_atoms()):
-            name = composition(atoms)
-            if allowed[index] and (name not in lowest or dataset.energy[index] < dataset.energy[lowest[name]]):
-                lowest[name] = index
-        pool = list(lowest.values())
-    return [pool[k % len(pool)] for k in range(n if n_seeds is None else n_seeds)]
-
-
 def selectors(
     config: Config,
     progress_bars: ProgressBars,
@@ -229,7 +194,7 @@ def selectors(
         elif isinstance(section, sections.SelectorPlugin):
             steps.append(selector_plugin(section.name, section.parameters))
         else:
-            steps.append(Budget(n=section.n, order=section.order, seed=seed))
+            steps.append(Budget(n=section.n, order=section.order, seed=seed, shares=shares_of(config)))
     return steps
 
 

@@ -207,10 +207,10 @@ class Log:
             "temperature": state.system.temperature.tolist(),
         }
         if seen:
-            energy, _, energy_variance, force_variance, _ = state.phase.seen
-            columns["committee_energy"] = energy.tolist()
-            columns["energy_variance"] = energy_variance.tolist()
-            columns["force_variance"] = force_variance.tolist()
+            seen_of = state.phase.seen
+            columns["committee_energy"] = seen_of.energy.tolist()
+            columns["energy_variance"] = seen_of.energy_variance.tolist()
+            columns["force_variance"] = seen_of.force_variance.tolist()
         for index, atoms in enumerate(frames):
             atoms.info.update({name: column[index] for name, column in columns.items()})
         return frames
@@ -223,7 +223,7 @@ def _thermodynamics(state: State) -> dict[str, Tensor]:
         "energy": phase.seen.energy,
         "kinetic_energy": kinetic,
         "temperature": 2 * kinetic / (system.degrees * kT(1.0)),
-        "conserved": phase.seen.energy + kinetic + phase.bath.energy,
+        "conserved": phase.seen.energy + phase.seen.bias + kinetic + phase.bath.energy,
         "energy_variance": phase.seen.energy_variance,
         "force_variance": phase.seen.force_variance,
     }

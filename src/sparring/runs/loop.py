@@ -72,7 +72,7 @@ class Plan:
         n_members: Size of the committee.
         fractions: Fractions of the data for training, validation and test.
         shared_validation: If True, members share one training and validation set.
-        source: Name of the origin of new structures in the data.
+        source: Name of the origin of new structures in the data, unless candidates have one.
         inherited: Further names in `info` or `arrays` that labels depend on, and that candidates inherit.
     """
 
@@ -242,7 +242,7 @@ def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated,
         parent = attacked.seeds[index]
         atoms = inherit(geometries[index], parents[parent], plan.inherited)
         atoms.info.update(
-            source=plan.source,
+            source=plan.source if candidates.source is None else candidates.source[index],
             parent=parent,
             candidate=index,
             best_step=0 if paths is None else int(paths.best_step[index]),

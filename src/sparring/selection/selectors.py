@@ -18,6 +18,8 @@ from sparring.atoms.similarity import Linkage, alike
 from sparring.candidates import Candidates
 from sparring.labels.base import composition
 from sparring.support.plugins import registered
+from sparring.support.seeds import derive
+from sparring.support.shares import apportioned
 
 __all__ = [
     "Budget",
@@ -115,7 +117,8 @@ class UncertaintyAbove:
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates outside the committee's domain."""
         variances = torch.as_tensor(candidates.force_variance)
-        return np.flatnonzero(~uncertainty.is_familiar(variances, self.threshold).numpy())
+        uncertain = ~uncertainty.is_familiar(variances, self.threshold).numpy()
+        return np.flatnonzero(uncertain if candidates.unconditional is None else uncertain | candidates.unconditional)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +160,9 @@ class EnergyWindow:
 class Distinct:
     """Keep one of several like geometries: hierarchical clustering on their RMSD, the highest score of each cluster.
 
-    Of equal scores the first candidate stays. Structures of different composition are always distinct; so are those
-    that are periodic along different lattice vectors, and those whose atoms are listed in different order, unless like
-    atoms may be exchanged.
+    Of equal scores the first candidate stays; scores of different parts of a portfolio count by their rank. Structures
+    of different composition are always distinct; so are those that are periodic along different lattice vectors, and
+    those whose atoms are listed in different order, unless like atoms may be exchanged.
 
     The distance of crystals, slabs and chains knows their cells, too (:mod:`sparring.atoms.crystals`): images of an
     atom are the same, and so are lattice vectors by other names. A strain counts by what it does to the distance of
@@ -198,7 +201,7 @@ class Distinct:
             progress=self.progress,
         )
         # By cluster, then by falling score; the sort is stable, so that of equal scores the first stays.
-        order = np.lexsort((-candidates.score, clusters))
+        order = np.lexsort((-candidates.comparable_score(), clusters))
         _, best = np.unique(clusters[order], return_index=True)
         return np.sort(order[best])
 
@@ -211,11 +214,14 @@ class Budget:
         n: Largest number of labels.
         order: By score, or at random as in the paper's baseline.
         seed: For the random draw.
+        shares: Share of each part of a portfolio, which is chosen from apart; what one cannot use goes to the others.
+            None to choose from all candidates at once.
     """
 
     n: int
     order: Literal["score", "random"] = "score"
     seed: int = 0
+    shares: Mapping[str, float] | None = None
     name: ClassVar[str] = "budget"
 
     def __post_init__(self) -> None:
@@ -226,12 +232,23 @@ class Budget:
 
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates that the budget pays for."""
-        n_candidates = len(candidates.score)
+        if self.shares is None or candidates.source is None:
+            return np.sort(self._ordered(candidates.score, self.seed)[: self.n])
+        parts = np.array(candidates.source)
+        if unknown := set(candidates.source) - set(self.shares):
+            raise ValueError(f"a budget with shares needs one for each part, and has none for {sorted(unknown)}")
+        places = {part: np.flatnonzero(parts == part) for part in self.shares}
+        numbers = apportioned(self.n, self.shares, {part: len(place) for part, place in places.items()})
+        kept = [
+            place[self._ordered(candidates.score[place], derive(self.seed, part))[: numbers[part]]]
+            for part, place in places.items()
+        ]
+        return np.sort(np.concatenate(kept))
+
+    def _ordered(self, scores: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
         if self.order == "random":
-            order = np.random.default_rng(self.seed).permutation(n_candidates)
-        else:
-            order = np.argsort(-candidates.score, kind="stable")
-        return np.sort(order[: self.n])
+            return np.random.default_rng(seed).permutation(len(scores))
+        return np.argsort(-scores, kind="stable")
 
 
 def plugin(name: str, parameters: Mapping[str, object] | None = None) -> Selector:
