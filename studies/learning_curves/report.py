@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from sparring.plots.style import GENERATIONS, STYLE
+from sparring.plots.ticks import logarithmic
 from sparring.support.files import write_text
 from sparring.support.tables import Table
 from studies.common.figures import FigureFolder
@@ -57,9 +58,10 @@ def figure(results: Sequence[Result]) -> Figure:
                 capsize=2,
                 label=f"{network}, {recipe}",
             )
-        axes.set(title=molecule, xscale="log", yscale="log", xlabel="labels", ylabel="error of forces (meV/Å)")
+        axes.set(title=molecule, xscale="log", xlabel="labels", ylabel="error of forces (meV/Å)")
         axes.set_xticks(SIZES, [str(n) for n in SIZES])
         axes.minorticks_off()
+        logarithmic(axes)
         axes.legend()
     return drawn
 
