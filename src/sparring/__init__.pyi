@@ -1,6 +1,7 @@
 """The public names of Sparring and their modules, for type checkers and for ``import sparring``."""
 
 from .atoms.dataset import Dataset as Dataset
+from .atoms.internal_coordinates import bonds_and_angles as bonds_and_angles
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
 from .commands.running import check as check
@@ -67,6 +68,7 @@ from .dynamics.trajectories import md as md
 from .dynamics.trajectories import trajectory as trajectory
 from .evaluation import Errors as Errors
 from .evaluation import evaluate as evaluate
+from .evaluation import last_layer_features as last_layer_features
 from .inputs.extxyz import (
     read_labelled as read_labelled,
 )
@@ -142,9 +144,14 @@ from .proposers.ascent import AttackResult as AttackResult
 from .proposers.ascent import attack as attack
 from .proposers.base import Proposer as Proposer
 from .proposers.biased_dynamics import biased_dynamics as biased_dynamics
+from .proposers.bond_window import bond_window as bond_window
 from .proposers.dynamics import take_snapshots as take_snapshots
 from .proposers.early_stop import EarlyStop as EarlyStop
 from .proposers.early_stop import early_stopped as early_stopped
+from .proposers.energy_floor import EnergyFloor as EnergyFloor
+from .proposers.energy_floor import below_floor as below_floor
+from .proposers.energy_floor import reachable as reachable
+from .proposers.mutual_repulsion import mutual_repulsion as mutual_repulsion
 from .proposers.objectives import (
     Objective as Objective,
 )
@@ -209,6 +216,9 @@ from .runs.loop import Plan as Plan
 from .runs.loop import State as State
 from .runs.loop import step as step
 from .selection import (
+    LCMD as LCMD,
+)
+from .selection import (
     Budget as Budget,
 )
 from .selection import (
@@ -219,6 +229,9 @@ from .selection import (
 )
 from .selection import (
     EnergyWindow as EnergyWindow,
+)
+from .selection import (
+    MaxDet as MaxDet,
 )
 from .selection import (
     Selection as Selection,
@@ -245,6 +258,8 @@ from .training.splits import Splits as Splits
 from .training.trainer import SecondStage as SecondStage
 from .units import kT as kT
 from .units import quantity as quantity
+from .validation.bond_scan.compute import scan_bonds as scan_bonds
+from .validation.bond_scan.scans import BondScan as BondScan
 from .validation.survival.compute import Survival as Survival
 from .validation.survival.compute import own_minimum as own_minimum
 from .validation.survival.compute import survival as survival

@@ -3,7 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from sparring.reporting import figures
-from sparring.validation.survival.trials import Failure, Settings, Survival, SurvivalAtTemperature
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 
 @pytest.fixture
@@ -68,7 +69,11 @@ def test_committees_may_have_been_tried_at_other_temperatures_for_other_times(ma
 def test_survival_falls_by_a_step_at_every_failure(make):
     result = make({500.0: 18}, duration=210.0)
     ax = figures.survival_curves({"500 K": result.trials[0]}, duration=210.0)
-    curve, end = ax.get_lines()[:2]
+    curve, failures, end = ax.get_lines()[:3]
+    assert failures.get_xydata().tolist() == [[10.0, 0.95], [20.0, 0.9]]
+    (band,) = ax.collections
+    low, _ = result.trials[0].interval
+    assert (band.get_paths()[0].vertices[:, 1].min(), 1.0) == pytest.approx((low, 1.0))
     np.testing.assert_allclose(curve.get_xydata(), [[0, 1.0], [10, 0.95], [20, 0.9], [210, 0.9]])
     assert end.get_xydata().tolist() == [[210.0, 0.9]]
     assert ax.get_xlabel() == "time (fs)"
@@ -76,7 +81,7 @@ def test_survival_falls_by_a_step_at_every_failure(make):
 
 def test_a_committee_of_which_nothing_is_left_has_no_mark_at_the_end(make):
     ax = figures.survival_curves({"500 K": make({500.0: 0}).trials[0]}, duration=5000.0)
-    assert [line.get_marker() for line in ax.get_lines()[:-1]] == ["None"]
+    assert [line.get_marker() for line in ax.get_lines()[:-1]] == ["None", "."]
 
 
 def test_the_sheet_shows_the_temperatures_of_one_committee_or_several_committees(make):

@@ -24,10 +24,12 @@ from sparring.surfaces.landscape import Landscape, Landscapes
 from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.barrier.compute import Barriers
+from sparring.validation.bond_scan.scans import BondScan, CoordinateScan, Flag
 from sparring.validation.diversity.compute import Diversity, gather
 from sparring.validation.errors.compute import error_report
 from sparring.validation.records import write_record
-from sparring.validation.survival.trials import Failure, Settings, Survival, SurvivalAtTemperature
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 KCAL = KCAL_PER_MOL
 
@@ -59,6 +61,27 @@ def trials(n_stable):
     failures = [Failure(copy=number, time=100.0 + number, reason="too short") for number in range(20 - n_stable)]
     return Survival.of(
         [SurvivalAtTemperature.of(500.0, 20, failures), SurvivalAtTemperature.of(1000.0, 20, failures)], settings
+    )
+
+
+def scan(hole):
+    """A scan of one bond, which falls by 1 eV at its short end or does not."""
+    values, energy = np.array([0.7, 1.0, 1.3]), np.array([-1.0 if hole else 1.0, 0.0, 1.0])
+    flags = (Flag(point=0, kind="below", amount=1.0),) if hole else ()
+    one = CoordinateScan(
+        kind="bond",
+        name="N0-H1",
+        atoms=(0, 1),
+        n_equivalent=3,
+        start=1.0,
+        values=values,
+        energy=energy,
+        energy_sigma=0.1 * np.ones(3),
+        label=np.full(3, np.nan),
+        flags=flags,
+    )
+    return BondScan(
+        formula="H3N", tolerance=0.2, n_sigma=3.0, start_energy=0.0, scans=(one,), skipped=(), method="", refused=0
     )
 
 
@@ -147,6 +170,7 @@ def measured(finished_run, tmp_path_factory):
     for number, n_stable in ((1, 0), (2, 10), (3, 17)):
         place = run_folder / f"generation-0{number}/validation"
         write_record(place / "survival.json", trials(n_stable))
+        write_record(place / "bonds.json", scan(hole=number == 3))
         write_record(place / "errors.json", errors(0.1 / number))
     return run_folder
 
@@ -197,7 +221,7 @@ def without_figures_of_the_run(monkeypatch):
 
 def test_a_run_with_all_results_has_a_section_and_a_figure_of_each(measured_run, without_figures_of_the_run):
     page = parsed(measured_run)
-    for name in ("barrier", "survival", "landscape", "errors", "diversity"):
+    for name in ("bonds", "barrier", "survival", "landscape", "errors", "diversity"):
         assert f"{name}-section" in page.ids
         assert name in page.ids
         assert (measured_run / "figures" / f"{name}.svg").exists()
@@ -228,6 +252,21 @@ def test_stable_shares_stand_beside_the_papers(known):
     assert table["generation 2"]["500 K"] == "50 %\n[30, 70]"  # Wilson's interval of 10 in 20
     assert any("63 %" in note for note in section.notes)
     assert any("20 copies at each temperature for 5 ps" in note for note in section.notes)
+    ((heading, failures),) = section.more_tables
+    assert heading == "Failures, generation 3"
+    assert [row[:4] for row in failures.cells()[:2]] == [
+        ("500", "0", "0.100", "too short"),
+        ("1000", "0", "0.100", "too short"),
+    ]
+
+
+def test_holes_along_bonds_are_counted_and_those_of_the_newest_committee_named(known):
+    section = known["bonds"]
+    assert [row["with holes"] for row in rows(section.table).values()] == ["0", "0", "1"]
+    ((heading, flags),) = section.more_tables
+    assert heading == "Flags, generation 3"
+    assert flags.cells()[0][:4] == ("bond N0-H1", "3", "0.70 Å (start 1.00)", "energy below the start by")
+    assert section.figures[0].title.endswith("generation 3")
 
 
 def test_landscapes_give_errors_below_caps(known):

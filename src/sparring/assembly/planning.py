@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
 from sparring.config import Config, committees, sections
 from sparring.config.proposers import source_of
+from sparring.evaluation import last_layer_features
 from sparring.labels import Bounds, Labeller
 from sparring.labels.base import depends_on
 from sparring.labels.service import Failed, LabelService
@@ -26,7 +28,7 @@ from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
 from sparring.potentials.foreign.mace_from_scratch import MACE
 from sparring.runs.loop import Fitted, Plan
-from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
+from sparring.selection import LCMD, Budget, Distinct, EnergyWindow, MaxDet, Selector, UncertaintyAbove, threshold_from
 from sparring.selection import plugin as selector_plugin
 from sparring.starting_data.base import Starting, note_forces, references
 from sparring.starting_data.isolated import split_isolated
@@ -67,7 +69,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         evaluate=_evaluate(system, label_service),
         seeds=lambda dataset, seed: seeds_of_run(config, dataset, seed),
         proposer=lambda dataset: proposer_of_run(config, dataset, progress_bars),
-        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, progress_bars),
+        selectors=lambda *known: selectors(config, progress_bars, *known),
         label=None if config.labels.labeller.kind == "none" else label_service.label,
         max_failed=config.labels.max_failed,
         n_members=config.committee.n_members,
@@ -167,13 +169,16 @@ def architecture(
 
 def selectors(
     config: Config,
+    progress_bars: ProgressBars,
     variances: Float[np.ndarray, " n_train"],
     lowest: Mapping[str, float],
     seed: int,
-    progress_bars: ProgressBars = no_progress_bars,
+    committee: Committee,
+    dataset: Dataset,
 ) -> list[Selector]:
     """The section ``selection``."""
     steps: list[Selector] = []
+    features = partial(last_layer_features, committee)
     for section in config.selection:
         if isinstance(section, sections.UncertaintyAbove):
             steps.append(UncertaintyAbove(threshold=threshold_from(variances, float(section.percentile))))
@@ -181,6 +186,11 @@ def selectors(
             steps.append(EnergyWindow(above=lowest, window=section.window))
         elif isinstance(section, sections.Distinct):
             steps.append(Distinct(**section.arguments(), progress=progress_bars("comparison")))  # type: ignore[arg-type]
+        elif isinstance(section, sections.MaxDet):
+            steps.append(MaxDet(n=section.n, features=features, scaled=section.scaled))
+        elif isinstance(section, sections.LCMD):
+            training = dataset.structures if section.with_data else None
+            steps.append(LCMD(n=section.n, features=features, training=training))
         elif isinstance(section, sections.SelectorPlugin):
             steps.append(selector_plugin(section.name, section.parameters))
         else:

@@ -112,7 +112,9 @@ def count_labels(config: Config, system: System, structures: list[Atoms]) -> Cou
 
 def _n_attacks(config: Config, n_data: int, structures: list[Atoms]) -> int:
     """Labels of attacks, if every attack passes the selection but for its budgets."""
-    budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
+    budgets = [
+        step.n for step in config.selection if isinstance(step, sections.Budget | sections.MaxDet | sections.LCMD)
+    ]
     n_labels = 0
     n_attacked = config.generations - (config.labels.labeller.kind != "none")
     for _ in range(n_attacked):

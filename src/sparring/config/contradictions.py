@@ -127,7 +127,7 @@ def _single_model(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 "closeness",
             )
     for index, step in enumerate(config.selection):
-        if step.kind == "uncertainty_above":
+        if step.kind == "uncertainty_above" or (step.kind == "max_det" and step.scaled):
             yield ("selection", index, "kind"), f"a single model has no uncertainty; leave this step out, or {needs}"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from sparring.config.objectives import terms_of
 from sparring.config.problems import KeyPath
 from sparring.config.proposers import Adversarial, AnyPart, AnyProposer, BiasedDynamics, Dynamics, Random, Scan
 
@@ -54,6 +55,10 @@ def _in_a_well(proposer: AnyProposer | AnyPart, at: KeyPath, system: str, free: 
             parts = {(*at, "space", "spaces", index): part for index, part in enumerate(space.spaces)}
     if isinstance(proposer, Adversarial) and proposer.start is not None and proposer.start.kind == "normal_modes":
         yield (*at, "start", "kind"), f"{system} is a particle, which has no normal modes; use dynamics"
+    if isinstance(proposer, Adversarial):
+        for term in sorted(terms_of(proposer.objective) & {"bond_window", "mutual_repulsion"}):
+            problem = f"{term} measures distances between atoms, and system {system} is a single particle; leave it out"
+            yield (*at, "objective"), problem
     for place, part in parts.items():
         if part.kind == "dihedrals":
             yield (*place, "kind"), f"{system} is a particle, which has no torsions; use cartesian"

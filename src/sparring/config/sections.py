@@ -57,6 +57,22 @@ class Budget(Section):
     order: Literal["score", "random"] = "score"
 
 
+class MaxDet(Section):
+    """Keep at most n that are uncertain and unlike each other: the greedy maximum determinant of their features."""
+
+    kind: Literal["max_det"]
+    n: Count
+    scaled: bool = True
+
+
+class LCMD(Section):
+    """Keep at most n that stand for those around them: the largest cluster maximum distance of their features."""
+
+    kind: Literal["lcmd"]
+    n: Count
+    with_data: bool = True
+
+
 class SelectorPlugin(Section):
     """A selector that an installed package registers under the entry-point group ``sparring.selectors``."""
 
@@ -94,7 +110,10 @@ class Config(Section):
     attack: Annotated[AnyProposer, Field(discriminator="kind")] | None = None
     propose: Annotated[tuple[Annotated[AnyPart, Field(discriminator="kind")], ...], Field(min_length=1)] | None = None
     selection: tuple[
-        Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget | SelectorPlugin, Field(discriminator="kind")],
+        Annotated[
+            UncertaintyAbove | EnergyWindow | Distinct | MaxDet | LCMD | Budget | SelectorPlugin,
+            Field(discriminator="kind"),
+        ],
         ...,
     ] = ()
     evaluation: Evaluation = Evaluation()

@@ -109,6 +109,7 @@ class Log:
         reasons: Description of each status.
         keep_frames: Flag to keep positions in memory.
         write: Function that takes frames.
+        watch: Function that sees the state of the replicas that go on.
     """
 
     def __init__(
@@ -120,9 +121,10 @@ class Log:
         reasons: tuple[str, ...],
         keep_frames: bool,
         write: Write | None,
+        watch: Callable[[State], None] | None = None,
     ) -> None:
         self.start, self.numbers, self.timestep, self.reasons = start, numbers, timestep, reasons
-        self.write = write
+        self.write, self.watch = write, watch
         index = start.structure_index
         self.status = index.new_zeros(start.n_structures)
         self.failed_at = self.status - 1
@@ -145,6 +147,8 @@ class Log:
         left = self._drop_failed(state)
         if self.write and left.system.n_copies:
             self.write(self._frames(left, left.phase.positions, {"step": [state.step] * left.system.n_copies}))
+        if self.watch:
+            self.watch(left)
         return left
 
     def close(self, state: State) -> DynamicsResult:

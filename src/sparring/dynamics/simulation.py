@@ -116,6 +116,7 @@ def simulate(
     max_memory: float | None = 4e9,
     keep_frames: bool = False,
     write: Write | None = None,
+    watch: Callable[[State], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DynamicsResult:
     """Molecular dynamics of all structures at once, under the mean forces of a committee.
@@ -145,6 +146,8 @@ def simulate(
         keep_frames: Flag to keep whole trajectories in memory.
         write: Function that takes the frames of all replicas at one point in time, and the frames before and at a
             failure. If not all replicas fit the memory, the frames of each part come together.
+        watch: Function that sees the state of all replicas that go on, as often as there are rows of traces. If not
+            all replicas fit the memory, those of each part come together, from step 0.
         progress: Callback with the number of steps done and of all.
 
     Raises:
@@ -163,6 +166,7 @@ def simulate(
     committee = committee.without_domain()
     start = replace(start.to(device=committee.device), edges=None)
     reasons = ("finished", "not finite", *(getattr(one, "__name__", repr(one)) for one in criteria))
+    new_log = partial(Log, timestep=timestep, reasons=reasons, keep_frames=keep_frames, write=write, watch=watch)
     size = how_many_fit(start, lambda some: _graph_bytes(committee, some), max_memory)
     parts: list[DynamicsResult] = []
     total = -(-n_copies // size) * n_steps
@@ -182,7 +186,7 @@ def simulate(
             fixed_centre=fixed_centre,
             numbers=numbers[part],
         )
-        log = Log(here, numbers[part], timestep=timestep, reasons=reasons, keep_frames=keep_frames, write=write)
+        log = new_log(here, numbers[part])
         state = log.record(state)
         done = len(parts) * n_steps
         for count in range(1, n_steps + 1):

@@ -64,7 +64,8 @@ class Plan:
         evaluate: Evaluation that is special to the system, e.g. a barrier, given the committee and its data.
         seeds: Indices of the structures that are attacked, given the data and a seed.
         proposer: Proposer of candidates, given the data, whose molecules it moves.
-        selectors: Steps of the selection, given the variances of the training set, lowest energies and a seed.
+        selectors: Steps of the selection, given the variances of the training set, lowest energies, a seed, the
+            committee and its data.
         label: Structures, and the lowest known energies, to labels; None for a run that ends with the structures to
             be labelled, of a committee that is not trained.
         max_failed: Share of the labels that may fail for reasons other than the geometry.
@@ -82,7 +83,9 @@ class Plan:
     evaluate: Callable[[Committee, Dataset], Mapping[str, object]]
     seeds: Callable[[Dataset, int], Sequence[int]]
     proposer: Callable[[Dataset], Proposer]
-    selectors: Callable[[Float[np.ndarray, " n_train"], Mapping[str, float], int], Sequence[Selector]]
+    selectors: Callable[
+        [Float[np.ndarray, " n_train"], Mapping[str, float], int, Committee, Dataset], Sequence[Selector]
+    ]
     label: Callable[[Sequence[Atoms], Mapping[str, float]], LabelReport] | None
     n_members: int
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
@@ -118,7 +121,7 @@ def step(state: State, plan: Plan, cache: StageCache = no_cache) -> tuple[Commit
 
     # Adversarial attack, lines 5-12
     attacked = cache(generation, "attack", lambda: attack_seeds(state, plan, committee))
-    chosen = cache(generation, "select", lambda: choose(state, plan, evaluated, attacked))
+    chosen = cache(generation, "select", lambda: choose(state, plan, committee, evaluated, attacked))
     if plan.label is None:
         return committee, None
 
@@ -220,7 +223,7 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     return Attacked(candidates, parents, tuple(candidates.heirs(chosen.to_atoms(), plan.inherited)))
 
 
-def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -> Chosen:
+def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated, attacked: Attacked) -> Chosen:
     """Select candidates for labelling."""
     parents = state.dataset.to_atoms()
     charges = np.array([int(parents[parent].info.get("charge", 0)) for parent in attacked.seeds])
@@ -229,6 +232,8 @@ def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -
         evaluated.force_variance[list(state.splits.fit)],
         lowest_energies(parents),
         plan.seed_of(state.generation, "select"),
+        committee,
+        state.dataset,
     )
     selection = select(candidates, *selectors)
     geometries = candidates.structures.to_atoms()

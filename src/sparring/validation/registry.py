@@ -14,6 +14,7 @@ GROUP = "sparring.validations"
 BUILT_IN = {
     "holes": "sparring.validation.holes:validation",
     "barrier": "sparring.validation.barrier:validation",
+    "bonds": "sparring.validation.bond_scan:validation",
     "survival": "sparring.validation.survival:validation",
     "landscape": "sparring.validation.landscape:validation",
     "landscape-relaxed": "sparring.validation.landscape:relaxed",

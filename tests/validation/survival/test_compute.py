@@ -18,7 +18,8 @@ from sparring.units import AMU
 from sparring.validation.records import read_record, write_record
 from sparring.validation.survival import batches as batches_module
 from sparring.validation.survival.compute import own_minimum, survival
-from sparring.validation.survival.trials import Failure, Settings, Survival, SurvivalAtTemperature
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 LENGTH, STIFFNESS = 0.75, 30.0
 

@@ -6,19 +6,19 @@ from pathlib import Path
 
 from ase import Atoms
 
-from sparring.atoms.dataset import ENERGY
-from sparring.atoms.inheritance import bare_copy
+from sparring.atoms.bonds import find_bonds
 from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, Criterion, DistanceWindow, EnergyBelow
-from sparring.inputs.extxyz import read_labelled
-from sparring.inputs.reading import read_atoms
 from sparring.runs.generation import DATASET as DATA
 from sparring.units import quantity
 from sparring.validation.run_system import system_of
 from sparring.validation.survival.compute import own_minimum
 
-__all__ = ["criteria_of", "criteria_of_run", "start_of", "temperatures_of"]
+__all__ = ["FAR_BELOW", "criteria_of", "criteria_of_run", "default_criteria", "temperatures_of"]
 
+FAR_BELOW = 0.5
+"""Energy in eV below the committee's own minimum from which on a copy of one's own molecule has failed: far more than
+another conformer can bring, and less than what a hole has."""
 TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
 """The paper's."""
 
@@ -26,29 +26,6 @@ TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
 def temperatures_of(given: Sequence[str] | None) -> list[float]:
     """Temperatures in K; an argument may hold several, separated by commas."""
     return [quantity(one, "temperature") for several in given or TEMPERATURES for one in several.split(",")]
-
-
-def start_of(folder: Path, file: Path | None) -> Atoms:
-    """The structure of a file, or the one of lowest energy in the training data of a committee.
-
-    Raises:
-        ValueError: If there is none, or several.
-    """
-    if file is not None:
-        structures = read_atoms(file, labels="ignored", allow_dummy=True)
-        if len(structures) > 1:
-            raise ValueError(f"{file} has {len(structures)} structures, expected one: the start of all copies")
-        return structures[0]
-    data = folder / DATA
-    if not data.exists():
-        raise ValueError(
-            f"{folder} is not a generation of a run: it has no {DATA}; give START.xyz, a file with one structure"
-        )
-    labelled = read_labelled(data, allow_dummy=True)
-    formulas = sorted({atoms.get_chemical_formula() for atoms in labelled})
-    if len(formulas) > 1:
-        raise ValueError(f"{data} has structures of {', '.join(formulas)}; give START.xyz, a file with one of them")
-    return bare_copy(min(labelled, key=lambda atoms: float(atoms.info[ENERGY])))
 
 
 def criteria_of(
@@ -61,7 +38,7 @@ def criteria_of(
     windows: Sequence[str],
     energy_below: str | None,
 ) -> tuple[Criterion, ...]:
-    """Criteria from the arguments; by default those of the system of the run, else bonds and overlaps.
+    """Criteria from the arguments; by default those of the system of the run, else those of :func:`default_criteria`.
 
     Raises:
         ValueError: If one of them cannot be read.
@@ -76,7 +53,13 @@ def criteria_of(
     if chosen:
         return tuple(chosen)
     found = criteria_of_run(committee, folder, [start])
-    return (BondsKept(start), CloserThan(0.5)) if found is None else found
+    return default_criteria(committee, start) if found is None else found
+
+
+def default_criteria(committee: Committee, start: Atoms) -> tuple[Criterion, ...]:
+    """Criteria for any molecule: its bonds, atoms closer than 0.5 Å, an energy 0.5 eV below the committee's minimum."""
+    bonds = (BondsKept(start),) if find_bonds(start) else ()
+    return (*bonds, CloserThan(0.5), EnergyBelow(own_minimum(committee, start) - FAR_BELOW))
 
 
 def criteria_of_run(committee: Committee, folder: Path, starts: Sequence[Atoms]) -> tuple[Criterion, ...] | None:

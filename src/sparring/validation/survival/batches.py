@@ -20,7 +20,8 @@ from sparring.dynamics import Criterion
 from sparring.support.cached import cached
 from sparring.support.digest import digest
 from sparring.validation.records import read_record, write_record
-from sparring.validation.survival.trials import Failure
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.spread import Moments
 
 __all__ = ["MDBatch", "identity", "once"]
 
@@ -36,6 +37,7 @@ class MDBatch:
         n_copies: Number of copies.
         failures: Failures among these copies.
         positions: Positions at each failure in Å; the last finite ones if a number was not finite.
+        moments: Moments of bonds and angles of these copies.
     """
 
     identity: str
@@ -44,6 +46,7 @@ class MDBatch:
     n_copies: int
     failures: tuple[Failure, ...]
     positions: tuple[Float[np.ndarray, "_ 3"], ...]
+    moments: Moments
 
 
 def identity(committee: Committee, start: Atoms, criteria: Sequence[Criterion], settings: Mapping[str, object]) -> str:

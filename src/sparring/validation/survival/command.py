@@ -39,6 +39,12 @@ Thermostat = Annotated[str, typer.Option(help="Ensemble: nose_hoover, langevin o
 Friction = Annotated[str, typer.Option(help="Friction of langevin.")]
 TimeConstant = Annotated[str, typer.Option(help="Time constant of nose_hoover.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
+Labels = Annotated[
+    int,
+    typer.Option(
+        help="Largest number of failing frames that the labeller of the run labels, the earliest at each temperature."
+    ),
+]
 AtOnce = Annotated[int, typer.Option(help="Number of copies that are simulated, and stored, together.")]
 
 
@@ -58,6 +64,7 @@ def survival(
     time_constant: TimeConstant = "50 fs",
     seed: Seed = 0,
     at_once: AtOnce = 50,
+    labels: Labels = 10,
     output: Output = None,
     device: Device = "cpu",
 ) -> None:
@@ -65,16 +72,18 @@ def survival(
 
     A copy ends by the criteria of --window, --bonds, --min-distance and --energy-below. Without any of these, the
     criteria are those of the run's system (`system: unphysical:` of your own structures); if it has none, a bond that
-    leaves 0.6 to 1.6 times its length, or two atoms closer than 0.5 Å.
+    leaves 0.6 to 1.6 times its length, two atoms closer than 0.5 Å, or an energy 0.5 eV below the committee's minimum.
     """
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on
     from sparring.inputs.extxyz import write_structures
-    from sparring.units import quantity
-    from sparring.validation.survival.arguments import criteria_of, start_of, temperatures_of
+    from sparring.units import quantity, unit_of
+    from sparring.validation.run_labels import label_service_of_run
+    from sparring.validation.run_system import start_of
+    from sparring.validation.survival.arguments import criteria_of, temperatures_of
     from sparring.validation.survival.compute import survival
     from sparring.validation.survival.figure import survival_figure
-    from sparring.validation.survival.table import SurvivalRows
+    from sparring.validation.survival.table import SurvivalRows, failure_table
 
     use_threads()
     members, atoms = committee_on(read_committee(committee), device), start_of(committee, start)
@@ -82,6 +91,7 @@ def survival(
     criteria = criteria_of(members, committee, atoms, windows=window or (), **limits)
     duration, folder = quantity(time, "time"), output or committee / "validation"
     rows, frames = SurvivalRows(duration), list["Atoms"]()
+    service, unlabelled = label_service_of_run(committee, progress_bars()) if labels else (None, "")
     typer.echo(f"{atoms.get_chemical_formula()} fails if: {'; '.join(map(str, criteria))}")
     result = survival(
         members,
@@ -98,10 +108,16 @@ def survival(
         n_at_once=at_once,
         batches=folder / "survival",
         write=frames.extend,
+        label=None if service is None else service.label,
+        n_labels=labels,
         finished=lambda trial: typer.echo(rows.row(trial)),
         progress_bars=progress_bars(),
     )
     typer.echo(rows.total(result))
+    if frames:
+        typer.echo(failure_table(result, unit_of(atoms.numbers)).text())
+        if unlabelled:
+            typer.echo(f"failures have no labels: {unlabelled}", err=True)
     written = write_results(folder, "survival", result, survival_figure({committee.name: result}))
     write_structures(folder / "survival_failures.extxyz", frames)
     typer.echo(written)

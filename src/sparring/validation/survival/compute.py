@@ -1,20 +1,22 @@
-"""Survival of molecular dynamics: hundreds of copies at several temperatures, and when and why they fail.
+"""Survival in molecular dynamics: hundreds of copies at several temperatures, and when and why they fail.
 
 Sec. V.B of Schwalbe-Koda et al. (2021), doi:10.1038/s41467-021-25342-8, for any structure, committee and criteria.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from jaxtyping import Float
 
 from sparring.atoms.inheritance import bare_copy, inherit
+from sparring.atoms.internal_coordinates import InternalCoordinate, bonds_and_angles
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import Criterion, DynamicsResult, Ensemble, Status, simulate
@@ -25,8 +27,12 @@ from sparring.evaluation import predict_structures
 from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
+from sparring.validation.run_labels import LabelFrames
 from sparring.validation.survival.batches import MDBatch, identity, once
-from sparring.validation.survival.trials import Failure, Settings, Survival, SurvivalAtTemperature
+from sparring.validation.survival.failures import Failure, explained
+from sparring.validation.survival.labels import compared, labelled_failures
+from sparring.validation.survival.spread import Moments, SpreadOfCopies
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 __all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature", "own_minimum", "survival"]
 
@@ -56,6 +62,8 @@ def survival(
     n_at_once: int = 50,
     batches: Path | str | None = None,
     write: Write | None = None,
+    label: LabelFrames | None = None,
+    n_labels: int = 10,
     finished: Callable[[SurvivalAtTemperature], None] | None = None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> Survival:
@@ -67,7 +75,9 @@ def survival(
 
     The frames in which copies failed are geometries to which the committee leads, and should not: they are candidates
     for labels. They have the committee's mean energy and forces and both variances, and ``copy``, ``temperature``,
-    ``time`` in fs and ``failed``, the reason. If a number was not finite, the frame is the last finite one.
+    ``time`` in fs and ``failed``, the reason. If a number was not finite, the frame is the last finite one. Each
+    failure has the bond or angle that went farthest in its frame, in units of its thermal spread over the copies, the
+    energy and the uncertainty there, and, where there is a label, the errors.
 
     Args:
         committee: Committee whose mean forces are used.
@@ -87,6 +97,9 @@ def survival(
         batches: Folder for the results of batches. A batch that is found there, of the same committee, start and
             settings, is not computed again.
         write: Function that takes the frames in which copies failed, those of a temperature in order of time.
+        label: Function that labels frames in which copies failed, such as the method ``label`` of a label service;
+            None for no labels.
+        n_labels: Largest number of frames that are labelled: the earliest at each temperature in turn.
         finished: Function that is called with each finished temperature.
         progress_bars: Progress bars.
 
@@ -106,10 +119,10 @@ def survival(
         criteria=tuple(str(getattr(criterion, "__name__", criterion)) for criterion in criteria),
         seed=seed,
     )
-    work = _Work(committee, bare_copy(start), criteria, settings)
+    work = _Work(committee, bare_copy(start), criteria, settings, bonds_and_angles(start))
     work.check(ensemble_at(list(temperatures)), len(temperatures))
     of = "" if batches is None else identity(committee, start, criteria, asdict(settings))
-    trials = []
+    trials, frames = [], []
     for temperature in map(float, temperatures):
         parts = []
         for first in range(0, n_copies, n_at_once):
@@ -117,16 +130,31 @@ def survival(
             title = f"{temperature:g} K, copies {first + 1} to {copies[-1] + 1} of {n_copies}"
             compute = partial(work.batch, of, temperature, copies, ensemble_at(temperature), title, progress_bars)
             parts.append(once(batches, of, temperature, copies, compute))
-        ends = sorted(
-            (end for part in parts for end in zip(part.failures, part.positions, strict=True)),
-            key=lambda end: (end[0].time, end[0].copy),
-        )
-        trials.append(SurvivalAtTemperature.of(temperature, n_copies, [failure for failure, _ in ends]))
-        if write and ends:
-            write(work.frames(temperature, ends))
+        failures, failing = work.failures(temperature, parts)
+        trials.append(SurvivalAtTemperature.of(temperature, n_copies, failures))
+        frames.append(failing)
+        if write and failing:
+            write(failing)
         if finished:
             finished(trials[-1])
-    return Survival.of(trials, settings)
+    return Survival.of(trials if label is None else _with_labels(trials, frames, label, n_labels), settings)
+
+
+def _with_labels(
+    trials: Sequence[SurvivalAtTemperature], frames: Sequence[Sequence[Atoms]], label: LabelFrames, n_labels: int
+) -> list[SurvivalAtTemperature]:
+    """Trials whose earliest failures have the errors of the committee against labels."""
+    found = []
+    chosen = labelled_failures([len(trial.failures) for trial in trials], n_labels)
+    for trial, some, which in zip(trials, frames, chosen, strict=True):
+        checked = compared([trial.failures[i] for i in which], [some[i] for i in which], label)
+        others = [failure for i, failure in enumerate(trial.failures) if i not in which]
+        found.append(replace(trial, failures=tuple(sorted([*checked, *others], key=_order))))
+    return found
+
+
+def _order(failure: Failure) -> tuple[float, int]:
+    return failure.time, failure.copy
 
 
 def own_minimum(committee: Committee, start: Atoms) -> float:
@@ -163,6 +191,7 @@ class _Work:
     start: Atoms
     criteria: Sequence[Criterion]
     settings: Settings
+    coordinates: Sequence[InternalCoordinate]
 
     def check(self, ensemble: Ensemble, n_copies: int) -> None:
         """Check that the ensemble exists, the criteria fit the start, and the start meets none of them."""
@@ -182,12 +211,14 @@ class _Work:
     ) -> MDBatch:
         """Simulate copies together."""
         many = Structures.from_atoms([self.start]).take([0] * len(copies))
+        spread = SpreadOfCopies(self.coordinates, torch.as_tensor(self.start.cell.array))
         result = self._simulate(
             many,
             ensemble,
             n_steps=round(self.settings.duration / self.settings.timestep),
             seed=derive(self.settings.seed, "stability", repr(temperature)),
             numbers=copies,
+            watch=spread,
             progress=progress_bars(title),
         )
         words = ("finished", "not finite", *self.settings.criteria)
@@ -202,6 +233,7 @@ class _Work:
             n_copies=len(copies),
             failures=tuple(Failure(copy=copies[i], time=times[i], reason=words[status[i]]) for i in failed),
             positions=tuple(atoms.positions for atoms in shown),
+            moments=spread.moments(),
         )
 
     def _simulate(self, structures: Structures, ensemble: Ensemble, **others: Any) -> DynamicsResult:  # noqa: ANN401
@@ -216,20 +248,40 @@ class _Work:
             **others,
         )
 
-    def frames(self, temperature: float, ends: Sequence[tuple[Failure, Positions]]) -> list[Atoms]:
-        """Frames in which copies failed, with the predictions of the committee."""
-        geometries = []
-        for failure, positions in ends:
-            atoms = Atoms(self.start.numbers, positions, cell=self.start.cell, pbc=self.start.pbc)
-            atoms = inherit(atoms, self.start)
-            atoms.info.update(copy=failure.copy, temperature=temperature, time=failure.time, failed=failure.reason)
-            geometries.append(atoms)
-        annotated = predict_structures(self.committee, Structures.from_atoms(geometries)).annotate(geometries)
-        for atoms in annotated:
+    def failures(self, temperature: float, parts: Sequence[MDBatch]) -> tuple[list[Failure], list[Atoms]]:
+        """Failures at a temperature in order of time, explained, and their frames with predictions of the committee."""
+        pairs = [pair for part in parts for pair in zip(part.failures, part.positions, strict=True)]
+        ends = sorted(pairs, key=lambda pair: _order(pair[0]))
+        if not ends:
+            return [], []
+        geometries = [self._frame(temperature, failure, positions) for failure, positions in ends]
+        failures = explained(
+            [failure for failure, _ in ends],
+            geometries,
+            self.start,
+            self.coordinates,
+            Moments.joined([part.moments for part in parts]),
+        )
+        structures = Structures.from_atoms([*geometries, self.start], ignore_constraints=True)
+        predicted = predict_structures(self.committee, structures)
+        frames = predicted.annotate([*geometries, self.start])[:-1]
+        for atoms in frames:
             for values in (atoms.info, atoms.arrays):
                 for name in [name for name in SEEN if not np.isfinite(values.get(name, 0.0)).all()]:
                     del values[name]
-        return annotated
+        with np.errstate(invalid="ignore"):
+            sigmas = np.sqrt(predicted.energy_variance), np.sqrt(predicted.force_variance)
+            above = predicted.energy - predicted.energy[-1]
+        found = [
+            replace(failure, energy=float(above[i]), energy_sigma=float(sigmas[0][i]), force_sigma=float(sigmas[1][i]))
+            for i, failure in enumerate(failures)
+        ]
+        return found, frames
+
+    def _frame(self, temperature: float, failure: Failure, positions: Positions) -> Atoms:
+        atoms = inherit(Atoms(self.start.numbers, positions, cell=self.start.cell, pbc=self.start.pbc), self.start)
+        atoms.info.update(copy=failure.copy, temperature=temperature, time=failure.time, failed=failure.reason)
+        return atoms
 
 
 def _check(temperatures: Sequence[float], n_copies: int, n_at_once: int, duration: float, timestep: float) -> None:

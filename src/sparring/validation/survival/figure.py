@@ -18,7 +18,7 @@ MARKERS = "osD^vP"
 
 
 def survival_figure(results: Mapping[str, Survival]) -> Figure:
-    """Fraction of stable copies by temperature and in time; curves of a single committee are its temperatures.
+    """Fraction of stable copies by temperature and in time; the curves of a single committee are its temperatures.
 
     Args:
         results: Results by the names of the committees.
@@ -85,7 +85,9 @@ def survival_curves(
     duration: float,
     colours: Sequence[str] | None = None,
 ) -> Axes:
-    """The part of the copies that has not failed yet, in time; a mark stands at every end that was not a failure.
+    """Fraction of the copies that have not failed yet, in time, with 95 % intervals (Wilson) as bands.
+
+    A dot is a failure; the bar at the end stands for the copies that did not fail.
 
     Args:
         curves: Committees, or the temperatures of one, by their names.
@@ -97,11 +99,14 @@ def survival_curves(
     colours = colours or generation_colours(len(curves))
     scale, unit = (1e-3, "ps") if duration >= 1000 else (1.0, "fs")
     for colour, (name, one) in zip(colours, curves.items(), strict=True):
-        trials = one.trials if isinstance(one, Survival) else (one,)
-        ends = sorted({failure.time for trial in trials for failure in trial.failures})
+        ends = np.unique([failure.time for failure in one.failures])
         times = np.array([0.0, *ends, duration])
         left = one.survival(times)
+        low, high = one.survival_interval(times)
+        ax.fill_between(scale * times, low, high, step="post", color=colour, alpha=0.15, lw=0)
         ax.step(scale * times, left, where="post", color=colour, lw=1.4, label=f"{name}: {one.fraction:.0%}")
+        if len(ends):
+            ax.plot(scale * ends, one.survival(ends), ".", color=colour, ms=5, clip_on=False)
         if one.n_stable:
             ax.plot(scale * duration, left[-1], "|", color=colour, ms=8, mew=1.4, clip_on=False)
     _percent(ax, "not failed yet (%)")

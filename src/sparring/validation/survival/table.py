@@ -3,14 +3,18 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 from sparring.support.tables import Cell, Column, Table, TextRows
 from sparring.units import EnergyUnit
 from sparring.validation.base import Published, no_published
+from sparring.validation.survival.failures import Failure
 from sparring.validation.survival.trials import Survival, SurvivalAtTemperature
 
-__all__ = ["SurvivalRows", "survival_table"]
+__all__ = ["SHOWN", "SurvivalRows", "failure_table", "survival_table"]
 
+SHOWN = 20
+"""Largest number of failures in a table."""
 FRACTION = "{:.0f} %\n[{:.0f}, {:.0f}]"
 
 
@@ -34,6 +38,49 @@ def survival_table(results: Mapping[str, Survival], unit: EnergyUnit, *, publish
         Column(title="commonest failure", left=True),
     )
     return Table(columns=columns, rows=tuple(rows)).without_empty_columns()
+
+
+def failure_table(result: Survival, unit: EnergyUnit) -> Table:
+    """A row for each failure, at most twenty of them: those with labels first, then the earliest."""
+    rows = [(trial.temperature, failure) for trial in result.trials for failure in trial.failures]
+    rows.sort(key=lambda row: (math.isnan(row[1].energy_error) and not row[1].refused, row[1].time, row[0]))
+    energy = partial(Column, unit=unit.name, size=unit.size)
+    force = partial(Column, unit=f"{unit.name}/Å", size=unit.size)
+    columns = (
+        Column(title="T", unit="K", format="{:g}"),
+        Column(title="copy"),
+        Column(title="time", unit="ps", format="{:.3f}", size=1000.0),
+        Column(title="failure", left=True),
+        Column(title="went farthest", left=True),
+        Column(title="in σ", format="{:+.0f}"),
+        Column(title="contact", left=True),
+        energy(title="E - E(start)", format="{:.1f}"),
+        energy(title="σ_E", format="{:.1f}"),
+        energy(title="error of E", format="{:+.1f}"),
+        force(title="σ_F", format="{:.1f}"),
+        force(title="error of F", format="{:.1f}"),
+        Column(title="no label", left=True),
+    )
+    cells = tuple((temperature, *_failure_cells(failure)) for temperature, failure in rows[:SHOWN])
+    return Table(columns=columns, rows=cells).without_empty_columns()
+
+
+def _failure_cells(failure: Failure) -> tuple[Cell, ...]:
+    labelled = not math.isnan(failure.energy_error)
+    return (
+        failure.copy,
+        failure.time,
+        failure.reason,
+        None if failure.departure is None else str(failure.departure),
+        None if failure.departure is None else failure.departure.deviation,
+        None if failure.contact is None else str(failure.contact),
+        failure.energy,
+        failure.energy_sigma,
+        failure.energy_error if labelled else None,
+        failure.force_sigma,
+        failure.force_error if labelled else None,
+        failure.refused.partition(":")[0].replace("_", " ") or None,
+    )
 
 
 class SurvivalRows:

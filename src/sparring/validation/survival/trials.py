@@ -9,18 +9,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binomtest
 
+from sparring.validation.survival.failures import Failure
+
 __all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature"]
 
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Failure of a copy: its number, from 0; the time in fs; and the text of the criterion."""
-
-    copy: int
-    time: float
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +80,12 @@ class SurvivalAtTemperature:
         return tuple(Counter(failure.reason for failure in self.failures).most_common())
 
     def survival(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, " n_times"]:
-        """Fraction of the copies that have not failed at these times, in fs."""
+        """Fraction of the copies that have not failed at these times, in fs (Kaplan and Meier)."""
         return _survival(self.failures, self.n_copies, times)
+
+    def survival_interval(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, "2 n_times"]:
+        """Wilson's 95 % interval of the probability to survive until these times, in fs."""
+        return _intervals(self.survival(times), self.n_copies)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +124,27 @@ class Survival:
 
     def survival(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, " n_times"]:
         """Fraction of all copies that have not failed at these times, in fs."""
-        return _survival([failure for trial in self.trials for failure in trial.failures], self.n_copies, times)
+        return _survival(self.failures, self.n_copies, times)
+
+    def survival_interval(self, times: Float[np.ndarray, " n_times"]) -> Float[np.ndarray, "2 n_times"]:
+        """Wilson's 95 % interval of the mean probability to survive until these times, in fs."""
+        return _intervals(self.survival(times), self.n_copies)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Failures at all temperatures."""
+        return tuple(failure for trial in self.trials for failure in trial.failures)
 
 
 def _wilson(n_stable: int, n_copies: int) -> tuple[float, float]:
     """Wilson's score interval (1927, doi:10.1080/01621459.1927.10502953) of a probability, from 0 to 1 at any count."""
     interval = binomtest(n_stable, n_copies).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def _intervals(fraction: Float[np.ndarray, " n_times"], n_copies: int) -> Float[np.ndarray, "2 n_times"]:
+    # No trajectory ends early without a failure, so that the number of those left is binomial at any time.
+    return np.array([_wilson(round(one * n_copies), n_copies) for one in fraction.tolist()]).T
 
 
 def _survival(

@@ -1,4 +1,4 @@
-"""Selection of candidates to label: uncertain, low enough in energy, distinct, within the budget.
+"""Selectors one after the other: uncertain, low enough in energy, distinct, within the budget.
 
 A selector is any function from `Candidates` to the indices it keeps; `select` applies several one after the other.
 Other packages register theirs under the entry-point group "sparring.selectors" (:func:`plugin`).
