@@ -122,6 +122,9 @@ from .potentials import (
 from .potentials import (
     SchNet as SchNet,
 )
+from .potentials import (
+    WithPrior as WithPrior,
+)
 from .potentials.foreign.alignment import align_energies as align_energies
 from .potentials.foreign.loading import load_potential as load_potential
 from .potentials.foreign.loading import load_potentials as load_potentials
@@ -221,6 +224,7 @@ from .training.fitting import fit as fit
 from .training.fitting import fit_many as fit_many
 from .training.heads import fit_heads as fit_heads
 from .training.llpr import llpr as llpr
+from .training.mixed import fit_mixed as fit_mixed
 from .training.splits import Splits as Splits
 from .training.trainer import SecondStage as SecondStage
 from .units import kT as kT

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
-from sparring.potentials import Architecture
+from sparring.potentials import Architecture, WithPrior
 from sparring.support.devices import require_device
 from sparring.training.adam import MemberState
 from sparring.training.jobs import (
@@ -28,7 +28,7 @@ from sparring.training.loss import Loss
 from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
 from sparring.training.reports import FitReport, TrainingError
 from sparring.training.splits import Splits
-from sparring.training.trainer import Member, SecondStage, Trainer, reference_energies
+from sparring.training.trainer import Member, SecondStage, Trainer, modules_of, reference_energies
 
 __all__ = ["FitReport", "TrainingError", "fit", "fit_many", "reference_energies"]
 
@@ -44,6 +44,7 @@ def fit(
     start_from: Sequence[Architecture] = (),
     replay: Dataset | None = None,
     replay_weight: float = 1.0,
+    prior_scale: float | None = None,
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
@@ -80,6 +81,8 @@ def fit(
         replay: Labelled structures of an earlier training, on which every member trains, too, and none is validated.
             Their zero of energy is shifted to that of the data set.
         replay_weight: Weight of the loss of a structure of the replay; that of others is one.
+        prior_scale: Scale of a frozen random prior for each member, see :class:`sparring.WithPrior`: the size of its
+            forces on the data set, in units of that of the labels. None for no prior.
         n_epochs: Number of passes over the training set.
         batch_size: Number of structures in a minibatch; the last one of an epoch may be smaller.
         learning_rate: Initial learning rate of Adam.
@@ -115,6 +118,7 @@ def fit(
         start_from=start_from,
         replay=replay,
         replay_weight=replay_weight,
+        prior_scale=prior_scale,
         n_epochs=n_epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -144,6 +148,7 @@ def fit_many(
     start_from: Sequence[Architecture] = (),
     replay: Dataset | None = None,
     replay_weight: float = 1.0,
+    prior_scale: float | None = None,
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
@@ -175,6 +180,7 @@ def fit_many(
         start_from: Trained modules that the members of each committee are trained further from, as in :func:`fit`.
         replay: Labelled structures of an earlier training, as in :func:`fit`.
         replay_weight: Weight of the loss of a structure of the replay.
+        prior_scale: Scale of a frozen random prior for each member; None for no prior.
         n_epochs: Number of passes over the training sets.
         batch_size: Number of structures in a minibatch.
         learning_rate: Initial learning rate of Adam.
@@ -195,6 +201,7 @@ def fit_many(
             refuse one of them.
         TrainingError: If a committee has fewer than two members left.
     """
+    architecture = architecture if prior_scale is None else WithPrior.of(architecture, prior_scale)
     check_architecture(architecture, start_from)
     first = start_from[0] if start_from else None
     jobs = jobs_of(datasets, seeds, splits, n_members, bootstrap=bootstrap, replay=replay, module=first)
@@ -210,7 +217,8 @@ def fit_many(
         check_labels(job.dataset, architecture, energy_weight)
     data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight)
     members = members_of(jobs)
-    modules = tuple(start_from[member.number % len(start_from)] for member in members) if start_from else ()
+    modules = modules_of(architecture, members, start_from)
+    architecture = modules[0] if modules else architecture
     references = initial_references(jobs, members, modules)
     loss = Loss(architecture, data, energy_weight, force_weight, references, modules)
     trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad)

@@ -31,6 +31,7 @@ __all__ = [
     "check_labels",
     "check_options",
     "domain_of",
+    "drawn_splits",
     "initial_references",
     "jobs_of",
     "joined",
@@ -93,10 +94,7 @@ def jobs_of(
         raise ValueError(f"need as many seeds and splits as data sets, got {len(seeds)}, {n_splits} and {n}")
     jobs, first = [], 0
     for index, (dataset, seed) in enumerate(zip(datasets, seeds, strict=True)):
-        if splits is None:
-            groups = duplicate_groups(dataset.structures)
-            drawn = Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
-        own = drawn if splits is None else splits[index]
+        own = drawn_splits(dataset, n_members, seed) if splits is None else splits[index]
         own = own.bootstrapped(seed) if bootstrap else own
         if replay is not None:
             check_sizes(own, len(dataset))
@@ -104,6 +102,12 @@ def jobs_of(
         jobs.append(Job(dataset, own, seed, first, 0 if replay is None else len(replay)))
         first += len(dataset)
     return jobs
+
+
+def drawn_splits(dataset: Dataset, n_members: int, seed: int) -> Splits:
+    """Splits of 60:20:20 with a common test set, duplicates on one side."""
+    groups = duplicate_groups(dataset.structures)
+    return Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
 
 
 def members_of(jobs: Sequence[Job]) -> tuple[Member, ...]:

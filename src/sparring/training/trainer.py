@@ -20,7 +20,7 @@ from sparring.training.adam import MemberState, adam
 from sparring.training.loss import Loss
 from sparring.training.minibatches import Rows
 
-__all__ = ["Member", "SecondStage", "Trainer", "reference_energies"]
+__all__ = ["Member", "SecondStage", "Trainer", "drawn", "modules_of", "reference_energies"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Trainer:
     def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> MemberState:
         """State before the first epoch, with weights of given modules, or that each member draws from its own seed."""
         rows = []
-        for network in self.loss.modules or map(self._drawn, self.members):
+        for network in self.loss.modules or (drawn(self.loss.architecture, member) for member in self.members):
             rows.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
         weights = torch.stack(rows).to(dtype=dtype, device=device)
         zeros = torch.zeros(len(rows), dtype=torch.float64, device=device)
@@ -108,11 +108,6 @@ class Trainer:
             waited=counter,
             n_rollbacks=counter,
         )
-
-    def _drawn(self, member: Member) -> Architecture:
-        network = copy.deepcopy(self.loss.architecture)
-        network.initialise(torch.Generator().manual_seed(derive(member.seed, "weights", member.number)))
-        return network
 
     def aligned(self, weights: Tensor) -> "Trainer":
         """The same with reference energies that minimise each member's errors on its training energies.
@@ -239,6 +234,28 @@ class Trainer:
 
     def _rows(self, sets: Sequence[Sequence[int] | Tensor]) -> Rows:
         return Rows.of(sets, self.loss.data.energy.device)
+
+
+def modules_of(
+    architecture: Architecture, members: Sequence[Member], start_from: Sequence[Architecture] = ()
+) -> tuple[Architecture, ...]:
+    """Module of each member, where training starts from given ones or weights are not all that members differ in.
+
+    Args:
+        architecture: Architecture of the members.
+        members: Members.
+        start_from: Modules to start from, for the members in turn.
+    """
+    if start_from:
+        return tuple(start_from[member.number % len(start_from)] for member in members)
+    return tuple(drawn(architecture, member) for member in members) if architecture.draws_constants else ()
+
+
+def drawn(architecture: Architecture, member: Member) -> Architecture:
+    """The module of a member, with weights from its own seed."""
+    network = copy.deepcopy(architecture)
+    network.initialise(torch.Generator().manual_seed(derive(member.seed, "weights", member.number)))
+    return network
 
 
 def reference_energies(
