@@ -38,6 +38,7 @@ from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.systems.base import Evaluate, Start, System
 from sparring.systems.own.structures import numbered
 from sparring.training.fitting import FitReport, fit
+from sparring.training.mixed import fit_mixed
 from sparring.training.splits import Splits
 
 __all__ = ["architecture", "fit_arguments", "plan", "train"]
@@ -85,11 +86,13 @@ def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> forei
         return foreign.of_models(config, folder, progress_bars)
     if config.committee.kind == "heads":
         return heads.fitted(config)
-    network, training = architecture(config.committee.potential), fit_arguments(config)
+    networks, training = [architecture(section) for section in config.committee.potentials], fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
         progress = progress_bars("training")
-        return fit(network, dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
+        if len(networks) > 1:
+            return fit_mixed(networks, dataset, splits=splits, seed=seed, progress=progress, **training)
+        return fit(networks[0], dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
 
     return fit_members
 

@@ -13,9 +13,10 @@ def fit_arguments(config: Config) -> dict[str, object]:
 
     A replay is left out, which has to be read.
     """
-    stage = getattr(config.training, "second_stage", None)
+    stage, prior = (getattr(*one, None) for one in ((config.training, "second_stage"), (config.committee, "prior")))
     return {
         **config.training.arguments("splits", "second_stage", "replay"),
+        **({} if prior is None else {"prior_scale": prior.scale}),
         "second_stage": None if stage is None else SecondStage(**stage.arguments()),
         "dtype": getattr(torch, config.dtype),
         "device": config.device,

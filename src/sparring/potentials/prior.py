@@ -93,7 +93,8 @@ class WithPrior(Architecture):
         known = self.hyperparameters["spread"]
         spread = known or (max(float(forces.square().mean().sqrt()), 1e-3) if len(forces) else 1.0)
         description = described(network)
-        assert description is not None and isinstance(spread, float)
+        assert description is not None
+        assert isinstance(spread, float)
         made = WithPrior(network=description, scale=self._scale, spread=spread, module=network)
         step = -(-len(dataset) // N_SAMPLE)
         made._sample = dataset.structures.take(range(0, len(dataset), step))

@@ -30,7 +30,9 @@ def saved(members: Sequence[Potential]) -> tuple[dict[str, Tensor], dict[str, ob
             f"a committee of {kinds} cannot be saved: all members must be of a sparring.Architecture; keep other "
             "members in a script of your own"
         )
-    groups = [_saved_group([m for m in members[rows] if isinstance(m, Architecture)]) for rows in architectures(members)]
+    groups = [
+        _saved_group([m for m in members[rows] if isinstance(m, Architecture)]) for rows in architectures(members)
+    ]
     if len(groups) == 1:
         return groups[0]
     weights = {f"{index}.{name}": w for index, (part, _) in enumerate(groups) for name, w in part.items()}
