@@ -26,7 +26,7 @@ from studies.learning_curves.data import write
 
 __all__ = ["ATTACKED", "NETWORKS", "WAYS", "Agreement", "Result", "arguments_of", "jobs", "known", "label_file"]
 
-N_LABELS, N_MEMBERS, BATCH_SIZE, N_STEPS = 100, 4, 10, 1200
+N_LABELS, N_MEMBERS, BATCH_SIZE, N_STEPS = 100, 4, 10, 600
 N_SEEDS, N_ATTACK_STEPS = 30, 40
 ATTACKED = "attacks"
 """Name of the test set that each committee makes by itself."""

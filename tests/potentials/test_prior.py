@@ -120,7 +120,9 @@ def test_the_gradient_of_the_loss_in_the_weights_is_that_of_finite_differences(n
     jobs = jobs_of([data], [0], None, 2)
     members = members_of(jobs)
     modules = modules_of(WithPrior.of(network).for_data(data), members)
-    loss = Loss(modules[0], packed(jobs, modules[0], None, torch.float64, "cpu"), 0.1, 1.0, torch.zeros(2, 100), modules)
+    loss = Loss(
+        modules[0], packed(jobs, modules[0], None, torch.float64, "cpu"), 0.1, 1.0, torch.zeros(2, 100), modules
+    )
     if not analytic:
         monkeypatch.setattr(WithPrior, "stacked_model", lambda *_: None)
     rows = [torch.cat([p.detach().flatten() for p in module.parameters()]) for module in modules]
@@ -188,7 +190,9 @@ def test_a_network_of_coordinates_has_a_prior_too(particle, with_random_labels):
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf")])
 def test_a_scale_that_is_none_is_an_error(data, scale):
-    with pytest.raises(ValueError, match=r"the scale of a prior must be a positive number, got .*; leave the prior out"):
+    with pytest.raises(
+        ValueError, match=r"the scale of a prior must be a positive number, got .*; leave the prior out"
+    ):
         fit(NETWORKS["ace"](), data, prior_scale=scale, **FEW)
 
 

@@ -23,12 +23,14 @@ from sparring.training.jobs import (
     joined,
     members_of,
     packed,
+    structure_keys,
 )
 from sparring.training.loss import Loss
 from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
 from sparring.training.reports import FitReport, TrainingError
 from sparring.training.splits import Splits
 from sparring.training.trainer import Member, SecondStage, Trainer, modules_of, reference_energies
+from sparring.training.weak_labels import REACH, Taylor, weak_terms
 
 __all__ = ["FitReport", "TrainingError", "fit", "fit_many", "reference_energies"]
 
@@ -51,6 +53,8 @@ def fit(
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
     energy_scale: float | None = None,
+    taylor: Taylor | None = None,
+    hessian_weight: float = 0.01,
     patience: int | None = 30,
     factor: float = 0.5,
     ema_decay: float | None = None,
@@ -90,6 +94,9 @@ def fit(
         force_weight: Weight α_F of Eq. 3.
         energy_scale: Energy above the lowest of its composition, in eV, at which a structure's errors have half the
             weight, see :func:`sparring.training.loss.low_energy_weights`; None for equal weights, as in the paper.
+        taylor: Energies of displaced structures, from forces, as further labels; None for none.
+        hessian_weight: Weight of Hessian-vector labels, where the data set has some
+            (:mod:`sparring.training.weak_labels`), in (Å²/eV)²; 0 to leave them out.
         patience: Number of epochs without improvement of the validation loss after which a member's learning rate is
             reduced; None for a constant rate.
         factor: Factor of the learning rate at each reduction.
@@ -125,6 +132,8 @@ def fit(
         energy_weight=energy_weight,
         force_weight=force_weight,
         energy_scale=energy_scale,
+        taylor=taylor,
+        hessian_weight=hessian_weight,
         patience=patience,
         factor=factor,
         ema_decay=ema_decay,
@@ -155,6 +164,8 @@ def fit_many(
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
     energy_scale: float | None = None,
+    taylor: Taylor | None = None,
+    hessian_weight: float = 0.01,
     patience: int | None = 30,
     factor: float = 0.5,
     ema_decay: float | None = None,
@@ -187,6 +198,8 @@ def fit_many(
         energy_weight: Weight α_E of Eq. 3.
         force_weight: Weight α_F of Eq. 3.
         energy_scale: Scale of weights that fall with the energy, as in :func:`fit`.
+        taylor: Energies of displaced structures as further labels; None for none.
+        hessian_weight: Weight of Hessian-vector labels; 0 to leave them out.
         patience: Number of epochs without improvement before a learning rate is reduced; None for constant rates.
         factor: Factor of a learning rate at each reduction.
         ema_decay: Decay per step of an exponential moving average of the weights; None for no average.
@@ -215,13 +228,14 @@ def fit_many(
     domains = [domain_of(job.dataset, job.splits) for job in jobs]
     for job in jobs:
         check_labels(job.dataset, architecture, energy_weight)
-    data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight)
+    data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight, REACH if taylor else 0.0)
+    terms = weak_terms(joined(jobs), data, structure_keys(jobs), taylor, hessian_weight)
     members = members_of(jobs)
     modules = modules_of(architecture, members, start_from)
     architecture = modules[0] if modules else architecture
     references = initial_references(jobs, members, modules)
     loss = Loss(architecture, data, energy_weight, force_weight, references, modules)
-    trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad)
+    trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad, terms)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)
     before = losses_before_training(trainer.loss, state.weights, members, batch_size)

@@ -37,6 +37,7 @@ __all__ = [
     "joined",
     "members_of",
     "packed",
+    "structure_keys",
 ]
 
 logger = logging.getLogger(__name__)
@@ -134,8 +135,9 @@ def packed(
     dtype: torch.dtype,
     device: torch.device | str,
     replay_weight: float = 1.0,
+    reach: float = 0.0,
 ) -> PackedDataset:
-    """Structures and labels of all committees, one after another."""
+    """Structures and labels of all committees, one after another, with edges that reach farther than the cutoff."""
     weights = None
     if energy_scale is not None:
         weights = torch.cat([low_energy_weights(job.dataset, energy_scale) for job in jobs])
@@ -146,12 +148,17 @@ def packed(
         weights = torch.cat(of_all) * (1.0 if weights is None else weights)
     return PackedDataset.of(
         joined(jobs),
-        cutoff=architecture.cutoff,
+        cutoff=None if architecture.cutoff is None else architecture.cutoff + reach,
         dtype=dtype,
         device=device,
         structure_weight=weights,
         padded=architecture.supports_vmap,
     )
+
+
+def structure_keys(jobs: Sequence[Job]) -> list[int]:
+    """Keys of random numbers for the structures of all committees, which do not depend on other committees."""
+    return [derive(job.seed, "structure", index) for job in jobs for index in range(len(job.dataset))]
 
 
 def initial_references(

@@ -19,6 +19,7 @@ from sparring.support.seeds import derive
 from sparring.training.adam import MemberState, adam
 from sparring.training.loss import Loss
 from sparring.training.minibatches import Rows
+from sparring.training.weak_labels import WeakTerm
 
 __all__ = ["Member", "SecondStage", "Trainer", "drawn", "modules_of", "reference_energies"]
 
@@ -76,6 +77,7 @@ class Trainer:
         batch_size: Number of structures in a minibatch.
         ema_decay: Decay of the moving average of the weights; None for no average.
         amsgrad: True for AMSGrad instead of Adam.
+        terms: Terms of the loss besides Eq. 3.
     """
 
     loss: Loss
@@ -83,6 +85,7 @@ class Trainer:
     batch_size: int
     ema_decay: float | None
     amsgrad: bool = False
+    terms: tuple[WeakTerm, ...] = ()
 
     def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> MemberState:
         """State before the first epoch, with weights of given modules, or that each member draws from its own seed."""
@@ -154,11 +157,14 @@ class Trainer:
         ]
         rows = self._rows([torch.tensor(m.train)[o] for m, o in zip(self.members, orders, strict=True)])
         losses = torch.zeros_like(state.learning_rate)
-        sizes = rows.n_structures
+        sizes, terms = rows.n_structures, [term.at_epoch(epoch) for term in self.terms]
         for chosen, share in rows.batches(self.batch_size):
             n_rows = len(chosen)
             counts = chosen.shape[1] if share is None else (share > 0).sum(1)
-            loss, gradient = self.loss.first(n_rows).gradient(state.weights[:n_rows], chosen, share)
+            weights, of_rows = state.weights[:n_rows], self.loss.first(n_rows)
+            loss, gradient = of_rows.gradient(weights, chosen, share)
+            for term in terms:
+                gradient = gradient + term.gradient(of_rows, weights, chosen, share)
             state = self._step(state, gradient)
             losses[:n_rows] += loss * counts / sizes[:n_rows]
         return state, losses
