@@ -96,6 +96,9 @@ from .labels import (
     StoredCalculator as StoredCalculator,
 )
 from .labels import (
+    hessian_vector_labels as hessian_vector_labels,
+)
+from .labels import (
     label as label,
 )
 from .labels import (
@@ -227,6 +230,7 @@ from .training.llpr import llpr as llpr
 from .training.mixed import fit_mixed as fit_mixed
 from .training.splits import Splits as Splits
 from .training.trainer import SecondStage as SecondStage
+from .training.weak_labels import Taylor as Taylor
 from .units import kT as kT
 from .units import quantity as quantity
 from .validation.stability.compute import Stability as Stability

@@ -40,12 +40,13 @@ BOTH = "SchNet 64 + ACE 16"
 
 WAYS: Mapping[str, Mapping[str, object]] = {
     "plain": {},
-    "prior 0.3": {"prior_scale": 0.3},
     "prior 1": {"prior_scale": 1.0},
+    "prior 3": {"prior_scale": 3.0},
     "bootstrap": {"bootstrap": True},
+    "prior 0.3": {"prior_scale": 0.3},
 }
 """Arguments of `fit` by the name of the way."""
-ARMS = (*((network, way) for way in WAYS for network in NETWORKS), (BOTH, "plain"), (BOTH, "bootstrap"))
+ARMS = ((BOTH, "plain"), *((network, way) for way in WAYS for network in NETWORKS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,19 +138,19 @@ def _committee(folder: Path, network: str, way: str, seed: int) -> Job:
 def measured(folder: Path, network: str, way: str, seed: int) -> Result:
     """Train a committee, attack it, and compare its sigma with errors."""
     data = train(label_file(folder, next(iter(SETS))), N_LABELS, seed)
-    arguments = {**arguments_of(N_LABELS), **WAYS[way], "seed": seed, "n_members": N_MEMBERS}
+    arguments = {**arguments_of(N_LABELS, N_STEPS), **WAYS[way], "seed": seed, "n_members": N_MEMBERS}
     if network == BOTH:
-        committee, _ = fit_mixed([make() for make in NETWORKS.values()], data, **arguments)
+        committee, _ = fit_mixed([make() for make in NETWORKS.values()], data, **arguments)  # type: ignore[arg-type]
     else:
-        committee, _ = fit(NETWORKS[network](), data, **arguments)
+        committee, _ = fit(NETWORKS[network](), data, **arguments)  # type: ignore[arg-type]
     sets = {name: Agreement.of(committee, test(label_file(folder, name), name)) for name in SETS}
     sets[ATTACKED] = Agreement.of(committee, attacked(committee, data, seed))
     return Result(network=network, way=way, seed=seed, sets=sets)
 
 
-def arguments_of(n: int) -> dict[str, object]:
-    """Arguments of `fit` for n labels: two stages, of as many steps whatever their number."""
-    n_epochs = max(3, round(N_STEPS / -(-round(0.6 * n) // BATCH_SIZE)))
+def arguments_of(n: int, n_steps: int) -> dict[str, object]:
+    """Arguments of `fit` for n labels: two stages, of as many steps whatever the number of labels."""
+    n_epochs = max(3, round(n_steps / -(-round(0.6 * n) // BATCH_SIZE)))
     n_second = n_epochs // 3
     return {
         "batch_size": BATCH_SIZE,

@@ -10,7 +10,7 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 
 from sparring.assembly import foreign, heads
-from sparring.assembly.labels import counted, label_service_of
+from sparring.assembly.labels import counted, further_labels, label_service_of
 from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
 from sparring.assembly.training import fit_arguments
 from sparring.assembly.unlabelled import predicting
@@ -77,6 +77,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         shared_validation=config.training.splits.validation == "shared",
         source=source_of(config),
         inherited=depends_on(label_service.labeller),
+        further_labels=further_labels(config, label_service),
     )
 
 
@@ -91,7 +92,7 @@ def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> forei
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
         progress = progress_bars("training")
         if len(networks) > 1:
-            return fit_mixed(networks, dataset, splits=splits, seed=seed, progress=progress, **training)
+            return fit_mixed(networks, dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
         return fit(networks[0], dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
 
     return fit_members
@@ -241,7 +242,12 @@ def _start(config: Config, system: System, label_service: LabelService) -> Calla
         )
         return system.start(given)
 
-    start = counted(label_service, begin)
+    further, labelled = further_labels(config, label_service), counted(label_service, begin)
+
+    def start() -> Starting:
+        found = labelled()
+        return found._replace(atoms=further(found.atoms))
+
     return predicting(system, start) if config.labels.labeller.kind == "none" else start
 
 

@@ -13,6 +13,7 @@ from sparring.schema.values import Count, Integer, Length, Number
 __all__ = [
     "ACE",
     "MACE",
+    "AnyCommittee",
     "AnyPotential",
     "Backbone",
     "Committee",
@@ -196,3 +197,6 @@ class HeadsCommittee(Section):
     def potential(self) -> "HeadsCommittee":
         """The section of the potential, which is this one."""
         return self
+
+
+AnyCommittee = Committee | MixedCommittee | ForeignCommittee | HeadsCommittee

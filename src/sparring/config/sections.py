@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sparring.config import spaces
-from sparring.config.committees import Committee, ForeignCommittee, HeadsCommittee, MixedCommittee
+from sparring.config.committees import AnyCommittee
 from sparring.config.labellers import Labels
 from sparring.config.objectives import Formula
 from sparring.config.spaces import AttackSpace, Axes, RandomSpace
@@ -155,7 +155,7 @@ class Config(Section):
     dtype: Literal["float32", "float64"] = "float32"
     system: AnySystem
     labels: Labels
-    committee: Annotated[Committee | MixedCommittee | ForeignCommittee | HeadsCommittee, Field(discriminator="kind")]
+    committee: Annotated[AnyCommittee, Field(discriminator="kind")]
     training: Annotated[Training | FineTune | Command | NoTraining, Field(discriminator="kind")] = Training()
     attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
     selection: tuple[

@@ -23,7 +23,7 @@ from torch.func import functional_call
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
-from sparring.potentials.base import N_ELEMENTS, Architecture, PartialLoss, StackedModel
+from sparring.potentials.base import N_ELEMENTS, Architecture, Backbone, PartialLoss, StackedModel
 from sparring.potentials.nested import built, described
 
 __all__ = ["WithPrior"]
@@ -130,7 +130,8 @@ class WithPrior(Architecture):
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of each structure, in eV."""
-        return self.network(structures) + self._prior_energy(structures)
+        energies: Tensor = self.network(structures)
+        return energies + self._prior_energy(structures)
 
     def energy_and_features(
         self, structures: Structures
@@ -140,7 +141,7 @@ class WithPrior(Architecture):
         Raises:
             ValueError: If the network has no features.
         """
-        if not hasattr(self.network, "energy_and_features"):
+        if not isinstance(self.network, Backbone):
             raise ValueError(f"{self.network.kind} has no features of atoms; take schnet, painn or ace")
         energy, features = self.network.energy_and_features(structures)
         return energy + self._prior_energy(structures), features

@@ -156,8 +156,8 @@ class HessianTerm:
     ) -> Tensor:
         """Gradient in the weights of all members: of pairs of structures, at both ends of the step."""
         share = weights.new_full(chosen.shape, 1 / chosen.shape[1]) if share is None else share
-        pairs = (values.repeat_interleave(2, dim=1) for values in (chosen, share))
-        return loss.gradient(weights, *pairs, self)[1]
+        pairs = chosen.repeat_interleave(2, dim=1)
+        return loss.gradient(weights, pairs, share.repeat_interleave(2, dim=1), self)[1]
 
     def batch(self, loss: Loss, weights: Tensor, chosen: Int[Tensor, "n_members n_pairs"]) -> Batch:
         """Pairs of structures, with coefficients of the energy gradients in the place of the forces."""
