@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from sparring.support.malloc import keep_freed_memory
-from studies.committees import plan
+from studies.committees import plan, weak
+from studies.committees.report import write_report
 from studies.common.command_line import RESULTS
 from studies.common.jobs import run_all
 
@@ -37,11 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--folder", type=Path, default=Path("runs/studies/committees"))
     options = parser.parse_args(argv)
     if options.command == "report":
+        print(write_report(list(plan.known(options.folder)), list(weak.known(options.folder)), options.output))
         return 0
     keep_freed_memory()  # as `sparring` does
     torch.set_num_threads(1)
     return run_all(
-        plan.jobs(options.folder, options.seeds),
+        [*plan.jobs(options.folder, options.seeds), *weak.jobs(options.folder, options.seeds)],
         options.folder / "claims",
         wait=options.wait,
         only_list=options.list,

@@ -24,7 +24,7 @@ from studies.committees.data import SETS, labels, test, train
 from studies.common.jobs import Job
 from studies.learning_curves.data import write
 
-__all__ = ["ATTACKED", "NETWORKS", "WAYS", "Agreement", "Result", "arguments_of", "jobs", "known", "label_file"]
+__all__ = ["ARMS", "ATTACKED", "NETWORKS", "WAYS", "Agreement", "Result", "arguments_of", "jobs", "known", "label_file"]
 
 N_LABELS, N_MEMBERS, BATCH_SIZE, N_STEPS = 100, 4, 10, 600
 N_SEEDS, N_ATTACK_STEPS = 30, 40

@@ -440,7 +440,7 @@ BAD = {
     ),
     "a network of coordinates among several": (
         AMMONIA + "committee: {potentials: [{kind: ace}, {kind: coordinate_mlp}]}\n",
-        "run.yaml:2: committee.potentials.1.kind: coordinate_mlp is for single particles, and system ammonia has ",
+        "run.yaml:2: committee.potentials[1].kind: coordinate_mlp is for single particles, and system ammonia has ",
     ),
     "a prior without scale": (AMMONIA + "committee: {prior: {scale: 0}}\n", "run.yaml:2: committee.prior.scale: "),
     "a prior of MACE": (
