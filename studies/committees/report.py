@@ -59,7 +59,8 @@ def page(committees: Sequence[plan.Result], few: Sequence[weak.Result]) -> str:
             f"Committees of {weak.N_MEMBERS} ACE of 16 features learn {weak.N_FEW} of these snapshots in "
             f"{weak.N_STEPS} steps, with the options of each row. The last three rows have as many gradients again: "
             "for products of the Hessian with random directions at a step of 0.05 Å, for the same displaced "
-            "structures as labels of their own, or for other snapshots. Errors of forces are root mean square ones of components, in "
+            "structures as labels of their own, or for other snapshots. Errors of forces are root mean square "
+            "ones of components, in "
             "meV/Å; errors of energies are mean absolute ones without a constant shift, in meV.",
             "",
             Table(
