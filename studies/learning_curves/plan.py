@@ -30,7 +30,7 @@ NETWORKS: Mapping[str, Callable[[], Architecture]] = {
     "SchNet 128": partial(SchNet, n_features=128, n_filters=128, n_interactions=4, n_gaussians=32),
     "PaiNN 64": partial(PaiNN, n_features=64, n_interactions=3),
     "ACE 16": partial(ACE, n_features=16),
-    "ACE 32": partial(ACE, n_features=32),
+    "ACE 24": partial(ACE, n_features=24),
 }
 """Networks by name."""
 
@@ -49,7 +49,7 @@ CURVES = (("ACE 16", "two stages"), ("SchNet 128", "one stage"))
 TABLE = (
     ("ACE 16", "one stage"),
     ("SchNet 128", "two stages"),
-    ("ACE 32", "two stages"),
+    ("ACE 24", "two stages"),
     ("PaiNN 64", "two stages"),
     ("PaiNN 64", "one stage"),
 )
