@@ -24,7 +24,7 @@ from sparring.surfaces.grids import grid
 from sparring.surfaces.landscape import landscape
 from sparring.training.fitting import fit
 from sparring.training.splits import Splits
-from sparring.validation.stability.compute import own_minimum, stability
+from sparring.validation.survival.compute import own_minimum, survival
 
 SMALL = {"n_features": 4, "n_filters": 4, "n_interactions": 1, "n_gaussians": 4, "cutoff": 3.0}
 NO_CARBON = (
@@ -176,7 +176,7 @@ def test_every_way_of_asking_refuses_what_is_not_known(of_water, methane, with_r
         lambda: md(of_water, [methane], tmp_path / "md.xyz", temperatures=[300.0], duration=1.0, timestep=0.5),
         lambda: predict_structures(of_water, batch),
         lambda: evaluate(of_water, with_random_labels([methane])),
-        lambda: stability(of_water, methane, temperatures=[300.0], criteria=[], n_copies=1, duration=1.0),
+        lambda: survival(of_water, methane, temperatures=[300.0], criteria=[], n_copies=1, duration=1.0),
         lambda: own_minimum(of_water, methane),
         lambda: committee_surface(of_water)([methane]),
         lambda: answers(of_water, methane),
@@ -228,7 +228,7 @@ def test_a_charge_that_was_not_trained_on_is_refused_and_named(of_water, water, 
         lambda: answers(of_water, sheared),
         lambda: evaluate(of_water, with_random_labels([cation])),
         lambda: md(of_water, [cation], tmp_path / "md.xyz", temperatures=[300.0], duration=1.0, timestep=0.5),
-        lambda: stability(of_water, cation, temperatures=[300.0], criteria=[], n_copies=1, duration=1.0),
+        lambda: survival(of_water, cation, temperatures=[300.0], criteria=[], n_copies=1, duration=1.0),
         lambda: committee_surface(of_water)([cation]),
     ):
         with pytest.raises(ValueError, match=message):

@@ -1,6 +1,7 @@
 """The public names of Sparring and their modules, for type checkers and for ``import sparring``."""
 
 from .atoms.dataset import Dataset as Dataset
+from .atoms.internal_coordinates import bonds_and_angles as bonds_and_angles
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
 from .commands.running import check as check
@@ -15,7 +16,16 @@ from .config import Config as Config
 from .config import ConfigError as ConfigError
 from .domain import TrainingDomain as TrainingDomain
 from .dynamics import (
+    HAL as HAL,
+)
+from .dynamics import (
     NVE as NVE,
+)
+from .dynamics import (
+    UDD as UDD,
+)
+from .dynamics import (
+    Bias as Bias,
 )
 from .dynamics import (
     BondsKept as BondsKept,
@@ -45,6 +55,9 @@ from .dynamics import (
     NoseHooverChain as NoseHooverChain,
 )
 from .dynamics import (
+    UncertainForces as UncertainForces,
+)
+from .dynamics import (
     side_by_side as side_by_side,
 )
 from .dynamics import (
@@ -55,6 +68,7 @@ from .dynamics.trajectories import md as md
 from .dynamics.trajectories import trajectory as trajectory
 from .evaluation import Errors as Errors
 from .evaluation import evaluate as evaluate
+from .evaluation import last_layer_features as last_layer_features
 from .inputs.extxyz import (
     read_labelled as read_labelled,
 )
@@ -135,7 +149,15 @@ from .potentials.foreign.mace_from_scratch import MACE as MACE
 from .proposers.ascent import AttackResult as AttackResult
 from .proposers.ascent import attack as attack
 from .proposers.base import Proposer as Proposer
+from .proposers.biased_dynamics import biased_dynamics as biased_dynamics
+from .proposers.bond_window import bond_window as bond_window
 from .proposers.dynamics import take_snapshots as take_snapshots
+from .proposers.early_stop import EarlyStop as EarlyStop
+from .proposers.early_stop import early_stopped as early_stopped
+from .proposers.energy_floor import EnergyFloor as EnergyFloor
+from .proposers.energy_floor import below_floor as below_floor
+from .proposers.energy_floor import reachable as reachable
+from .proposers.mutual_repulsion import mutual_repulsion as mutual_repulsion
 from .proposers.objectives import (
     Objective as Objective,
 )
@@ -166,6 +188,8 @@ from .proposers.objectives import (
 from .proposers.objectives import (
     mean_energy as mean_energy,
 )
+from .proposers.portfolio import Portfolio as Portfolio
+from .proposers.scan import scan as scan
 from .proposers.spaces import (
     Cartesian as Cartesian,
 )
@@ -190,10 +214,16 @@ from .proposers.spaces import (
 from .proposers.spaces import (
     Uniform as Uniform,
 )
+from .proposers.thermal_start import DynamicsStart as DynamicsStart
+from .proposers.thermal_start import NormalModeStart as NormalModeStart
+from .proposers.thermal_start import started as started
 from .reporting import report as report
 from .runs.loop import Plan as Plan
 from .runs.loop import State as State
 from .runs.loop import step as step
+from .selection import (
+    LCMD as LCMD,
+)
 from .selection import (
     Budget as Budget,
 )
@@ -205,6 +235,9 @@ from .selection import (
 )
 from .selection import (
     EnergyWindow as EnergyWindow,
+)
+from .selection import (
+    MaxDet as MaxDet,
 )
 from .selection import (
     Selection as Selection,
@@ -233,8 +266,10 @@ from .training.trainer import SecondStage as SecondStage
 from .training.weak_labels import Taylor as Taylor
 from .units import kT as kT
 from .units import quantity as quantity
-from .validation.stability.compute import Stability as Stability
-from .validation.stability.compute import own_minimum as own_minimum
-from .validation.stability.compute import stability as stability
+from .validation.bond_scan.compute import scan_bonds as scan_bonds
+from .validation.bond_scan.scans import BondScan as BondScan
+from .validation.survival.compute import Survival as Survival
+from .validation.survival.compute import own_minimum as own_minimum
+from .validation.survival.compute import survival as survival
 
 __version__: str

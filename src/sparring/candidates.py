@@ -59,6 +59,9 @@ class Candidates(NamedTuple):
         origin: Index of the seed of each; None where there is one candidate for each seed, in their order.
         status: Outcome of the search for each, a :class:`Status`; None if all finished.
         paths: Paths from the seeds, of a proposer that has some.
+        source: Part of a portfolio that each comes from; None where there are no parts.
+        unconditional: True for candidates that are worth a label however certain the committee is; None if there are
+            none.
     """
 
     structures: Structures
@@ -70,18 +73,21 @@ class Candidates(NamedTuple):
     origin: Int[np.ndarray, " n_candidates"] | None = None
     status: Int[np.ndarray, " n_candidates"] | None = None
     paths: Paths | None = None
+    source: tuple[str, ...] | None = None
+    unconditional: Bool[np.ndarray, " n_candidates"] | None = None
 
     def take(self, indices: Int[np.ndarray, " n_taken"]) -> "Candidates":
         """Some of the candidates, in the order named, without paths."""
+        names = ("charge", "origin", "status", "unconditional")
+        known = {name: getattr(self, name) for name in names}
         return Candidates(
             structures=self.structures.take(torch.as_tensor(indices, dtype=torch.long)),
             score=self.score[indices],
             energy=self.energy[indices],
             energy_variance=self.energy_variance[indices],
             force_variance=self.force_variance[indices],
-            charge=None if self.charge is None else self.charge[indices],
-            origin=None if self.origin is None else self.origin[indices],
-            status=None if self.status is None else self.status[indices],
+            source=None if self.source is None else tuple(self.source[index] for index in indices),
+            **{name: None if values is None else values[indices] for name, values in known.items()},
         )
 
     def origins(self, n_seeds: int) -> tuple[int, ...]:
@@ -108,6 +114,19 @@ class Candidates(NamedTuple):
         """
         pairs = zip(self.structures.to_atoms(), self.origins(len(seeds)), strict=True)
         return [inherit(atoms, seeds[origin], extra) for atoms, origin in pairs]
+
+    def comparable_score(self) -> Float[np.ndarray, " n_candidates"]:
+        """The scores, where parts of a portfolio have scores of different kinds: the rank of each in its part, up to 1.
+
+        Without parts, the scores as they are.
+        """
+        if self.source is None:
+            return self.score
+        ranks, parts = np.empty_like(self.score), np.array(self.source)
+        for part in dict.fromkeys(self.source):
+            of_part = self.score[parts == part]
+            ranks[parts == part] = np.searchsorted(np.sort(of_part), of_part, side="right") / len(of_part)
+        return ranks
 
     def count(self, status: Status) -> int:
         """Number of searches that ended that way."""

@@ -3,7 +3,7 @@
     python -m studies.alanine_dipeptide run --seeds 0 1 2       runs jobs; may be restarted, and started several times
     python -m studies.alanine_dipeptide report                  tables and figures of what there is, and what is missing
 
-Attacks on the two torsions (the laptop preset of examples/alanine_dipeptide.yaml) are compared with the same number of
+Attacks on the two torsions (the preset schnet of examples/alanine_dipeptide.yaml) are compared with the same number of
 labels of random torsions and of longer dynamics, with attacks under the Boltzmann weight and with attacks that continue
 with all atoms. Each committee is evaluated by its energy and its uncertainty on two grids over (phi, psi), the rigid
 and the relaxed one, and some of them by the free energy.

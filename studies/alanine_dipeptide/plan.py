@@ -19,7 +19,7 @@ NAME = "alanine_dipeptide"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "alanine_dipeptide.yaml"
 TASKS = ("run", "maps", "free-energy")
 TORSIONS = {"kind": "dihedrals", "torsions": ["phi", "psi"]}
-PRESET, FOR_DYNAMICS = "laptop", "dynamics"
+PRESET, FOR_DYNAMICS = "schnet", "dynamics"
 ATOMS = "atoms"
 """Name of the strategy that is the preset for dynamics."""
 N_GENERATIONS, N_PER_GENERATION = 5, 50

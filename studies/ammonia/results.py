@@ -10,7 +10,7 @@ from sparring.runs.folder import read_metrics
 from sparring.surfaces.landscape import Landscape
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.records import read_record
-from sparring.validation.stability.trials import Stability
+from sparring.validation.survival.trials import Survival
 from studies.ammonia.plan import TASKS, Study
 from studies.ammonia.tasks import BarrierResult
 from studies.common import records
@@ -125,7 +125,7 @@ def _row(study: Study, strategy: str, seed: int, generation: int) -> CommitteeRo
 
     barrier = read_record(file, BarrierResult) if (file := result("barrier")).exists() else None
     path = barrier.path if barrier else None
-    stable = [read_record(file, Stability).trials[0] for file in sorted(result("x").parent.glob("stability-*.json"))]
+    stable = [read_record(file, Survival).trials[0] for file in sorted(result("x").parent.glob("stability-*.json"))]
     return CommitteeRow(
         strategy=strategy,
         seed=seed,

@@ -23,7 +23,7 @@ from sparring.surfaces.landscape import landscape as map_landscape
 from sparring.surfaces.minimum_energy_path import MinimumEnergyPath, neb
 from sparring.systems import ammonia
 from sparring.validation.records import write_record
-from sparring.validation.stability.compute import own_minimum, stability
+from sparring.validation.survival.compute import own_minimum, survival
 
 __all__ = ["BarrierResult", "Truth", "barrier", "landscape", "stable", "true_barrier", "true_landscape"]
 
@@ -174,7 +174,7 @@ def stable(
 ) -> None:
     """Number of trajectories from the ground state that stay physical at a temperature, by the paper's criteria."""
     committee, start = read_committee(generation), truth().minimum
-    result = stability(
+    result = survival(
         committee,
         start,
         temperatures=[temperature],

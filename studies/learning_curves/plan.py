@@ -37,11 +37,11 @@ NETWORKS: Mapping[str, Callable[[], Architecture]] = {
 _BOTH: dict[str, object] = {"batch_size": BATCH_SIZE, "ema_decay": 0.99, "patience": 50}
 RECIPES: dict[str, Mapping[str, object]] = {
     "one stage": {**_BOTH, "learning_rate": 1e-3, "energy_weight": 1.0, "factor": 0.5},
-    "two stages": {**_BOTH, "learning_rate": 0.01, "energy_weight": 0.01, "factor": 0.8, "amsgrad": True},
+    "two stages": {**_BOTH, "learning_rate": 0.03, "energy_weight": 0.01, "factor": 0.8, "amsgrad": True},
 }
 """Arguments of `fit` by name; two stages end with a third of the steps at another rate and energy weight."""
 RATES = {"SchNet 128": 0.003, "PaiNN 64": 0.003}
-"""Rates of the first stage of networks whose members diverge, or learn less, at 0.01."""
+"""Rates of the first stage of networks whose members diverge, or learn less, at 0.03."""
 SECOND = {"learning_rate": 1e-3, "energy_weight": 1.0}
 
 CURVES = (("ACE 16", "two stages"), ("SchNet 128", "one stage"))

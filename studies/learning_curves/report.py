@@ -76,8 +76,9 @@ def page(results: Sequence[Result]) -> str:
             "components, in meV/Å, and of energies without a constant shift, in meV: mean ± standard deviation over "
             "seeds (number of seeds). Times are of one thread beside other programs, so that only their ratios in one "
             "row of a molecule mean something. *One stage* is the recipe of former versions: Adam at 10⁻³, energies "
-            "and forces with weight 1. *Two stages* is that of the examples: AMSGrad at 10⁻² (SchNet and PaiNN: "
-            "3·10⁻³) with energies of weight 0.01, then a third of the steps at 10⁻³ with weight 1.",
+            "and forces with weight 1. *Two stages* is that of the examples, with three times their rate: AMSGrad at "
+            "3·10⁻² (SchNet and PaiNN: 3·10⁻³) with energies of weight 0.01, then a third of the steps at "
+            "10⁻³ with weight 1.",
             "",
             "```",
             "python -m studies.learning_curves run",

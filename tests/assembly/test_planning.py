@@ -6,15 +6,14 @@ import torch
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from sparring.assembly import planning, proposing
+from sparring.assembly import planning, proposer_kinds
 from sparring.assembly.labels import label_service_of, labeller
 from sparring.assembly.planning import (
-    choose_seeds,
     fit_arguments,
     plan,
     selectors,
 )
-from sparring.assembly.proposing import attack_arguments, objective, proposer, space_of
+from sparring.assembly.proposing import attack_arguments, choose_seeds, objective, proposer, space_of
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
@@ -26,8 +25,9 @@ from sparring.plots.style import SOURCES
 from sparring.potentials import CoordinateMLP, SchNet
 from sparring.proposers import objectives
 from sparring.proposers.spaces import Cartesian, RandomDisplacement
-from sparring.selection import Budget, Distinct, EnergyWindow, UncertaintyAbove
+from sparring.selection import LCMD, Budget, Distinct, EnergyWindow, MaxDet, UncertaintyAbove
 from sparring.starting_data.relaxation import RelaxationError
+from sparring.support.progress import no_progress_bars
 from sparring.systems import alanine_dipeptide, ammonia, wells
 from sparring.systems.ammonia import inversion
 
@@ -205,7 +205,7 @@ def test_dynamics_gets_all_that_its_section_says(config, committee, monkeypatch)
             proposer(config(AMMONIA + text + rest + "}\n"), None)(committee(), seeds, seed)
         return caught.value.args[0]
 
-    monkeypatch.setattr(proposing, "take_snapshots", ask)
+    monkeypatch.setattr(proposer_kinds, "take_snapshots", ask)
     first = asked("min_distance: 1 Å, ensemble: langevin, friction: 5 1/ps", 3)
     second = asked("time_constant: 20 fs, max_memory: null", 4)
     assert (first["ensemble"], second["ensemble"]) == (Langevin(700.0, 0.005), NoseHooverChain(700.0, 20.0))
@@ -304,19 +304,27 @@ def test_what_may_not_be_attacked_is_no_seed_and_the_others_are_in_their_order(e
 # --- what is chosen -------------------------------------------------------------------------------------------------
 
 
-def test_selection_steps_come_in_the_order_of_the_configuration(config):
+def test_selection_steps_come_in_the_order_of_the_configuration(config, committee, ammonia, with_random_labels):
     text = """
 selection:
   - {kind: distinct, rmsd: 0.02 Å, align: false}
   - {kind: uncertainty_above, percentile: 50}
   - {kind: energy_window, window: 2 eV}
   - {kind: budget, n: 3, order: random}
+  - {kind: max_det, n: 2, scaled: false}
+  - {kind: lcmd, n: 1}
+  - {kind: lcmd, n: 1, with_data: false}
 """
-    chosen = selectors(config(AMMONIA + text), np.array([1.0, 2.0, 3.0]), {"H3N": -5.0}, seed=7)
-    assert [type(one) for one in chosen] == [Distinct, UncertaintyAbove, EnergyWindow, Budget]
+    data = with_random_labels([ammonia])
+    known = (np.array([1.0, 2.0, 3.0]), {"H3N": -5.0}, 7, committee(), data)
+    chosen = selectors(config(AMMONIA + text), no_progress_bars, *known)
+    assert [type(one) for one in chosen] == [Distinct, UncertaintyAbove, EnergyWindow, Budget, MaxDet, LCMD, LCMD]
     assert chosen[1].threshold == 2.0
     assert (chosen[2].window, chosen[2].above) == (2.0, {"H3N": -5.0})
     assert (chosen[3].n, chosen[3].seed) == (3, 7)
+    assert (chosen[4].n, chosen[4].scaled) == (2, False)
+    assert chosen[4].features(data.structures).shape == (1, 24)
+    assert [one.training for one in chosen[5:]] == [data.structures, None]
 
 
 # --- what is special to a system ------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def test_no_verb_answers_about_elements_that_the_committee_was_not_trained_on(
         ("evaluate", "members", "methane.xyz"),
         ("attack", "members", "methane.xyz", "--config", config, "--output", "attacked.xyz"),
         ("md", "members", "methane.xyz", "--output", "md.xyz", "--temperature", "300 K", "--time", "5 fs"),
-        ("validate", "stability", "members", "methane.xyz", "--copies", "1", "--time", "5 fs"),
+        ("validate", "survival", "members", "methane.xyz", "--copies", "1", "--time", "5 fs"),
         ("validate", "errors", "members", "methane.xyz"),
         ("validate", "barrier", "members", "methane.xyz", "methane.xyz"),
     )

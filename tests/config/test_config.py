@@ -18,7 +18,7 @@ from sparring.units import quantity
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PRESETS = {
-    "alanine_dipeptide.yaml": (None, "laptop"),
+    "alanine_dipeptide.yaml": (None, "laptop", "schnet"),
     "ammonia.yaml": (None, "paper", "schnet", "demo"),
     "double_well_1d.yaml": (None, "random", "quick"),
     "double_well_2d.yaml": (None, "random", "quick"),

@@ -7,21 +7,21 @@ from ase.build import molecule
 
 from sparring.cli import committee_verbs
 from sparring.committee import Committee
-from sparring.config import sections
+from sparring.config import proposers as sections
 from sparring.dynamics import NVE, Langevin, NoseHooverChain, Status
 from sparring.dynamics.ensembles import FRICTION, TIME_CONSTANT
 from sparring.dynamics.trajectories import ENSEMBLES, committee_on, ensemble_of, md, trajectory
 from sparring.inputs.extxyz import read_structures
 from sparring.reporting.terminal import dynamics_table
 from sparring.units import quantity
-from sparring.validation.stability import command
-from sparring.validation.stability.compute import stability
+from sparring.validation.survival import command
+from sparring.validation.survival.compute import survival
 
 
 def test_friction_and_time_constant_have_one_default_everywhere():
     for name, default in (("friction", FRICTION), ("time_constant", TIME_CONSTANT)):
         assert sections.Dynamics.model_fields[name].default == default
-        for function in (md, stability, committee_verbs.md, command.stability):
+        for function in (md, survival, committee_verbs.md, command.survival):
             assert quantity(signature(function).parameters[name].default) == default
 
 

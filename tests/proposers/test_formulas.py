@@ -13,7 +13,10 @@ from sparring.atoms.structures import Structures
 from sparring.config import ConfigError, difference, dump, load
 from sparring.config import objectives as section
 from sparring.proposers import objectives
+from sparring.proposers.bond_window import bond_window
+from sparring.proposers.energy_floor import below_floor, reachable
 from sparring.proposers.formulas import PLUGIN_GROUP, needs_reference, objective_of
+from sparring.proposers.mutual_repulsion import mutual_repulsion
 from sparring.proposers.spaces import Cartesian
 from sparring.support import plugins
 from sparring.support.formulas import FormulaError, parse, text_of
@@ -74,6 +77,12 @@ FORMULAS = {
     ),
     "-mean_energy - 1 / force_variance": lambda data: -objectives.mean_energy - 1 / objectives.force_variance,
     "1 - mean_energy": lambda data: 1 - objectives.mean_energy,
+    "2 * below_floor(300 K) + reachable(300 K) + bond_window(0.8, 1.3)": (
+        lambda data: 2 * below_floor(300.0, data) + reachable(300.0, data) + bond_window(0.8, 1.3, data)
+    ),
+    "force_variance + mutual_repulsion(0.3 Å, among=4)": (
+        lambda data: objectives.force_variance + mutual_repulsion(0.3, data, among=4)
+    ),
 }
 
 
@@ -124,6 +133,11 @@ def test_energies_of_a_configuration_are_in_electronvolts_however_they_were_writ
     assert kcal.attack.objective == f"log(force_variance) + boltzmann({KT!r} eV)"
 
 
+def test_arguments_of_terms_are_written_in_one_way(config):
+    written = config("below_floor(temperature=300.0 K) + mutual_repulsion(among=4, distance=30 pm)")
+    assert written.attack.objective == "below_floor(300.0 K) + mutual_repulsion(0.3 Å, among=4)"
+
+
 KEYS = {
     "{kT: null}": "force_variance",
     "{kT: null, logarithm: true, uncertainty: energy_variance}": "log(energy_variance)",
@@ -159,6 +173,14 @@ BAD = {
     "force_variance / (1 - 1)": r"division by zero",
     "force_variance(2)": r"force_variance \(character 1\) takes no arguments",
     "20 kcal/mol * force_variance": r"a quantity with a unit stands alone between commas or brackets",
+    "below_floor": r"below_floor \(character 1\) needs an argument: below_floor\(300 K\)",
+    "below_floor(1 eV)": r"temperature \(character 13\): '1 eV' measures energy, wanted temperature",
+    "reachable(1e6 K)": r"temperature \(character 11\): must be from 0.001 to 100,000 K, got 1e\+06 K",
+    "bond_window(0.8)": r"bond_window \(character 1\) takes shortest and longest: bond_window\(0.8, 1.3\)",
+    "bond_window(1.2, 1.3)": r"shortest \(character 13\): must be from 0 to 0.999, got 1.2",
+    "bond_window(0.8, 2 Å)": r"longest \(character 18\) is a number, got '2 Å'",
+    "mutual_repulsion(0.3 Å, among=1)": r"among \(character 31\): must be a whole number from 2 to 100, got 1",
+    "mutual_repulsion(0.3 Å, amon=2)": r"mutual_repulsion \(character 1\) takes distance and among: mutual_repulsion",
     "log(2 eV)": r"'2 eV' \(character 5\) is no argument of a term",
     "'2 * 3'": r"is the same for all structures",
     "3": r"wanted a formula such as 'log\(force_variance\) \+ boltzmann\(20 kcal/mol\)', got 3",

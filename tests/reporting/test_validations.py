@@ -24,10 +24,12 @@ from sparring.surfaces.landscape import Landscape, Landscapes
 from sparring.surfaces.minimum_energy_path import MinimumEnergyPath
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.barrier.compute import Barriers
+from sparring.validation.bond_scan.scans import BondScan, CoordinateScan, Flag
 from sparring.validation.diversity.compute import Diversity, gather
 from sparring.validation.errors.compute import error_report
 from sparring.validation.records import write_record
-from sparring.validation.stability.trials import Failure, Settings, Stability, StabilityAtTemperature
+from sparring.validation.survival.failures import Failure
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 KCAL = KCAL_PER_MOL
 
@@ -57,8 +59,29 @@ def trials(n_stable):
         formula="H3N", duration=5000.0, timestep=0.5, ensemble="made up", criteria=("it fails",), seed=0
     )
     failures = [Failure(copy=number, time=100.0 + number, reason="too short") for number in range(20 - n_stable)]
-    return Stability.of(
-        [StabilityAtTemperature.of(500.0, 20, failures), StabilityAtTemperature.of(1000.0, 20, failures)], settings
+    return Survival.of(
+        [SurvivalAtTemperature.of(500.0, 20, failures), SurvivalAtTemperature.of(1000.0, 20, failures)], settings
+    )
+
+
+def scan(hole):
+    """A scan of one bond, which falls by 1 eV at its short end or does not."""
+    values, energy = np.array([0.7, 1.0, 1.3]), np.array([-1.0 if hole else 1.0, 0.0, 1.0])
+    flags = (Flag(point=0, kind="below", amount=1.0),) if hole else ()
+    one = CoordinateScan(
+        kind="bond",
+        name="N0-H1",
+        atoms=(0, 1),
+        n_equivalent=3,
+        start=1.0,
+        values=values,
+        energy=energy,
+        energy_sigma=0.1 * np.ones(3),
+        label=np.full(3, np.nan),
+        flags=flags,
+    )
+    return BondScan(
+        formula="H3N", tolerance=0.2, n_sigma=3.0, start_energy=0.0, scans=(one,), skipped=(), method="", refused=0
     )
 
 
@@ -146,7 +169,8 @@ def measured(finished_run, tmp_path_factory):
     write_record(run_folder / "validation/diversity.json", diversity_of(run_folder))
     for number, n_stable in ((1, 0), (2, 10), (3, 17)):
         place = run_folder / f"generation-0{number}/validation"
-        write_record(place / "stability.json", trials(n_stable))
+        write_record(place / "survival.json", trials(n_stable))
+        write_record(place / "bonds.json", scan(hole=number == 3))
         write_record(place / "errors.json", errors(0.1 / number))
     return run_folder
 
@@ -197,7 +221,7 @@ def without_figures_of_the_run(monkeypatch):
 
 def test_a_run_with_all_results_has_a_section_and_a_figure_of_each(measured_run, without_figures_of_the_run):
     page = parsed(measured_run)
-    for name in ("barrier", "stability", "landscape", "errors", "diversity"):
+    for name in ("bonds", "barrier", "survival", "landscape", "errors", "diversity"):
         assert f"{name}-section" in page.ids
         assert name in page.ids
         assert (measured_run / "figures" / f"{name}.svg").exists()
@@ -221,13 +245,28 @@ def test_barriers_stand_beside_the_label_methods_and_the_papers(known):
 
 
 def test_stable_shares_stand_beside_the_papers(known):
-    section = known["stability"]
+    section = known["survival"]
     table = rows(section.table)
     assert [table[f"generation {n}"]["all"].splitlines()[0] for n in (1, 2, 3)] == ["0 %", "50 %", "85 %"]
     assert [table[f"generation {n}"]["paper"] for n in (1, 2, 3)] == ["0 %", "-", "83 %"]
     assert table["generation 2"]["500 K"] == "50 %\n[30, 70]"  # Wilson's interval of 10 in 20
     assert any("63 %" in note for note in section.notes)
     assert any("20 copies at each temperature for 5 ps" in note for note in section.notes)
+    ((heading, failures),) = section.more_tables
+    assert heading == "Failures, generation 3"
+    assert [row[:4] for row in failures.cells()[:2]] == [
+        ("500", "0", "0.100", "too short"),
+        ("1000", "0", "0.100", "too short"),
+    ]
+
+
+def test_holes_along_bonds_are_counted_and_those_of_the_newest_committee_named(known):
+    section = known["bonds"]
+    assert [row["with holes"] for row in rows(section.table).values()] == ["0", "0", "1"]
+    ((heading, flags),) = section.more_tables
+    assert heading == "Flags, generation 3"
+    assert flags.cells()[0][:4] == ("bond N0-H1", "3", "0.70 Å (start 1.00)", "energy below the start by")
+    assert section.figures[0].title.endswith("generation 3")
 
 
 def test_landscapes_give_errors_below_caps(known):
@@ -258,7 +297,7 @@ def test_what_the_paper_says_is_only_said_of_its_own_systems(measured_run):
     config.write_text(config.read_text().replace("kind: ammonia", "kind: own"))
     found = sections(measured_run)
     assert not any("paper" in note.lower() for section in found.values() for note in section.notes)
-    assert not any("paper" in heading for name in ("barrier", "stability") for heading in found[name].table.headings)
+    assert not any("paper" in heading for name in ("barrier", "survival") for heading in found[name].table.headings)
 
 
 def test_the_papers_later_generations_are_no_measure_for_random_displacements(measured_run):
@@ -281,7 +320,7 @@ def test_the_page_tells_the_command_that_makes_what_is_missing(run_folder, witho
     assert f"sparring validate landscape {run_folder}" in page.text
     assert f"sparring validate diversity {run_folder}" in page.text
     for number in (1, 2, 3):
-        assert f"sparring validate stability {run_folder}/generation-0{number}" in page.text
+        assert f"sparring validate survival {run_folder}/generation-0{number}" in page.text
         assert f"sparring validate errors {run_folder}/generation-0{number}" in page.text
     assert "barrier-section" not in page.ids
 
@@ -300,8 +339,8 @@ def test_a_folder_with_a_space_in_its_name_is_quoted(run_folder):
 
 
 def test_only_the_generations_without_a_result_are_asked_for(run_folder):
-    write_record(run_folder / "generation-02/validation/stability.json", trials(10))
-    section = sections(run_folder)["stability"]
+    write_record(run_folder / "generation-02/validation/survival.json", trials(10))
+    section = sections(run_folder)["survival"]
     assert [shlex.split(command)[-1][-2:] for command in section.missing] == ["01", "03"]
     assert len(section.table.rows) == 1
 
@@ -368,7 +407,7 @@ FILES = (
     "validation/barrier.json",
     "validation/landscape.json",
     "validation/diversity.json",
-    "generation-02/validation/stability.json",
+    "generation-02/validation/survival.json",
     "generation-02/validation/errors.json",
 )
 
@@ -389,7 +428,7 @@ def test_a_table_without_a_row_is_not_shown(measured_run, monkeypatch):
     )
     sections = {section.name: section for section in validations(read_run(measured_run)).sections}
     assert sections["barrier"].table is None
-    assert sections["stability"].table.rows
+    assert sections["survival"].table.rows
 
 
 @pytest.mark.parametrize("key", ["energy", "truth", "marks"])
@@ -408,14 +447,14 @@ def test_a_result_of_another_version_is_a_line_on_the_page(measured_run, key):
 def test_what_cannot_be_drawn_is_a_line_on_the_page(run_folder, without_figures_of_the_run, caplog):
     file = run_folder / "validation/landscape.json"
     write_record(file, Landscapes(committees={"generation 1": surface(1.0)}))
-    write_record(run_folder / "generation-01/validation/stability.json", trials(10))
+    write_record(run_folder / "generation-01/validation/survival.json", trials(10))
     content = json.loads(file.read_text())
     values = content["committees"]["generation 1"]["x"]["values"]
     del values[2:]
     file.write_text(json.dumps(content))
     page = parsed(run_folder)
     assert "cannot be shown" in page.text
-    assert "stability" in page.ids
+    assert "survival" in page.ids
     assert "landscape" in caplog.text.lower()
 
 

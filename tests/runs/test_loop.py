@@ -263,10 +263,11 @@ def test_what_an_attack_finds_inherits_charge_and_multiplicity_from_its_parent(r
     state = State(1, dataclasses.replace(state.dataset, info=charged), state.splits)
     seen = []
 
-    def selectors(variances, lowest, seed):
+    def selectors(variances, lowest, *_):
         return [lambda candidates: (seen.append((lowest, candidates.charge)), np.arange(len(candidates.score)))[1]]
 
-    chosen = loop.choose(state, dataclasses.replace(empty_plan(), selectors=selectors), evaluated, attacked)
+    committee = remembered.results[1, "fit"].committee
+    chosen = loop.choose(state, dataclasses.replace(empty_plan(), selectors=selectors), committee, evaluated, attacked)
     assert chosen.atoms
     assert all((atoms.info["charge"], atoms.info["multiplicity"]) == (-1, 2) for atoms in chosen.atoms)
     ((lowest, charges),) = seen

@@ -7,8 +7,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from sparring.assembly.planning import choose_seeds, plan
-from sparring.assembly.proposing import attackable
+from sparring.assembly.planning import plan
+from sparring.assembly.proposing import attackable, choose_seeds
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.config import load
 from sparring.potentials import SchNet

@@ -11,7 +11,7 @@ from sparring.labels.store import label_key
 from sparring.support.digest import digest, file_digest
 from sparring.surfaces import torsion_maps
 from sparring.surfaces.torsion_plane import TorsionPlane
-from sparring.validation.stability.batches import identity
+from sparring.validation.survival.batches import identity
 
 
 @pytest.fixture

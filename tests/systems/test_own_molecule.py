@@ -255,7 +255,7 @@ def test_a_run_has_maps_and_barriers_in_its_metrics_its_tables_and_its_report(
     inputs = json.loads((run / "inputs.json").read_text(encoding="utf-8"))
     assert {str(tmp_path / name) for name in ("molecule.xyz", "a.xyz", "b.xyz")} == set(inputs)
     quick = ("--copies", 1, "--time", "1 fs", "--temperature", "10K")
-    answer = sparring("validate", "stability", run / "generation-01", tmp_path / "a.xyz", *quick)
+    answer = sparring("validate", "survival", run / "generation-01", tmp_path / "a.xyz", *quick)
     assert answer.exit_code == 0, answer.err
     assert answer.out.startswith("C5 fails if: C-C outside 0.8 to 9 Å; 0-1 outside 0 to 2 Å; a bond outside 0.5 to 2")
     relaxed = sparring("validate", "landscape", run, "--grid", "relaxed", "--points", "2x2", "--no-label")

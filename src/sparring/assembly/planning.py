@@ -3,29 +3,32 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from sparring.assembly import foreign, heads
 from sparring.assembly.labels import counted, further_labels, label_service_of
-from sparring.assembly.proposing import attackable, proposer, require_proposer, source_of
+from sparring.assembly.proposing import proposer_of_run, require_proposers, seeds_of_run, shares_of
 from sparring.assembly.training import fit_arguments
 from sparring.assembly.unlabelled import predicting
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
 from sparring.committee import Committee
 from sparring.config import Config, committees, sections
+from sparring.config.proposers import source_of
+from sparring.evaluation import last_layer_features
 from sparring.labels import Bounds, Labeller
-from sparring.labels.base import composition, depends_on
+from sparring.labels.base import depends_on
 from sparring.labels.service import Failed, LabelService
 from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
 from sparring.potentials.foreign.mace_from_scratch import MACE
 from sparring.runs.loop import Fitted, Plan
-from sparring.selection import Budget, Distinct, EnergyWindow, Selector, UncertaintyAbove, threshold_from
+from sparring.selection import LCMD, Budget, Distinct, EnergyWindow, MaxDet, Selector, UncertaintyAbove, threshold_from
 from sparring.selection import plugin as selector_plugin
 from sparring.starting_data.base import Starting, note_forces, references
 from sparring.starting_data.isolated import split_isolated
@@ -53,7 +56,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         ValueError: If a labeller, a method or a calculator is not known.
         ModuleNotFoundError: If the package that a labeller needs is not installed.
     """
-    require_proposer(config)
+    require_proposers(config)
     for section in config.selection:
         if isinstance(section, sections.SelectorPlugin):
             selector_plugin(section.name, section.parameters)
@@ -65,17 +68,15 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         start=_start(config, system, label_service),
         fit=_naming_labels(_fitting(config, folder, progress_bars), config, label_service.labeller),
         evaluate=_evaluate(system, label_service),
-        seeds=lambda dataset, seed: choose_seeds(
-            dataset, config.attack.seeds, config.attack.n_seeds, seed, attackable(config, dataset)
-        ),
-        proposer=lambda dataset: proposer(config, dataset, progress_bars),
-        selectors=lambda variances, lowest, seed: selectors(config, variances, lowest, seed, progress_bars),
+        seeds=lambda dataset, seed: seeds_of_run(config, dataset, seed),
+        proposer=lambda dataset: proposer_of_run(config, dataset, progress_bars),
+        selectors=lambda *known: selectors(config, progress_bars, *known),
         label=None if config.labels.labeller.kind == "none" else label_service.label,
         max_failed=config.labels.max_failed,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",
-        source=source_of(config),
+        source=source_of(config.proposers[0]),
         inherited=depends_on(label_service.labeller),
         further_labels=further_labels(config, label_service),
     )
@@ -170,49 +171,18 @@ def architecture(
     return kinds[section.kind](**section.arguments())
 
 
-def choose_seeds(
-    dataset: Dataset,
-    which: str,
-    n_seeds: int | None,
-    seed: int,
-    allowed: Bool[np.ndarray, " n_structures"] | None = None,
-) -> list[int]:
-    """The structures of the data that are attacked.
-
-    ``lowest_energy`` is the lowest of every composition, one after the other as often as needed; ``random`` are all
-    in random order, begun again once they are used up. None for as many seeds as there are structures.
-
-    Raises:
-        ValueError: If no structure is allowed.
-    """
-    n = len(dataset)
-    allowed = np.ones(n, dtype=bool) if allowed is None else allowed
-    if not allowed.any():
-        raise ValueError(
-            f"none of {n} structures can be attacked: all have broken bonds or are isolated atoms; look at the data"
-        )
-    if which == "random":
-        order = np.random.default_rng(derive(seed, "which")).permutation(n)
-        pool = order[allowed[order]].tolist()
-    else:
-        lowest: dict[str, int] = {}
-        for index, atoms in enumerate(dataset.to_atoms()):
-            name = composition(atoms)
-            if allowed[index] and (name not in lowest or dataset.energy[index] < dataset.energy[lowest[name]]):
-                lowest[name] = index
-        pool = list(lowest.values())
-    return [pool[k % len(pool)] for k in range(n if n_seeds is None else n_seeds)]
-
-
 def selectors(
     config: Config,
+    progress_bars: ProgressBars,
     variances: Float[np.ndarray, " n_train"],
     lowest: Mapping[str, float],
     seed: int,
-    progress_bars: ProgressBars = no_progress_bars,
+    committee: Committee,
+    dataset: Dataset,
 ) -> list[Selector]:
     """The section ``selection``."""
     steps: list[Selector] = []
+    features = partial(last_layer_features, committee)
     for section in config.selection:
         if isinstance(section, sections.UncertaintyAbove):
             steps.append(UncertaintyAbove(threshold=threshold_from(variances, float(section.percentile))))
@@ -220,10 +190,15 @@ def selectors(
             steps.append(EnergyWindow(above=lowest, window=section.window))
         elif isinstance(section, sections.Distinct):
             steps.append(Distinct(**section.arguments(), progress=progress_bars("comparison")))  # type: ignore[arg-type]
+        elif isinstance(section, sections.MaxDet):
+            steps.append(MaxDet(n=section.n, features=features, scaled=section.scaled))
+        elif isinstance(section, sections.LCMD):
+            training = dataset.structures if section.with_data else None
+            steps.append(LCMD(n=section.n, features=features, training=training))
         elif isinstance(section, sections.SelectorPlugin):
             steps.append(selector_plugin(section.name, section.parameters))
         else:
-            steps.append(Budget(n=section.n, order=section.order, seed=seed))
+            steps.append(Budget(n=section.n, order=section.order, seed=seed, shares=shares_of(config)))
     return steps
 
 

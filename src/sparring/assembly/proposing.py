@@ -1,85 +1,40 @@
-"""The section ``attack`` of a configuration as a proposer, and in which space it moves atoms."""
+"""The section ``attack`` of a configuration as a proposer, or the section ``propose`` as a portfolio of several."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Bool
 
-from sparring.assembly.spaces import Bonds, bonds_of, have_torsions, one_of_each, space_of
+from sparring.assembly.proposer_kinds import PROPOSERS, Made, attack_arguments, objective, plugin_of
+from sparring.assembly.spaces import bonds_of, one_of_each, space_of
 from sparring.atoms.dataset import Dataset
-from sparring.atoms.structures import Structures
-from sparring.candidates import Candidates
-from sparring.committee import Committee
-from sparring.config import Config, sections, weight_counts_per
-from sparring.config import spaces as section_of
-from sparring.config.objectives import boltzmann_kT, with_per
-from sparring.dynamics.trajectories import ensemble_of
-from sparring.proposers import registry
-from sparring.proposers.ascent import attack
+from sparring.config import Config
+from sparring.config import proposers as sections
+from sparring.labels.base import composition
 from sparring.proposers.base import Proposer
-from sparring.proposers.dynamics import n_snapshots, take_snapshots
-from sparring.proposers.formulas import needs_reference, objective_of
-from sparring.proposers.objectives import Objective
-from sparring.proposers.random import random_displacements
-from sparring.proposers.spaces import Space
+from sparring.proposers.formulas import needs_reference
+from sparring.proposers.portfolio import Portfolio
 from sparring.starting_data.isolated import is_isolated_atom
 from sparring.support.progress import ProgressBars, no_progress_bars
+from sparring.support.seeds import derive
 
 __all__ = [
-    "PROPOSERS",
     "attack_arguments",
     "attackable",
     "bonds_of",
-    "candidates_per_seed",
+    "choose_seeds",
+    "n_candidates",
     "objective",
     "one_of_each",
     "proposer",
-    "require_proposer",
-    "source_of",
+    "proposer_of_run",
+    "require_proposers",
+    "seeds_of_run",
+    "shares_of",
     "space_of",
+    "takes_reference",
 ]
-
-logger = logging.getLogger(__name__)
-
-MOSTLY = 0.8
-"""Share of attacks that end lower in energy than they began from which on there is a warning."""
-
-
-class Made(NamedTuple):
-    """The arguments from which a proposer is made, besides its section.
-
-    Attributes:
-        config: Configuration.
-        dataset: Labelled structures, for Boltzmann's Q; None where there are none.
-        molecules: Intact geometry of every molecule that seeds may be, from which torsions are read.
-        progress_bars: Progress bars.
-    """
-
-    config: Config
-    dataset: Dataset | None
-    molecules: Sequence[Atoms]
-    progress_bars: ProgressBars
-
-
-class ProposerKind(NamedTuple):
-    """All that the top floor needs of a kind of proposer.
-
-    Attributes:
-        make: Its proposer, from the section ``attack`` and the other arguments.
-        source: Source of its structures in the data, by which the report finds a colour and words.
-        n_per_seed: Largest number of candidates from a seed.
-        attackable: Mask of the structures that can be seeds; isolated atoms never can.
-    """
-
-    make: Callable[[Any, Made], Proposer]
-    source: Callable[[Any], str]
-    n_per_seed: Callable[[Any], int] = lambda section: 1
-    attackable: Callable[[Config, Sequence[Atoms]], Bool[np.ndarray, " n_structures"]] = lambda config, structures: (
-        np.ones(len(structures), dtype=bool)
-    )
 
 
 def proposer(
@@ -88,190 +43,145 @@ def proposer(
     progress_bars: ProgressBars = no_progress_bars,
     *,
     molecules: Sequence[Atoms] | None = None,
+    seeds: Sequence[range] | None = None,
 ) -> Proposer:
-    """The section ``attack``.
+    """The section ``attack``, or the portfolio of the section ``propose``.
 
     Args:
         config: Configuration.
         dataset: Labelled structures, for Boltzmann's Q.
         progress_bars: Progress bars.
         molecules: Intact geometry of every molecule that seeds may be; by default the lowest ones of the data.
+        seeds: Indices of the seeds of each part of a portfolio; by default each gets all.
 
     Raises:
         ValueError: If the objective needs labelled structures and there are none, or no package registers a plugin.
     """
     if molecules is None:
         molecules = one_of_each(dataset.to_atoms()) if dataset else ()
-    return _kind(config).make(config.attack, Made(config, dataset, molecules, progress_bars))
+    made = Made(config, dataset, molecules, progress_bars)
+    found = [PROPOSERS[section.kind].make(section, made) for section in config.proposers]
+    if (shares := shares_of(config)) is None:
+        return found[0]
+    return Portfolio(
+        proposers=dict(zip(shares, found, strict=True)),
+        shares=shares,
+        seeds=None if seeds is None else dict(zip(shares, seeds, strict=True)),
+    )
 
 
-def require_proposer(config: Config) -> None:
-    """Load what other packages register for the section ``attack``, before anything is computed.
+def proposer_of_run(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_progress_bars) -> Proposer:
+    """The same for the seeds of a run (:func:`seeds_of_run`), of which each part of a portfolio gets its own."""
+    ranges, first = [], 0
+    for section in config.proposers:
+        ranges.append(range(first, first + (section.n_seeds or len(dataset))))
+        first = ranges[-1].stop
+    return proposer(config, dataset, progress_bars, seeds=ranges)
+
+
+def seeds_of_run(config: Config, dataset: Dataset, seed: int) -> list[int]:
+    """Indices of the structures that are attacked; in a portfolio, those of one part after the other.
+
+    Raises:
+        ValueError: If there are none for a proposer.
+    """
+    alone, chosen = config.propose is None, list[int]()
+    for section in config.proposers:
+        own = seed if alone else derive(seed, sections.source_of(section))
+        allowed = attackable(config, dataset, section)
+        chosen += choose_seeds(dataset, section.seeds, section.n_seeds, own, allowed)
+    return chosen
+
+
+def shares_of(config: Config) -> dict[str, float] | None:
+    """Share of each part of a portfolio by its source; None without one."""
+    return None if config.propose is None else {sections.source_of(part): part.share for part in config.propose}
+
+
+def require_proposers(config: Config) -> None:
+    """Load what other packages register for the proposers, before anything is computed.
 
     Raises:
         ValueError: If no package registers it, or it cannot be made.
     """
-    if isinstance(config.attack, sections.AttackPlugin):
-        _plugin(config.attack)
-    elif isinstance(config.attack, sections.Adversarial):
-        needs_reference(config.attack.objective)
+    for section in config.proposers:
+        if isinstance(section, sections.AttackPlugin):
+            plugin_of(section)
+    takes_reference(config)
 
 
-def source_of(config: Config) -> str:
-    """Source of the structures that the section ``attack`` finds."""
-    return _kind(config).source(config.attack)
+def takes_reference(config: Config) -> bool:
+    """True if an objective needs labelled structures."""
+    found = [needs_reference(one.objective) for one in config.proposers if isinstance(one, sections.Adversarial)]
+    return any(found)
 
 
-def candidates_per_seed(config: Config) -> int:
-    """Largest number of candidates from a seed."""
-    return _kind(config).n_per_seed(config.attack)
-
-
-def _kind(config: Config) -> ProposerKind:
-    return PROPOSERS[config.attack.kind]
-
-
-# --- the kinds ------------------------------------------------------------------------------------------------------
-
-
-def _attack(section: sections.Adversarial, made: Made) -> Proposer:
-    climbed, kT = objective(made.config, made.dataset), boltzmann_kT(section.objective)
-
-    def attack_all(committee: Committee, seeds: Structures, seed: int) -> Candidates:
-        space, arguments = attack_arguments(section, _of_seeds(made.molecules, seeds), bonds_of(made.config))
-        progress = made.progress_bars("attack")
-        candidates = attack(
-            committee, seeds, climbed, space=space, seed=seed, progress=progress, **arguments
-        ).candidates()
-        if kT is not None:
-            _warn_of_relaxations(candidates, kT)
-        return candidates
-
-    return attack_all
-
-
-def _random(section: sections.Random, made: Made) -> Proposer:
-    def displace_all(committee: Committee, seeds: Structures, seed: int) -> Candidates:
-        space = space_of(section.space, _of_seeds(made.molecules, seeds), bonds_of(made.config))
-        return random_displacements(committee, seeds, space=space, seed=seed, progress=made.progress_bars("attack"))
-
-    return displace_all
-
-
-def _dynamics(section: sections.Dynamics, made: Made) -> Proposer:
-    ensemble = ensemble_of(
-        section.ensemble, section.temperature, friction=section.friction, time_constant=section.time_constant
-    )
-    names = ("duration", "timestep", "every", "min_distance", "axes", "max_memory")
-    arguments: dict[str, Any] = {name: getattr(section, name) for name in names}
-
-    def sample(committee: Committee, seeds: Structures, seed: int) -> Candidates:
-        progress = made.progress_bars("dynamics")
-        return take_snapshots(
-            committee, seeds, ensemble=ensemble, seed=seed, progress=progress, **arguments
-        ).candidates()
-
-    return sample
-
-
-def _plugin(section: sections.AttackPlugin) -> Proposer:
-    return registry.plugin(section.name, section.parameters)
-
-
-def _with_torsions(config: Config, structures: Sequence[Atoms]) -> Bool[np.ndarray, " n_structures"]:
-    """Mask of the structures that have the torsions of the space, and all their bonds."""
-    assert isinstance(config.attack, sections.Adversarial | sections.Random)
-    allowed = np.ones(len(structures), dtype=bool)
-    for part in getattr(config.attack.space, "spaces", (config.attack.space,)):
-        if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
-            allowed &= have_torsions(part.torsions, structures, bonds_of(config))
-    return allowed
-
-
-def _allowed_by_plugin(config: Config, structures: Sequence[Atoms]) -> Bool[np.ndarray, " n_structures"]:
-    assert isinstance(config.attack, sections.AttackPlugin)
-    allows = getattr(_plugin(config.attack), "attackable", lambda atoms: True)
-    return np.array([bool(allows(atoms)) for atoms in structures])
-
-
-def _n_snapshots(section: sections.Dynamics) -> int:
-    return n_snapshots(duration=section.duration, timestep=section.timestep, every=section.every)
-
-
-PROPOSERS: Mapping[str, ProposerKind] = {
-    "adversarial": ProposerKind(_attack, lambda section: "attack", attackable=_with_torsions),
-    "random": ProposerKind(_random, lambda section: "random", attackable=_with_torsions),
-    "dynamics": ProposerKind(_dynamics, lambda section: "dynamics", _n_snapshots),
-    "plugin": ProposerKind(
-        lambda section, made: _plugin(section),
-        lambda section: str(section.name),
-        lambda section: int(getattr(_plugin(section), "n_per_seed", 1)),
-        _allowed_by_plugin,
-    ),
-}
-"""The kinds of the section ``attack``."""
-
-
-# --- their arguments ------------------------------------------------------------------------------------------------
-
-
-def _of_seeds(molecules: Sequence[Atoms], seeds: Structures) -> list[Atoms]:
-    """The molecules that are among the seeds: others need not have the torsions."""
-    attacked = {tuple(one.numbers) for one in one_of_each(seeds.to_atoms())}
-    return [one for one in molecules if tuple(one.numbers) in attacked]
-
-
-def objective(config: Config, dataset: Dataset | None) -> Objective:
-    """The section ``attack.objective``; the variance of forces (Eq. 10) where there is none.
-
-    Raises:
-        ValueError: If a term needs labelled structures, such as Boltzmann's Q, and there are none.
-    """
-    formula = getattr(config.attack, "objective", "force_variance")
-    return objective_of(with_per(formula, weight_counts_per(config)), reference=dataset)
-
-
-def _warn_of_relaxations(candidates: Candidates, kT: float) -> None:
-    """Warn where the Boltzmann weight leads nearly all attacks downhill."""
-    fell = candidates.energy_fell()
-    if candidates.paths is None or fell.mean() < MOSTLY:
-        return
-    lower = np.sort((candidates.paths.energy[0].cpu().numpy() - candidates.energy)[fell])
-    logger.warning(
-        "in %d of %d attacks the energy fell below that of their start, by %.3g eV in the median: the Boltzmann weight "
-        "dominates, and attacks are relaxations; in attack.objective raise kT of boltzmann (now %.3g eV), let it grow "
-        "with the molecule (per=degree_of_freedom), or leave the weight out",
-        int(fell.sum()),
-        len(fell),
-        float(lower[(len(lower) - 1) // 2]),  # the lower of two, as the median of PyTorch
-        kT,
-    )
-
-
-def attack_arguments(
-    section: sections.Adversarial, molecules: Sequence[Atoms] = (), bonds: Bonds | None = None
-) -> tuple[Space, dict[str, Any]]:
-    """The space of an attack, and the other arguments of :func:`sparring.attack`.
+def n_candidates(config: Config, n_data: int, structures: Sequence[Atoms]) -> dict[str, int]:
+    """Largest number of candidates of each proposer in a generation, by source.
 
     Args:
-        section: Section ``attack``.
-        molecules: Intact geometry of every molecule that seeds may be.
-        bonds: Bonds of the only molecule; None to find them from the distances.
+        config: Configuration.
+        n_data: Number of structures in the data, which a proposer attacks that has no number of seeds.
+        structures: Structures of each molecule of the data.
     """
-    names = ("n_steps", "learning_rate", "update", "min_distance", "max_memory")
-    return space_of(section.space, molecules, bonds), {name: getattr(section, name) for name in names}
+    return {
+        sections.source_of(one): PROPOSERS[one.kind].n_candidates(one, one.n_seeds or n_data, one_of_each(structures))
+        for one in config.proposers
+    }
 
 
-def attackable(config: Config, dataset: Dataset) -> Bool[np.ndarray, " n_structures"]:
+def attackable(
+    config: Config, dataset: Dataset, section: sections.AnyProposer | sections.AnyPart | None = None
+) -> Bool[np.ndarray, " n_structures"]:
     """Mask of the structures that can be seeds: no isolated atoms, and those that the proposer accepts.
 
     Torsions turn only where there are some, and all bonds are intact. A structure whose bonds are broken can be
     labelled, but it is no seed for what turns torsions.
 
+    Args:
+        config: Configuration.
+        dataset: Structures.
+        section: Section of the proposer, by default the first.
+
     Raises:
         ValueError: If no molecule has the torsions.
     """
+    section = section or config.proposers[0]
     structures = dataset.to_atoms()
     single = np.array([is_isolated_atom(atoms) for atoms in structures])
-    allowed: Bool[np.ndarray, " n_structures"] = _kind(config).attackable(config, structures) & ~single
-    return allowed
+    allowed: Bool[np.ndarray, " n_structures"] = PROPOSERS[section.kind].attackable(section, config, structures)
+    return np.asarray(allowed & ~single)
+
+
+def choose_seeds(
+    dataset: Dataset,
+    which: str,
+    n_seeds: int | None,
+    seed: int,
+    allowed: Bool[np.ndarray, " n_structures"] | None = None,
+) -> list[int]:
+    """The structures of the data that are attacked.
+
+    ``lowest_energy`` is the lowest of every composition, one after the other as often as needed; ``random`` are all
+    in random order, begun again once they are used up. None for as many seeds as there are structures.
+
+    Raises:
+        ValueError: If no structure is allowed.
+    """
+    n = len(dataset)
+    allowed = np.ones(n, dtype=bool) if allowed is None else allowed
+    if not allowed.any():
+        raise ValueError(
+            f"none of {n} structures can be attacked: all have broken bonds or are isolated atoms; look at the data"
+        )
+    if which == "random":
+        order = np.random.default_rng(derive(seed, "which")).permutation(n)
+        pool = order[allowed[order]].tolist()
+    else:
+        lowest: dict[str, int] = {}
+        for index, atoms in enumerate(dataset.to_atoms()):
+            name = composition(atoms)
+            if allowed[index] and (name not in lowest or dataset.energy[index] < dataset.energy[lowest[name]]):
+                lowest[name] = index
+        pool = list(lowest.values())
+    return [pool[k % len(pool)] for k in range(n if n_seeds is None else n_seeds)]

@@ -28,14 +28,19 @@ class Bond(NamedTuple):
     length: float
 
 
-def find_bonds(atoms: Atoms) -> tuple[Bond, ...]:
-    """All bonds of a structure, each once: atoms closer than 1.25 times the sum of their covalent radii."""
+def find_bonds(atoms: Atoms, factor: float = BONDED) -> tuple[Bond, ...]:
+    """All bonds of a structure, each once.
+
+    Args:
+        atoms: The structure.
+        factor: Largest distance of bonded atoms, as a multiple of the sum of their covalent radii.
+    """
     radii = torch.as_tensor(covalent_radii[atoms.numbers])
-    structures = with_edges(Structures.from_atoms([atoms], ignore_constraints=True), 2 * BONDED * float(radii.max()))
+    structures = with_edges(Structures.from_atoms([atoms], ignore_constraints=True), 2 * factor * float(radii.max()))
     assert structures.edges is not None
     source, target, shifts = structures.edges
     length = distances(structures)
-    rows = torch.nonzero(length < BONDED * (radii[source] + radii[target])).flatten().tolist()
+    rows = torch.nonzero(length < factor * (radii[source] + radii[target])).flatten().tolist()
     found = []
     for row in rows:
         first, second = int(target[row]), int(source[row])

@@ -13,7 +13,7 @@ from torch import Tensor
 from sparring.atoms.constraints import constraints_of, fixed_coordinates
 from sparring.atoms.electronic_state import total_charge
 
-__all__ = ["Edges", "Structures"]
+__all__ = ["Edges", "Structures", "joined"]
 
 
 class Edges(NamedTuple):
@@ -229,3 +229,35 @@ def _charges(atoms: Sequence[Atoms], device: torch.device | str) -> Int[Tensor, 
             formula = one.get_chemical_formula()
             raise ValueError(f"structure {index} ({formula}): {str(error).removeprefix(f'{formula}: ')}") from None
     return torch.tensor(charges, device=device) if any(charges) else None
+
+
+def joined(batches: Sequence[Structures]) -> Structures:
+    """Several batches as one, in their order and in the precision of the first, without edges.
+
+    Raises:
+        ValueError: If there is no batch.
+    """
+    if not batches:
+        raise ValueError("there are no batches to join")
+    first = batches[0]
+    batches = [batch.to(dtype=first.positions.dtype, device=first.positions.device) for batch in batches]
+    sizes = torch.cat([batch.counts for batch in batches])
+    fixed, charge = None, None
+    if any(batch.fixed is not None for batch in batches):
+        fixed = torch.cat([_or_zeros(one.fixed, one.positions.bool()) for one in batches])
+    if any(batch.charge is not None for batch in batches):
+        charge = torch.cat([_or_zeros(one.charge, one.counts) for one in batches])
+    return Structures(
+        positions=torch.cat([batch.positions for batch in batches]),
+        atomic_numbers=torch.cat([batch.atomic_numbers for batch in batches]),
+        structure_index=torch.repeat_interleave(sizes),
+        cells=torch.cat([batch.cells for batch in batches]),
+        pbc=torch.cat([batch.pbc for batch in batches]),
+        periodic=any(batch.periodic for batch in batches),
+        fixed=fixed,
+        charge=charge,
+    )
+
+
+def _or_zeros(values: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if values is None else values

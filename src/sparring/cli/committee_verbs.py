@@ -74,12 +74,11 @@ def attack(
     """Attack a committee from given structures."""
     from sparring import Structures
     from sparring.assembly.labels import inherited
-    from sparring.assembly.proposing import one_of_each, proposer
+    from sparring.assembly.proposing import one_of_each, proposer, takes_reference
     from sparring.candidates import Status
     from sparring.committee_files import read_committee
     from sparring.inputs.extxyz import write_structures
     from sparring.proposers.base import propose
-    from sparring.proposers.formulas import needs_reference
     from sparring.runs.stages import attack_frames
 
     resolved = load_config(config, preset)
@@ -87,8 +86,7 @@ def attack(
     members, frames = read_committee(committee), _geometries(seeds)
     members.require_known(frames)
     starts = Structures.from_atoms(frames)
-    formula = getattr(resolved.attack, "objective", None)
-    dataset = _labelled(reference or seeds) if formula and needs_reference(formula) else None
+    dataset = _labelled(reference or seeds) if takes_reference(resolved) else None
     output.parent.mkdir(parents=True, exist_ok=True)
     known = dataset.to_atoms() if dataset else _geometries(reference) if reference else []
     made = proposer(resolved, dataset, progress_bars(), molecules=one_of_each([*known, *frames]))
@@ -96,7 +94,8 @@ def attack(
     heirs = candidates.heirs(frames, inherited(resolved))
     write_structures(output, attack_frames(candidates, candidates.origins(len(frames)), heirs))
     stopped = ", ".join(f"{candidates.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
-    found = {"adversarial": "attacks", "random": "attacks", "dynamics": "snapshots"}.get(resolved.attack.kind)
+    kinds = {"adversarial": "attacks", "random": "attacks", "dynamics": "snapshots"}
+    found = None if resolved.attack is None else kinds.get(resolved.attack.kind)
     typer.echo(f"{candidates.structures.n_structures} {found or 'candidates'} ({stopped}): {output}")
 
 
@@ -186,7 +185,7 @@ def md(
     from sparring.dynamics.trajectories import committee_on, md
     from sparring.reporting.terminal import dynamics_table
     from sparring.units import quantity
-    from sparring.validation.stability.arguments import criteria_of_run
+    from sparring.validation.survival.arguments import criteria_of_run
 
     use_threads()
     temperatures = [quantity(one, "temperature") for several in temperature for one in several.split(",")]

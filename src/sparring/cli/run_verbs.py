@@ -118,10 +118,14 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     from sparring.commands.running import comparison, outcome
     from sparring.commands.status import status
     from sparring.reporting.terminal import GenerationTable, starting_line
+    from sparring.reporting.yields import yield_table
+    from sparring.runs.yields import yields_of_run
+    from sparring.units import KCAL
     from sparring.validation.run_system import system_of
 
     known = status(folder)
-    table = GenerationTable(system_of(folder))
+    system = system_of(folder)
+    table = GenerationTable(system)
     for generation in known:
         if generation.metrics.get("errors", {}).get("test", {}).get("n_structures"):  # type: ignore[attr-defined]
             typer.echo(table.row(generation.metrics))
@@ -132,6 +136,8 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+    if yields := yields_of_run(folder):
+        typer.echo(yield_table(yields, KCAL if system is None else system.unit).text())
     lines = outcome(folder)
     for line in lines:
         typer.echo(line)

@@ -11,6 +11,10 @@ from sparring.validation import registry
 __all__ = ["app"]
 
 
+FORMER_NAMES = {"stability": "survival"}
+"""Verbs that had another name; the former one still works."""
+
+
 class ValidationGroup(TyperGroup):
     """The verbs of all validations; each is built when it is needed."""
 
@@ -20,6 +24,7 @@ class ValidationGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:  # noqa: ANN401
         """The verb of a name, None if there is none."""
+        cmd_name = FORMER_NAMES.get(cmd_name, cmd_name)
         if cmd_name not in self.list_commands(ctx):
             return None
         try:
@@ -47,7 +52,7 @@ def _failing(error: ValueError) -> Callable[[], None]:
 
 app = typer.Typer(
     cls=ValidationGroup,
-    help="Quality of a committee: errors, barriers, stability of dynamics, landscapes, diversity of data.",
+    help="Quality of a committee: errors, barriers, survival in dynamics, holes, landscapes, diversity of data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ase import Atoms
 
-from sparring.assembly.proposing import candidates_per_seed
+from sparring.assembly.proposing import n_candidates
 from sparring.config import Config, sections
 from sparring.labels import Label
 from sparring.plausibility import Finding
@@ -107,17 +107,18 @@ def count_labels(config: Config, system: System, structures: list[Atoms]) -> Cou
         cost = StartCost(sum(not is_labelled(atoms) for atoms in structures), len(structures))
     else:
         cost = system.cost(structures)
-    return Counts(cost.n_labels, cost.n_hessian, cost.n_relaxations, _n_attacks(config, cost.n_structures))
+    return Counts(cost.n_labels, cost.n_hessian, cost.n_relaxations, _n_attacks(config, cost.n_structures, structures))
 
 
-def _n_attacks(config: Config, n_data: int) -> int:
+def _n_attacks(config: Config, n_data: int, structures: list[Atoms]) -> int:
     """Labels of attacks, if every attack passes the selection but for its budgets."""
-    budgets = [step.n for step in config.selection if isinstance(step, sections.Budget)]
+    budgets = [
+        step.n for step in config.selection if isinstance(step, sections.Budget | sections.MaxDet | sections.LCMD)
+    ]
     n_labels = 0
     n_attacked = config.generations - (config.labels.labeller.kind != "none")
     for _ in range(n_attacked):
-        n_seeds = config.attack.n_seeds or n_data + n_labels
-        n_labels += min([n_seeds * candidates_per_seed(config), *budgets])
+        n_labels += min([sum(n_candidates(config, n_data + n_labels, structures).values()), *budgets])
     return n_labels
 
 

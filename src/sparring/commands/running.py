@@ -128,7 +128,8 @@ def _validate(config: Config, folder: Path, progress_bars: ProgressBars) -> None
         keep_landscapes(folder, progress_bars)
     if "barrier" in wanted:
         keep_barriers(folder, progress_bars)
-    if config.committee.kind != "trained" and config.attack.kind == "adversarial" and attacked_generations(folder):
+    attacks = any(section.kind == "adversarial" for section in config.proposers)
+    if config.committee.kind != "trained" and attacks and attacked_generations(folder):
         keep_holes(folder)
 
 
@@ -211,13 +212,14 @@ def _plausible(config: Config, system: System) -> list[Atoms]:
 
 def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
     """Raise if the space of attacks does not fit the structures; these are needed only if it depends on them."""
-    section = getattr(config.attack, "space", None)
-    if section is None or section.kind == "cartesian":
-        return
-    structures = config.system.build().structures() if structures is None else structures
-    space = space_of(section, one_of_each(structures), bonds_of(config))
-    if held := [atoms for atoms in structures if atoms.constraints]:
-        space.owner(Structures.from_atoms(held))  # raises if a torsion cannot turn without a fixed atom
+    spaces = [getattr(section, "space", None) for section in config.proposers]
+    for section in spaces:
+        if section is None or section.kind == "cartesian":
+            continue
+        structures = config.system.build().structures() if structures is None else structures
+        space = space_of(section, one_of_each(structures), bonds_of(config))
+        if held := [atoms for atoms in structures if atoms.constraints]:
+            space.owner(Structures.from_atoms(held))  # raises if a torsion cannot turn without a fixed atom
 
 
 def _try_system(system: System, structures: list[Atoms] | None = None) -> None:

@@ -1,5 +1,6 @@
 """Differences between two configurations, as far as they change results."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
@@ -51,6 +52,7 @@ def difference(old: Config, new: Config) -> list[str]:
 
 
 def _is_indifferent(key: str) -> bool:
+    key = re.sub(r"^propose\[\d+\]", "attack", key)
     return any(key == name or key.startswith((f"{name}.", f"{name}[")) for name in INDIFFERENT)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from sparring.config.spaces import SHORT, in_full
 from sparring.systems.sections import SECTIONS, SystemSection
 
-__all__ = ["attack_kind", "complete", "merge", "with_space"]
+__all__ = ["attack_kind", "complete", "merge", "part_kind", "with_space"]
 
 
 def merge(base: object, update: object) -> object:
@@ -31,13 +31,40 @@ def attack_kind(data: Mapping[str, object], otherwise: str = "adversarial") -> s
     return str(attack.get("kind", otherwise)) if isinstance(attack, Mapping) else otherwise
 
 
+def part_kind(part: object) -> str:
+    """Kind of a part of a portfolio."""
+    return attack_kind({"attack": part})
+
+
 def with_space(data: Mapping[str, object], kind: str) -> object:
     """The data with the Cartesian space for an attack that names no space."""
+    if data.get("propose") is not None:
+        return data
     return merge({"attack": {"space": {"kind": "cartesian"}}}, data) if kind in SHORT else data
 
 
 def complete(data: Mapping[str, object], folder: Path) -> object:
     """The data on top of the defaults of their system, with absolute names of files."""
+    alone = {key: value for key, value in data.items() if key != "propose"}
+    parts = data.get("propose")
+    if parts is None:
+        return _complete({key: value for key, value in alone.items() if key != "attack" or value is not None}, folder)
+    base = {key: value for key, value in alone.items() if key != "attack"}
+    completed = _complete(base, folder)
+    if not isinstance(completed, Mapping):
+        return completed
+    filled = [_complete_part(base, part, folder) for part in parts] if isinstance(parts, list) else parts
+    return {**completed, "attack": None, "propose": filled}
+
+
+def _complete_part(base: Mapping[str, object], part: object, folder: Path) -> object:
+    """A part of a portfolio on top of the defaults of an attack on the system."""
+    completed = _complete({**base, "attack": part}, folder) if isinstance(part, Mapping) else None
+    return completed["attack"] if isinstance(completed, Mapping) else part
+
+
+def _complete(data: Mapping[str, object], folder: Path) -> object:
+    """The data of a run with one proposer on top of the defaults of their system."""
     system = data.get("system")
     system = system if isinstance(system, Mapping) else {}
     section = SECTIONS.get(str(system.get("kind")), SystemSection)
@@ -116,9 +143,9 @@ def _from_folder(names: object, folder: Path) -> object:
 
 
 def _for_any_attack(defaults: Mapping[str, object], attack: str) -> dict[str, object]:
-    """The defaults of a system without axes where the attack is a plugin, which may not have any."""
+    """The defaults of a system without axes where the attack is a plugin or a scan, which have none."""
     section = defaults.get("attack")
-    if attack != "plugin" or not isinstance(section, Mapping):
+    if attack not in ("plugin", "scan") or not isinstance(section, Mapping):
         return dict(defaults)
     return {**defaults, "attack": {key: value for key, value in section.items() if key != "axes"}}
 

@@ -1,9 +1,10 @@
 """Values of a configuration that are right by themselves but do not fit each other."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from sparring.config.problems import KeyPath
+from sparring.config.fitting_proposers import proposer_contradictions
+from sparring.config.problems import KeyPath, dotted
+from sparring.config.proposers import source_of
 from sparring.config.sections import Config
 
 __all__ = ["contradictions"]
@@ -11,7 +12,7 @@ __all__ = ["contradictions"]
 
 def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Values that are right by themselves but do not fit each other."""
-    kind, training, attack = config.system.kind, config.training, config.attack
+    kind, training = config.system.kind, config.training
     dimensions = config.system.n_coordinates
     yield from _networks(config)
     labeller = config.labels.labeller.kind
@@ -24,16 +25,9 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     yield from _foreign_contradictions(config)
     if training.kind in ("fit", "fine_tune") and training.energy_weight == training.force_weight == 0:
         yield ("training",), "energy_weight and force_weight are both 0, so that there is nothing to learn; raise one"
-    if dimensions is not None:
-        yield from _space_contradictions(config, "xyz"[:dimensions])
-    if attack.kind == "dynamics":
-        if dimensions is None and attack.axes != "xyz":
-            yield ("attack", "axes"), f"atoms of molecules move along xyz, got {attack.axes}"
-        if round(attack.duration / attack.timestep) < attack.every:
-            steps = f"{attack.every} steps of {attack.timestep:g} fs"
-            yield ("attack", "every"), f"{steps} are longer than the duration of {attack.duration:g} fs; take fewer"
-    if attack.seeds == "lowest_energy" and attack.n_seeds is None:
-        yield ("attack", "n_seeds"), "null attacks every structure of the training data: that needs `seeds: random`"
+    for at, proposer in config.located_proposers():
+        yield from proposer_contradictions(proposer, at, kind, None if dimensions is None else "xyz"[:dimensions])
+    yield from _same_sources(config)
 
 
 def _networks(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -126,38 +120,32 @@ def _without_labeller(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 def _single_model(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Problems of a committee of one model, which has no uncertainty."""
-    committee, attack = config.committee, config.attack
+    committee = config.committee
     if committee.kind != "foreign" or committee.n_members > 1:
         return
     needs = "give at least 2 models, or use `kind: heads` with `uncertainty: llpr`"
-    if attack.kind != "adversarial" or "variance" in attack.objective:
-        what = f"objective {attack.objective}" if attack.kind == "adversarial" else f"kind {attack.kind}"
-        yield (
-            ("committee", "models"),
-            f"a single model has no uncertainty, which attack.{what} needs; {needs}, or an objective such as closeness",
-        )
+    for at, proposer in config.located_proposers():
+        objective = getattr(proposer, "objective", None)
+        if objective is None or "variance" in objective:
+            what = f"kind {proposer.kind}" if objective is None else f"objective {objective}"
+            yield (
+                ("committee", "models"),
+                f"a single model has no uncertainty, which {dotted(at)}.{what} needs; {needs}, or an objective such as "
+                "closeness",
+            )
     for index, step in enumerate(config.selection):
-        if step.kind == "uncertainty_above":
+        if step.kind == "uncertainty_above" or (step.kind == "max_det" and step.scaled):
             yield ("selection", index, "kind"), f"a single model has no uncertainty; leave this step out, or {needs}"
 
 
-def _space_contradictions(config: Config, free: str) -> Iterator[tuple[KeyPath, str]]:
-    """Problems of a space that moves atoms or torsions, for a well, which has none."""
-    attack = config.attack
-    parts: dict[KeyPath, Any]
-    if attack.kind == "plugin":
-        parts = {}  # where atoms move is the plugin's business
-    elif attack.kind == "dynamics":
-        parts = {("attack",): attack}
-    elif attack.space.kind == "combined":
-        parts = {("attack", "space", "spaces", index): part for index, part in enumerate(attack.space.spaces)}
-    else:
-        parts = {("attack", "space"): attack.space}
-    for at, part in parts.items():
-        if part.kind == "dihedrals":
-            yield (*at, "kind"), f"{config.system.kind} is a particle, which has no torsions; use cartesian"
-        elif part.kind != "plugin" and not set(part.axes) <= set(free):
-            yield (*at, "axes"), f"{config.system.kind} has only {free}, got {part.axes}"
+def _same_sources(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of parts of a portfolio that could not be told apart in the data."""
+    seen: set[str] = set()
+    for at, proposer in config.located_proposers():
+        source = source_of(proposer)
+        if source in seen:
+            yield at, f"structures of two parts would have the source {source!r}; give one of them another `source:`"
+        seen.add(source)
 
 
 def _forcefield_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:

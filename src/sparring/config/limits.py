@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sparring.config.committees import AnyPotential
 from sparring.config.problems import KeyPath
+from sparring.config.proposers import BiasedDynamics, Dynamics
 from sparring.config.sections import Config
 from sparring.schema.base import Section
 from sparring.schema.values import bound
@@ -58,12 +59,13 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "SecondStage.energy_weight": (0, 1e6, ""),
     "SecondStage.force_weight": (0, 1e6, ""),
     "Adversarial.learning_rate": (0, 100, ""),
-    "Adversarial.n_seeds": (1, 100_000, ""),
-    "Random.n_seeds": (1, 100_000, ""),
-    "Dynamics.n_seeds": (1, 100_000, ""),
-    "AttackPlugin.n_seeds": (1, 100_000, ""),
-    "Dynamics.timestep": (1e-3, 100, "fs"),
-    "Dynamics.time_constant": (0, 1e9, "fs"),
+    "*.n_seeds": (1, 100_000, ""),
+    "_Moving.timestep": (1e-3, 100, "fs"),
+    "_Moving.time_constant": (0, 1e9, "fs"),
+    "DynamicsStart.timestep": (1e-3, 100, "fs"),
+    "Scan.fractions": (0.1, 10, ""),
+    "EarlyStop.bonds": (0.01, 100, ""),
+    "HAL.relative": (0, 1000, ""),
     "Distinct.rmsd": (0, 100, "Å"),
     "PySCF.max_cycles": (1, 10_000, ""),
     "Labels.n_workers": (1, 1024, ""),
@@ -87,7 +89,10 @@ def beyond_limits(config: Config) -> Iterator[tuple[KeyPath, str]]:
 def _out_of_range(section: Section, at: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     for name in type(section).model_fields:
         value = getattr(section, name)
-        limits = section.limits.get(name) or LIMITS.get(f"{type(section).__name__}.{name}") or LIMITS.get(f"*.{name}")
+        kinds = [kind.__name__ for kind in type(section).__mro__]
+        limits = section.limits.get(name) or next(
+            filter(None, (LIMITS.get(f"{one}.{name}") for one in (*kinds, "*"))), None
+        )
         for index, one in enumerate(value) if isinstance(value, tuple) else ((None, value),):
             place: KeyPath = (*at, name) if index is None else (*at, name, index)
             if isinstance(one, Section):
@@ -133,10 +138,11 @@ def _n_parameters(network: AnyPotential) -> int:
 
 
 def _too_many_steps(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    attack, dynamics = config.attack, config.system.dynamics()
-    if attack.kind == "dynamics":
-        steps = attack.duration / attack.timestep
-        yield from _steps(("attack", "duration"), attack.duration, attack.timestep, steps / attack.every)
+    dynamics = config.system.dynamics()
+    for place, proposer in config.located_proposers():
+        if isinstance(proposer, Dynamics | BiasedDynamics):
+            steps = proposer.duration / proposer.timestep
+            yield from _steps((*place, "duration"), proposer.duration, proposer.timestep, steps / proposer.every)
     if dynamics is None:
         return
     at, sampling = ("system", dynamics[0]), dynamics[1]

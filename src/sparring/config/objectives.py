@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import BeforeValidator, ValidationError
 
+from sparring.config.objective_terms import BUILT_IN, at, checked_term
 from sparring.config.problems import KeyPath, explain
 from sparring.schema import values
 from sparring.schema.base import Section
@@ -15,7 +16,7 @@ from sparring.support.formulas import Call, Name, Negative, Node, Number, Operat
 from sparring.support.suggestions import did_you_mean
 from sparring.units import quantity
 
-__all__ = ["Formula", "ObjectiveKeys", "Per", "boltzmann_kT", "boltzmann_per", "from_keys", "with_per"]
+__all__ = ["Formula", "ObjectiveKeys", "Per", "boltzmann_kT", "boltzmann_per", "from_keys", "terms_of", "with_per"]
 
 Per: TypeAlias = Literal["structure", "atom", "degree_of_freedom"]
 
@@ -94,6 +95,21 @@ def with_per(formula: str, per: Per) -> str:
     return text_of(written(parse(formula)))
 
 
+def terms_of(formula: str) -> frozenset[str]:
+    """Names of all terms and functions of a formula."""
+
+    def names(node: Node) -> frozenset[str]:
+        if isinstance(node, Operation):
+            return names(node.left) | names(node.right)
+        if isinstance(node, Negative):
+            return names(node.of)
+        if isinstance(node, Call):
+            return frozenset({node.name}).union(*map(names, node.arguments))
+        return frozenset({node.name} if isinstance(node, Name) else ())
+
+    return names(parse(formula))
+
+
 def boltzmann_per(formula: str) -> Per | None:
     """Value of ``per`` in the first Boltzmann weight that has one."""
     found = (dict(call.keywords).get("per") for call in _weights(parse(formula)))
@@ -128,18 +144,19 @@ def _checked(node: Node) -> Node:
     if isinstance(node, Operation):
         node = replace(node, left=_checked(node.left), right=_checked(node.right))
         if node.operator == "/" and _constant(node.right) == 0:
-            raise ValueError(f"division by zero {_at(node.right)}")
+            raise ValueError(f"division by zero {at(node.right)}")
         return node
     if isinstance(node, Negative):
         return replace(node, of=_checked(node.of))
     if isinstance(node, Quantity):
-        raise ValueError(f"{node.text!r} {_at(node)} is no argument of a term; a quantity is, as in '{EXAMPLE}'")
+        raise ValueError(f"{node.text!r} {at(node)} is no argument of a term; a quantity is, as in '{EXAMPLE}'")
     if isinstance(node, Call):
         return _checked_call(node)
     if isinstance(node, Name):
-        if node.name in (*FUNCTIONS, "boltzmann"):
-            wanted = "boltzmann(20 kcal/mol)" if node.name == "boltzmann" else f"{node.name}(force_variance)"
-            raise ValueError(f"{node.name} {_at(node)} needs an argument: {wanted}")
+        if node.name in (*FUNCTIONS, "boltzmann", *BUILT_IN):
+            examples = {"boltzmann": "boltzmann(20 kcal/mol)"} | {name: one for name, (one, _) in BUILT_IN.items()}
+            wanted = examples.get(node.name, f"{node.name}(force_variance)")
+            raise ValueError(f"{node.name} {at(node)} needs an argument: {wanted}")
         _require_known(node)
     return node
 
@@ -147,18 +164,20 @@ def _checked(node: Node) -> Node:
 def _checked_call(call: Call) -> Call:
     if call.name == "boltzmann":
         return _checked_weight(call)
+    if call.name in BUILT_IN:
+        return checked_term(call)
     if call.name in FUNCTIONS:
         if len(call.arguments) != 1 or call.keywords:
-            raise ValueError(f"{call.name} {_at(call)} takes one formula: {call.name}(force_variance)")
+            raise ValueError(f"{call.name} {at(call)} takes one formula: {call.name}(force_variance)")
         return replace(call, arguments=(_checked(call.arguments[0]),))
     if call.name in TERMS:
-        raise ValueError(f"{call.name} {_at(call)} takes no arguments; leave out the brackets")
+        raise ValueError(f"{call.name} {at(call)} takes no arguments; leave out the brackets")
     _require_known(call)
     for _, value in call.keywords:
         if isinstance(value, Quantity):
             quantity(value.text)
         elif not isinstance(value, Name) and _constant(value) is None:
-            raise ValueError(f"the value {_at(value)} of a keyword is a number, a quantity or a word")
+            raise ValueError(f"the value {at(value)} of a keyword is a number, a quantity or a word")
     arguments = (one if isinstance(one, Quantity) and quantity(one.text) else _checked(one) for one in call.arguments)
     return replace(call, arguments=tuple(arguments))
 
@@ -166,24 +185,24 @@ def _checked_call(call: Call) -> Call:
 def _checked_weight(call: Call) -> Call:
     given = dict(call.keywords)
     if len(call.arguments) > 1 or not set(given) <= {"kT", "per"} or len(given) < len(call.keywords):
-        raise ValueError(f"boltzmann {_at(call)} takes kT and per: boltzmann(20 kcal/mol, per=atom)")
+        raise ValueError(f"boltzmann {at(call)} takes kT and per: boltzmann(20 kcal/mol, per=atom)")
     if ("kT" in given) == bool(call.arguments):
-        raise ValueError(f"boltzmann {_at(call)} needs one thermal energy: boltzmann(20 kcal/mol)")
+        raise ValueError(f"boltzmann {at(call)} needs one thermal energy: boltzmann(20 kcal/mol)")
     energy = given.get("kT") or call.arguments[0]
     if not isinstance(energy, Number | Quantity):
-        raise ValueError(f"kT {_at(energy)} is an energy, as in boltzmann(20 kcal/mol), got {text_of(energy)!r:.80}")
+        raise ValueError(f"kT {at(energy)} is an energy, as in boltzmann(20 kcal/mol), got {text_of(energy)!r:.80}")
     try:
         kT = ENERGY.read(energy.text if isinstance(energy, Quantity) else energy.value)
         problem = _beyond(kT)
     except ValueError as error:
         problem = str(error)
     if problem:
-        raise ValueError(f"kT {_at(energy)}: {problem}")
+        raise ValueError(f"kT {at(energy)}: {problem}")
     per = given.get("per")
     if per is not None and (not isinstance(per, Name) or per.name not in get_args(Per)):
         name = text_of(per)
         raise ValueError(
-            f"per={name} {_at(per)} is not known{did_you_mean(name, get_args(Per))}; known: {', '.join(get_args(Per))}"
+            f"per={name} {at(per)} is not known{did_you_mean(name, get_args(Per))}; known: {', '.join(get_args(Per))}"
         )
     keywords = () if per is None else (("per", per),)
     return replace(call, arguments=(Quantity(f"{kT!r} eV"),), keywords=keywords)
@@ -202,9 +221,9 @@ def _require_known(node: Name | Call) -> None:
         return
     brought = sorted(entry_points(group=GROUP).names)
     if node.name not in brought:
-        known = (*TERMS, "boltzmann", *FUNCTIONS, *brought)
+        known = (*TERMS, "boltzmann", *BUILT_IN, *FUNCTIONS, *brought)
         raise ValueError(
-            f"unknown term {node.name!r:.80} {_at(node)}{did_you_mean(node.name, known)}; known: {', '.join(known)}"
+            f"unknown term {node.name!r:.80} {at(node)}{did_you_mean(node.name, known)}; known: {', '.join(known)}"
         )
 
 
@@ -225,7 +244,3 @@ def _constant(node: Node) -> float | None:
     if isinstance(node, Call) and node.name in FUNCTIONS:
         return None if _constant(node.arguments[0]) is None else 0.0
     return None
-
-
-def _at(node: Node) -> str:
-    return f"(character {node.position})"

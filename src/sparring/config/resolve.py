@@ -7,11 +7,12 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from sparring.config.completing import attack_kind, complete, merge, with_space
+from sparring.config.completing import attack_kind, complete, merge, part_kind, with_space
 from sparring.config.contradictions import contradictions
 from sparring.config.limits import beyond_limits
 from sparring.config.objectives import boltzmann_per, from_keys, with_per
 from sparring.config.problems import ConfigError, KeyPath, dotted, explain, nearest
+from sparring.config.proposers import AnyPart, AnyProposer, source_of
 from sparring.config.reading import Document, read, write
 from sparring.config.sections import Config
 from sparring.config.spaces import in_full
@@ -74,13 +75,21 @@ def _of_a_run(path: Path) -> bool:
     return path.name == "config.yaml" and (path.parent / "versions.json").exists()
 
 
-def weight_counts_per(config: Config) -> Literal["structure", "atom", "degree_of_freedom"]:
-    """``per`` of the Boltzmann weight: as the formula has it, else the paper's form for the paper's systems."""
-    return boltzmann_per(getattr(config.attack, "objective", "")) or config.system.weight_counts_per
+def weight_counts_per(
+    config: Config, proposer: AnyProposer | AnyPart | None = None
+) -> Literal["structure", "atom", "degree_of_freedom"]:
+    """Amount of structure that kT of Boltzmann weights is meant for, by the objective of a proposer or the system.
+
+    Args:
+        config: Configuration.
+        proposer: One of its proposers; by default the first.
+    """
+    proposer = proposer or config.proposers[0]
+    return boltzmann_per(getattr(proposer, "objective", "")) or config.system.weight_counts_per
 
 
 def settled(config: Config, run: Path | None = None) -> Config:
-    """The configuration with ``per`` written out in ``attack.objective``: as a run has it, else as fits the system.
+    """The configuration with ``per`` written out in objectives: as a run has it, else as fits the system.
 
     Args:
         config: Configuration.
@@ -89,14 +98,20 @@ def settled(config: Config, run: Path | None = None) -> Config:
     Raises:
         ConfigError: If the run's own configuration cannot be read.
     """
-    objective = getattr(config.attack, "objective", None)
-    if objective is None or with_per(objective, "structure") == objective:
+    objectives = [getattr(proposer, "objective", None) for proposer in config.proposers]
+    if all(one is None or with_per(one, "structure") == one for one in objectives):
         return config
     before = run and (run / "versions.json").exists() and (run / "config.yaml").exists()
     known = load(run / "config.yaml") if run and before else config
-    per = weight_counts_per(known)
-    attack = config.attack.model_copy(update={"objective": with_per(objective, per)})
-    return config.model_copy(update={"attack": attack})
+    of_run = {source_of(proposer): proposer for proposer in known.proposers}
+    proposers = []
+    for proposer, objective in zip(config.proposers, objectives, strict=True):
+        if objective is not None:
+            per = weight_counts_per(known, of_run.get(source_of(proposer), proposer))
+            proposer = proposer.model_copy(update={"objective": with_per(objective, per)})
+        proposers.append(proposer)
+    alone = config.propose is None
+    return config.model_copy(update={"attack": proposers[0]} if alone else {"propose": tuple(proposers)})
 
 
 def _as_it_was(document: Document, path: Path) -> Document:
@@ -132,18 +147,39 @@ def _without_presets(document: Document, path: Path) -> tuple[Document, dict[str
 
 
 def _over(document: Document, update: Document, path: Path) -> Document:
-    kind = attack_kind(update.data, attack_kind(document.data))
-    data = merge(with_space(_in_full(document, kind, path), kind), _in_full(update, kind, path))
+    """One document over another; a portfolio takes the place of an attack, and an attack with a kind that of one."""
+    own = document.data
+    if update.data.get("propose") is not None:
+        own = {key: value for key, value in own.items() if key != "attack"}
+    elif isinstance(attack := update.data.get("attack"), Mapping) and "kind" in attack:
+        own = {key: value for key, value in own.items() if key != "propose"}
+    kind = attack_kind(update.data, attack_kind(own))
+    base, new = _in_full(document._replace(data=dict(own)), kind, path), _in_full(update, kind, path)
+    data = merge(base if new.get("propose") is not None else with_space(base, kind), new)
     return Document(dict(data) if isinstance(data, Mapping) else {}, {**document.places, **update.places})
 
 
 def _in_full(document: Document, kind: str, path: Path) -> dict[str, object]:
-    try:
-        return in_full(document.data, kind)
-    except KeyError as error:
-        key = error.args[0]
-        problem = f"is part of attack.space, which is given, too; write `{key}:` there or leave it out"
-        raise ConfigError(_located([(("attack", key), problem)], document, path)) from None
+    """The data of a document with the short keys of proposers in their spaces."""
+    problems: list[tuple[KeyPath, str]] = []
+
+    def full(data: Mapping[str, object], kind: str, at: KeyPath) -> dict[str, object]:
+        try:
+            return in_full(data, kind)
+        except KeyError as error:
+            key = error.args[0]
+            problem = f"is part of {dotted(at)}.space, which is given, too; write `{key}:` there or leave it out"
+            problems.append(((*at, key), problem))
+            return dict(data)
+
+    data, parts = full(document.data, kind, ("attack",)), document.data.get("propose")
+    if isinstance(parts, list):
+        places: list[KeyPath] = [("propose", index) for index in range(len(parts))]
+        pairs = zip(parts, places, strict=True)
+        data["propose"] = [full({"attack": one}, part_kind(one), at)["attack"] for one, at in pairs]
+    if problems:
+        raise ConfigError(_located(problems, document, path))
+    return data
 
 
 def _nested(overrides: Mapping[str, object]) -> Document:
@@ -160,6 +196,8 @@ def _nested(overrides: Mapping[str, object]) -> Document:
 
 def _validate(document: Document, path: Path) -> tuple[Config | None, list[str]]:
     data, problems = _with_formula(complete(document.data, path.parent))
+    if document.data.get("attack") is not None and document.data.get("propose") is not None:
+        problems = [(("propose",), "a run has `attack` or `propose`, not both; leave one of them out"), *problems]
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
@@ -194,6 +232,8 @@ def _located(problems: Iterable[tuple[KeyPath, str]], document: Document, path: 
 
 
 def _as_written(key: KeyPath, places: Collection[KeyPath]) -> KeyPath:
-    """A key of an attack's space as it stands in the file, where that has the short one."""
-    short = key[:1] + key[2:]
-    return short if key[:2] == ("attack", "space") and key[:3] not in places and short[:2] in places else key
+    """A key of the space of a proposer as it stands in the file, where that has the short one."""
+    n = 2 if key[:1] == ("propose",) else 1
+    short = key[:n] + key[n + 1 :]
+    of_space = key[:1] in (("attack",), ("propose",)) and key[n : n + 1] == ("space",)
+    return short if of_space and key[: n + 2] not in places and short[: n + 1] in places else key

@@ -1,16 +1,15 @@
 """The sections of a configuration, as frozen pydantic models. They hold values, in eV, Å, fs and K, and no logic."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sparring.config import spaces
 from sparring.config.committees import AnyCommittee
 from sparring.config.labellers import Labels
-from sparring.config.objectives import Formula
-from sparring.config.spaces import AttackSpace, Axes, RandomSpace
+from sparring.config.problems import KeyPath
+from sparring.config.proposers import AnyPart, AnyProposer
 from sparring.config.training import Command, FineTune, NoTraining, Training
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
@@ -20,75 +19,10 @@ from sparring.schema.values import (
     Energy,
     Integer,
     Length,
-    LengthOrZero,
-    Memory,
-    Number,
-    Rate,
-    Temperature,
-    Time,
     Weight,
 )
 from sparring.systems.sections import AnySystem
 from sparring.units import quantity
-
-Seeds = Literal["lowest_energy", "random"]
-
-
-class Adversarial(Section):
-    """Gradient ascent on the committee's own uncertainty (Eq. 14)."""
-
-    kind: Literal["adversarial"]
-    n_seeds: Count | None = 30
-    seeds: Seeds = "lowest_energy"
-    n_steps: Count = 60
-    learning_rate: Number = 0.01
-    update: Literal["adam", "gradient"] = "adam"
-    space: AttackSpace = spaces.Cartesian(kind="cartesian")
-    min_distance: LengthOrZero = 0.5
-    max_memory: Memory | None = 4e9
-    objective: Annotated[Formula, Field(validate_default=True)] = "exp(boltzmann(20 kcal/mol)) * force_variance"
-
-
-class Random(Section):
-    """Uniform random displacements, the baseline."""
-
-    kind: Literal["random"]
-    n_seeds: Count | None = 30
-    seeds: Seeds = "lowest_energy"
-    space: RandomSpace = spaces.RandomCartesian(kind="cartesian")
-
-
-class Dynamics(Section):
-    """Snapshots of molecular dynamics under the committee's own mean forces, the baseline that people use."""
-
-    kind: Literal["dynamics"]
-    n_seeds: Count | None = 30
-    seeds: Seeds = "lowest_energy"
-    temperature: Temperature = 500.0
-    duration: Time = quantity("5 ps", "time")
-    timestep: Time = quantity("0.5 fs", "time")
-    every: Count = 100
-    ensemble: Literal["langevin", "nose_hoover"] = "nose_hoover"
-    friction: Rate = quantity("10 1/ps", "rate")
-    time_constant: Time = quantity("50 fs", "time")
-    axes: Axes = "xyz"
-    min_distance: LengthOrZero = 0.5
-    max_memory: Memory | None = 4e9
-
-
-class AttackPlugin(Section):
-    """A proposer that an installed package registers under the entry-point group ``sparring.proposers``."""
-
-    kind: Literal["plugin"]
-    name: str
-    parameters: Mapping[str, object] = {}
-    n_seeds: Count | None = 30
-    seeds: Seeds = "lowest_energy"
-
-    @model_validator(mode="after")
-    def _no_programs(self) -> "AttackPlugin":
-        refuse_programs("", self.parameters)
-        return self
 
 
 class UncertaintyAbove(Section):
@@ -121,6 +55,22 @@ class Budget(Section):
     kind: Literal["budget"]
     n: Count
     order: Literal["score", "random"] = "score"
+
+
+class MaxDet(Section):
+    """Keep at most n that are uncertain and unlike each other: the greedy maximum determinant of their features."""
+
+    kind: Literal["max_det"]
+    n: Count
+    scaled: bool = True
+
+
+class LCMD(Section):
+    """Keep at most n that stand for those around them: the largest cluster maximum distance of their features."""
+
+    kind: Literal["lcmd"]
+    n: Count
+    with_data: bool = True
 
 
 class SelectorPlugin(Section):
@@ -157,9 +107,23 @@ class Config(Section):
     labels: Labels
     committee: Annotated[AnyCommittee, Field(discriminator="kind")]
     training: Annotated[Training | FineTune | Command | NoTraining, Field(discriminator="kind")] = Training()
-    attack: Annotated[Adversarial | Random | Dynamics | AttackPlugin, Field(discriminator="kind")]
+    attack: Annotated[AnyProposer, Field(discriminator="kind")] | None = None
+    propose: Annotated[tuple[Annotated[AnyPart, Field(discriminator="kind")], ...], Field(min_length=1)] | None = None
     selection: tuple[
-        Annotated[UncertaintyAbove | EnergyWindow | Distinct | Budget | SelectorPlugin, Field(discriminator="kind")],
+        Annotated[
+            UncertaintyAbove | EnergyWindow | Distinct | MaxDet | LCMD | Budget | SelectorPlugin,
+            Field(discriminator="kind"),
+        ],
         ...,
     ] = ()
     evaluation: Evaluation = Evaluation()
+
+    @property
+    def proposers(self) -> tuple[AnyProposer | AnyPart, ...]:
+        """The section ``attack``, or the parts of the section ``propose``."""
+        return self.propose or ((self.attack,) if self.attack is not None else ())
+
+    def located_proposers(self) -> Iterator[tuple[KeyPath, AnyProposer | AnyPart]]:
+        """The same with the paths of their keys."""
+        for index, one in enumerate(self.proposers):
+            yield (("attack",) if self.propose is None else ("propose", index)), one

@@ -1,14 +1,18 @@
 """Molecular dynamics of many replicas at once, for any committee."""
 
+from sparring.dynamics.bias import HAL, UDD, Bias
 from sparring.dynamics.bonds import BondsKept
-from sparring.dynamics.criteria import CloserThan, DistanceWindow, EnergyBelow
+from sparring.dynamics.criteria import CloserThan, DistanceWindow, EnergyBelow, UncertainForces
 from sparring.dynamics.ensembles import NVE, Ensemble, Langevin, NoseHooverChain, Temperature
 from sparring.dynamics.records import DynamicsResult, State
 from sparring.dynamics.simulation import init, side_by_side, simulate, step
 from sparring.dynamics.system import Criterion, Observation, Status
 
 __all__ = [
+    "HAL",
     "NVE",
+    "UDD",
+    "Bias",
     "BondsKept",
     "CloserThan",
     "Criterion",
@@ -22,6 +26,7 @@ __all__ = [
     "State",
     "Status",
     "Temperature",
+    "UncertainForces",
     "init",
     "side_by_side",
     "simulate",

@@ -14,7 +14,7 @@ from sparring.atoms.neighbors import distances, shortest_distance
 from sparring.atoms.structures import Structures
 from sparring.dynamics.system import Observation
 
-__all__ = ["CloserThan", "DistanceWindow", "EnergyBelow"]
+__all__ = ["CloserThan", "DistanceWindow", "EnergyBelow", "UncertainForces"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,33 @@ class EnergyBelow:
     def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
         """Replicas with a lower mean energy."""
         return observation.energy < self.energy
+
+
+@dataclass(frozen=True)
+class UncertainForces:
+    """The members disagree about the forces: the root of their variance (Eq. 7) is too large.
+
+    Attributes:
+        sigma: Largest allowed uncertainty in eV/Å.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        """Check the uncertainty."""
+        if not self.sigma > 0:
+            raise ValueError(f"the uncertainty at which trajectories end must be positive, got {self.sigma} eV/Å")
+
+    def __str__(self) -> str:
+        """Description for messages."""
+        return f"uncertainty of forces above {self.sigma:g} eV/Å"
+
+    def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
+        """Replicas with a larger uncertainty."""
+        return observation.force_variance > self.sigma**2
 
 
 @dataclass(frozen=True)

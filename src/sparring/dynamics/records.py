@@ -109,6 +109,7 @@ class Log:
         reasons: Description of each status.
         keep_frames: Flag to keep positions in memory.
         write: Function that takes frames.
+        watch: Function that sees the state of the replicas that go on.
     """
 
     def __init__(
@@ -120,9 +121,10 @@ class Log:
         reasons: tuple[str, ...],
         keep_frames: bool,
         write: Write | None,
+        watch: Callable[[State], None] | None = None,
     ) -> None:
         self.start, self.numbers, self.timestep, self.reasons = start, numbers, timestep, reasons
-        self.write = write
+        self.write, self.watch = write, watch
         index = start.structure_index
         self.status = index.new_zeros(start.n_structures)
         self.failed_at = self.status - 1
@@ -145,6 +147,8 @@ class Log:
         left = self._drop_failed(state)
         if self.write and left.system.n_copies:
             self.write(self._frames(left, left.phase.positions, {"step": [state.step] * left.system.n_copies}))
+        if self.watch:
+            self.watch(left)
         return left
 
     def close(self, state: State) -> DynamicsResult:
@@ -203,10 +207,10 @@ class Log:
             "temperature": state.system.temperature.tolist(),
         }
         if seen:
-            energy, _, energy_variance, force_variance, _ = state.phase.seen
-            columns["committee_energy"] = energy.tolist()
-            columns["energy_variance"] = energy_variance.tolist()
-            columns["force_variance"] = force_variance.tolist()
+            seen_of = state.phase.seen
+            columns["committee_energy"] = seen_of.energy.tolist()
+            columns["energy_variance"] = seen_of.energy_variance.tolist()
+            columns["force_variance"] = seen_of.force_variance.tolist()
         for index, atoms in enumerate(frames):
             atoms.info.update({name: column[index] for name, column in columns.items()})
         return frames
@@ -219,7 +223,7 @@ def _thermodynamics(state: State) -> dict[str, Tensor]:
         "energy": phase.seen.energy,
         "kinetic_energy": kinetic,
         "temperature": 2 * kinetic / (system.degrees * kT(1.0)),
-        "conserved": phase.seen.energy + kinetic + phase.bath.energy,
+        "conserved": phase.seen.energy + phase.seen.bias + kinetic + phase.bath.energy,
         "energy_variance": phase.seen.energy_variance,
         "force_variance": phase.seen.force_variance,
     }

@@ -11,6 +11,7 @@ from torch import Tensor
 from sparring.atoms.memory import held_bytes, how_many_fit
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.dynamics.bias import Bias
 from sparring.dynamics.ensembles import VELOCITIES, Ensemble, Temperature, per_copy
 from sparring.dynamics.records import DynamicsResult, Log, State, Write, join
 from sparring.dynamics.system import Criterion, Phase, Status, System, observe, pick
@@ -27,6 +28,7 @@ def init(
     seed: int,
     temperature: Temperature | None = None,
     criteria: Sequence[Criterion] = (),
+    bias: Bias | None = None,
     velocities: Float[Tensor, "n_atoms 3"] | None = None,
     fixed_centre: bool = True,
     numbers: Sequence[int] | None = None,
@@ -57,7 +59,7 @@ def init(
     elif velocities.shape != positions.shape:
         raise ValueError(f"need velocities of shape {tuple(positions.shape)}, got {tuple(velocities.shape)}")
     velocities = system.structures.on_free(velocities.to(positions))
-    seen = observe(committee, system, criteria, positions)
+    seen = observe(committee, system, criteria, bias, positions)
     return State(
         system=system,
         phase=Phase(positions, velocities, seen, ensemble.bath(system)),
@@ -69,14 +71,20 @@ def init(
 
 
 def step(
-    committee: Committee, state: State, *, ensemble: Ensemble, timestep: float, criteria: Sequence[Criterion] = ()
+    committee: Committee,
+    state: State,
+    *,
+    ensemble: Ensemble,
+    timestep: float,
+    criteria: Sequence[Criterion] = (),
+    bias: Bias | None = None,
 ) -> State:
     """All replicas one time step later.
 
     No host synchronisation but for the neighbours of periodic structures, which are found on the host.
     """
     system, old = state.system, state.phase
-    look = partial(observe, committee, system, criteria)
+    look = partial(observe, committee, system, criteria, bias)
     new = ensemble.step(old, system, look, timestep=timestep, step=state.step)
     going = state.status == Status.FINISHED
     status = torch.where(system.finite(new.velocities), new.seen.status, int(Status.NOT_FINITE))
@@ -101,12 +109,14 @@ def simulate(
     seed: int,
     every: int = 1,
     criteria: Sequence[Criterion] = (),
+    bias: Bias | None = None,
     velocities: Float[Tensor, "n_atoms 3"] | None = None,
     fixed_centre: bool = True,
     numbers: Sequence[int] | None = None,
     max_memory: float | None = 4e9,
     keep_frames: bool = False,
     write: Write | None = None,
+    watch: Callable[[State], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DynamicsResult:
     """Molecular dynamics of all structures at once, under the mean forces of a committee.
@@ -124,6 +134,7 @@ def simulate(
         seed: Seed of the velocities and the noise.
         every: Number of steps between rows of traces, frames, and removals of replicas that have failed.
         criteria: Criteria that end a trajectory, besides values that are not finite.
+        bias: Bias that is added to the mean energies, such as :class:`sparring.HAL`; None for none.
         velocities: Initial velocities in Å/fs, taken as they are; by default drawn at the temperatures of the
             ensemble. Those of fixed atoms are zero.
         fixed_centre: Flag to keep the centre of mass of each replica at rest. Then a replica of n atoms has 3n - 3
@@ -135,11 +146,15 @@ def simulate(
         keep_frames: Flag to keep whole trajectories in memory.
         write: Function that takes the frames of all replicas at one point in time, and the frames before and at a
             failure. If not all replicas fit the memory, the frames of each part come together.
+        watch: Function that sees the state of all replicas that go on, as often as there are rows of traces. If not
+            all replicas fit the memory, those of each part come together, from step 0.
         progress: Callback with the number of steps done and of all.
 
     Raises:
-        ValueError: If the arguments make no sense.
+        ValueError: If the arguments make no sense, or a single member has a bias.
     """
+    if bias is not None and committee.n_members < 2:
+        raise ValueError("a bias needs the uncertainty of a committee, got a single member")
     if not timestep > 0 or n_steps < 0 or every < 1:
         raise ValueError(f"need timestep > 0, n_steps >= 0 and every >= 1, got {timestep} fs, {n_steps} and {every}")
     n_copies = start.n_structures
@@ -151,6 +166,7 @@ def simulate(
     committee = committee.without_domain()
     start = replace(start.to(device=committee.device), edges=None)
     reasons = ("finished", "not finite", *(getattr(one, "__name__", repr(one)) for one in criteria))
+    new_log = partial(Log, timestep=timestep, reasons=reasons, keep_frames=keep_frames, write=write, watch=watch)
     size = how_many_fit(start, lambda some: _graph_bytes(committee, some), max_memory)
     parts: list[DynamicsResult] = []
     total = -(-n_copies // size) * n_steps
@@ -165,16 +181,17 @@ def simulate(
             seed=seed,
             temperature=temperature[part],
             criteria=criteria,
+            bias=bias,
             velocities=None if velocities is None else velocities.to(atoms.device)[atoms],
             fixed_centre=fixed_centre,
             numbers=numbers[part],
         )
-        log = Log(here, numbers[part], timestep=timestep, reasons=reasons, keep_frames=keep_frames, write=write)
+        log = new_log(here, numbers[part])
         state = log.record(state)
         done = len(parts) * n_steps
         for count in range(1, n_steps + 1):
             if state.system.n_copies:
-                state = step(committee, state, ensemble=ensemble, timestep=timestep, criteria=criteria)
+                state = step(committee, state, ensemble=ensemble, timestep=timestep, criteria=criteria, bias=bias)
             if count % every == 0:
                 state = log.record(replace(state, step=count))
             if progress:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.dynamics.bias import Bias, bias_of
 from sparring.support import philox
 from sparring.uncertainty import sum_over_atoms
 from sparring.units import AMU, kT
@@ -33,9 +34,10 @@ class Observation(NamedTuple):
 
     Attributes:
         energy: Mean energy of the members, in eV.
-        forces: Mean forces of the members, in eV/Å.
+        forces: Forces that act, in eV/Å: the mean forces of the members, and those of a bias.
         energy_variance: Variance of the energy, in eV²; zero for a single member.
         force_variance: Variance of the forces, in (eV/Å)²; zero for a single member.
+        bias: Energy of the bias in eV; zero without one.
         status: End of the trajectory, if any; see :class:`Status`.
     """
 
@@ -43,6 +45,7 @@ class Observation(NamedTuple):
     forces: Float[Tensor, "n_atoms 3"]
     energy_variance: Float[Tensor, " n_copies"]
     force_variance: Float[Tensor, " n_copies"]
+    bias: Float[Tensor, " n_copies"]
     status: Int[Tensor, " n_copies"]
 
 
@@ -227,7 +230,11 @@ def _degrees(structures: Structures, fixed_centre: bool) -> Float[Tensor, " n_co
 
 
 def observe(
-    committee: Committee, system: System, criteria: Sequence[Criterion], positions: Float[Tensor, "n_atoms 3"]
+    committee: Committee,
+    system: System,
+    criteria: Sequence[Criterion],
+    bias: Bias | None,
+    positions: Float[Tensor, "n_atoms 3"],
 ) -> Observation:
     """Predictions for the replicas at these positions, and the trajectories that end there."""
     fine = system.finite(positions)
@@ -235,10 +242,16 @@ def observe(
     start = system.structures.positions.double()
     structures = system.at(torch.where(fine[system.index].unsqueeze(-1), positions, start))
     # The domain of the committee is checked before the first step; a check here would make the host wait.
-    summary = committee.without_domain().predict(structures, differentiable=False).summary(system.index)
-    fine = fine & torch.isfinite(summary.energy) & system.finite(summary.forces)
+    prediction = committee.without_domain().predict(structures, differentiable=False)
+    summary = prediction.summary(system.index)
+    added = torch.zeros_like(summary.energy)
+    if bias is not None:
+        added, forces = bias_of(bias, prediction, system.index, structures.counts)
+        summary = summary._replace(forces=summary.forces + forces)
+    fine = fine & torch.isfinite(summary.energy + added) & system.finite(summary.forces)
     seen = Observation(
         **summary._asdict(),
+        bias=added,
         status=torch.where(fine, int(Status.FINISHED), int(Status.NOT_FINITE)),
     )
     status = seen.status

@@ -50,5 +50,12 @@ class CoordinateMLP(Architecture):
 
     def forward(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Energy of every structure in eV; particles do not interact."""
-        atoms: Tensor = self.layers(structures.positions[:, : self.n_coordinates]).squeeze(-1).double()
-        return atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms)
+        return self.energy_and_features(structures)[0]
+
+    def energy_and_features(
+        self, structures: Structures
+    ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
+        """Energy of every structure in eV, and the units of the last hidden layer."""
+        features: Tensor = self.layers[:-1](structures.positions[:, : self.n_coordinates])
+        atoms: Tensor = self.layers[-1](features).squeeze(-1).double()
+        return atoms.new_zeros(structures.n_structures).index_add(0, structures.structure_index, atoms), features

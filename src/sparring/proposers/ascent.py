@@ -77,8 +77,8 @@ def attack(
 ) -> AttackResult:
     """Climb the objective from every seed, and keep the best geometry of each path.
 
-    Seeds do not depend on one another, and how they are divided to fit the memory changes nothing. With ``n_steps=0``
-    they are only displaced.
+    Seeds do not depend on one another, unless the objective has them repel each other in groups, which stay together;
+    how they are divided to fit the memory changes nothing. With ``n_steps=0`` they are only displaced.
 
     Args:
         committee: Committee that is attacked.
@@ -286,11 +286,12 @@ def _like(flags: Bool[Tensor, " n_rows"], rows: Tensor) -> Tensor:
 
 
 def chunk_size(committee: Committee, seeds: Structures, objective: Objective, max_memory: float | None) -> int:
-    """Number of seeds whose graph of one attack step fits into memory."""
+    """Number of seeds whose graph of one attack step fits into memory, in whole groups that depend on each other."""
 
     def graph_bytes(structures: Structures) -> int:
         structures = committee.prepare(structures)
         structures = structures.with_positions(structures.positions.detach().requires_grad_())
         return held_bytes(lambda: objective(committee.predict(structures), structures))
 
-    return how_many_fit(seeds, graph_bytes, max_memory)
+    among: int = getattr(objective, "among", 1)
+    return max(how_many_fit(seeds, graph_bytes, max_memory) // among, 1) * among

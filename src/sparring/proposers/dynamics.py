@@ -20,7 +20,7 @@ from sparring.candidates import Candidates, Status
 from sparring.committee import Committee
 from sparring.dynamics import CloserThan, DynamicsResult, Ensemble, simulate
 
-__all__ = ["Snapshots", "n_snapshots", "take_snapshots"]
+__all__ = ["Snapshots", "along", "check_axes", "n_snapshots", "take_snapshots"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def take_snapshots(
         ValueError: If an argument is out of range, or there is no snapshot.
     """
     count = n_snapshots(duration=duration, timestep=timestep, every=every)
-    _check_axes(axes)
+    check_axes(axes)
     seeds = replace(seeds.to(device=committee.device), edges=None)
     result = simulate(
         committee,
@@ -127,7 +127,12 @@ def take_snapshots(
     return _snapshots(seeds, result, count, axes)
 
 
-def _check_axes(axes: str) -> None:
+def check_axes(axes: str) -> None:
+    """Check the axes along which atoms move.
+
+    Raises:
+        ValueError: If they are not some of x, y and z.
+    """
     if not axes or set(axes) - set("xyz"):
         raise ValueError(f"axes must be some of 'xyz', got {axes!r}")
 
@@ -136,7 +141,7 @@ def _snapshots(seeds: Structures, result: DynamicsResult, count: int, axes: str)
     assert result.positions is not None
     origin = torch.arange(seeds.n_structures).repeat(count)
     rounds = seeds.take(origin)
-    positions = _along(axes, seeds.positions, result.positions[1:]).reshape(-1, 3)
+    positions = along(axes, seeds.positions, result.positions[1:]).reshape(-1, 3)
     predictions = {
         name: getattr(result, name)[1:].reshape(-1) for name in ("energy", "energy_variance", "force_variance")
     }
@@ -149,9 +154,10 @@ def _snapshots(seeds: Structures, result: DynamicsResult, count: int, axes: str)
     )
 
 
-def _along(
+def along(
     axes: str, start: Float[Tensor, "n_atoms 3"], trajectory: Float[Tensor, "n_rows n_atoms 3"]
 ) -> Float[Tensor, "n_rows n_atoms 3"]:
+    """Positions of trajectories along the axes along which atoms move, and those of the start along the others."""
     free = torch.tensor([axis in axes for axis in "xyz"], device=start.device)
     return torch.where(free | ~torch.isfinite(trajectory), trajectory, start.double())
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from sparring.atoms.dataset import Dataset
 from sparring.proposers import objectives
+from sparring.proposers.bond_window import bond_window
+from sparring.proposers.energy_floor import below_floor, reachable
+from sparring.proposers.mutual_repulsion import mutual_repulsion
 from sparring.proposers.objectives import Term, as_term
 from sparring.support.formulas import Call, Name, Negative, Node, Number, Operation, Quantity, parse
 from sparring.support.plugins import registered
@@ -26,6 +29,10 @@ CALLS: Mapping[str, Callable[..., Term]] = {
     "log": objectives.log,
     "exp": objectives.exp,
     "boltzmann": objectives.boltzmann,
+    "below_floor": below_floor,
+    "bond_window": bond_window,
+    "mutual_repulsion": mutual_repulsion,
+    "reachable": reachable,
 }
 OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,

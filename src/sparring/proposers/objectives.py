@@ -8,8 +8,9 @@ log(force_variance) + 0.5 * log(energy_variance)
 """
 
 import math
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -58,10 +59,12 @@ class Term:
     Attributes:
         name: Formula.
         score: Function that computes it.
+        among: Number of consecutive structures whose scores depend on each other; 1 if each has its own.
     """
 
     name: str
     score: Callable[[Prediction, Structures], Tensor]
+    among: int = 1
 
     def __call__(self, prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Score of every structure."""
@@ -74,26 +77,26 @@ class Term:
     def __add__(self, other: "Objective | float | int") -> "Term":
         """Sum of both."""
         right = as_term(other)
-        return Term(name=f"{self} + {right}", score=lambda p, s: self(p, s) + right(p, s))
+        return _combined(f"{self} + {right}", self, right, operator.add)
 
     def __sub__(self, other: "Objective | float | int") -> "Term":
         """Difference of both."""
         right = as_term(other)
-        return Term(name=f"{self} - {_factor(right)}", score=lambda p, s: self(p, s) - right(p, s))
+        return _combined(f"{self} - {_factor(right)}", self, right, operator.sub)
 
     def __mul__(self, other: "Objective | float | int") -> "Term":
         """Product of both."""
         right = as_term(other)
-        return Term(name=f"{_factor(self)} * {_factor(right)}", score=lambda p, s: self(p, s) * right(p, s))
+        return _combined(f"{_factor(self)} * {_factor(right)}", self, right, operator.mul)
 
     def __truediv__(self, other: "Objective | float | int") -> "Term":
         """Quotient of both."""
         right = as_term(other)
-        return Term(name=f"{_factor(self)} / {_divisor(right)}", score=lambda p, s: self(p, s) / right(p, s))
+        return _combined(f"{_factor(self)} / {_divisor(right)}", self, right, operator.truediv)
 
     def __neg__(self) -> "Term":
         """The objective with the other sign."""
-        return Term(name=f"-{_divisor(self)}", score=lambda p, s: -self(p, s))
+        return replace(self, name=f"-{_divisor(self)}", score=lambda p, s: -self(p, s))
 
     def __radd__(self, other: float | int) -> "Term":
         """Sum of both."""
@@ -112,6 +115,14 @@ class Term:
         return as_term(other) * self
 
 
+def _combined(name: str, left: Term, right: Term, operation: Callable[[Tensor, Tensor], Tensor]) -> Term:
+    return Term(
+        name=name,
+        score=lambda p, s: operation(left(p, s), right(p, s)),
+        among=math.lcm(left.among, right.among),
+    )
+
+
 def as_term(value: Objective | float | int) -> Term:
     """An objective or a number as a term."""
     if isinstance(value, Term):
@@ -119,7 +130,7 @@ def as_term(value: Objective | float | int) -> Term:
     if isinstance(value, int | float):
         number = float(value)
         return Term(name=f"{number:g}", score=lambda p, s: p.energy.new_full((s.n_structures,), number))
-    return Term(name=getattr(value, "__name__", repr(value)), score=value)
+    return Term(name=getattr(value, "__name__", repr(value)), score=value, among=getattr(value, "among", 1))
 
 
 def _factor(term: Term) -> str:
@@ -138,13 +149,13 @@ def log(objective: Objective) -> Term:
     """
     term = as_term(objective)
     # The smallest double instead of zero: where members agree exactly, the gradient is zero rather than NaN.
-    return Term(name=f"log({term})", score=lambda p, s: term(p, s).double().clamp(min=1e-300).log())
+    return replace(term, name=f"log({term})", score=lambda p, s: term(p, s).double().clamp(min=1e-300).log())
 
 
 def exp(objective: Objective) -> Term:
     """Exponential of an objective."""
     term = as_term(objective)
-    return Term(name=f"exp({term})", score=lambda p, s: term(p, s).double().exp())
+    return replace(term, name=f"exp({term})", score=lambda p, s: term(p, s).double().exp())
 
 
 force_variance = Term(

@@ -30,6 +30,8 @@ STYLES = {
     "attack": SourceStyle("#882255", "o", "attack"),
     "random": SourceStyle("#117733", "^", "random"),
     "dynamics": SourceStyle("#0077bb", "v", "dynamics"),
+    "biased_dynamics": SourceStyle("#ee7733", "<", "biased dynamics"),
+    "scan": SourceStyle("#999933", "d", "scan"),
 }
 """The built-in proposers, by the source that their structures have in the data."""
 

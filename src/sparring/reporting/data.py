@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring.runs.yields import Yield
 from sparring.systems.base import System
 from sparring.units import EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
@@ -134,7 +135,7 @@ class Run:
         folder: Folder of the run.
         name: Name of the folder.
         system: System of the run.
-        strategy: Kind of the attack: adversarial, random and others; empty if the configuration has none.
+        strategy: Kind of the attack: adversarial, random and others, or portfolio; empty if the configuration has none.
         config: The whole configuration, as text.
         n_planned: Planned number of generations.
         versions: Versions of packages.
@@ -146,6 +147,7 @@ class Run:
         newest_generation: Its number.
         common: Errors of all committees on one set, None where they have not been computed.
         labels: False for a run that ends with the structures to be labelled.
+        yields: Yield of each proposer in each generation; empty where there is a single proposer.
     """
 
     folder: Path
@@ -163,6 +165,7 @@ class Run:
     newest_generation: int | None
     common: CommonErrors | None = None
     labels: bool = True
+    yields: tuple[Yield, ...] = ()
 
     @property
     def trained_elsewhere(self) -> bool:

@@ -21,6 +21,7 @@ from sparring.reporting.tables import common_notes, common_table, funnel, genera
 from sparring.reporting.terminal import starting_line
 from sparring.reporting.validations import Section, Validations, validations
 from sparring.reporting.verdict import failure_counts, verdict, warnings
+from sparring.reporting.yields import yield_table
 from sparring.runs.saved_run import SavedRun
 from sparring.support.files import write_bytes, write_text
 from sparring.validation.base import ReportFigure
@@ -131,6 +132,7 @@ def _page(
         has_errors=any(generation.metric("errors", "test", "energy_mae") is not None for generation in run.generations),
         n_evaluated=sum(generation.metric("errors") is not None for generation in run.generations),
         table=generation_table(run),
+        yields=yield_table(run.yields, run.unit) if run.yields else None,
         reference_barrier=reference_barrier(run),
         funnels=[
             (generation, stages, stopped(generation))

@@ -27,6 +27,7 @@ from sparring.reporting.data import (
 from sparring.runs import generation
 from sparring.runs.provenance import PREDICTED
 from sparring.runs.saved_run import SavedRun
+from sparring.runs.yields import yields
 from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.systems.base import System
 from sparring.systems.registry import read_system
@@ -61,7 +62,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         name=folder.resolve().name,
         system=system,
-        strategy=sections.get("attack", {}).get("kind", ""),
+        strategy="portfolio" if sections.get("propose") else (sections.get("attack") or {}).get("kind", ""),
         config=config,
         n_planned=sections.get("generations"),
         versions=saved.versions(),
@@ -73,6 +74,7 @@ def read_run(folder: Path) -> Run:
         newest_generation=newest.number if newest else None,
         common=_comparison(folder),
         labels=labels_structures(sections),
+        yields=tuple(chain.from_iterable(map(yields, generations))) if sections.get("propose") else (),
     )
 
 
@@ -117,7 +119,7 @@ def _generation(
     lowest: Mapping[str, float],
     plane: TorsionPlane | None,
 ) -> Generation:
-    attacked, paths = saved.attacks(), saved.paths()
+    attacked, paths = _with_paths(saved.attacks(), saved.paths())
     return Generation(
         number=saved.number,
         metrics=saved.metrics(),
@@ -199,6 +201,20 @@ def _predictions(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Predic
         ),
         is_test_component=np.repeat(is_test[known], [3 * len(atoms) for atoms in with_forces]),
     )
+
+
+def _with_paths(
+    attacked: Sequence[Atoms], arrays: Mapping[str, np.ndarray]
+) -> tuple[list[Atoms], Mapping[str, np.ndarray]]:
+    """Candidates of a portfolio that have a path, where some have one; those of one proposer as they are."""
+    several = [atoms for atoms in attacked if "source" in atoms.info]
+    longer = np.isfinite(arrays["energy"][1:]).any(0) if several and arrays else np.zeros(0, dtype=bool)
+    if not longer.any():
+        return list(attacked), arrays
+    of_atoms = np.repeat(longer, [len(atoms) for atoms in attacked])
+    taken = {name: values[..., longer] for name, values in arrays.items() if name not in ("positions", "cells")}
+    taken["positions"] = arrays["positions"][:, of_atoms]
+    return [atoms for atoms, has in zip(attacked, longer, strict=True) if has], taken
 
 
 def _paths(arrays: Mapping[str, np.ndarray], seeds: Sequence[Atoms], lowest: Mapping[str, float]) -> Paths | None:

@@ -12,6 +12,7 @@ from sparring.plots.style import COLUMNS, STYLE, panels
 from sparring.reporting import figures
 from sparring.reporting.data import Generation, Predictions, Run
 from sparring.reporting.overview import attacks_torsions, colour_of, draw_energies, groups_of, labelled_of, paths_of
+from sparring.reporting.yields import yield_sheet
 from sparring.validation.base import ReportFigure
 
 Part = TypeVar("Part")
@@ -29,6 +30,7 @@ def sheets(run: Run) -> tuple[ReportFigure, ...]:
         _labelled_energies,
         _uncertainty_error,
         _label_cost,
+        _yields,
     )
     with rc_context(STYLE):
         return tuple(sheet for sheet in (make(run) for make in makers) if sheet is not None)
@@ -220,3 +222,7 @@ def _label_cost(run: Run) -> ReportFigure | None:
         caption="Wall time of each label when it was computed; labels from the store took this run no time.",
         figure=figure,
     )
+
+
+def _yields(run: Run) -> ReportFigure | None:
+    return yield_sheet(run.yields, run.unit)

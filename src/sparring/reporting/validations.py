@@ -30,6 +30,7 @@ class Section:
         figures: Figures.
         table: Numbers.
         notes: Lines below the table.
+        more_tables: Further tables with their headings.
         missing: Commands that compute what is missing.
         problems: Reasons why a file was not used.
     """
@@ -39,6 +40,7 @@ class Section:
     figures: tuple[ReportFigure, ...] = ()
     table: Table | None = None
     notes: tuple[str, ...] = ()
+    more_tables: tuple[tuple[str, Table], ...] = ()
     missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -105,24 +107,27 @@ def _section(validation: Validation, results: Any, files: Results) -> Section:  
     figures: tuple[ReportFigure, ...] = ()
     table: Table | None = None
     notes: tuple[str, ...] = ()
+    more_tables: tuple[tuple[str, Table], ...] = ()
     if results is not None:
         try:
             figures = tuple(validation.figures(results, files.run.unit))
             table = validation.table(results, files.run.unit, published=files.run.published)
             table = table if table is None or table.rows else None  # a header alone says nothing
             notes = tuple(validation.notes(results, files.run))
+            more_tables = tuple(validation.more_tables(results, files.run.unit))
         # A file can be wrong in ways that cannot be foreseen; the rest of the page is shown.
         except Exception as error:
             logger.warning("the report has no section on %s", validation.title, exc_info=error)
             reason = f"{type(error).__name__}: {error}"
             files.problems.append(f"The results cannot be shown ({reason}); compute them again.")
-            figures, table, notes = (), None, ()
+            figures, table, notes, more_tables = (), None, (), ()
     return Section(
         name=validation.key,
         title=validation.title,
         figures=figures,
         table=table,
         notes=notes,
+        more_tables=more_tables,
         missing=tuple(files.missing),
         problems=tuple(files.problems),
     )

@@ -15,7 +15,7 @@ from sparring.support.files import write_text
 
 __all__ = ["claim", "write_versions"]
 
-STAGE_OF_SECTION = {"attack": "attack", "selection": "select"}
+STAGE_OF_SECTION = {"attack": "attack", "propose": "attack", "selection": "select"}
 """Sections of the configuration that only one stage uses: they may change until it has been committed."""
 PACKAGES = (
     "sparring",

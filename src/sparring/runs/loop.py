@@ -64,14 +64,15 @@ class Plan:
         evaluate: Evaluation that is special to the system, e.g. a barrier, given the committee and its data.
         seeds: Indices of the structures that are attacked, given the data and a seed.
         proposer: Proposer of candidates, given the data, whose molecules it moves.
-        selectors: Steps of the selection, given the variances of the training set, lowest energies and a seed.
+        selectors: Steps of the selection, given the variances of the training set, lowest energies, a seed, the
+            committee and its data.
         label: Structures, and the lowest known energies, to labels; None for a run that ends with the structures to
             be labelled, of a committee that is not trained.
         max_failed: Share of the labels that may fail for reasons other than the geometry.
         n_members: Size of the committee.
         fractions: Fractions of the data for training, validation and test.
         shared_validation: If True, members share one training and validation set.
-        source: Name of the origin of new structures in the data.
+        source: Name of the origin of new structures in the data, unless candidates have one.
         inherited: Further names in `info` or `arrays` that labels depend on, and that candidates inherit.
         further_labels: Function that adds labels of further properties to labelled candidates.
     """
@@ -83,7 +84,9 @@ class Plan:
     evaluate: Callable[[Committee, Dataset], Mapping[str, object]]
     seeds: Callable[[Dataset, int], Sequence[int]]
     proposer: Callable[[Dataset], Proposer]
-    selectors: Callable[[Float[np.ndarray, " n_train"], Mapping[str, float], int], Sequence[Selector]]
+    selectors: Callable[
+        [Float[np.ndarray, " n_train"], Mapping[str, float], int, Committee, Dataset], Sequence[Selector]
+    ]
     label: Callable[[Sequence[Atoms], Mapping[str, float]], LabelReport] | None
     n_members: int
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
@@ -120,7 +123,7 @@ def step(state: State, plan: Plan, cache: StageCache = no_cache) -> tuple[Commit
 
     # Adversarial attack, lines 5-12
     attacked = cache(generation, "attack", lambda: attack_seeds(state, plan, committee))
-    chosen = cache(generation, "select", lambda: choose(state, plan, evaluated, attacked))
+    chosen = cache(generation, "select", lambda: choose(state, plan, committee, evaluated, attacked))
     if plan.label is None:
         return committee, None
 
@@ -222,7 +225,7 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     return Attacked(candidates, parents, tuple(candidates.heirs(chosen.to_atoms(), plan.inherited)))
 
 
-def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -> Chosen:
+def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated, attacked: Attacked) -> Chosen:
     """Select candidates for labelling."""
     parents = state.dataset.to_atoms()
     charges = np.array([int(parents[parent].info.get("charge", 0)) for parent in attacked.seeds])
@@ -231,6 +234,8 @@ def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -
         evaluated.force_variance[list(state.splits.fit)],
         lowest_energies(parents),
         plan.seed_of(state.generation, "select"),
+        committee,
+        state.dataset,
     )
     selection = select(candidates, *selectors)
     geometries = candidates.structures.to_atoms()
@@ -239,7 +244,7 @@ def choose(state: State, plan: Plan, evaluated: Evaluated, attacked: Attacked) -
         parent = attacked.seeds[index]
         atoms = inherit(geometries[index], parents[parent], plan.inherited)
         atoms.info.update(
-            source=plan.source,
+            source=plan.source if candidates.source is None else candidates.source[index],
             parent=parent,
             candidate=index,
             best_step=0 if paths is None else int(paths.best_step[index]),

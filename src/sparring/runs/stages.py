@@ -43,6 +43,7 @@ TITLES = {
 """Stages of a generation in their order, with their names in messages."""
 
 OUTCOME = ("best_step", "status")
+PARTS = ("source", "unconditional")
 PREDICTIONS = ("objective", "committee_energy", "energy_variance", "force_variance")
 PATHS = ("objective", "energy", "energy_variance", "force_variance", "positions")
 
@@ -164,6 +165,10 @@ def attack_frames(candidates: Candidates, seeds: Sequence[int], heirs: Sequence[
         atoms.info.update(seed=seeds[index], best_step=int(best_step[index]), status=int(status[index]))
         named = zip(PREDICTIONS, predictions, strict=True)
         atoms.info.update({name: float(values[index]) for name, values in named if np.isfinite(values[index])})
+        if candidates.source is not None:
+            atoms.info["source"] = candidates.source[index]
+        if candidates.unconditional is not None:
+            atoms.info["unconditional"] = bool(candidates.unconditional[index])
     return frames
 
 
@@ -200,9 +205,17 @@ def read_attacked(folder: Path) -> Attacked:
         strained = ("cells",) if "cells" in arrays else ()  # only where the space of the attack changes them
         tensors = {name: torch.as_tensor(arrays[name]) for name in (*PATHS, "best_step", "status", *strained)}
     candidates = AttackResult(structures=Structures.from_atoms(frames), **tensors).candidates()
-    seeds = tuple(int(atoms.info["seed"]) for atoms in frames)
+    infos = [atoms.info for atoms in frames]
+    candidates = candidates._replace(
+        source=tuple(str(info["source"]) for info in infos) if all("source" in info for info in infos) else None,
+        unconditional=np.array([info["unconditional"] for info in infos], dtype=bool)
+        if all("unconditional" in info for info in infos)
+        else None,
+    )
+    seeds = tuple(int(info["seed"]) for info in infos)
+    ours = ("seed", *OUTCOME, *PREDICTIONS, *PARTS)
     for atoms in frames:
-        atoms.info = {name: value for name, value in atoms.info.items() if name not in ("seed", *OUTCOME, *PREDICTIONS)}
+        atoms.info = {name: value for name, value in atoms.info.items() if name not in ours}
     return Attacked(candidates, seeds, tuple(frames))
 
 

@@ -74,7 +74,7 @@ def starting_data(
 
 
 def unphysical(minimum_energy: float, *, margin: float = 1e-3) -> tuple[DistanceWindow, EnergyBelow]:
-    """Criteria that end a trajectory of ammonia in the paper (Sec. V.B), for `stability` and `simulate`.
+    """Criteria that end a trajectory of ammonia in the paper (Sec. V.B), for `survival` and `simulate`.
 
     Two hydrogens are closer than 0.80 Å or farther apart than 2.55 Å, or the predicted energy is below that of the
     ground state. The paper takes the energy of the ground state's label, and no margin. Then a committee that predicts

@@ -27,6 +27,7 @@ __all__ = [
     "ReportedRun",
     "Validation",
     "by_number",
+    "no_more_tables",
     "no_notes",
     "no_published",
 ]
@@ -112,6 +113,11 @@ def no_notes(results: object, run: ReportedRun) -> Sequence[str]:
     return ()
 
 
+def no_more_tables(results: object, unit: "EnergyUnit") -> Sequence[tuple[str, Table]]:
+    """No further tables."""
+    return ()
+
+
 def _always(run: ReportedRun) -> bool:
     return True
 
@@ -133,6 +139,7 @@ class Validation:
         table: Table of the results.
         figures: Figures of the results.
         notes: Lines below the table.
+        more_tables: Further tables below the notes, each with its heading.
         applies: True if the validation can be made for a run.
         embedded: Structures of the results for the explorer of a report.
     """
@@ -145,6 +152,7 @@ class Validation:
     table: MakeTable
     figures: "Callable[[Any, EnergyUnit], Sequence[ReportFigure]]"
     notes: Callable[[Any, ReportedRun], Sequence[str]] = no_notes
+    more_tables: "Callable[[Any, EnergyUnit], Sequence[tuple[str, Table]]]" = no_more_tables
     applies: Callable[[ReportedRun], bool] = _always
     embedded: "Callable[[Any, Results], Embedded | None] | None" = None
 

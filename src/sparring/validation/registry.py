@@ -14,7 +14,8 @@ GROUP = "sparring.validations"
 BUILT_IN = {
     "holes": "sparring.validation.holes:validation",
     "barrier": "sparring.validation.barrier:validation",
-    "stability": "sparring.validation.stability:validation",
+    "bonds": "sparring.validation.bond_scan:validation",
+    "survival": "sparring.validation.survival:validation",
     "landscape": "sparring.validation.landscape:validation",
     "landscape-relaxed": "sparring.validation.landscape:relaxed",
     "free-energy": "sparring.validation.free_energy:validation",

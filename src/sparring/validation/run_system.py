@@ -5,11 +5,16 @@ from pathlib import Path
 import yaml
 from ase import Atoms
 
+from sparring.atoms.dataset import ENERGY
+from sparring.atoms.inheritance import bare_copy
+from sparring.inputs.extxyz import read_labelled
+from sparring.inputs.reading import read_atoms
+from sparring.runs.generation import DATASET as DATA
 from sparring.runs.saved_run import SavedRun, run_of
 from sparring.systems.base import System
 from sparring.systems.registry import read_system
 
-__all__ = ["starting_structures", "system_of"]
+__all__ = ["start_of", "starting_structures", "system_of"]
 
 
 def system_of(folder: Path) -> System | None:
@@ -28,3 +33,26 @@ def system_of(folder: Path) -> System | None:
 def starting_structures(run: SavedRun | None) -> list[Atoms]:
     """The labelled structures that a run began with; none outside of a run, or before it has any."""
     return [] if run is None else run.generation(1).frames()
+
+
+def start_of(folder: Path, file: Path | None) -> Atoms:
+    """The structure of a file, or the one of lowest energy in the training data of a committee.
+
+    Raises:
+        ValueError: If there is none, or several.
+    """
+    if file is not None:
+        structures = read_atoms(file, labels="ignored", allow_dummy=True)
+        if len(structures) > 1:
+            raise ValueError(f"{file} has {len(structures)} structures, expected one: the start")
+        return structures[0]
+    data = folder / DATA
+    if not data.exists():
+        raise ValueError(
+            f"{folder} is not a generation of a run: it has no {DATA}; give START.xyz, a file with one structure"
+        )
+    labelled = read_labelled(data, allow_dummy=True)
+    formulas = sorted({atoms.get_chemical_formula() for atoms in labelled})
+    if len(formulas) > 1:
+        raise ValueError(f"{data} has structures of {', '.join(formulas)}; give START.xyz, a file with one of them")
+    return bare_copy(min(labelled, key=lambda atoms: float(atoms.info[ENERGY])))

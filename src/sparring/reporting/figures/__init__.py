@@ -15,6 +15,7 @@ from sparring.reporting.figures.run import (
     uncertainty_error,
 )
 from sparring.reporting.figures.torsions import attack_torsions
+from sparring.reporting.figures.yields import errors_found, labels_spent
 from sparring.validation.barrier.figure import barrier_figure, barrier_profiles
 from sparring.validation.diversity.figure import (
     diversity_figure,
@@ -42,7 +43,7 @@ from sparring.validation.landscape.figure import (
     landscape_figure,
     landscape_uncertainty,
 )
-from sparring.validation.stability.figure import stability_figure, stable_fraction, survival
+from sparring.validation.survival.figure import stable_fraction, survival_curves, survival_figure
 
 __all__ = [
     "attack_torsions",
@@ -56,6 +57,7 @@ __all__ = [
     "energy_distributions",
     "error_by_energy",
     "errors_figure",
+    "errors_found",
     "errors_on_one_set",
     "free_energy_difference",
     "free_energy_figure",
@@ -63,6 +65,7 @@ __all__ = [
     "free_energy_parity",
     "label_cost",
     "labelled_energies",
+    "labels_spent",
     "landscape_energy",
     "landscape_errors",
     "landscape_figure",
@@ -78,8 +81,8 @@ __all__ = [
     "roc_curves",
     "sigma_error",
     "similarity_map",
-    "stability_figure",
     "stable_fraction",
-    "survival",
+    "survival_curves",
+    "survival_figure",
     "uncertainty_error",
 ]

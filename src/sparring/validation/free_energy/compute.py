@@ -23,7 +23,7 @@ from sparring.support.seeds import derive
 from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.validation.free_energy.histograms import Visits, in_blocks, visits
 from sparring.validation.records import read_record, write_record
-from sparring.validation.stability.batches import identity
+from sparring.validation.survival.batches import identity
 
 if TYPE_CHECKING:
     from sparring.labels.openmm import OpenMM

@@ -1,0 +1,154 @@
+"""Failures of copies: when, why, and which bond, angle or pair of atoms went."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from sparring.atoms.bonds import BONDED
+from sparring.atoms.closeness import closest_pairs
+from sparring.atoms.internal_coordinates import InternalCoordinate, values
+from sparring.atoms.structures import Structures
+from sparring.validation.survival.spread import Moments
+
+__all__ = ["Contact", "Departure", "Failure", "explained"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Departure:
+    """The bond or angle that is farthest from its value in the start, in units of its thermal spread.
+
+    Attributes:
+        kind: "bond" or "angle".
+        name: Elements and indices of its atoms.
+        atoms: Indices of its atoms.
+        value: Value in the failing frame, in Å or degrees.
+        start: Value in the start.
+        spread: Standard deviation over all copies at the temperature, see :class:`Moments`.
+    """
+
+    kind: str
+    name: str
+    atoms: tuple[int, ...]
+    value: float
+    start: float
+    spread: float
+
+    @property
+    def deviation(self) -> float:
+        """Change since the start in units of the spread."""
+        return (self.value - self.start) / self.spread
+
+    def __str__(self) -> str:
+        """Description for tables."""
+        unit, form = (" Å", ".2f") if self.kind == "bond" else ("°", ".0f")
+        return f"{self.kind} {self.name} {self.value:{form}}{unit} (start {self.start:{form}}{unit})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contact:
+    """The closest pair of atoms, where these are as close as bonded ones and were not bonded in the start.
+
+    Attributes:
+        name: Elements and indices of the atoms.
+        atoms: Indices of the atoms.
+        distance: Distance in Å, to the nearest image.
+    """
+
+    name: str
+    atoms: tuple[int, int]
+    distance: float
+
+    def __str__(self) -> str:
+        """Description for tables."""
+        return f"{self.name} {self.distance:.2f} Å"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Failure of a copy.
+
+    Attributes:
+        copy: Number of the copy, from 0.
+        time: Time in fs.
+        reason: Text of the criterion.
+        departure: Bond or angle that went farthest; None if there is none.
+        contact: Pair of atoms that came as close as bonded ones; None if there is none.
+        energy: Mean energy of the committee in the failing frame, above that of the start, in eV.
+        energy_sigma: Uncertainty of the energy there, in eV.
+        force_sigma: Uncertainty of a component of the forces there, in eV/Å.
+        energy_error: Mean energy less that of the label, in eV; NaN without a label.
+        force_error: Root mean square error of the components of the forces, in eV/Å; NaN without a label.
+        refused: Reason why there is no label, where one was wanted.
+    """
+
+    copy: int
+    time: float
+    reason: str
+    departure: Departure | None = None
+    contact: Contact | None = None
+    energy: float = math.nan
+    energy_sigma: float = math.nan
+    force_sigma: float = math.nan
+    energy_error: float = math.nan
+    force_error: float = math.nan
+    refused: str = ""
+
+
+def explained(
+    failures: Sequence[Failure],
+    frames: Sequence[Atoms],
+    start: Atoms,
+    coordinates: Sequence[InternalCoordinate],
+    moments: Moments,
+) -> list[Failure]:
+    """Failures with the bond or angle that went farthest, and the contact of atoms that were not bonded.
+
+    Args:
+        failures: Failures.
+        frames: Geometries at the failures, not wrapped into the cell.
+        start: Start of all copies.
+        coordinates: Bonds and angles of the start.
+        moments: Means and spreads of these over the copies.
+    """
+    if not failures:
+        return []
+    contacts = _contacts(frames, coordinates)
+    if not coordinates:
+        return [replace(failure, contact=contact) for failure, contact in zip(failures, contacts, strict=True)]
+    cell = torch.as_tensor(start.cell.array)
+    before = values(torch.as_tensor(start.positions), coordinates, cell).numpy()
+    now = values(torch.as_tensor(np.stack([atoms.positions for atoms in frames])), coordinates, cell).numpy()
+    spread = moments.spread([one.kind for one in coordinates])
+    worst = np.abs((now - before) / spread).argmax(axis=1)
+    found = []
+    for failure, contact, row, which in zip(failures, contacts, now, worst.tolist(), strict=True):
+        one = coordinates[which]
+        unit = 1.0 if one.kind == "bond" else math.degrees(1)
+        departure = Departure(
+            kind=one.kind,
+            name=one.name,
+            atoms=one.atoms,
+            value=unit * float(row[which]),
+            start=unit * float(before[which]),
+            spread=unit * float(spread[which]),
+        )
+        found.append(replace(failure, departure=departure, contact=contact))
+    return found
+
+
+def _contacts(frames: Sequence[Atoms], coordinates: Sequence[InternalCoordinate]) -> list[Contact | None]:
+    bonded = {frozenset(one.atoms) for one in coordinates if one.kind == "bond"}
+    pairs = closest_pairs(Structures.from_atoms(frames, ignore_constraints=True))
+    found: list[Contact | None] = []
+    columns = (pairs.first.tolist(), pairs.second.tolist(), pairs.distance.tolist(), pairs.scaled.tolist())
+    for atoms, first, second, distance, scaled in zip(frames, *columns, strict=True):
+        if scaled >= BONDED or frozenset((first, second)) in bonded:
+            found.append(None)
+            continue
+        name = "-".join(f"{atoms.symbols[atom]}{atom}" for atom in (first, second))
+        found.append(Contact(name=name, atoms=(first, second), distance=distance))
+    return found
