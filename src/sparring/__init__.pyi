@@ -110,6 +110,9 @@ from .labels import (
     StoredCalculator as StoredCalculator,
 )
 from .labels import (
+    hessian_vector_labels as hessian_vector_labels,
+)
+from .labels import (
     label as label,
 )
 from .labels import (
@@ -135,6 +138,9 @@ from .potentials import (
 )
 from .potentials import (
     SchNet as SchNet,
+)
+from .potentials import (
+    WithPrior as WithPrior,
 )
 from .potentials.foreign.alignment import align_energies as align_energies
 from .potentials.foreign.loading import load_potential as load_potential
@@ -254,8 +260,10 @@ from .training.fitting import fit as fit
 from .training.fitting import fit_many as fit_many
 from .training.heads import fit_heads as fit_heads
 from .training.llpr import llpr as llpr
+from .training.mixed import fit_mixed as fit_mixed
 from .training.splits import Splits as Splits
 from .training.trainer import SecondStage as SecondStage
+from .training.weak_labels import Taylor as Taylor
 from .units import kT as kT
 from .units import quantity as quantity
 from .validation.bond_scan.compute import scan_bonds as scan_bonds

@@ -1,7 +1,5 @@
 """Several potentials evaluated as one."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,30 +7,22 @@ from typing import NamedTuple
 import torch
 from ase import Atoms
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparring import uncertainty
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.domain import TrainingDomain
-from sparring.potentials import Architecture, Potential
+from sparring.potentials import Potential
 from sparring.potentials.base import potentials_of
+from sparring.potentials.evaluation import MemberEnergies, energies_by_architecture
 from sparring.potentials.heads.evaluation import SharedBackbone, shares_backbone
 from sparring.potentials.looped import looped_energies, require_same_precision, weights_of
-from sparring.potentials.registry import provider, require_readable, saved_architecture
-from sparring.potentials.stacking import (
-    Weights,
-    can_be_stacked,
-    cast_members,
-    frozen,
-    same_architecture,
-    stack,
-    stacked_energies,
-    unstack,
-)
+from sparring.potentials.saving import digest, restored, saved
+from sparring.potentials.stacking import Weights, can_be_stacked, cast_members, frozen
 
-__all__ = ["Committee", "Prediction", "Summary"]
+__all__ = ["Committee", "Prediction", "Summary", "digest"]
 
 UNITS = {"energy": "eV", "length": "Å"}
 
@@ -87,13 +77,14 @@ class Committee:
     """Potentials whose disagreement is the uncertainty of their mean.
 
     Members that are modules of one architecture are stacked and evaluated in a single pass, and heads of one backbone
-    in one pass over it. Others (foreign models, plain functions) are evaluated one after another behind the same
-    interface; that is also the slow, plain reference for the evaluation in one pass.
+    in one pass over it. Where there are several architectures, neighbours of one are evaluated in one pass. Others
+    (foreign models, plain functions) are evaluated one after another behind the same interface; that is also the slow,
+    plain reference for the evaluation in one pass.
 
     Args:
         members: Potentials.
-        stacked: True for evaluation in one pass, False for one member after another; by default one pass wherever that
-            is possible.
+        stacked: True for evaluation of all in one pass, False for one member after another; by default as few passes
+            as possible.
         analytic: Use of analytic derivatives where an architecture has them (SchNet and PaiNN do). They are faster, and
             the same but for rounding; energies can then be differentiated twice, not three times.
         domain: Elements, charges and method of the training data, outside of which structures are refused. By default
@@ -101,6 +92,7 @@ class Committee:
 
     Attributes:
         domain: Elements, charges and method of the training data; None if unknown.
+        stacked: True if all members are evaluated in one pass.
 
     Raises:
         ValueError: If there is no member, one is not a potential, members differ in precision or device or have no
@@ -122,16 +114,11 @@ class Committee:
         possible = one_backbone or can_be_stacked(self.members)
         if stacked and not possible:
             raise ValueError("only modules of one architecture and size can be stacked; leave out stacked=True")
-        self._energies: Callable[[Structures, Tensor, bool], Tensor] = self._looped_energies
-        self._heads: SharedBackbone | None = None
-        self.stacked, self.analytic = possible if stacked is None else stacked, analytic
-        if self.stacked and one_backbone:
-            self._heads = SharedBackbone.of(self.members)
-        elif self.stacked:
-            self._weights = stack([m for m in self.members if isinstance(m, nn.Module)])
-            first = self.members[0]
-            assert isinstance(first, Architecture)
-            self._energies = (first.stacked_model(self._weights) if analytic else None) or self._stacked_energies
+        self._given, self.stacked, self.analytic = stacked, possible if stacked is None else stacked, analytic
+        self._heads = SharedBackbone.of(self.members) if one_backbone and self.stacked else None
+        self._energies: MemberEnergies = self._looped_energies
+        if stacked is not False and not one_backbone:
+            self._energies = energies_by_architecture(self.members, analytic=analytic)
 
     @property
     def n_members(self) -> int:
@@ -194,17 +181,12 @@ class Committee:
         prediction = Prediction(energy, -gradient)
         return prediction if differentiable else prediction.detach()
 
-    def _stacked_energies(self, structures: Structures, positions: Tensor, create_graph: bool) -> Tensor:
-        return stacked_energies(self.members[0], self._weights, structures, {"positions": positions})  # type: ignore[arg-type]
-
     def _looped_energies(self, structures: Structures, positions: Tensor, create_graph: bool) -> Tensor:
         return looped_energies(self.members, structures, positions)
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""
-        return _rebuilt(
-            cast_members(self.members, dtype=dtype, device=device), self.stacked, self.analytic, self.domain
-        )
+        return _rebuilt(cast_members(self.members, dtype=dtype, device=device), self._given, self.analytic, self.domain)
 
     def require_known(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
         """Refuse structures outside the domain; nothing is refused if the domain is unknown.
@@ -230,34 +212,17 @@ class Committee:
 
     def __reduce__(self) -> tuple[Callable[..., "Committee"], tuple[object, ...]]:
         """Pickled and copied by its members; stacked weights are made anew."""
-        return _rebuilt, (self.members, self.stacked, self.analytic, self.domain)
+        return _rebuilt, (self.members, self._given, self.analytic, self.domain)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Weights with a leading axis of members, and what else rebuilds the committee, ready for JSON.
 
         Raises:
-            ValueError: If :meth:`from_state` could not make the committee again: its members are not of one
-                architecture that ships with Sparring or that an installed package registers.
+            ValueError: If :meth:`from_state` could not make the committee again: a member is of no architecture that
+                ships with Sparring or that an installed package registers.
         """
-        first = self.members[0]
-        if not isinstance(first, Architecture) or not same_architecture(self.members):
-            kinds = ", ".join(dict.fromkeys(type(member).__name__ for member in self.members))
-            raise ValueError(
-                f"a committee of {kinds} cannot be saved: all members must be of one sparring.Architecture, with the "
-                "same hyperparameters; keep other members in a script of your own"
-            )
-        require_readable(first)
-        weights = {name: weight.contiguous().cpu() for name, weight in stack(self.members).items()}  # type: ignore[arg-type]
-        package = provider(first.kind)
-        about = {
-            "architecture": first.kind,
-            **({} if package is None else {"package": package}),
-            "revision": first.revision,
-            "hyperparameters": dict(first.hyperparameters),
-            "n_members": self.n_members,
-            "units": dict(UNITS),
-            "weights_sha256": digest(weights),
-        }
+        weights, about = saved(self.members)
+        about = {**about, "units": dict(UNITS)}
         return weights, about if self.domain is None else {**about, "domain": self.domain.to_json()}
 
     @classmethod
@@ -265,36 +230,17 @@ class Committee:
         """The committee whose :meth:`state` this is.
 
         Raises:
-            ValueError: If the package of the architecture is not installed, the architecture is of another revision,
+            ValueError: If the package of an architecture is not installed, an architecture is of another revision,
                 the units are not known, or the weights are not those that were saved.
         """
-        kind = str(about["architecture"])
-        architecture = saved_architecture(kind, about.get("package"))
-        if about.get("revision", 1) != architecture.revision:
-            revision = architecture.revision
-            raise ValueError(f"the committee is of another revision of {kind!r} than {revision}; train it again")
         if about.get("units", UNITS) != UNITS:
             raise ValueError(f"the committee is in units of {about['units']}, this version reads {UNITS}")
-        if digest(weights) != about["weights_sha256"]:
-            raise ValueError("the committee's weights are damaged: their SHA-256 is not the one saved with them")
-        hyperparameters: Mapping[str, object] = about["hyperparameters"]  # type: ignore[assignment]
         domain: Mapping[str, object] | None = about.get("domain")  # type: ignore[assignment]
-        return cls(
-            unstack(architecture(**hyperparameters), weights),
-            domain=None if domain is None else TrainingDomain.from_json(domain),
-        )
+        return cls(restored(weights, about), domain=None if domain is None else TrainingDomain.from_json(domain))
 
 
-def digest(weights: Weights) -> str:
-    """SHA-256 of weights, names and shapes included."""
-    seen = hashlib.sha256()
-    for name in sorted(weights):
-        weight = weights[name].detach().cpu().contiguous()
-        seen.update(json.dumps([name, str(weight.dtype), list(weight.shape)]).encode())
-        seen.update(weight.numpy().tobytes())
-    return seen.hexdigest()
-
-
-def _rebuilt(members: Sequence[Potential], stacked: bool, analytic: bool, domain: TrainingDomain | None) -> Committee:
+def _rebuilt(
+    members: Sequence[Potential], stacked: bool | None, analytic: bool, domain: TrainingDomain | None
+) -> Committee:
     """A committee with this domain, which replaces the elements of the members."""
     return Committee(members, stacked=stacked, analytic=analytic).with_domain(domain)

@@ -15,7 +15,7 @@ from sparring.labels.openmm.dynamics import langevin_snapshots
 from sparring.labels.openmm.labeller import OpenMM
 from sparring.systems.alanine_dipeptide import geometry, topology
 
-__all__ = ["MOLECULES", "N_TRAIN", "split", "write"]
+__all__ = ["MOLECULES", "N_TRAIN", "ethanol_snapshots", "labelled", "split", "write"]
 
 N_TRAIN, N_TEST = 500, 500
 """Number of snapshots to draw training sets from, and of the later ones to test on."""
@@ -24,20 +24,32 @@ TEMPERATURE = 500.0
 
 def ethanol() -> list[Atoms]:
     """Snapshots of four trajectories, 20 fs apart."""
+    return ethanol_snapshots(TEMPERATURE, N_TRAIN + N_TEST, seed=0)
+
+
+def ethanol_snapshots(temperature: float, n: int, *, seed: int, n_trajectories: int = 4) -> list[Atoms]:
+    """Snapshots of trajectories under GFN2-xTB, 20 fs apart after 200 fs.
+
+    Args:
+        temperature: Temperature in K.
+        n: Number of snapshots of all trajectories.
+        seed: Seed of velocities and of the thermostat.
+        n_trajectories: Number of trajectories.
+    """
     from tblite.ase import TBLite
 
-    generator, frames = np.random.default_rng(0), []
-    for _ in range(4):
+    generator, frames = np.random.default_rng(seed), []
+    for _ in range(n_trajectories):
         atoms = molecule("CH3CH2OH")
         atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-        MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=generator)
+        MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=generator)
         moving = Langevin(
-            atoms, 0.5 * units.fs, temperature_K=TEMPERATURE, friction=0.02 / units.fs, fixcm=False, rng=generator
+            atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, fixcm=False, rng=generator
         )
         moving.run(400)
-        for _ in range((N_TRAIN + N_TEST) // 4):
+        for _ in range(n // n_trajectories):
             moving.run(40)
-            frames.append(_labelled(atoms, atoms.get_potential_energy(), atoms.get_forces()))
+            frames.append(labelled(atoms, atoms.get_potential_energy(), atoms.get_forces()))
     return frames
 
 
@@ -55,7 +67,7 @@ def alanine_dipeptide() -> list[Atoms]:
         seed=1,
     )
     labels = [force_field(atoms) for atoms in snapshots]
-    return [_labelled(atoms, label.energy, label.forces) for atoms, label in zip(snapshots, labels, strict=True)]
+    return [labelled(atoms, label.energy, label.forces) for atoms, label in zip(snapshots, labels, strict=True)]
 
 
 MOLECULES: dict[str, Callable[[], list[Atoms]]] = {"ethanol": ethanol, "alanine dipeptide": alanine_dipeptide}
@@ -74,7 +86,8 @@ def write(file: Path, make: Callable[[], list[Atoms]]) -> None:
     write_structures(file, make())
 
 
-def _labelled(atoms: Atoms, energy: float, forces: np.ndarray) -> Atoms:
+def labelled(atoms: Atoms, energy: float, forces: np.ndarray) -> Atoms:
+    """A copy of the geometry with a label, in eV and eV/Å."""
     copy = Atoms(atoms.symbols, positions=atoms.positions, info={ENERGY: float(energy)})
     copy.set_array(FORCES, forces)
     return copy

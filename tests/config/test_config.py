@@ -426,6 +426,35 @@ BAD = {
         AMMONIA + "training:\n  n_epoch: 3\n",
         "run.yaml:3: training.n_epoch: unknown key; did you mean n_epochs? accepted: kind, n_epochs, batch_size, ",
     ),
+    "more architectures than members": (
+        AMMONIA + "committee: {n_members: 2, potentials: [{kind: ace}, {kind: schnet}, {kind: painn}]}\n",
+        "run.yaml:2: committee.n_members: wanted a member for each of 3 potentials, got 2",
+    ),
+    "one architecture among several": (
+        AMMONIA + "committee: {potentials: [{kind: ace}]}\n",
+        "run.yaml:2: committee.potentials: ",
+    ),
+    "an architecture and several": (
+        AMMONIA + "committee: {potential: {kind: ace}, potentials: [{kind: ace}, {kind: painn}]}\n",
+        "run.yaml:2: committee.potential: unknown key here",
+    ),
+    "a network of coordinates among several": (
+        AMMONIA + "committee: {potentials: [{kind: ace}, {kind: coordinate_mlp}]}\n",
+        "run.yaml:2: committee.potentials[1].kind: coordinate_mlp is for single particles, and system ammonia has ",
+    ),
+    "a prior without scale": (AMMONIA + "committee: {prior: {scale: 0}}\n", "run.yaml:2: committee.prior.scale: "),
+    "a prior of MACE": (
+        AMMONIA + "committee: {potential: {kind: mace}, prior: {}}\n",
+        "run.yaml:2: committee.prior: mace has no prior; use schnet, painn or ace, or leave the prior out",
+    ),
+    "a step that is too long": (
+        AMMONIA + "labels: {hessian: {step: 2 Å}}\n",
+        "run.yaml:2: labels.hessian.step: must be at most 1 Å, got 2 Å",
+    ),
+    "a displacement that is too long": (
+        AMMONIA + "training: {taylor: {length: 1 Å}}\n",
+        "run.yaml:2: training.taylor.length: must be at most 0.5 Å, got 1 Å",
+    ),
     "unknown section": (AMMONIA + "trainign: {}\n", "run.yaml:2: trainign: unknown key; did you mean training?"),
     "misspelt presets": (AMMONIA + "preset: {}\n", "run.yaml:2: preset: unknown key; did you mean presets?"),
     "key of another section": (

@@ -121,7 +121,7 @@ def program(training: Command) -> Program:
 
 
 def members(
-    section: committees.Committee | committees.ForeignCommittee | committees.HeadsCommittee,
+    section: committees.AnyCommittee,
     dtype: torch.dtype | None = None,
     models: tuple[str, ...] = (),
 ) -> list[Architecture]:

@@ -25,6 +25,7 @@ from sparring.labels import (
 )
 from sparring.labels.ase import calculator_depends_on
 from sparring.labels.base import depends_on
+from sparring.labels.hessian import hessian_vector_labels
 from sparring.labels.service import Failed, LabelService
 from sparring.starting_data.base import StartFailure, Starting, described
 from sparring.starting_data.normal_modes import LabelMany
@@ -34,9 +35,17 @@ from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.systems.base import System
 from sparring.teacher import PotentialLabeller
 
-__all__ = ["counted", "inherited", "label_service_of", "labeller", "limits_of", "n_workers"]
+__all__ = ["counted", "further_labels", "inherited", "label_service_of", "labeller", "limits_of", "n_workers"]
 
 logger = logging.getLogger(__name__)
+
+
+def further_labels(config: Config, label_service: LabelService) -> Callable[[Sequence[Atoms]], list[Atoms]]:
+    """The section ``labels.hessian``: labelled structures with Hessian-vector labels, or as they are."""
+    section = config.labels.hessian
+    if section is None:
+        return list
+    return partial(hessian_vector_labels, label_many=label_service.label_many, step=section.step)
 
 
 def counted(

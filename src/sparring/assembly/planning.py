@@ -11,7 +11,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from sparring.assembly import foreign, heads
-from sparring.assembly.labels import counted, label_service_of
+from sparring.assembly.labels import counted, further_labels, label_service_of
 from sparring.assembly.proposing import proposer_of_run, require_proposers, seeds_of_run, shares_of
 from sparring.assembly.training import fit_arguments
 from sparring.assembly.unlabelled import predicting
@@ -41,6 +41,7 @@ from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.systems.base import Evaluate, Start, System
 from sparring.systems.own.structures import numbered
 from sparring.training.fitting import FitReport, fit
+from sparring.training.mixed import fit_mixed
 from sparring.training.splits import Splits
 
 __all__ = ["architecture", "fit_arguments", "plan", "train"]
@@ -77,6 +78,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         shared_validation=config.training.splits.validation == "shared",
         source=source_of(config.proposers[0]),
         inherited=depends_on(label_service.labeller),
+        further_labels=further_labels(config, label_service),
     )
 
 
@@ -86,11 +88,13 @@ def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> forei
         return foreign.of_models(config, folder, progress_bars)
     if config.committee.kind == "heads":
         return heads.fitted(config)
-    network, training = architecture(config.committee.potential), fit_arguments(config)
+    networks, training = [architecture(section) for section in config.committee.potentials], fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
         progress = progress_bars("training")
-        return fit(network, dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
+        if len(networks) > 1:
+            return fit_mixed(networks, dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
+        return fit(networks[0], dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
 
     return fit_members
 
@@ -213,7 +217,12 @@ def _start(config: Config, system: System, label_service: LabelService) -> Calla
         )
         return system.start(given)
 
-    start = counted(label_service, begin)
+    further, labelled = further_labels(config, label_service), counted(label_service, begin)
+
+    def start() -> Starting:
+        found = labelled()
+        return found._replace(atoms=further(found.atoms))
+
     return predicting(system, start) if config.labels.labeller.kind == "none" else start
 
 

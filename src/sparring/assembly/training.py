@@ -4,6 +4,7 @@ import torch
 
 from sparring.config import Config
 from sparring.training.trainer import SecondStage
+from sparring.training.weak_labels import Taylor
 
 __all__ = ["fit_arguments"]
 
@@ -13,9 +14,12 @@ def fit_arguments(config: Config) -> dict[str, object]:
 
     A replay is left out, which has to be read.
     """
-    stage = getattr(config.training, "second_stage", None)
+    stage, taylor = (getattr(config.training, name, None) for name in ("second_stage", "taylor"))
+    prior = getattr(config.committee, "prior", None)
     return {
-        **config.training.arguments("splits", "second_stage", "replay"),
+        **config.training.arguments("splits", "second_stage", "replay", "taylor"),
+        "taylor": None if taylor is None else Taylor(**taylor.arguments()),
+        **({} if prior is None else {"prior_scale": prior.scale}),
         "second_stage": None if stage is None else SecondStage(**stage.arguments()),
         "dtype": getattr(torch, config.dtype),
         "device": config.device,

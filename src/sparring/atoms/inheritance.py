@@ -12,13 +12,15 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 
+from sparring.atoms.curvature import NAMES as HESSIAN
+
 __all__ = ["ARRAYS", "INFO", "RESULTS", "bare_copy", "geometry_of", "inherit", "own_columns"]
 
 INFO = ("charge", "multiplicity", "config_type")
 ARRAYS = ("initial_magmoms", "initial_charges", "tags")
 # Words of the file format itself, which a file cannot have as columns of their own.
 _FORMAT = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers")
-_LABELS = ("REF_energy", "REF_forces", "REF_stress", "label")
+_LABELS = ("REF_energy", "REF_forces", "REF_stress", "label", *HESSIAN)
 RESULTS = (*all_properties, *_LABELS, "virial", "virials", "REF_virials")
 """Names in `info` and `arrays` of results, which hold for one geometry only."""
 _NOT_OWN = {*all_properties, *_FORMAT, *_LABELS}

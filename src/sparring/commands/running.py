@@ -180,11 +180,11 @@ def check(config: Config) -> Estimate:
         LabelError: If no label can be computed.
     """
     require_device(config.device)
-    trained_outside = config.training.kind == "command"
-    network = None if trained_outside else architecture(config.committee.potential)
+    potentials = getattr(config.committee, "potentials", (config.committee.potential,))
+    networks = [] if config.training.kind == "command" else [architecture(section) for section in potentials]
     system = config.system.build()
     structures = _plausible(config, system)
-    if network is not None:
+    for network in networks:
         check_elements((int(number) for atoms in structures for number in atoms.numbers), network)
     _try_space(config, structures)
     _try_system(system, structures)

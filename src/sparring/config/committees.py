@@ -1,26 +1,29 @@
 """Sections of potentials and committees: networks that are trained, models of other packages, heads of a backbone."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from sparring.config.adapters import OWN, ModelName
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
-from sparring.schema.values import Count, Integer, Length
+from sparring.schema.values import Count, Integer, Length, Number
 
 __all__ = [
     "ACE",
     "MACE",
+    "AnyCommittee",
     "AnyPotential",
     "Backbone",
     "Committee",
     "CoordinateMLP",
     "ForeignCommittee",
     "HeadsCommittee",
+    "MixedCommittee",
     "PaiNN",
     "PotentialPlugin",
+    "Prior",
     "SchNet",
 ]
 
@@ -101,12 +104,42 @@ class PotentialPlugin(Section):
 AnyPotential = SchNet | PaiNN | ACE | MACE | CoordinateMLP | PotentialPlugin
 
 
+class Prior(Section):
+    """A frozen random network that is added to each member (:mod:`sparring.potentials.prior`)."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"scale": (1e-3, 1e3, "")}
+    scale: Number = 1.0
+
+
 class Committee(Section):
     """Number and architecture of the networks that are trained."""
 
     kind: Literal["trained"] = "trained"
     n_members: Annotated[Integer, Field(ge=2)] = 5
     potential: Annotated[AnyPotential, Field(discriminator="kind")]
+    prior: Prior | None = None
+
+    @property
+    def potentials(self) -> tuple[AnyPotential, ...]:
+        """Sections of the architectures of the members."""
+        return (self.potential,)
+
+
+class MixedCommittee(Section):
+    """Number and architectures of the networks that are trained, which are of several kinds or sizes."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"n_members": (2, 100, "")}
+    kind: Literal["mixed"]
+    n_members: Annotated[Integer, Field(ge=2)] = 6
+    potentials: Annotated[
+        tuple[Annotated[AnyPotential, Field(discriminator="kind")], ...], Field(min_length=2, max_length=10)
+    ]
+    prior: Prior | None = None
+
+    @property
+    def potential(self) -> AnyPotential:
+        """Section of the first architecture."""
+        return self.potentials[0]
 
 
 class ForeignCommittee(Section):
@@ -164,3 +197,6 @@ class HeadsCommittee(Section):
     def potential(self) -> "HeadsCommittee":
         """The section of the potential, which is this one."""
         return self
+
+
+AnyCommittee = Committee | MixedCommittee | ForeignCommittee | HeadsCommittee

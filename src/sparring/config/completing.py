@@ -73,6 +73,8 @@ def _complete(data: Mapping[str, object], folder: Path) -> object:
     defaults = in_full(_for_any_attack(section.defaults, attack), attack)
     if foreign:  # what fits the system is a network to be trained
         defaults = {key: value for key, value in defaults.items() if key not in ("committee", "training")}
+    if several := _several(data.get("committee")):
+        defaults = {**defaults, "committee": {}}
     completed = merge(with_space(defaults, attack), data)
     found = {key: _from_folder(system[key], folder) for key in section.paths if key in system}
     completed = merge(completed, {"system": found}) if found else completed
@@ -87,13 +89,21 @@ def _complete(data: Mapping[str, object], folder: Path) -> object:
         completed = merge(completed, {"committee": _with_models(data["committee"], folder)})
     if isinstance(training, Mapping) and "replay" in training:
         completed = merge(completed, {"training": {"replay": _from_folder(training["replay"], folder)}})
-    kinds = {"committee": {"kind": "trained"}, "training": {"kind": "none" if foreign else "fit"}}
+    kinds = {
+        "committee": {"kind": "mixed" if several else "trained"},
+        "training": {"kind": "none" if foreign else "fit"},
+    }
     # Last, because what fits the system fits any kind of attack.
     return merge({"attack": {"kind": "adversarial"}, **kinds}, completed)
 
 
 def _kind_of(section: object) -> object:
     return section.get("kind") if isinstance(section, Mapping) else None
+
+
+def _several(committee: object) -> bool:
+    """True if the members are of several architectures, which replace the one that fits the system."""
+    return isinstance(committee, Mapping) and "potentials" in committee
 
 
 def _single_member(data: Mapping[str, object]) -> object:

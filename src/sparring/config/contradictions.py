@@ -12,25 +12,9 @@ __all__ = ["contradictions"]
 
 def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Values that are right by themselves but do not fit each other."""
-    kind, potential, training = config.system.kind, config.committee.potential, config.training
+    kind, training = config.system.kind, config.training
     dimensions = config.system.n_coordinates
-    if potential.kind in ("schnet", "painn", "ace", "mace") and dimensions is not None:
-        problem = (
-            f"{potential.kind} depends on distances, and system {kind} is a single particle; use coordinate_mlp or "
-            "plugin"
-        )
-        yield ("committee", "potential", "kind"), problem
-    elif potential.kind == "coordinate_mlp" and dimensions is None:
-        problem = (
-            f"coordinate_mlp is for single particles, and system {kind} has molecules; use schnet, painn, ace, "
-            "mace or plugin"
-        )
-        yield ("committee", "potential", "kind"), problem
-    elif potential.kind == "coordinate_mlp" and potential.n_coordinates != dimensions:
-        yield (
-            ("committee", "potential", "n_coordinates"),
-            f"must be {dimensions} for system {kind}, got {potential.n_coordinates}",
-        )
+    yield from _networks(config)
     labeller = config.labels.labeller.kind
     if (labeller == "ground_truth") != (dimensions is not None):
         fitting = "pyscf, openmm, ase, potential or plugin" if dimensions is None else "ground_truth"
@@ -44,6 +28,29 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for at, proposer in config.located_proposers():
         yield from proposer_contradictions(proposer, at, kind, None if dimensions is None else "xyz"[:dimensions])
     yield from _same_sources(config)
+
+
+def _networks(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of networks that do not fit the system, or a committee."""
+    kind, committee, dimensions = config.system.kind, config.committee, config.system.n_coordinates
+    if committee.kind not in ("trained", "mixed"):
+        return
+    several = committee.kind == "mixed"
+    for index, potential in enumerate(committee.potentials):
+        at: KeyPath = ("committee", "potentials", index) if several else ("committee", "potential")
+        if potential.kind in ("schnet", "painn", "ace", "mace") and dimensions is not None:
+            problem = f"{potential.kind} depends on distances, and system {kind} is a single particle"
+            yield (*at, "kind"), f"{problem}; use coordinate_mlp or plugin"
+        elif potential.kind == "coordinate_mlp" and dimensions is None:
+            problem = f"coordinate_mlp is for single particles, and system {kind} has molecules"
+            yield (*at, "kind"), f"{problem}; use schnet, painn, ace, mace or plugin"
+        elif potential.kind == "coordinate_mlp" and potential.n_coordinates != dimensions:
+            yield (*at, "n_coordinates"), f"must be {dimensions} for system {kind}, got {potential.n_coordinates}"
+        elif potential.kind == "mace" and committee.prior is not None:
+            yield ("committee", "prior"), "mace has no prior; use schnet, painn or ace, or leave the prior out"
+    if several and committee.n_members < len(committee.potentials):
+        problem = f"wanted a member for each of {len(committee.potentials)} potentials, got {committee.n_members}"
+        yield ("committee", "n_members"), problem
 
 
 def _foreign_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
@@ -12,7 +12,7 @@ from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import Count, Energy, Force, Integer, Length, Memory, Names, Number, shown
 
-__all__ = ["ASE", "Bounds", "GroundTruth", "Labels", "NoLabeller", "OpenMM", "Plugin", "Potential", "PySCF"]
+__all__ = ["ASE", "Bounds", "GroundTruth", "Hessian", "Labels", "NoLabeller", "OpenMM", "Plugin", "Potential", "PySCF"]
 
 
 _SECONDS = {
@@ -128,6 +128,13 @@ class Bounds(Section):
     energy_window: Energy | None = None
 
 
+class Hessian(Section):
+    """Products of the Hessian with a random direction, by a second gradient for each label."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"step": (1e-3, 1.0, "Å")}
+    step: Length = 0.05
+
+
 class Labels(Section):
     """Labeller, store, limits and bounds of labels."""
 
@@ -140,3 +147,4 @@ class Labels(Section):
     memory_limit: Memory | None = None
     max_failed: Annotated[Number, Field(le=1)] = 1.0
     bounds: Bounds = Bounds()
+    hessian: Hessian | None = None

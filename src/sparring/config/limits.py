@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from sparring.config.committees import AnyPotential
 from sparring.config.problems import KeyPath
 from sparring.config.proposers import BiasedDynamics, Dynamics
 from sparring.config.sections import Config
@@ -47,9 +48,11 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "Training.learning_rate": (0, 10, ""),
     "Training.energy_weight": (0, 1e6, ""),
     "Training.force_weight": (0, 1e6, ""),
+    "Training.hessian_weight": (0, 1e6, ""),
     "FineTune.learning_rate": (0, 10, ""),
     "FineTune.energy_weight": (0, 1e6, ""),
     "FineTune.force_weight": (0, 1e6, ""),
+    "FineTune.hessian_weight": (0, 1e6, ""),
     "Replay.weight": (0, 1e6, ""),
     "ForeignCommittee.n_members": (1, 100, ""),
     "SecondStage.learning_rate": (0, 10, ""),
@@ -105,27 +108,33 @@ def _plain(number: int | float) -> str:
 
 
 def _too_many_parameters(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    network = config.committee.potential
+    committee = config.committee
+    if committee.kind not in ("trained", "mixed"):
+        return
+    for index, network in enumerate(committee.potentials):
+        n_members = len(range(index, committee.n_members, len(committee.potentials)))
+        size = _n_parameters(network) * n_members
+        if size > MOST_PARAMETERS:
+            several = committee.kind == "mixed"
+            yield (
+                ("committee", "potentials", index) if several else ("committee", "potential"),
+                f"{n_members} members of this size have {size:.2g} parameters, more than {MOST_PARAMETERS:.2g}; take a "
+                "smaller network",
+            )
+
+
+def _n_parameters(network: AnyPotential) -> int:
+    """About the number of parameters of a network; zero where it is not known, as that of a plugin."""
     if network.kind == "schnet":
         n, f = network.n_features, network.n_filters
-        size = network.n_interactions * (2 * n * f + n * n + f * f + network.n_gaussians * f)
-    elif network.kind == "painn":
+        return network.n_interactions * (2 * n * f + n * n + f * f + network.n_gaussians * f)
+    if network.kind == "painn":
         n = network.n_features
-        size = network.n_interactions * (11 * n * n + 3 * network.n_radial * n)
-    elif network.kind == "ace":
+        return network.n_interactions * (11 * n * n + 3 * network.n_radial * n)
+    if network.kind == "ace":
         n = network.n_features
-        size = network.n_interactions * (9 * n * n + (5 * network.n_radial + 1700) * n)
-    elif network.kind == "coordinate_mlp":
-        size = network.n_layers * network.n_units**2
-    else:
-        return  # the size of a plugin's network is not known
-    size *= config.committee.n_members
-    if size > MOST_PARAMETERS:
-        yield (
-            ("committee", "potential"),
-            f"{config.committee.n_members} members of this size have {size:.2g} parameters, more than "
-            f"{MOST_PARAMETERS:.2g}; take a smaller network",
-        )
+        return network.n_interactions * (9 * n * n + (5 * network.n_radial + 1700) * n)
+    return network.n_layers * network.n_units**2 if network.kind == "coordinate_mlp" else 0
 
 
 def _too_many_steps(config: Config) -> Iterator[tuple[KeyPath, str]]:

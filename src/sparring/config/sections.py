@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sparring.config.committees import Committee, ForeignCommittee, HeadsCommittee
+from sparring.config.committees import AnyCommittee
 from sparring.config.labellers import Labels
 from sparring.config.problems import KeyPath
 from sparring.config.proposers import AnyPart, AnyProposer
@@ -105,7 +105,7 @@ class Config(Section):
     dtype: Literal["float32", "float64"] = "float32"
     system: AnySystem
     labels: Labels
-    committee: Annotated[Committee | ForeignCommittee | HeadsCommittee, Field(discriminator="kind")]
+    committee: Annotated[AnyCommittee, Field(discriminator="kind")]
     training: Annotated[Training | FineTune | Command | NoTraining, Field(discriminator="kind")] = Training()
     attack: Annotated[AnyProposer, Field(discriminator="kind")] | None = None
     propose: Annotated[tuple[Annotated[AnyPart, Field(discriminator="kind")], ...], Field(min_length=1)] | None = None

@@ -1,15 +1,16 @@
 """Sections about the training of a committee, as frozen pydantic models."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from sparring.config.labellers import Duration
 from sparring.schema.base import Section
-from sparring.schema.values import Count, Energy, Fractions, Number, Weight
+from sparring.schema.values import Count, Energy, Fractions, Length, Number, Weight
 
-__all__ = ["Command", "FineTune", "NoTraining", "Replay", "SecondStage", "Splits", "Training"]
+__all__ = ["Command", "FineTune", "NoTraining", "Replay", "SecondStage", "Splits", "Taylor", "Training"]
 
 
 def _file(section: object) -> object:
@@ -33,6 +34,17 @@ class SecondStage(Section):
     force_weight: Weight = 1.0
 
 
+class Taylor(Section):
+    """Energies of displaced structures, from forces, as further labels."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {
+        "length": (1e-4, 0.5, "Å"),
+        "weight": (1e-6, 1e6, ""),
+    }
+    length: Length = 0.005
+    weight: Number = 1.0
+
+
 class Training(Section):
     """Training of the members (Eq. 2-3)."""
 
@@ -43,6 +55,8 @@ class Training(Section):
     energy_weight: Weight = 0.1
     force_weight: Weight = 1.0
     energy_scale: Energy | None = None
+    taylor: Taylor | None = None
+    hessian_weight: Weight = 0.01
     patience: Count | None = 30
     factor: Annotated[Number, Field(lt=1)] = 0.5
     ema_decay: Annotated[Number, Field(lt=1)] | None = None

@@ -95,6 +95,13 @@ TABLE = (
     Meaning("tags", ("tags",), 'arrays["tags"]', "none", "whole numbers, ASE's"),
     Meaning("kind of frame", ("config_type",), 'info["config_type"]', "none", "`IsolatedAtom` as in MACE"),
     Meaning(
+        "Hessian-vector product",
+        ("REF_hessian_direction", "REF_hessian_product", "REF_hessian_step"),
+        "left where it is",
+        "1, eV/Å², Å",
+        "unit vector of all coordinates, Hessian times it, and the step of the finite difference; trained on by `fit`",
+    ),
+    Meaning(
         "stress, virial",
         ("stress", "virial", "virials", "REF_stress", "REF_virials"),
         "left where it is",

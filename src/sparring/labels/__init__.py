@@ -6,6 +6,7 @@ a plugin. Importing this package loads no quantum-chemistry code; a labeller loa
 
 from sparring.labels.ase import ASECalculator, FromCalculator
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
+from sparring.labels.hessian import hessian_vector_labels
 from sparring.labels.limits import Limits
 from sparring.labels.openmm import OpenMM, langevin_snapshots, n_langevin_snapshots
 from sparring.labels.plugins import plugin
@@ -42,6 +43,7 @@ __all__ = [
     "causes",
     "check",
     "electronic_state",
+    "hessian_vector_labels",
     "label",
     "label_key",
     "labelled_atoms",

@@ -4,6 +4,7 @@ from sparring.potentials.ace.network import ACE
 from sparring.potentials.base import Architecture, Potential, StackedModel
 from sparring.potentials.mlp import CoordinateMLP
 from sparring.potentials.painn import PaiNN
+from sparring.potentials.prior import WithPrior
 from sparring.potentials.registry import ARCHITECTURES, architecture_class, plugin
 from sparring.potentials.schnet import SchNet
 
@@ -16,6 +17,7 @@ __all__ = [
     "Potential",
     "SchNet",
     "StackedModel",
+    "WithPrior",
     "architecture_class",
     "plugin",
 ]

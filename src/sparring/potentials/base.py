@@ -95,6 +95,7 @@ class Architecture(nn.Module):
         casts_buffers: True if buffers follow the weights to another precision; otherwise they keep their own.
         shared: Name of the submodule that is one and the same in all members of a committee, and that is saved once;
             None if each member has all weights of its own.
+        draws_constants: True if :meth:`initialise` draws buffers, too, which then differ between members.
     """
 
     kind: str
@@ -107,6 +108,7 @@ class Architecture(nn.Module):
     supports_vmap: bool = True
     casts_buffers: bool = False
     shared: str | None = None
+    draws_constants: bool = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw new weights from the generator; :func:`sparring.fit` calls it once for each member."""

@@ -16,7 +16,10 @@ PRECISIONS = (torch.float32, torch.float64)
 
 
 def looped_energies(
-    members: Sequence[Potential], structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"]
+    members: Sequence[Potential],
+    structures: Structures,
+    positions: Float[Tensor, "n_members n_atoms 3"],
+    first: int = 0,
 ) -> Float[Tensor, "n_members n_structures"]:
     """Energies of all members, one after another.
 
@@ -24,6 +27,7 @@ def looped_energies(
         members: Potentials.
         structures: Structures that all members evaluate.
         positions: Positions for each member, in Å.
+        first: Number of the first member, for messages.
 
     Raises:
         ValueError: If a member returns something other than one energy for each structure, or an energy without a
@@ -31,11 +35,11 @@ def looped_energies(
     """
     rows = zip(members, positions.unbind(), strict=True)
     energies = [member(replace(structures, positions=row)) for member, row in rows]
-    for index, energy in enumerate(energies):
-        require_energies(energy, structures.n_structures, _named(index, members[index]))
+    for index, (member, energy) in enumerate(zip(members, energies, strict=True), first):
+        require_energies(energy, structures.n_structures, _named(index, member))
         if positions.requires_grad and torch.is_grad_enabled() and not energy.requires_grad:
             raise ValueError(
-                f"{_named(index, members[index])} returns energies without a graph, so it would have no forces; "
+                f"{_named(index, member)} returns energies without a graph, so it would have no forces; "
                 "compute them from structures.positions without detach(), torch.no_grad() and NumPy"
             )
     return torch.stack(energies)

@@ -11,6 +11,7 @@ from sparring.potentials.foreign.packages import ADAPTER_GROUP
 from sparring.potentials.heads.head import Head
 from sparring.potentials.mlp import CoordinateMLP
 from sparring.potentials.painn import PaiNN
+from sparring.potentials.prior import WithPrior
 from sparring.potentials.schnet import SchNet
 from sparring.support.plugins import names, registered
 
@@ -29,6 +30,7 @@ _BUILT_IN: dict[str, type[Architecture]] = {
     **ARCHITECTURES,
     **ADAPTERS,
     Head.kind: Head,
+    WithPrior.kind: WithPrior,
 }
 """Architectures that can be read, also those that are trained elsewhere."""
 PLUGIN_GROUP = "sparring.potentials"
@@ -112,6 +114,8 @@ def require_readable(architecture: Architecture) -> None:
                 "make it one, or keep the committee in a script of your own"
             )
         require_readable(architecture.backbone)
+    if isinstance(architecture, WithPrior):
+        require_readable(architecture.network)
     if kind not in _BUILT_IN:
         _require_rebuildable(architecture, head)
 

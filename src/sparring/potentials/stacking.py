@@ -1,6 +1,7 @@
 """Members of one architecture as one set of weights with a leading axis of members."""
 
 import copy
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from sparring.potentials.base import Architecture, Potential
 
 __all__ = [
     "Weights",
+    "architectures",
     "can_be_stacked",
     "cast",
     "cast_members",
@@ -139,6 +141,16 @@ def _cast(module: nn.Module, dtype: torch.dtype | None, device: torch.device | s
 def can_be_stacked(members: Sequence[Potential]) -> bool:
     """True if all members can be evaluated in one pass."""
     return same_architecture(members) and all(getattr(member, "supports_vmap", False) for member in members)
+
+
+def architectures(members: Sequence[Potential]) -> list[slice]:
+    """Slices of members that stand next to each other and are of one architecture; others are all in one slice."""
+    firsts = [0]
+    for index in range(1, len(members)):
+        both = members[index - 1 : index + 1]
+        if not same_architecture(both) and any(isinstance(member, Architecture) for member in both):
+            firsts.append(index)
+    return [slice(*edges) for edges in itertools.pairwise([*firsts, len(members)])]
 
 
 def same_architecture(members: Sequence[Potential]) -> bool:

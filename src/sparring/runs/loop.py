@@ -74,6 +74,7 @@ class Plan:
         shared_validation: If True, members share one training and validation set.
         source: Name of the origin of new structures in the data, unless candidates have one.
         inherited: Further names in `info` or `arrays` that labels depend on, and that candidates inherit.
+        further_labels: Function that adds labels of further properties to labelled candidates.
     """
 
     seed: int
@@ -93,6 +94,7 @@ class Plan:
     max_failed: float = 1.0
     source: str = field(default="attack")
     inherited: tuple[str, ...] = ()
+    further_labels: Callable[[Sequence[Atoms]], Sequence[Atoms]] = list
 
     def seed_of(self, generation: int, stage: str) -> int:
         """The seed of a stage."""
@@ -276,4 +278,4 @@ def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen)
             labelled.append(atoms)
         else:
             failures.append((int(atoms.info["candidate"]), label))
-    return Labelled(labelled, tuple(failures), report.n_computed, report.n_reused)
+    return Labelled(list(plan.further_labels(labelled)), tuple(failures), report.n_computed, report.n_reused)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
-from sparring.potentials import Architecture
+from sparring.potentials import Architecture, WithPrior
 from sparring.support.devices import require_device
 from sparring.training.adam import MemberState
 from sparring.training.jobs import (
@@ -23,12 +23,14 @@ from sparring.training.jobs import (
     joined,
     members_of,
     packed,
+    structure_keys,
 )
 from sparring.training.loss import Loss
 from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
 from sparring.training.reports import FitReport, TrainingError
 from sparring.training.splits import Splits
-from sparring.training.trainer import Member, SecondStage, Trainer, reference_energies
+from sparring.training.trainer import Member, SecondStage, Trainer, modules_of, reference_energies
+from sparring.training.weak_labels import REACH, Taylor, weak_terms
 
 __all__ = ["FitReport", "TrainingError", "fit", "fit_many", "reference_energies"]
 
@@ -44,12 +46,15 @@ def fit(
     start_from: Sequence[Architecture] = (),
     replay: Dataset | None = None,
     replay_weight: float = 1.0,
+    prior_scale: float | None = None,
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
     energy_scale: float | None = None,
+    taylor: Taylor | None = None,
+    hessian_weight: float = 0.01,
     patience: int | None = 30,
     factor: float = 0.5,
     ema_decay: float | None = None,
@@ -80,6 +85,8 @@ def fit(
         replay: Labelled structures of an earlier training, on which every member trains, too, and none is validated.
             Their zero of energy is shifted to that of the data set.
         replay_weight: Weight of the loss of a structure of the replay; that of others is one.
+        prior_scale: Scale of a frozen random prior for each member, see :class:`sparring.WithPrior`: the size of its
+            forces on the data set, in units of that of the labels. None for no prior.
         n_epochs: Number of passes over the training set.
         batch_size: Number of structures in a minibatch; the last one of an epoch may be smaller.
         learning_rate: Initial learning rate of Adam.
@@ -87,6 +94,9 @@ def fit(
         force_weight: Weight α_F of Eq. 3.
         energy_scale: Energy above the lowest of its composition, in eV, at which a structure's errors have half the
             weight, see :func:`sparring.training.loss.low_energy_weights`; None for equal weights, as in the paper.
+        taylor: Energies of displaced structures, from forces, as further labels; None for none.
+        hessian_weight: Weight of Hessian-vector labels, where the data set has some
+            (:mod:`sparring.training.weak_labels`), in (Å²/eV)²; 0 to leave them out.
         patience: Number of epochs without improvement of the validation loss after which a member's learning rate is
             reduced; None for a constant rate.
         factor: Factor of the learning rate at each reduction.
@@ -115,12 +125,15 @@ def fit(
         start_from=start_from,
         replay=replay,
         replay_weight=replay_weight,
+        prior_scale=prior_scale,
         n_epochs=n_epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         energy_weight=energy_weight,
         force_weight=force_weight,
         energy_scale=energy_scale,
+        taylor=taylor,
+        hessian_weight=hessian_weight,
         patience=patience,
         factor=factor,
         ema_decay=ema_decay,
@@ -144,12 +157,15 @@ def fit_many(
     start_from: Sequence[Architecture] = (),
     replay: Dataset | None = None,
     replay_weight: float = 1.0,
+    prior_scale: float | None = None,
     n_epochs: int = 500,
     batch_size: int = 30,
     learning_rate: float = 3e-4,
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
     energy_scale: float | None = None,
+    taylor: Taylor | None = None,
+    hessian_weight: float = 0.01,
     patience: int | None = 30,
     factor: float = 0.5,
     ema_decay: float | None = None,
@@ -175,12 +191,15 @@ def fit_many(
         start_from: Trained modules that the members of each committee are trained further from, as in :func:`fit`.
         replay: Labelled structures of an earlier training, as in :func:`fit`.
         replay_weight: Weight of the loss of a structure of the replay.
+        prior_scale: Scale of a frozen random prior for each member; None for no prior.
         n_epochs: Number of passes over the training sets.
         batch_size: Number of structures in a minibatch.
         learning_rate: Initial learning rate of Adam.
         energy_weight: Weight α_E of Eq. 3.
         force_weight: Weight α_F of Eq. 3.
         energy_scale: Scale of weights that fall with the energy, as in :func:`fit`.
+        taylor: Energies of displaced structures as further labels; None for none.
+        hessian_weight: Weight of Hessian-vector labels; 0 to leave them out.
         patience: Number of epochs without improvement before a learning rate is reduced; None for constant rates.
         factor: Factor of a learning rate at each reduction.
         ema_decay: Decay per step of an exponential moving average of the weights; None for no average.
@@ -195,6 +214,7 @@ def fit_many(
             refuse one of them.
         TrainingError: If a committee has fewer than two members left.
     """
+    architecture = architecture if prior_scale is None else WithPrior.of(architecture, prior_scale)
     check_architecture(architecture, start_from)
     first = start_from[0] if start_from else None
     jobs = jobs_of(datasets, seeds, splits, n_members, bootstrap=bootstrap, replay=replay, module=first)
@@ -208,12 +228,14 @@ def fit_many(
     domains = [domain_of(job.dataset, job.splits) for job in jobs]
     for job in jobs:
         check_labels(job.dataset, architecture, energy_weight)
-    data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight)
+    data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight, REACH if taylor else 0.0)
+    terms = weak_terms(joined(jobs), data, structure_keys(jobs), taylor, hessian_weight)
     members = members_of(jobs)
-    modules = tuple(start_from[member.number % len(start_from)] for member in members) if start_from else ()
+    modules = modules_of(architecture, members, start_from)
+    architecture = modules[0] if modules else architecture
     references = initial_references(jobs, members, modules)
     loss = Loss(architecture, data, energy_weight, force_weight, references, modules)
-    trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad)
+    trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad, terms)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)
     before = losses_before_training(trainer.loss, state.weights, members, batch_size)

@@ -31,11 +31,13 @@ __all__ = [
     "check_labels",
     "check_options",
     "domain_of",
+    "drawn_splits",
     "initial_references",
     "jobs_of",
     "joined",
     "members_of",
     "packed",
+    "structure_keys",
 ]
 
 logger = logging.getLogger(__name__)
@@ -93,10 +95,7 @@ def jobs_of(
         raise ValueError(f"need as many seeds and splits as data sets, got {len(seeds)}, {n_splits} and {n}")
     jobs, first = [], 0
     for index, (dataset, seed) in enumerate(zip(datasets, seeds, strict=True)):
-        if splits is None:
-            groups = duplicate_groups(dataset.structures)
-            drawn = Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
-        own = drawn if splits is None else splits[index]
+        own = drawn_splits(dataset, n_members, seed) if splits is None else splits[index]
         own = own.bootstrapped(seed) if bootstrap else own
         if replay is not None:
             check_sizes(own, len(dataset))
@@ -104,6 +103,12 @@ def jobs_of(
         jobs.append(Job(dataset, own, seed, first, 0 if replay is None else len(replay)))
         first += len(dataset)
     return jobs
+
+
+def drawn_splits(dataset: Dataset, n_members: int, seed: int) -> Splits:
+    """Splits of 60:20:20 with a common test set, duplicates on one side."""
+    groups = duplicate_groups(dataset.structures)
+    return Splits.draw(len(dataset), n_members=n_members, seed=derive(seed, "splits"), groups=groups)
 
 
 def members_of(jobs: Sequence[Job]) -> tuple[Member, ...]:
@@ -130,8 +135,9 @@ def packed(
     dtype: torch.dtype,
     device: torch.device | str,
     replay_weight: float = 1.0,
+    reach: float = 0.0,
 ) -> PackedDataset:
-    """Structures and labels of all committees, one after another."""
+    """Structures and labels of all committees, one after another, with edges that reach farther than the cutoff."""
     weights = None
     if energy_scale is not None:
         weights = torch.cat([low_energy_weights(job.dataset, energy_scale) for job in jobs])
@@ -142,12 +148,17 @@ def packed(
         weights = torch.cat(of_all) * (1.0 if weights is None else weights)
     return PackedDataset.of(
         joined(jobs),
-        cutoff=architecture.cutoff,
+        cutoff=None if architecture.cutoff is None else architecture.cutoff + reach,
         dtype=dtype,
         device=device,
         structure_weight=weights,
         padded=architecture.supports_vmap,
     )
+
+
+def structure_keys(jobs: Sequence[Job]) -> list[int]:
+    """Keys of random numbers for the structures of all committees, which do not depend on other committees."""
+    return [derive(job.seed, "structure", index) for job in jobs for index in range(len(job.dataset))]
 
 
 def initial_references(

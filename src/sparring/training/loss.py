@@ -8,6 +8,7 @@ molecules of different size weigh the same. A structure's loss may have a factor
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -20,10 +21,26 @@ from sparring.potentials.stacking import cast, stacked_energies
 from sparring.support.cache import Cache
 from sparring.training.minibatches import Batch, PackedDataset
 
-__all__ = ["Loss", "low_energy_weights"]
+__all__ = ["Loss", "Term", "low_energy_weights"]
 
 CACHE_BYTES = 8 * 2**20
 """Largest size of the values of all edges of a minibatch, in one interaction, for members that train in one pass."""
+
+
+@runtime_checkable
+class Term(Protocol):
+    """A loss on minibatches of its own."""
+
+    def batch(self, loss: "Loss", weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]) -> Batch:
+        """Minibatches of the chosen structures."""
+
+    def of_energies(
+        self,
+        energy: Float[Tensor, "n_members n_structures"],
+        energy_gradient: Float[Tensor, "n_members n_atoms 3"],
+        batch: Batch,
+    ) -> Float[Tensor, "n_members n_batch"]:
+        """Loss of each structure, given energies in eV and their derivatives in the positions in eV/Å."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,7 @@ class Loss:
         weights: Tensor,
         chosen: Int[Tensor, "n_members n_batch"],
         share: Float[Tensor, "n_members n_batch"] | None = None,
+        term: Term | None = None,
     ) -> tuple[Float[Tensor, " n_members"], Tensor]:
         """The loss of every member on its own minibatch, and its gradient in the weights.
 
@@ -68,29 +86,37 @@ class Loss:
             weights: Weights of all members, one row for each.
             chosen: Structures of each member's minibatch.
             share: Weights of the mean over each minibatch; None for equal ones.
+            term: Another loss than that of Eq. 3.
         """
         model = self.stacked_model(weights)
         if model:
-            return self._analytic_gradient(model, weights, chosen, share)
-        return self._autograd_gradient(weights, chosen, share)
+            return self._analytic_gradient(model, weights, chosen, share, term)
+        return self._autograd_gradient(weights, chosen, share, term)
 
     def _analytic_gradient(
-        self, model: StackedModel, weights: Tensor, chosen: Tensor, share: Tensor | None
+        self, model: StackedModel, weights: Tensor, chosen: Tensor, share: Tensor | None, term: Term | None
     ) -> tuple[Tensor, Tensor]:
-        batch, gradient, n_batch = self.data.gather(chosen), torch.zeros_like(weights), chosen.shape[1]
+        gradient, n_batch = torch.zeros_like(weights), chosen.shape[1]
+        batch = term.batch(self, weights, chosen) if term else self.data.gather(chosen)
+        of_energies = term.of_energies if term else self.of_energies
 
         def loss(members: slice, structures: slice, atoms: slice, energy: Tensor, energy_gradient: Tensor) -> Tensor:
-            losses = self.of_energies(energy, energy_gradient, batch.part(members, structures, atoms))
+            losses = of_energies(energy, energy_gradient, batch.part(members, structures, atoms))
             return losses / n_batch if share is None else losses * share[members, structures]
 
         losses = model.accumulate_gradient(batch.structures, batch.positions, loss, self.named(gradient))
         return losses.sum(1), gradient
 
-    def _autograd_gradient(self, weights: Tensor, chosen: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _autograd_gradient(
+        self, weights: Tensor, chosen: Tensor, share: Tensor | None, term: Term | None
+    ) -> tuple[Tensor, Tensor]:
         losses, gradients = [], []
         for members, part in self.parts(chosen.shape[1]):
             some = weights.detach()[members].requires_grad_()
-            losses_here = part.losses(some, self.data.gather(chosen[members]), create_graph=True)
+            own = chosen[members]
+            batch = term.batch(part, some.detach(), own) if term else self.data.gather(own)
+            of_energies = term.of_energies if term else part.of_energies
+            losses_here = of_energies(*part.energies_and_slopes(some, batch, create_graph=True), batch)
             loss = losses_here.mean(1) if share is None else (losses_here * share[members]).sum(1)
             gradients.append(torch.autograd.grad(loss.sum(), some)[0])
             losses.append(loss.detach())
@@ -149,10 +175,13 @@ class Loss:
         """Eq. 3 for structures that each member has for itself, without a graph."""
         if not self.architecture.supports_vmap and self.n_members > 1:
             return torch.cat([part.losses_of(weights[rows], chosen[rows]) for rows, part in self.parts(1)])
-        return self.losses(weights, self.data.gather(chosen), create_graph=False).detach()
+        batch = self.data.gather(chosen)
+        return self.of_energies(*self.energies_and_slopes(weights, batch, create_graph=False), batch).detach()
 
-    def losses(self, weights: Tensor, batch: Batch, *, create_graph: bool) -> Float[Tensor, "n_members n_batch"]:
-        """Eq. 3 for every member and every structure of its own minibatch."""
+    def energies_and_slopes(
+        self, weights: Tensor, batch: Batch, *, create_graph: bool
+    ) -> tuple[Float[Tensor, "n_members n_structures"], Float[Tensor, "n_members n_atoms 3"]]:
+        """Energies of every member's own minibatch in eV, and their derivatives in the positions in eV/Å."""
         positions = batch.positions.detach().requires_grad_()
         model = None if create_graph else self.stacked_model(weights)
         if model:
@@ -160,8 +189,8 @@ class Loss:
         else:
             per_member = {**batch.per_member, "positions": positions}
             energy = stacked_energies(self.architecture, self.named(weights), batch.structures, per_member)
-        (energy_gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
-        return self.of_energies(energy, energy_gradient, batch)
+        (slopes,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
+        return energy, slopes
 
     def of_energies(
         self,

@@ -181,21 +181,33 @@ class PackedDataset:
             return batch
         return batch._replace(structure_weight=self.structure_weight[indices])
 
+    def of_atoms(self, values: Float[Tensor, "n_all_atoms ..."], indices: Int[Tensor, "n_members n_batch"]) -> Tensor:
+        """Values of the atoms of each member's minibatch, (n_members, n_atoms, ...); zero for padding atoms."""
+        if self.uniform:
+            size = self.structures.n_atoms // self.structures.n_structures
+            return values[(indices.unsqueeze(-1) * size + torch.arange(size, device=indices.device)).flatten(1)]
+        rows = [values[_ranges(self.atoms_first[chosen], self.atoms_count[chosen])[0]] for chosen in indices]
+        n_atoms = max(len(row) for row in rows) + 2 * self.padded
+        gathered = values.new_zeros(len(rows), n_atoms, *values.shape[1:])
+        for member, row in enumerate(rows):
+            gathered[member, : len(row)] = row
+        return gathered
+
     def _uniform_batch(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         size = self.structures.n_atoms // self.structures.n_structures
-        atoms = (indices.unsqueeze(-1) * size + torch.arange(size, device=indices.device)).flatten(1)
         n_batch = indices.shape[1]
         shared = self._shared.get(n_batch, lambda: self._rows(indices[0]))
-        weight = self.forces.new_full(atoms.shape, 1 / (3 * size))
+        forces = self.of_atoms(self.forces, indices)
+        weight = forces.new_full(forces.shape[:2], 1 / (3 * size))
         if self.force_weight is not None:
             weight = weight * self.force_weight[indices].repeat_interleave(size, dim=1)
         return Batch(
             structures=shared,
-            per_member={"positions": self.structures.positions[atoms]},
+            per_member={"positions": self.of_atoms(self.structures.positions, indices)},
             energy=self.energy[indices],
-            forces=self.forces[atoms],
+            forces=forces,
             weight=weight,
-            owner=shared.structure_index.expand(atoms.shape),
+            owner=shared.structure_index.expand(weight.shape),
         )
 
     def _rows(self, chosen: Int[Tensor, " n_batch"]) -> Structures:
@@ -224,16 +236,12 @@ class PackedDataset:
         per_member: dict[str, object] = {name: torch.stack([getattr(part, name) for part in padded]) for name in names}
         edges = [part.edges for part in padded if part.edges is not None]
         per_member["edges"] = Edges(*(torch.stack(columns) for columns in zip(*edges, strict=True)))
-        forces = self.forces.new_zeros(len(parts), n_atoms, 3)
-        weight = self.forces.new_zeros(len(parts), n_atoms)
-        for member, (part, chosen) in enumerate(zip(parts, indices, strict=True)):
-            atoms, owner, _ = _ranges(self.atoms_first[chosen], self.atoms_count[chosen])
-            forces[member, : part.n_atoms] = self.forces[atoms]
-            weight[member, : part.n_atoms] = 1 / (3 * self.atoms_count[chosen][owner]).to(weight)
-            if self.force_weight is not None:
-                weight[member, : part.n_atoms] *= self.force_weight[chosen][owner]
+        weight = 1 / (3 * self.atoms_count).to(self.forces)
+        weight = weight if self.force_weight is None else weight * self.force_weight
+        of_atoms = self.of_atoms(weight[self.structures.structure_index], indices)
         owner = torch.stack([part.structure_index for part in padded])
-        return Batch(padded[0], per_member, self.energy[indices], forces, weight, owner)
+        forces = self.of_atoms(self.forces, indices)
+        return Batch(padded[0], per_member, self.energy[indices], forces, of_atoms, owner)
 
 
 def _no_edges(structures: Structures) -> Edges:

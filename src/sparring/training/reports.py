@@ -1,5 +1,6 @@
 """Course of a training, and the error of one that cannot go on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,3 +39,17 @@ class FitReport:
         """The report of members that are not trained: no epochs."""
         curves = dict.fromkeys(("train_loss", "validation_loss", "learning_rate"), np.zeros((0, n_members)))
         return cls(**curves, best_epoch=np.full(n_members, -1), rolled_back=(), dropped=())
+
+    @classmethod
+    def joined(cls, reports: Sequence["FitReport"]) -> "FitReport":
+        """The report of the members of several trainings of as many epochs, one after another."""
+        first = np.cumsum([0, *(len(report.best_epoch) for report in reports)]).tolist()
+        numbered = list(zip(first[:-1], reports, strict=True))
+        return cls(
+            train_loss=np.concatenate([report.train_loss for report in reports], axis=1),
+            validation_loss=np.concatenate([report.validation_loss for report in reports], axis=1),
+            learning_rate=np.concatenate([report.learning_rate for report in reports], axis=1),
+            best_epoch=np.concatenate([report.best_epoch for report in reports]),
+            rolled_back=tuple(start + member for start, report in numbered for member in report.rolled_back),
+            dropped=tuple(start + member for start, report in numbered for member in report.dropped),
+        )

@@ -83,6 +83,10 @@ class Splits:
         """All structures in one set, for members that are not trained; there may be as few as one."""
         return cls(test=(), train=(tuple(range(n_structures)),) * n_members, validation=((),) * n_members)
 
+    def of_members(self, members: slice) -> "Splits":
+        """The same for some of the members."""
+        return replace(self, train=self.train[members], validation=self.validation[members])
+
     def bootstrapped(self, seed: int) -> "Splits":
         """The same with a bootstrap sample of each training set: as many structures of it, drawn with replacement.
 

@@ -19,8 +19,9 @@ from sparring.support.seeds import derive
 from sparring.training.adam import MemberState, adam
 from sparring.training.loss import Loss
 from sparring.training.minibatches import Rows
+from sparring.training.weak_labels import WeakTerm
 
-__all__ = ["Member", "SecondStage", "Trainer", "reference_energies"]
+__all__ = ["Member", "SecondStage", "Trainer", "drawn", "modules_of", "reference_energies"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Trainer:
         batch_size: Number of structures in a minibatch.
         ema_decay: Decay of the moving average of the weights; None for no average.
         amsgrad: True for AMSGrad instead of Adam.
+        terms: Terms of the loss besides Eq. 3.
     """
 
     loss: Loss
@@ -83,11 +85,12 @@ class Trainer:
     batch_size: int
     ema_decay: float | None
     amsgrad: bool = False
+    terms: tuple[WeakTerm, ...] = ()
 
     def start(self, learning_rate: float, dtype: torch.dtype, device: torch.device | str) -> MemberState:
         """State before the first epoch, with weights of given modules, or that each member draws from its own seed."""
         rows = []
-        for network in self.loss.modules or map(self._drawn, self.members):
+        for network in self.loss.modules or (drawn(self.loss.architecture, member) for member in self.members):
             rows.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
         weights = torch.stack(rows).to(dtype=dtype, device=device)
         zeros = torch.zeros(len(rows), dtype=torch.float64, device=device)
@@ -108,11 +111,6 @@ class Trainer:
             waited=counter,
             n_rollbacks=counter,
         )
-
-    def _drawn(self, member: Member) -> Architecture:
-        network = copy.deepcopy(self.loss.architecture)
-        network.initialise(torch.Generator().manual_seed(derive(member.seed, "weights", member.number)))
-        return network
 
     def aligned(self, weights: Tensor) -> "Trainer":
         """The same with reference energies that minimise each member's errors on its training energies.
@@ -159,11 +157,14 @@ class Trainer:
         ]
         rows = self._rows([torch.tensor(m.train)[o] for m, o in zip(self.members, orders, strict=True)])
         losses = torch.zeros_like(state.learning_rate)
-        sizes = rows.n_structures
+        sizes, terms = rows.n_structures, [term.at_epoch(epoch) for term in self.terms]
         for chosen, share in rows.batches(self.batch_size):
             n_rows = len(chosen)
             counts = chosen.shape[1] if share is None else (share > 0).sum(1)
-            loss, gradient = self.loss.first(n_rows).gradient(state.weights[:n_rows], chosen, share)
+            weights, of_rows = state.weights[:n_rows], self.loss.first(n_rows)
+            loss, gradient = of_rows.gradient(weights, chosen, share)
+            for term in terms:
+                gradient = gradient + term.gradient(of_rows, weights, chosen, share)
             state = self._step(state, gradient)
             losses[:n_rows] += loss * counts / sizes[:n_rows]
         return state, losses
@@ -239,6 +240,28 @@ class Trainer:
 
     def _rows(self, sets: Sequence[Sequence[int] | Tensor]) -> Rows:
         return Rows.of(sets, self.loss.data.energy.device)
+
+
+def modules_of(
+    architecture: Architecture, members: Sequence[Member], start_from: Sequence[Architecture] = ()
+) -> tuple[Architecture, ...]:
+    """Module of each member, where training starts from given ones or weights are not all that members differ in.
+
+    Args:
+        architecture: Architecture of the members.
+        members: Members.
+        start_from: Modules to start from, for the members in turn.
+    """
+    if start_from:
+        return tuple(start_from[member.number % len(start_from)] for member in members)
+    return tuple(drawn(architecture, member) for member in members) if architecture.draws_constants else ()
+
+
+def drawn(architecture: Architecture, member: Member) -> Architecture:
+    """The module of a member, with weights from its own seed."""
+    network = copy.deepcopy(architecture)
+    network.initialise(torch.Generator().manual_seed(derive(member.seed, "weights", member.number)))
+    return network
 
 
 def reference_energies(

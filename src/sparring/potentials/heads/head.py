@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import N_ELEMENTS, Architecture, Potential
 from sparring.potentials.heads.backbone import energy_and_features, require_backbone
+from sparring.potentials.nested import built, described
 
 __all__ = ["Head"]
 
@@ -40,7 +41,9 @@ class Head(Architecture):
     ) -> None:
         super().__init__()
         if module is None:
-            module = _built(backbone)
+            if backbone is None:
+                raise ValueError("a head needs its backbone: give `module`, or the kind and hyperparameters of one")
+            module = built(backbone, "backbone")
         require_backbone(module)
         self.backbone = module
         self.hyperparameters = {"backbone": backbone, "n_features": n_features}
@@ -63,7 +66,7 @@ class Head(Architecture):
             weight: Weights of the features, in eV.
             atomic_energy: Energies of elements by atomic number, in eV.
         """
-        made = cls(backbone=_described(backbone), n_features=len(weight), module=backbone)
+        made = cls(backbone=described(backbone), n_features=len(weight), module=backbone)
         made.weight = weight.detach().to(made.weight)
         made.atomic_energy = atomic_energy.detach().to(made.atomic_energy)
         return made.to(device=next(backbone.parameters(), made.weight).device)
@@ -83,29 +86,3 @@ class Head(Architecture):
     def set_reference_energies(self, energies: Float[Tensor, " n_elements"]) -> None:
         """Set the energy of each element, in eV, by atomic number."""
         self.atomic_energy = energies.to(self.atomic_energy)
-
-
-def _described(backbone: nn.Module) -> dict[str, object] | None:
-    """Kind and hyperparameters of a backbone; None if it is no architecture, so that it cannot be saved."""
-    if not isinstance(backbone, Architecture):
-        return None
-    return {
-        "kind": backbone.kind,
-        "revision": backbone.revision,
-        "hyperparameters": dict(backbone.hyperparameters),
-    }
-
-
-def _built(backbone: Mapping[str, object] | None) -> Architecture:
-    from sparring.potentials.registry import saved_architecture  # the registry knows this class
-
-    if backbone is None:
-        raise ValueError("a head needs its backbone: give `module`, or the kind and hyperparameters of one")
-    kind, hyperparameters = str(backbone["kind"]), backbone["hyperparameters"]
-    architecture = saved_architecture(kind, None)
-    if backbone.get("revision", 1) != architecture.revision:
-        raise ValueError(
-            f"the backbone is of another revision of {kind!r} than {architecture.revision}; train it again"
-        )
-    assert isinstance(hyperparameters, Mapping)
-    return architecture(**hyperparameters)

@@ -172,7 +172,7 @@ def _accumulate_gradient(
         energy, distance_gradient = energy.requires_grad_(), distance_gradient.requires_grad_()
         (energy_gradient,) = torch.autograd.grad(distance, positions, distance_gradient, create_graph=True)
         losses = loss(energy, energy_gradient)
-        energy_bar, direction = torch.autograd.grad(losses.sum(), (energy, distance_gradient))
+        energy_bar, direction = torch.autograd.grad(losses.sum(), (energy, distance_gradient), materialize_grads=True)
     with torch.no_grad():
         weight_gradients.energy_bar = energy_bar.index_select(1, block.structures.structure_index).to(distance_gradient)
         network.add_weight_gradients(features, forward, backward, block.table, direction, weight_gradients)
