@@ -20,7 +20,7 @@ from sparring.uncertainty import force_variance
 NETWORKS = {
     "schnet": lambda: SchNet(n_features=8, n_filters=8, n_interactions=2, n_gaussians=8, cutoff=3.0),
     "painn": lambda: PaiNN(n_features=4, n_interactions=2, cutoff=3.0),
-    "ace": lambda: ACE(n_features=3, cutoff=3.0, mean_neighbors=3.0),
+    "ace": lambda: ACE(n_features=3, cutoff=3.0, mean_neighbors=6.0),
 }
 FEW = {"n_members": 3, "n_epochs": 2, "batch_size": 5, "seed": 0}
 
