@@ -3,7 +3,7 @@ import pytest
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
-from sparring.atoms.curvature import DIRECTION, PRODUCT, STEP
+from sparring.atoms.reference import HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP
 from sparring.commands import running
 from sparring.config import load
 from sparring.labels import hessian_vector_labels
@@ -36,19 +36,19 @@ def test_products_are_those_of_the_hessian(ammonia, rattled):
         one, other = emt([ahead, behind])
         columns.append((other.arrays["REF_forces"] - one.arrays["REF_forces"]).ravel() / 2e-4)
     unit = given / np.linalg.norm(given)
-    np.testing.assert_allclose(labelled.arrays[DIRECTION], unit, atol=1e-12)
-    np.testing.assert_allclose(labelled.arrays[PRODUCT].ravel(), np.array(columns) @ unit.ravel(), atol=0.02)
-    assert labelled.info[STEP] == 1e-4
-    assert PRODUCT not in atoms.arrays
+    np.testing.assert_allclose(labelled.arrays[HESSIAN_DIRECTION], unit, atol=1e-12)
+    np.testing.assert_allclose(labelled.arrays[HESSIAN_PRODUCT].ravel(), np.array(columns) @ unit.ravel(), atol=0.02)
+    assert labelled.info[HESSIAN_STEP] == 1e-4
+    assert HESSIAN_PRODUCT not in atoms.arrays
 
 
 def test_a_random_direction_depends_on_the_geometry_alone(ammonia, rattled):
     frames = emt(rattled(ammonia, 2))
     one, other = hessian_vector_labels(frames, emt)
     (again,) = hessian_vector_labels(frames[1:], emt)
-    assert (again.arrays[DIRECTION] == other.arrays[DIRECTION]).all()
-    assert (one.arrays[DIRECTION] != other.arrays[DIRECTION]).all()
-    assert np.linalg.norm(one.arrays[DIRECTION]) == pytest.approx(1.0)
+    assert (again.arrays[HESSIAN_DIRECTION] == other.arrays[HESSIAN_DIRECTION]).all()
+    assert (one.arrays[HESSIAN_DIRECTION] != other.arrays[HESSIAN_DIRECTION]).all()
+    assert np.linalg.norm(one.arrays[HESSIAN_DIRECTION]) == pytest.approx(1.0)
 
 
 def test_structures_that_cannot_have_one_stay_as_they_are_and_fixed_atoms_do_not_move(ammonia, rattled, caplog):
@@ -63,7 +63,7 @@ def test_structures_that_cannot_have_one_stay_as_they_are_and_fixed_atoms_do_not
     plain, fixed, failed = hessian_vector_labels(frames, some)
     assert plain is frames[0]
     assert failed is frames[2]
-    assert (fixed.arrays[DIRECTION][0] == 0).all()
+    assert (fixed.arrays[HESSIAN_DIRECTION][0] == 0).all()
     assert "1 of 2 Hessian-vector labels failed; their structures go without" in caplog.text
     (same,) = hessian_vector_labels([fixed], emt)
     assert same is fixed
@@ -96,10 +96,16 @@ def test_a_run_buys_stores_and_keeps_hessian_labels_and_trains_members_of_two_ki
     assert [member.network.kind for member in committee.members] == ["ace", "schnet"]
     second = Generation(folder / "generation-02").dataset()
     sources = {
-        str(info["source"]) for arrays, info in zip(second.arrays, second.info, strict=True) if PRODUCT in arrays
+        str(info["source"])
+        for arrays, info in zip(second.arrays, second.info, strict=True)
+        if HESSIAN_PRODUCT in arrays
     }
     assert sources == {"file", "attack"}
-    assert all(info[STEP] == 0.02 for arrays, info in zip(second.arrays, second.info, strict=True) if PRODUCT in arrays)
+    assert all(
+        info[HESSIAN_STEP] == 0.02
+        for arrays, info in zip(second.arrays, second.info, strict=True)
+        if HESSIAN_PRODUCT in arrays
+    )
     n_known = len(LabelStore(folder / "labels"))
     running.run(load(file), folder)
     assert len(LabelStore(folder / "labels")) == n_known

@@ -5,8 +5,9 @@ import pytest
 import torch
 from ase import Atoms
 
-from sparring.atoms.curvature import DIRECTION, PRODUCT, STEP, HessianLabels, with_hessian_label
+from sparring.atoms.curvature import HessianLabels
 from sparring.atoms.dataset import Dataset
+from sparring.atoms.reference import HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP, with_hessian_label
 from sparring.evaluation import evaluate
 from sparring.inputs.extxyz import read_labelled, write_structures
 from sparring.potentials import ACE, CoordinateMLP, SchNet, WithPrior
@@ -240,20 +241,23 @@ def test_hessian_labels_survive_a_data_set_and_a_file(datasets, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({PRODUCT: None}, f"structure 0 has '{DIRECTION}' without '{PRODUCT}'; give both, or leave both out"),
-        ({DIRECTION: None}, f"structure 0 has '{PRODUCT}' without '{DIRECTION}'"),
         (
-            {PRODUCT: np.full((4, 3), np.nan)},
-            f"structure 0: '{PRODUCT}' must be three finite numbers for each of 4 atoms",
+            {HESSIAN_PRODUCT: None},
+            f"structure 0 has '{HESSIAN_DIRECTION}' without '{HESSIAN_PRODUCT}'; give both, or leave both out",
         ),
-        ({STEP: -1.0}, f"structure 0: '{STEP}' must be a length in Å from 0 on, got -1.0"),
+        ({HESSIAN_DIRECTION: None}, f"structure 0 has '{HESSIAN_PRODUCT}' without '{HESSIAN_DIRECTION}'"),
+        (
+            {HESSIAN_PRODUCT: np.full((4, 3), np.nan)},
+            f"structure 0: '{HESSIAN_PRODUCT}' must be three finite numbers for each of 4 atoms",
+        ),
+        ({HESSIAN_STEP: -1.0}, f"structure 0: '{HESSIAN_STEP}' must be a length in Å from 0 on, got -1.0"),
     ],
 )
 def test_a_hessian_label_that_is_not_whole_is_an_error(datasets, change, message):
     dataset = datasets("ammonia")
-    arrays = {**dataset.arrays[0], **{k: v for k, v in change.items() if k != STEP}}
+    arrays = {**dataset.arrays[0], **{k: v for k, v in change.items() if k != HESSIAN_STEP}}
     arrays = {name: values for name, values in arrays.items() if values is not None}
-    info = {**dataset.info[0], **({STEP: change[STEP]} if STEP in change else {})}
+    info = {**dataset.info[0], **({HESSIAN_STEP: change[HESSIAN_STEP]} if HESSIAN_STEP in change else {})}
     broken = replace(dataset, arrays=(arrays, *dataset.arrays[1:]), info=(info, *dataset.info[1:]))
     with pytest.raises(ValueError, match=message):
         fit(SchNet(**SCHNET), broken, seed=0, n_members=2, n_epochs=1)

@@ -13,17 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ase import Atoms
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sparring.atoms.dataset import Dataset
+from sparring.atoms.reference import HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP
 
-__all__ = ["DIRECTION", "NAMES", "PRODUCT", "STEP", "HessianLabels", "with_hessian_label"]
-
-DIRECTION, PRODUCT, STEP = "REF_hessian_direction", "REF_hessian_product", "REF_hessian_step"
-NAMES = (DIRECTION, PRODUCT, STEP)
-"""Names in `arrays`, and of the step in `info`."""
+__all__ = ["HessianLabels"]
 
 
 class HessianLabels(NamedTuple):
@@ -49,49 +45,33 @@ class HessianLabels(NamedTuple):
             ValueError: If a direction or a product is missing, of wrong shape, or not finite.
         """
         columns, sizes = dataset.arrays or ({},) * len(dataset), dataset.structures.counts.tolist()
-        known = [DIRECTION in arrays or PRODUCT in arrays for arrays in columns]
+        known = [HESSIAN_DIRECTION in arrays or HESSIAN_PRODUCT in arrays for arrays in columns]
         if not any(known):
             return None
-        values: dict[str, list[np.ndarray]] = {DIRECTION: [], PRODUCT: []}
+        values: dict[str, list[np.ndarray]] = {HESSIAN_DIRECTION: [], HESSIAN_PRODUCT: []}
         for index, (arrays, n_atoms, has) in enumerate(zip(columns, sizes, known, strict=True)):
             for name, rows in values.items():
                 rows.append(_vectors(arrays.get(name), name, n_atoms, index) if has else np.zeros((n_atoms, 3)))
-        steps = [_step(info.get(STEP, 0.0), index) for index, info in enumerate(dataset.info)]
+        steps = [_step(info.get(HESSIAN_STEP, 0.0), index) for index, info in enumerate(dataset.info)]
         return cls(
-            direction=torch.as_tensor(np.concatenate(values[DIRECTION])),
-            product=torch.as_tensor(np.concatenate(values[PRODUCT])),
+            direction=torch.as_tensor(np.concatenate(values[HESSIAN_DIRECTION])),
+            product=torch.as_tensor(np.concatenate(values[HESSIAN_PRODUCT])),
             step=torch.tensor(steps, dtype=torch.float64),
             known=torch.tensor(known),
         )
 
 
-def with_hessian_label(
-    atoms: Atoms, direction: Float[np.ndarray, "n_atoms 3"], product: Float[np.ndarray, "n_atoms 3"], step: float
-) -> Atoms:
-    """A copy of a structure that carries a Hessian-vector label.
-
-    Args:
-        atoms: Structure.
-        direction: Direction.
-        product: Product of the Hessian with the direction, in eV/Å².
-        step: Step of the finite difference in Å; zero for an exact product.
-    """
-    labelled: Atoms = atoms.copy()
-    labelled.set_array(DIRECTION, np.asarray(direction, dtype=float), shape=(3,))
-    labelled.set_array(PRODUCT, np.asarray(product, dtype=float), shape=(3,))
-    labelled.info[STEP] = float(step)
-    return labelled
-
-
 def _step(value: object, index: int) -> float:
     if isinstance(value, int | float | np.number) and 0 <= value < np.inf:
         return float(value)
-    raise ValueError(f"structure {index}: {STEP!r} must be a length in Å from 0 on, got {value}; leave it out for 0")
+    raise ValueError(
+        f"structure {index}: {HESSIAN_STEP!r} must be a length in Å from 0 on, got {value}; leave it out for 0"
+    )
 
 
 def _vectors(values: object, name: str, n_atoms: int, index: int) -> np.ndarray:
     if values is None:
-        other = PRODUCT if name == DIRECTION else DIRECTION
+        other = HESSIAN_PRODUCT if name == HESSIAN_DIRECTION else HESSIAN_DIRECTION
         raise ValueError(f"structure {index} has {other!r} without {name!r}; give both, or leave both out")
     vectors = np.asarray(values, dtype=float)
     if vectors.shape != (n_atoms, 3) or not np.isfinite(vectors).all():

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 
-from sparring.atoms.curvature import NAMES as HESSIAN
+from sparring.atoms.reference import HESSIAN
 
 __all__ = ["ARRAYS", "INFO", "RESULTS", "bare_copy", "geometry_of", "inherit", "own_columns"]
 

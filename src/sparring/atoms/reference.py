@@ -5,11 +5,27 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from jaxtyping import Float
 
-__all__ = ["ENERGY", "FORCES", "checked_forces", "has_labels", "known_results", "with_label"]
+__all__ = [
+    "ENERGY",
+    "FORCES",
+    "HESSIAN",
+    "HESSIAN_DIRECTION",
+    "HESSIAN_PRODUCT",
+    "HESSIAN_STEP",
+    "checked_forces",
+    "has_labels",
+    "known_results",
+    "with_hessian_label",
+    "with_label",
+]
 
 ENERGY, FORCES = "REF_energy", "REF_forces"
 """Names of a label in `info` (eV) and `arrays` (eV/Å)."""
+HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP = "REF_hessian_direction", "REF_hessian_product", "REF_hessian_step"
+HESSIAN = (HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP)
+"""Names of a Hessian-vector label (:mod:`sparring.atoms.curvature`): two in `arrays`, and the step in `info`."""
 
 
 def has_labels(atoms: Atoms) -> bool:
@@ -81,3 +97,21 @@ def known_results(atoms: Atoms) -> dict[str, Any]:
     if calculator is None or calculator.calculation_required(atoms, []):
         return {}
     return dict(calculator.results)
+
+
+def with_hessian_label(
+    atoms: Atoms, direction: Float[np.ndarray, "n_atoms 3"], product: Float[np.ndarray, "n_atoms 3"], step: float
+) -> Atoms:
+    """A copy of a structure that carries a Hessian-vector label.
+
+    Args:
+        atoms: Structure.
+        direction: Direction.
+        product: Product of the Hessian with the direction, in eV/Å².
+        step: Step of the finite difference in Å; zero for an exact product.
+    """
+    labelled: Atoms = atoms.copy()
+    labelled.set_array(HESSIAN_DIRECTION, np.asarray(direction, dtype=float), shape=(3,))
+    labelled.set_array(HESSIAN_PRODUCT, np.asarray(product, dtype=float), shape=(3,))
+    labelled.info[HESSIAN_STEP] = float(step)
+    return labelled

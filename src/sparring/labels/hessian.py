@@ -7,9 +7,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from sparring.atoms.curvature import DIRECTION, PRODUCT, with_hessian_label
 from sparring.atoms.inheritance import bare_copy
-from sparring.atoms.reference import FORCES
+from sparring.atoms.reference import FORCES, HESSIAN_DIRECTION, HESSIAN_PRODUCT, with_hessian_label
 from sparring.support.digest import digest
 
 __all__ = ["hessian_vector_labels"]
@@ -51,7 +50,7 @@ def hessian_vector_labels(
     units: dict[int, np.ndarray] = {}
     displaced = []
     for index, atoms in enumerate(structures):
-        if FORCES not in atoms.arrays or PRODUCT in atoms.arrays or len(atoms) == 1:
+        if FORCES not in atoms.arrays or HESSIAN_PRODUCT in atoms.arrays or len(atoms) == 1:
             continue
         moved = bare_copy(atoms)
         units[index] = _unit(moved, _random(atoms) if directions is None else directions[index], index)
@@ -71,7 +70,11 @@ def hessian_vector_labels(
 
 def _random(atoms: Atoms) -> Float[np.ndarray, "n_atoms 3"]:
     """Normally distributed numbers that depend on the geometry only, so that a resumed run finds its labels again."""
-    geometry = {"numbers": atoms.numbers.tolist(), "positions": np.round(atoms.positions, 6).tolist(), "of": DIRECTION}
+    geometry = {
+        "numbers": atoms.numbers.tolist(),
+        "positions": np.round(atoms.positions, 6).tolist(),
+        "of": HESSIAN_DIRECTION,
+    }
     generator = np.random.default_rng(int(digest(geometry)[:16], 16))
     return generator.normal(size=(len(atoms), 3))
 

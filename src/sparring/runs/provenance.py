@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from sparring.atoms.curvature import DIRECTION, PRODUCT, STEP
 from sparring.atoms.dataset import FORCES
 from sparring.atoms.inheritance import inherit, own_columns
+from sparring.atoms.reference import HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP
 
 __all__ = ["PREDICTED", "stamped"]
 
 PREDICTED = "predicted"
 """Name in `info` that marks an energy and forces which are predictions of the committee itself, and no label."""
-KEPT = ("label", "source", "parent", "frame", PREDICTED, STEP)
+KEPT = ("label", "source", "parent", "frame", PREDICTED, HESSIAN_STEP)
 
 
 def stamped(atoms: Atoms, *, generation: int, inherited: Sequence[str] = ()) -> Atoms:
@@ -36,7 +36,7 @@ def stamped(atoms: Atoms, *, generation: int, inherited: Sequence[str] = ()) -> 
         info, arrays = own_columns(atoms)
         kept.info |= {name: value for name, value in info.items() if name not in kept.info}
         kept.arrays |= {name: array.copy() for name, array in arrays.items() if name not in kept.arrays}
-    for name in (FORCES, DIRECTION, PRODUCT):
+    for name in (FORCES, HESSIAN_DIRECTION, HESSIAN_PRODUCT):
         if name in atoms.arrays:
             kept.arrays[name] = np.array(atoms.arrays[name], dtype=float)
     return kept

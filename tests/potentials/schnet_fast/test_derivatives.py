@@ -11,6 +11,7 @@ from sparring.potentials.blocks import cut_into_blocks
 from sparring.potentials.schnet_fast import tiles
 from sparring.potentials.schnet_fast.neighbor_table import NeighborTable
 from sparring.potentials.schnet_fast.radial import edge_features
+from sparring.potentials.stacking import stack
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_analytic_derivatives_are_those_of_automatic_differentiation(networks, b
 def test_first_and_second_derivatives_in_the_distances_are_finite_differences(networks, batches):
     committee = Committee(networks())
     structures = committee.prepare(Structures.from_atoms(batches["different"]))
-    analytic = committee.members[0].stacked_model(committee._weights)
+    analytic = committee.members[0].stacked_model(stack(committee.members))
     network, (block,) = analytic.of_members(0, 3), analytic.layout(structures).blocks
     distance = distances(structures).expand(3, -1)
     direction = torch.randn(distance.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -115,7 +116,7 @@ def test_distances_far_from_every_gaussian_give_no_numbers_that_processors_are_s
     network = networks(n_gaussians=32)[0].float()
     assert (network.interactions[0].seen[0](torch.tensor([0.7, 4.9])) >= smallest).all()
     committee = Committee([network])
-    radial = committee.members[0].stacked_model(committee._weights).of_members(0, 1).radial
+    radial = committee.members[0].stacked_model(stack(committee.members)).of_members(0, 1).radial
     features = edge_features(torch.tensor([[0.7, 4.9]]), radial, cutoff=5.0, envelope=True, filled=None)
     assert (features.gaussian >= smallest).all()
 
@@ -158,7 +159,7 @@ def weight_gradients(members, structures, tile_bytes, monkeypatch):
     monkeypatch.setitem(tiles.TILE_BYTES, "cpu", tile_bytes)
     committee = Committee(members)
     structures = committee.prepare(structures)
-    gradient = {name: torch.zeros_like(weight) for name, weight in committee._weights.items()}
+    gradient = {name: torch.zeros_like(weight) for name, weight in stack(committee.members).items()}
     whole = torch.arange(structures.n_structures)
 
     def loss(members, some, atoms, energy, energy_gradient):
