@@ -7,46 +7,23 @@ side:
     python -m studies.committees report
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import torch
-
-from sparring.support.malloc import keep_freed_memory
 from studies.committees import plan, weak
 from studies.committees.report import write_report
-from studies.common.command_line import RESULTS
-from studies.common.jobs import run_all
+from studies.common.command_line import of_committees
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m studies.committees",
+    """Run or report; gives the number of jobs that failed."""
+    return of_committees(
+        argv,
+        name="committees",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="compute what is missing")
-    run.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="seeds, one committee of each kind for each")
-    run.add_argument("--wait", type=float, default=0.0, help="minutes to wait for jobs of other processes")
-    run.add_argument("--list", action="store_true", help="list what is left to do, and run nothing")
-    report = commands.add_parser("report", help="write the tables of what has been computed")
-    report.add_argument("--output", type=Path, default=RESULTS, help="folder of the report")
-    for command in (run, report):
-        command.add_argument("--folder", type=Path, default=Path("runs/studies/committees"))
-    options = parser.parse_args(argv)
-    if options.command == "report":
-        print(write_report(list(plan.known(options.folder)), list(weak.known(options.folder)), options.output))
-        return 0
-    keep_freed_memory()  # as `sparring` does
-    torch.set_num_threads(1)
-    return run_all(
-        [*plan.jobs(options.folder, options.seeds), *weak.jobs(options.folder, options.seeds)],
-        options.folder / "claims",
-        wait=options.wait,
-        only_list=options.list,
+        seeds=(1, 2),
+        jobs=lambda folder, seeds: [*plan.jobs(folder, seeds), *weak.jobs(folder, seeds)],
+        report=lambda folder, output: write_report(list(plan.known(folder)), list(weak.known(folder)), output),
     )
 
 

@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
+from sparring.support.malloc import keep_freed_memory
 from studies.common.jobs import Job, run_all
 from studies.common.layout import Layout, Strategy
 
-__all__ = ["RESULTS", "main", "parse_args"]
+__all__ = ["RESULTS", "main", "of_committees", "parse_args"]
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -37,6 +40,49 @@ def main(
         return 0
     chosen = study(arguments)
     return run_all(jobs(chosen), chosen.folder / "claims", wait=arguments.wait, only_list=arguments.list)
+
+
+def of_committees(
+    argv: Sequence[str] | None,
+    *,
+    name: str,
+    description: str | None,
+    seeds: Sequence[int],
+    jobs: Callable[[Path, Sequence[int]], Sequence[Job]],
+    report: Callable[[Path, Path], str],
+) -> int:
+    """Run or report a study of committees that are trained once, without a loop; gives the number of jobs that failed.
+
+    Args:
+        argv: Arguments; None for those of the program.
+        name: Name of the study and of its folder.
+        description: Text of the help.
+        seeds: Seeds by default, one committee of each kind for each.
+        jobs: Function that gives all jobs, from the folder of the study and the seeds.
+        report: Function that writes the report, from the folder of the study and that of the report.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m studies.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="compute what is missing")
+    run.add_argument("--seeds", type=int, nargs="+", default=seeds, help="seeds, one committee of each kind for each")
+    run.add_argument("--wait", type=float, default=0.0, help="minutes to wait for jobs of other processes")
+    run.add_argument("--list", action="store_true", help="list what is left to do, and run nothing")
+    write = commands.add_parser("report", help="write tables and figures of what has been computed")
+    write.add_argument("--output", type=Path, default=RESULTS, help="folder of the report")
+    for command in (run, write):
+        command.add_argument("--folder", type=Path, default=Path("runs/studies") / name, help="folder of results")
+    options = parser.parse_args(argv)
+    if options.command == "report":
+        print(report(options.folder, options.output))
+        return 0
+    keep_freed_memory()  # as `sparring` does
+    torch.set_num_threads(1)
+    found = jobs(options.folder, options.seeds)
+    return run_all(found, options.folder / "claims", wait=options.wait, only_list=options.list)
 
 
 def parse_args(

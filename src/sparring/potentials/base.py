@@ -28,7 +28,13 @@ class StackedModel(Protocol):
     def __call__(
         self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Energies at positions that differ between members; twice differentiable if ``create_graph``."""
+        """Energies of all members in eV, differentiable in each member's positions, and in cells.
+
+        Args:
+            structures: Batch of structures with edges.
+            positions: Positions of the atoms for each member, in Å.
+            create_graph: True if the derivative will be differentiated again.
+        """
 
     def accumulate_gradient(
         self,
@@ -37,7 +43,14 @@ class StackedModel(Protocol):
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``, by name."""
+        """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``.
+
+        Args:
+            structures: Batch of structures with edges.
+            positions: Positions of the atoms for each member, in Å.
+            loss: Losses of a part of the batch.
+            gradient: Derivatives in the weights, by name, with a leading axis of members.
+        """
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> "StackedModel":
         """The same architecture with other weights."""

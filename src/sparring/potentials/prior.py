@@ -198,13 +198,7 @@ class StackedWithPrior:
     def __call__(
         self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Energies of all members in eV, differentiable in each member's positions, and in cells.
-
-        Args:
-            structures: Batch of structures with edges.
-            positions: Positions of the atoms for each member, in Å.
-            create_graph: True if the derivative will be differentiated again.
-        """
+        """Energies of all members, see :class:`sparring.potentials.base.StackedModel`."""
         if self._both is None:
             own, priors = _parts(self._network, self._weights)
             both = {name: torch.cat([own[name], priors[name]]) for name in own}
@@ -220,14 +214,7 @@ class StackedWithPrior:
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``.
-
-        Args:
-            structures: Batch of structures with edges.
-            positions: Positions of the atoms for each member, in Å.
-            loss: Losses of a part of the batch.
-            gradient: Derivatives in the weights, by name, with a leading axis of members.
-        """
+        """Losses and their derivatives in the weights, see :class:`sparring.potentials.base.StackedModel`."""
         amplitude = self._weights["amplitude"]
         with torch.enable_grad():
             moved = positions.detach().requires_grad_()

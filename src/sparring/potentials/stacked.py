@@ -55,13 +55,7 @@ class StackedModule:
     def __call__(
         self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Energies of all members in eV, differentiable in each member's positions, and in cells.
-
-        Args:
-            structures: Batch of structures with edges.
-            positions: Positions of the atoms for each member, in Å.
-            create_graph: True if the derivative will be differentiated again.
-        """
+        """Energies of all members, see :class:`sparring.potentials.base.StackedModel`."""
         parts = []
         for block in self.blocks(structures):
             local = positions[:, block.atom_slice]
@@ -82,14 +76,7 @@ class StackedModule:
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``.
-
-        Args:
-            structures: Batch of structures with edges.
-            positions: Positions of the atoms for each member, in Å.
-            loss: Losses of a part of the batch.
-            gradient: Derivatives in the weights, by name, with a leading axis of members.
-        """
+        """Losses and their derivatives in the weights, see :class:`sparring.potentials.base.StackedModel`."""
         trained = {name: self._weights[name].detach().requires_grad_() for name, _ in self._network.named_parameters()}
         losses = []
         for block in self.blocks(structures):

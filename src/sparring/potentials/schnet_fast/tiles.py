@@ -81,13 +81,7 @@ class TiledSchNet:
     def __call__(
         self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Energies of all members in eV, differentiable in each member's positions, and in cells.
-
-        Args:
-            structures: Batch of structures with edges.
-            positions: Positions of the atoms for each member, in Å.
-            create_graph: True if the derivative will be differentiated again.
-        """
+        """Energies of all members, see :class:`sparring.potentials.base.StackedModel`."""
         if structures.edges is None:
             raise ValueError("SchNet needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
         distance = _distances(structures, positions)
@@ -108,14 +102,7 @@ class TiledSchNet:
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
     ) -> Float[Tensor, "n_members n_structures"]:
-        """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``.
-
-        Args:
-            structures: Batch of structures with edges.
-            positions: Positions of the atoms for each member, in Å.
-            loss: Losses of a part of the batch.
-            gradient: Derivatives in the weights, by name, with a leading axis of members.
-        """
+        """Losses and their derivatives in the weights, see :class:`sparring.potentials.base.StackedModel`."""
         losses = positions.new_empty(self.n_members, structures.n_structures, dtype=torch.float64)
         for members, blocks in self._tiles(structures):
             network = self.of_members(members.start, members.stop)
