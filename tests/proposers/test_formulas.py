@@ -259,3 +259,12 @@ def test_absurd_formulas_are_errors(text):
     with pytest.raises(ValueError, match=r"character \d+"):
         parse(text)
     assert issubclass(FormulaError, ValueError)
+
+
+def test_a_formula_that_a_comma_of_yaml_cuts_short_needs_quotes(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "system: {kind: ammonia}\nattack: {kind: adversarial, objective: force_variance + bond_window(0.8, 1.3)}\n"
+    )
+    with pytest.raises(ConfigError, match=r"a formula with a comma must be in quotes"):
+        load(file)

@@ -144,6 +144,8 @@ def _expression(text: str) -> ast.expr:
     except SyntaxError as error:
         at = min(error.offset or 1, len(text) + 1)
         hint = "; a quantity with a unit stands alone between commas or brackets" if _has_unit(text) else ""
+        if text.count("(") > text.count(")"):
+            hint = "; in braces { } of YAML a formula with a comma must be in quotes"
         raise FormulaError(f"cannot be read as a formula: {error.msg}{hint}", at) from error
     except (ValueError, RecursionError, MemoryError, Warning) as error:
         raise FormulaError("cannot be read as a formula", 1) from error
