@@ -19,7 +19,7 @@ def generation(committee, ammonia, rattled, tmp_path):
         write_committee(folder, committee(2))
         data = [*rattled(ammonia, 3), ammonia.copy(), *others]
         for energy, atoms in zip((2.0, -1.0, -2.0, -3.0, 0.0), data, strict=False):
-            atoms.info.update({ENERGY: energy, "charge": 0, "multiplicity": 1})
+            atoms.info = {"charge": 0, "multiplicity": 1, **atoms.info, ENERGY: energy}
             atoms.arrays[FORCES] = atoms.positions * 0.0
         write_structures(folder / "dataset.extxyz", data)
         (folder.parent / "config.yaml").write_text(f"system: {{kind: {kind}}}\n", encoding="utf-8")
@@ -164,3 +164,11 @@ def test_a_start_is_one_structure(sparring, generation, committee, ammonia, wate
     write_committee(alone, committee(2))
     answer = sparring("validate", "survival", alone)
     assert "is not a generation of a run: it has no dataset.extxyz; give START.xyz" in answer.err
+
+
+def test_energies_of_a_molecule_and_its_cation_are_not_compared(sparring, generation, ammonia):
+    cation = ammonia.copy()
+    cation.info.update(charge=1, multiplicity=2)
+    answer = sparring("validate", "survival", generation(others=[cation]))
+    assert answer.exit_code == 2
+    assert answer.err.endswith("has structures of H3N, H3N+1; give START.xyz, a file with one of them\n")
