@@ -125,6 +125,21 @@ def test_atoms_that_run_into_each_other_are_a_contact_unless_they_were_bonded():
     assert explain(water, frame).contact is None
 
 
+def test_a_contact_is_found_beside_bonds_that_are_closer():
+    water = molecule("H2O")
+    frame = water.copy()
+    frame.set_angle(1, 0, 2, 45.0, indices=[2])  # H-H 0.74 Å is 1.2 times the sum of radii, O-H 0.97 Å is 1.0 times
+    assert str(explain(water, frame).contact) == "H1-H2 0.74 Å"
+
+
+def test_an_atom_may_be_bonded_to_one_image_and_in_contact_with_another():
+    chain = Atoms("Au2", positions=[[0, 0, 0], [2.6, 0, 0]], cell=[6.4, 12, 12], pbc=True)
+    frame = chain.copy()
+    frame.positions[1, 0] += 0.6  # away from one atom, and towards its image
+    assert explain(chain, chain).contact is None
+    assert str(explain(chain, frame).contact) == "Au0-Au1 3.20 Å"
+
+
 def test_a_failure_in_dynamics_names_its_bond():
     result = falling(CloserThan(0.4))
     assert len(result.failures) == 6
