@@ -123,6 +123,27 @@ def test_criteria_are_those_that_were_asked_for(sparring, generation, tmp_path, 
 
 
 @pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("own", [], ((300.0,), 20, 30_000.0)),
+        ("alanine_dipeptide", [], ((300.0,), 20, 30_000.0)),
+        ("ammonia", [], ((500.0, 600.0, 700.0, 800.0, 900.0, 1000.0), 100, 5000.0)),
+        ("ammonia", ["--temperature", "300K,0.4 K", "--temperature", "500K"], ((300.0, 0.4, 500.0), 100, 5000.0)),
+        ("own", ["--copies", 7, "--time", "1 ps"], ((300.0,), 7, 1000.0)),
+    ],
+)
+def test_temperatures_copies_and_time_are_the_papers_only_where_it_has_numbers_to_compare(
+    sparring, generation, monkeypatch, kind, given, expected
+):
+    def instead(members, atoms, *, temperatures, n_copies, duration, **others):
+        raise ValueError(f"asked for {temperatures, n_copies, duration}")
+
+    monkeypatch.setattr("sparring.validation.survival.compute.survival", instead)
+    answer = sparring("validate", "survival", generation(kind=kind), "--bonds", "0.6,1.6", *given)
+    assert answer.err == f"sparring: asked for {expected}\n"
+
+
+@pytest.mark.parametrize(
     ("wrong", "message"),
     [
         (["--temperature", "300 fs"], "measures time, wanted temperature"),
