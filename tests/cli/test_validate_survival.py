@@ -19,7 +19,7 @@ def generation(committee, ammonia, rattled, tmp_path):
         write_committee(folder, committee(2))
         data = [*rattled(ammonia, 3), ammonia.copy(), *others]
         for energy, atoms in zip((2.0, -1.0, -2.0, -3.0, 0.0), data, strict=False):
-            atoms.info.update({ENERGY: energy, "charge": 0, "multiplicity": 1})
+            atoms.info = {"charge": 0, "multiplicity": 1, **atoms.info, ENERGY: energy}
             atoms.arrays[FORCES] = atoms.positions * 0.0
         write_structures(folder / "dataset.extxyz", data)
         (folder.parent / "config.yaml").write_text(f"system: {{kind: {kind}}}\n", encoding="utf-8")
@@ -123,6 +123,27 @@ def test_criteria_are_those_that_were_asked_for(sparring, generation, tmp_path, 
 
 
 @pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("own", [], ((300.0,), 20, 30_000.0)),
+        ("alanine_dipeptide", [], ((300.0,), 20, 30_000.0)),
+        ("ammonia", [], ((500.0, 600.0, 700.0, 800.0, 900.0, 1000.0), 100, 5000.0)),
+        ("ammonia", ["--temperature", "300K,0.4 K", "--temperature", "500K"], ((300.0, 0.4, 500.0), 100, 5000.0)),
+        ("own", ["--copies", 7, "--time", "1 ps"], ((300.0,), 7, 1000.0)),
+    ],
+)
+def test_temperatures_copies_and_time_are_the_papers_only_where_it_has_numbers_to_compare(
+    sparring, generation, monkeypatch, kind, given, expected
+):
+    def instead(members, atoms, *, temperatures, n_copies, duration, **others):
+        raise ValueError(f"asked for {temperatures, n_copies, duration}")
+
+    monkeypatch.setattr("sparring.validation.survival.compute.survival", instead)
+    answer = sparring("validate", "survival", generation(kind=kind), "--bonds", "0.6,1.6", *given)
+    assert answer.err == f"sparring: asked for {expected}\n"
+
+
+@pytest.mark.parametrize(
     ("wrong", "message"),
     [
         (["--temperature", "300 fs"], "measures time, wanted temperature"),
@@ -164,3 +185,11 @@ def test_a_start_is_one_structure(sparring, generation, committee, ammonia, wate
     write_committee(alone, committee(2))
     answer = sparring("validate", "survival", alone)
     assert "is not a generation of a run: it has no dataset.extxyz; give START.xyz" in answer.err
+
+
+def test_energies_of_a_molecule_and_its_cation_are_not_compared(sparring, generation, ammonia):
+    cation = ammonia.copy()
+    cation.info.update(charge=1, multiplicity=2)
+    answer = sparring("validate", "survival", generation(others=[cation]))
+    assert answer.exit_code == 2
+    assert answer.err.endswith("has structures of H3N, H3N+1; give START.xyz, a file with one of them\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 from ase import Atoms
 
+from sparring.atoms.composition import composition
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
 from sparring.inputs.extxyz import read_labelled
@@ -39,7 +40,7 @@ def start_of(folder: Path, file: Path | None) -> Atoms:
     """The structure of a file, or the one of lowest energy in the training data of a committee.
 
     Raises:
-        ValueError: If there is none, or several.
+        ValueError: If there is none, or the file has several, or the data are of several compositions.
     """
     if file is not None:
         structures = read_atoms(file, labels="ignored", allow_dummy=True)
@@ -52,7 +53,7 @@ def start_of(folder: Path, file: Path | None) -> Atoms:
             f"{folder} is not a generation of a run: it has no {DATA}; give START.xyz, a file with one structure"
         )
     labelled = read_labelled(data, allow_dummy=True)
-    formulas = sorted({atoms.get_chemical_formula() for atoms in labelled})
-    if len(formulas) > 1:
-        raise ValueError(f"{data} has structures of {', '.join(formulas)}; give START.xyz, a file with one of them")
+    compositions = sorted({composition(atoms) for atoms in labelled})
+    if len(compositions) > 1:
+        raise ValueError(f"{data} has structures of {', '.join(compositions)}; give START.xyz, a file with one of them")
     return bare_copy(min(labelled, key=lambda atoms: float(atoms.info[ENERGY])))

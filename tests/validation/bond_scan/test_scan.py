@@ -134,6 +134,13 @@ def test_an_energy_that_is_no_number_is_flagged(hydrogen):
     assert [flag.kind for flag in scan.flags] == ["not finite"]
 
 
+def test_an_angle_without_a_value_below_180_degrees_is_left_out():
+    stiff = committee(lambda length: (length - 1.2) ** 2)
+    result, _ = scan_bonds(stiff, molecule("CO2"), factors=(1.1, 1.2))
+    assert [scan.name for scan in result.scans] == ["C0-O1"]
+    assert result.skipped == ("angle O1-C0-O2: all its values would be above 180°",)
+
+
 def test_crystals_are_scanned_and_what_cannot_change_is_told():
     silicon = bulk("Si", cubic=True)
     stiff = committee(lambda length: torch.where(length < 3.0, (length - 2.35) ** 2, 0.0))
@@ -253,6 +260,7 @@ def test_each_point_is_judged_by_its_own_sigma():
     [
         ({"factors": (1.0, 0.9)}, r"factors in rising order from above zero, got 0.2 eV, 3.0 and \[1.0, 0.9\]"),
         ({"factors": (0.0, 0.9)}, "factors in rising order from above zero"),
+        ({"factors": ()}, r"got 0.2 eV, 3.0 and \[\]"),
         ({"tolerance": 0.0}, "wanted a tolerance and a number of sigmas above zero"),
         ({"n_sigma": -1.0}, "got 0.2 eV, -1.0 and"),
     ],

@@ -150,7 +150,8 @@ def test_a_copy_that_forces_throw_out_of_the_world_is_shown_where_it_last_was_we
 def test_a_committee_that_knows_no_energy_of_the_start_fails_there(hydrogen):
     frames = []
     lost = of_pairs(lambda distance: distance * torch.nan)
-    result = survival(Committee([lost]), hydrogen, temperatures=[300.0], criteria=[], n_copies=3, write=frames.extend)
+    options = {"temperatures": [300.0], "criteria": [], "n_copies": 3, "duration": 5.0}
+    result = survival(Committee([lost]), hydrogen, write=frames.extend, **options)
     assert [failure.time for failure in result.trials[0].failures] == [0.0, 0.0, 0.0]
     for atoms in frames:
         assert atoms == hydrogen

@@ -12,7 +12,7 @@ from sparring.atoms.internal_coordinates import bonds_and_angles
 from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.dynamics import CloserThan, DistanceWindow, Langevin, simulate
+from sparring.dynamics import NVE, CloserThan, DistanceWindow, Langevin, simulate
 from sparring.labels.base import Label, LabelError
 from sparring.labels.pool import LabelReport
 from sparring.units import KCAL, kT
@@ -71,6 +71,34 @@ def test_the_spread_of_a_bond_on_a_spring_is_that_of_equipartition(hydrogen, max
         assert moments.spread(["bond"])[0] == pytest.approx(math.sqrt(kT(300.0) / STIFFNESS), rel=0.1)
 
 
+def test_the_last_ten_rows_before_a_failure_do_not_count():
+    pulled = of_pairs(lambda distance: 8 * distance.clamp(max=1.0))  # the second molecule is too long to be pulled
+    pair = [Atoms("H2", positions=[[0, 0, 0], [0, 0, length]]) for length in (LENGTH, 2.0)]
+    seen = SpreadOfCopies(bonds_and_angles(pair[0]), torch.zeros(3, 3))
+    options = {"ensemble": NVE(temperature=1e-6), "criteria": [CloserThan(0.4)], "watch": seen}
+    result = simulate(Committee([pulled]), Structures.from_atoms(pair), timestep=0.1, n_steps=30, seed=0, **options)
+    fails = round(float(result.failure_time[0]) / 0.1)
+    assert 10 < fails < 30
+    assert torch.isnan(result.failure_time[1])
+    assert seen.moments().n_samples == (fails - 10) + (31 - 10)
+
+
+def test_the_spread_of_a_failure_is_that_of_its_copies():
+    spring = of_pairs(lambda distance: STIFFNESS / 2 * (distance - LENGTH) ** 2)
+    result = survival(
+        Committee([spring]),
+        Atoms("H2", positions=[[0, 0, 0], [0, 0, LENGTH]]),
+        temperatures=[3000.0],
+        criteria=[DistanceWindow("H", "H", 0.5, 1.0)],
+        duration=125.0,
+        ensemble="langevin",
+        friction=0.2,
+    )
+    spreads = {failure.departure.spread for failure in result.failures}
+    assert len(spreads) == 1
+    assert spreads.pop() == pytest.approx(math.sqrt(kT(3000.0) / STIFFNESS), rel=0.5)  # far above LEAST
+
+
 def test_moments_of_parts_are_those_of_all_samples():
     samples = np.random.default_rng(0).normal(2.0, 0.3, (30, 2))
 
@@ -123,6 +151,21 @@ def test_atoms_that_run_into_each_other_are_a_contact_unless_they_were_bonded():
     frame = water.copy()
     frame.set_distance(0, 1, 0.4, fix=0)
     assert explain(water, frame).contact is None
+
+
+def test_a_contact_is_found_beside_bonds_that_are_closer():
+    water = molecule("H2O")
+    frame = water.copy()
+    frame.set_angle(1, 0, 2, 45.0, indices=[2])  # H-H 0.74 Å is 1.2 times the sum of radii, O-H 0.97 Å is 1.0 times
+    assert str(explain(water, frame).contact) == "H1-H2 0.74 Å"
+
+
+def test_an_atom_may_be_bonded_to_one_image_and_in_contact_with_another():
+    chain = Atoms("Au2", positions=[[0, 0, 0], [2.6, 0, 0]], cell=[6.4, 12, 12], pbc=True)
+    frame = chain.copy()
+    frame.positions[1, 0] += 0.6  # away from one atom, and towards its image
+    assert explain(chain, chain).contact is None
+    assert str(explain(chain, frame).contact) == "Au0-Au1 3.20 Å"
 
 
 def test_a_failure_in_dynamics_names_its_bond():

@@ -63,9 +63,11 @@ def scan_bonds(
         n_sigma: Number of standard deviations that an error may have.
 
     Raises:
-        ValueError: If a bound is not positive, factors are not in rising order, or the structure has no bonds.
+        ValueError: If a bound is not positive, there are no factors, or they are not in rising order, or the structure
+            has no bonds.
     """
-    if not (tolerance > 0 and n_sigma > 0) or not all(a < b for a, b in itertools.pairwise((0.0, *factors))):
+    rising = len(factors) > 0 and all(a < b for a, b in itertools.pairwise((0.0, *factors)))
+    if not (tolerance > 0 and n_sigma > 0 and rising):
         raise ValueError(
             f"wanted a tolerance and a number of sigmas above zero, and factors in rising order from above zero, got "
             f"{tolerance} eV, {n_sigma} and {list(factors)}"
@@ -75,8 +77,13 @@ def scan_bonds(
     coordinates = bonds_and_angles(start, bonds)
     if not coordinates:
         raise ValueError(f"{start.get_chemical_formula()} has no bonds to scan; give a structure of several atoms")
-    one_each = one_of_each(coordinates)
-    curves = [_curve(start, one, factors) for one in one_each if one.parts]
+    curves, skipped = list[_Curve](), list[str]()
+    for one in one_of_each(coordinates):
+        curve = _curve(start, one, factors) if one.parts else None
+        if curve is not None and curve.frames:
+            curves.append(curve)
+        else:
+            skipped.append(f"{one.kind} {one.name}: {one.fixed_because or 'all its values would be above 180°'}")
     frames = [start, *(atoms for curve in curves for atoms in curve.frames)]
     predicted = predict_structures(committee, Structures.from_atoms(frames, ignore_constraints=True))
     sizes = [len(curve.frames) for curve in curves]
@@ -95,7 +102,7 @@ def scan_bonds(
     result = BondScan(
         formula=start.get_chemical_formula(),
         scans=tuple(scans),
-        skipped=tuple(f"{one.kind} {one.name}: {one.fixed_because}" for one in one_each if not one.parts),
+        skipped=tuple(skipped),
         method=next((one.method for one in labels if isinstance(one, Label)), ""),
         refused=sum(isinstance(one, LabelError) for one in labels),
         **bounds,

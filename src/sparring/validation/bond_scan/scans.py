@@ -100,7 +100,7 @@ class BondScan:
         start_energy: Mean energy of the committee in the start, in eV above the zero of all scans: the label of the
             start, or this energy itself where there is none.
         scans: Scans, bonds first.
-        skipped: Coordinates that cannot be changed, with the reasons.
+        skipped: Bonds and angles without a scan, with the reasons.
         method: Method of the labels; empty without labels.
         refused: Number of labels that failed.
     """

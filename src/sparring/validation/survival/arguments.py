@@ -1,8 +1,9 @@
-"""Arguments of `sparring validate survival`: start, temperatures, criteria."""
+"""Arguments of `sparring validate survival`: temperatures, copies and time, criteria."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ase import Atoms
 
@@ -14,18 +15,50 @@ from sparring.units import quantity
 from sparring.validation.run_system import system_of
 from sparring.validation.survival.compute import own_minimum
 
-__all__ = ["FAR_BELOW", "criteria_of", "criteria_of_run", "default_criteria", "temperatures_of"]
+__all__ = ["FAR_BELOW", "Extent", "criteria_of", "criteria_of_run", "default_criteria", "extent_of"]
 
 FAR_BELOW = 0.5
 """Energy in eV below the committee's own minimum from which on a copy of one's own molecule has failed: far more than
 another conformer can bring, and less than what a hole has."""
-TEMPERATURES = ("500 K", "600 K", "700 K", "800 K", "900 K", "1000 K")
-"""The paper's."""
 
 
-def temperatures_of(given: Sequence[str] | None) -> list[float]:
-    """Temperatures in K; an argument may hold several, separated by commas."""
-    return [quantity(one, "temperature") for several in given or TEMPERATURES for one in several.split(",")]
+class Extent(NamedTuple):
+    """How much is simulated.
+
+    Attributes:
+        temperatures: Temperatures in K.
+        n_copies: Number of copies at each temperature.
+        duration: Length of a trajectory in fs.
+    """
+
+    temperatures: tuple[float, ...]
+    n_copies: int
+    duration: float
+
+
+DEFAULT = Extent(temperatures=(300.0,), n_copies=20, duration=30_000.0)
+PAPER = Extent(temperatures=(500.0, 600.0, 700.0, 800.0, 900.0, 1000.0), n_copies=100, duration=5000.0)
+"""Sec. V.B of the paper, whose fractions of stable trajectories a report shows beside those of a run."""
+
+
+def extent_of(folder: Path, temperatures: Sequence[str] | None, n_copies: int | None, duration: str | None) -> Extent:
+    """Temperatures, copies and length from the arguments; defaults are the paper's for systems of which it has numbers.
+
+    Args:
+        folder: Folder of the committee.
+        temperatures: Temperatures; a text may hold several, separated by commas.
+        n_copies: Number of copies at each temperature.
+        duration: Length of a trajectory.
+    """
+    system = system_of(folder)
+    published = system is not None and any(one.quantity == "stable" for one in system.published)
+    default = PAPER if published else DEFAULT
+    texts = [one for several in temperatures or () for one in several.split(",")]
+    return Extent(
+        tuple(quantity(one, "temperature") for one in texts) or default.temperatures,
+        default.n_copies if n_copies is None else n_copies,
+        default.duration if duration is None else quantity(duration, "time"),
+    )
 
 
 def criteria_of(

@@ -18,10 +18,10 @@ Start = Annotated[
 ]
 Temperatures = Annotated[
     list[str] | None,
-    typer.Option(help="One or more, e.g. 300K,500K; may be repeated [default: 500K to 1000K, every 100K]."),
+    typer.Option(help="One or more, e.g. 300K,500K; may be repeated [default: 300K; ammonia: 500K to 1000K]."),
 ]
-Copies = Annotated[int, typer.Option(help="Number of copies at each temperature.")]
-Time = Annotated[str, typer.Option(help="Length of each trajectory.")]
+Copies = Annotated[int | None, typer.Option(help="Number of copies at each temperature [default: 20; ammonia: 100].")]
+Time = Annotated[str | None, typer.Option(help="Length of each trajectory [default: 30 ps; ammonia: 5 ps].")]
 Timestep = Annotated[str, typer.Option(help="Time step.")]
 Windows = Annotated[
     list[str] | None,
@@ -52,8 +52,8 @@ def survival(
     committee: CommitteeFolder,
     start: Start = None,
     temperature: Temperatures = None,
-    copies: Copies = 100,
-    time: Time = "5 ps",
+    copies: Copies = None,
+    time: Time = None,
     timestep: Timestep = "0.5 fs",
     window: Windows = None,
     bonds: Bonds = None,
@@ -73,6 +73,8 @@ def survival(
     A copy ends by the criteria of --window, --bonds, --min-distance and --energy-below. Without any of these, the
     criteria are those of the run's system (`system: unphysical:` of your own structures); if it has none, a bond that
     leaves 0.6 to 1.6 times its length, two atoms closer than 0.5 Å, or an energy 0.5 eV below the committee's minimum.
+
+    The defaults for ammonia, whose numbers are published, are those of the paper.
     """
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on
@@ -80,7 +82,7 @@ def survival(
     from sparring.units import quantity, unit_of
     from sparring.validation.run_labels import label_service_of_run
     from sparring.validation.run_system import start_of
-    from sparring.validation.survival.arguments import criteria_of, temperatures_of
+    from sparring.validation.survival.arguments import criteria_of, extent_of
     from sparring.validation.survival.compute import survival
     from sparring.validation.survival.figure import survival_figure
     from sparring.validation.survival.table import SurvivalRows, failure_table
@@ -89,17 +91,15 @@ def survival(
     members, atoms = committee_on(read_committee(committee), device), start_of(committee, start)
     limits = {"bonds": bonds, "min_distance": min_distance, "energy_below": energy_below}
     criteria = criteria_of(members, committee, atoms, windows=window or (), **limits)
-    duration, folder = quantity(time, "time"), output or committee / "validation"
-    rows, frames = SurvivalRows(duration), list["Atoms"]()
+    extent, folder = extent_of(committee, temperature, copies, time), output or committee / "validation"
+    rows, frames = SurvivalRows(extent.duration), list["Atoms"]()
     service, unlabelled = label_service_of_run(committee, progress_bars()) if labels else (None, "")
     typer.echo(f"{atoms.get_chemical_formula()} fails if: {'; '.join(map(str, criteria))}")
     result = survival(
         members,
         atoms,
-        temperatures=temperatures_of(temperature),
         criteria=criteria,
-        n_copies=copies,
-        duration=duration,
+        **extent._asdict(),
         timestep=quantity(timestep, "time"),
         ensemble=ensemble,
         friction=quantity(friction, "rate"),

@@ -1,17 +1,17 @@
 """Failures of copies: when, why, and which bond, angle or pair of atoms went."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import covalent_radii
 
-from sparring.atoms.bonds import BONDED
-from sparring.atoms.closeness import closest_pairs
+from sparring.atoms.bonds import find_bonds
 from sparring.atoms.internal_coordinates import InternalCoordinate, values
-from sparring.atoms.structures import Structures
+from sparring.atoms.rigid_parts import Shift
 from sparring.validation.survival.spread import Moments
 
 __all__ = ["Contact", "Departure", "Failure", "explained"]
@@ -50,7 +50,7 @@ class Departure:
 
 @dataclass(frozen=True, kw_only=True)
 class Contact:
-    """The closest pair of atoms, where these are as close as bonded ones and were not bonded in the start.
+    """Two atoms that are as close as bonded ones and are not bonded in the start, the closest of such pairs.
 
     Attributes:
         name: Elements and indices of the atoms.
@@ -76,7 +76,8 @@ class Failure:
         time: Time in fs.
         reason: Text of the criterion.
         departure: Bond or angle that went farthest; None if there is none.
-        contact: Pair of atoms that came as close as bonded ones; None if there is none.
+        contact: Closest pair of atoms among those that are as close as bonded ones and were not bonded; None if there
+            is none.
         energy: Mean energy of the committee in the failing frame, above that of the start, in eV.
         energy_sigma: Uncertainty of the energy there, in eV.
         force_sigma: Uncertainty of a component of the forces there, in eV/Å.
@@ -116,7 +117,8 @@ def explained(
     """
     if not failures:
         return []
-    contacts = _contacts(frames, coordinates)
+    bonded = {(one.atoms[0], one.atoms[1], one.shifts[1]) for one in coordinates if one.kind == "bond"}
+    contacts = [_contact(atoms, bonded) for atoms in frames]
     if not coordinates:
         return [replace(failure, contact=contact) for failure, contact in zip(failures, contacts, strict=True)]
     cell = torch.as_tensor(start.cell.array)
@@ -140,15 +142,17 @@ def explained(
     return found
 
 
-def _contacts(frames: Sequence[Atoms], coordinates: Sequence[InternalCoordinate]) -> list[Contact | None]:
-    bonded = {frozenset(one.atoms) for one in coordinates if one.kind == "bond"}
-    pairs = closest_pairs(Structures.from_atoms(frames, ignore_constraints=True))
-    found: list[Contact | None] = []
-    columns = (pairs.first.tolist(), pairs.second.tolist(), pairs.distance.tolist(), pairs.scaled.tolist())
-    for atoms, first, second, distance, scaled in zip(frames, *columns, strict=True):
-        if scaled >= BONDED or frozenset((first, second)) in bonded:
-            found.append(None)
-            continue
-        name = "-".join(f"{atoms.symbols[atom]}{atom}" for atom in (first, second))
-        found.append(Contact(name=name, atoms=(first, second), distance=distance))
-    return found
+def _contact(atoms: Atoms, bonded: Set[tuple[int, int, Shift]]) -> Contact | None:
+    """The closest pair, by covalent radii, of those that are as close as bonded atoms and are not bonded in the start.
+
+    Args:
+        atoms: Geometry, not wrapped into the cell, so that bonds keep their images.
+        bonded: Bonds of the start: two atoms and the image of the second.
+    """
+    radii = covalent_radii[atoms.numbers]
+    new = [bond for bond in find_bonds(atoms) if bond[:3] not in bonded]
+    if not new:
+        return None
+    first, second, _, distance = min(new, key=lambda bond: bond.length / (radii[bond.first] + radii[bond.second]))
+    name = "-".join(f"{atoms.symbols[atom]}{atom}" for atom in (first, second))
+    return Contact(name=name, atoms=(first, second), distance=distance)
