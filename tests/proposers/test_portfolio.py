@@ -96,6 +96,14 @@ def test_paths_of_all_parts_end_at_their_candidates(committee, seeds):
     assert portfolio("far")(committee(), seeds, 5).paths is None
 
 
+def test_charges_of_ions_stay_with_their_candidates(committee, seeds):
+    def ions(committee, seeds, seed):
+        return predicted(committee, seeds)._replace(charge=np.arange(seeds.n_structures))
+
+    both = Portfolio(proposers={"near": shaken(0.01), "ions": ions}, shares={"near": 1.0, "ions": 1.0})
+    assert both(committee(), seeds, 5).charge.tolist() == [0, 0, 0, 0, 1, 2]
+
+
 def test_joined_batches_are_the_batch_of_all_structures(rattled, ammonia, water, salt):
     from ase.constraints import FixAtoms
 
