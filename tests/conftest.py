@@ -185,7 +185,8 @@ def well_file(tmp_path):
 
     def make(changes=None, *, name="well.yaml"):
         changes = changes or {}
-        small = {key: value for key, value in SMALL_WELL.items() if key.partition(".")[0] not in changes}
+        replaced = {*changes, *(["attack"] if "propose" in changes else [])}
+        small = {key: value for key, value in SMALL_WELL.items() if key.partition(".")[0] not in replaced}
         config = load(EXAMPLES / "double_well_1d.yaml", overrides={**small, **changes})
         file = tmp_path / name
         file.write_text(dump(config), encoding="utf-8")

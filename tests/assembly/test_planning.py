@@ -325,6 +325,10 @@ selection:
     assert (chosen[4].n, chosen[4].scaled) == (2, False)
     assert chosen[4].features(data.structures).shape == (1, 24)
     assert [one.training for one in chosen[5:]] == [data.structures, None]
+    assert [one.shares for one in chosen[3:]] == [None] * 4
+    parts = "propose: [{kind: scan, share: 3}, {kind: adversarial}]\n"
+    divided = selectors(config(AMMONIA + text + parts), no_progress_bars, *known)
+    assert [one.shares for one in divided[3:]] == [{"scan": 3.0, "attack": 1.0}] * 4
 
 
 # --- what is special to a system ------------------------------------------------------------------------------------

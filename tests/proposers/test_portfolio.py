@@ -1,5 +1,8 @@
 """Portfolios: several proposers at once, each with a share of the labels, and what each of them yields."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +96,14 @@ def test_paths_of_all_parts_end_at_their_candidates(committee, seeds):
     assert portfolio("far")(committee(), seeds, 5).paths is None
 
 
+def test_charges_of_ions_stay_with_their_candidates(committee, seeds):
+    def ions(committee, seeds, seed):
+        return predicted(committee, seeds)._replace(charge=np.arange(seeds.n_structures))
+
+    both = Portfolio(proposers={"near": shaken(0.01), "ions": ions}, shares={"near": 1.0, "ions": 1.0})
+    assert both(committee(), seeds, 5).charge.tolist() == [0, 0, 0, 0, 1, 2]
+
+
 def test_joined_batches_are_the_batch_of_all_structures(rattled, ammonia, water, salt):
     from ase.constraints import FixAtoms
 
@@ -154,6 +165,15 @@ def test_like_geometries_of_different_parts_are_compared_by_their_rank(seeds):
     assert Distinct(rmsd=0.1)(candidates.take(np.array([0, 1, 2]))).tolist() == [1]
     selection = select(candidates, Distinct(rmsd=0.1), Budget(n=1, shares={"a": 1.0, "b": 1.0}))
     assert selection.indices.tolist() == [1]
+
+
+def test_the_example_of_the_documentation_divides_its_labels(committee, rattled, water):
+    text = (Path(__file__).parents[2] / "docs" / "proposers.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    names = {"committee": committee(), "seeds": Structures.from_atoms(rattled(water, 8, stdev=0.02))}
+    exec(compile(example, "proposers.md", "exec"), names)  # the documentation is ours
+    source = names["candidates"].source
+    assert [source[k] for k in names["chosen"].indices] == ["attack"] * 6 + ["scan"] * 4
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------

@@ -62,3 +62,31 @@ def test_an_attack_begins_at_the_displaced_seeds_and_the_same_seed_gives_the_sam
     assert torch.equal(first.structures.positions, again.structures.positions)
     assert not torch.equal(first.structures.positions, other.structures.positions)
     assert len(set(lengths(first.structures).round(6))) == 3  # also from one geometry
+
+
+def test_dynamics_moves_a_particle_along_its_own_axes_only(particle):
+    def well(structures):
+        energies = structures.positions[:, 0].square()
+        return energies.new_zeros(structures.n_structures).index_add(0, structures.structure_index, energies)
+
+    seeds = Structures.from_atoms([particle(0.3, 0.1, -0.2)] * 3)
+    moved = DynamicsStart(temperature=300.0, duration=20.0, axes="x")(Committee([well]), seeds, 0)
+    assert torch.equal(moved.positions[:, 1:], seeds.positions[:, 1:])
+    assert (moved.positions[:, 0] != seeds.positions[:, 0]).all()
+    with pytest.raises(ValueError, match="axes must be some of 'xyz', got 'w'"):
+        DynamicsStart(temperature=300.0, axes="w")(Committee([well]), seeds, 0)
+
+
+def test_an_ion_has_a_hessian_of_its_own(diatomics):
+    def stiffer(structures):
+        """The spring, a hundred times as stiff in an ion."""
+        factor = 1.0 if structures.charge is None else 1.0 + 99.0 * structures.charge
+        return factor * spring(structures)
+
+    stiffer.cutoff = spring.cutoff
+    frames = diatomics.take(range(200)).to_atoms()
+    for atoms in frames[::2]:
+        atoms.info["charge"] = 1
+    seeds = Structures.from_atoms(frames)
+    moved = lengths(NormalModeStart(temperature=300.0)(Committee([stiffer]), seeds, 0))
+    assert np.std(moved[1::2]) / np.std(moved[::2]) == pytest.approx(10, rel=0.4)

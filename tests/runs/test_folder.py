@@ -14,7 +14,7 @@ from sparring.assembly import planning
 from sparring.commands import running
 from sparring.commands.running import run
 from sparring.config import load, settled, weight_counts_per
-from sparring.inputs.extxyz import write_structures
+from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.runs.folder import RunFolder, RunFolderError, read_metrics, stages_done
 from sparring.support.files import write_text
 
@@ -123,6 +123,52 @@ def test_a_run_killed_after_every_single_commit_still_ends_the_same(command, fin
         n_deaths += 1
     assert n_deaths == 2 * len(STAGES) + 3
     assert same_results(tmp_path / "run", finished_well) == []
+
+
+PORTFOLIO = {
+    "generations": 2,
+    "propose": [
+        {
+            "kind": "adversarial",
+            "share": 2,
+            "n_seeds": 6,
+            "n_steps": 5,
+            "learning_rate": 0.05,
+            "initial_spread": "0.3 Å",
+        },
+        {"kind": "dynamics", "n_seeds": 4, "duration": "20 fs", "every": 2, "stop": {"quiet": "10 fs"}},
+    ],
+    "selection": [
+        {"kind": "uncertainty_above", "percentile": 50},
+        {"kind": "distinct", "rmsd": 0.02, "align": False},
+        {"kind": "budget", "n": 6},
+    ],
+}
+CHOSEN = ("generation-01/selected.extxyz", "generation-01/selection.json")
+
+
+def test_a_portfolio_killed_in_its_attacks_ends_as_one_that_never_was(processes, well_file, tmp_path):
+    config = well_file(PORTFOLIO)
+
+    def call(folder, death=None):
+        return processes("run", config, "--folder", tmp_path / folder, output=tmp_path / "output.txt", death=death)
+
+    deaths = {
+        "between its parts": {"work": "dynamics", "tick": 3},
+        "unwritten": {"file": "generation-01/paths.npz"},
+        "read back": {"file": "generation-01/manifest.json", "count": 4, "moment": "after"},
+    }
+    assert call("unbroken") == 0
+    for folder, death in deaths.items():
+        assert call(folder, death) == -signal.SIGKILL
+        assert ("attack" in stages_done(tmp_path / folder / "generation-01")) == (folder == "read back")
+        assert call(folder) == 0
+        assert same_results(tmp_path / folder, tmp_path / "unbroken", "generation-02") == []
+        assert [(tmp_path / folder / name).read_bytes() for name in CHOSEN] == [
+            (tmp_path / "unbroken" / name).read_bytes() for name in CHOSEN
+        ]
+    chosen = read_structures(tmp_path / "unbroken" / CHOSEN[0], allow_dummy=True)
+    assert {atoms.info["source"] for atoms in chosen} == {"attack", "dynamics"}
 
 
 def test_labels_that_were_finished_when_the_run_was_killed_are_not_computed_again(command, tmp_path):

@@ -133,6 +133,48 @@ def test_the_order_of_candidates_does_not_matter(kind):
     assert sorted(order[other]) == one
 
 
+def in_parts(source, **values):
+    rows = np.random.default_rng(4).normal(size=(len(source), 3))
+    return points(rows, **values)._replace(source=tuple(source))
+
+
+@pytest.mark.parametrize("kind", [MaxDet, LCMD])
+def test_the_parts_of_a_portfolio_have_their_shares_of_a_batch(kind):
+    candidates = in_parts("a" * 10 + "b" * 10 + "c" * 2)
+
+    def numbers(n, **shares):
+        found = kept(kind(n=n, features=first_coordinates, shares=shares), candidates)
+        assert found == sorted(set(found))
+        return {part: sum(candidates.source[k] == part for k in found) for part in shares}
+
+    assert numbers(5, a=3.0, b=1.0, c=1.0) == {"a": 3, "b": 1, "c": 1}
+    assert numbers(5, a=1.0, b=3.0, c=1.0) == {"a": 1, "b": 3, "c": 1}
+    assert numbers(12, a=1.0, b=1.0, c=10.0) == {"a": 5, "b": 5, "c": 2}  # the third has no more
+    with pytest.raises(ValueError, match=r"needs one for each part, and has none for \['c'\]"):
+        numbers(5, a=1.0, b=1.0)
+
+
+@pytest.mark.parametrize("kind", [MaxDet, LCMD])
+def test_shares_of_all_candidates_change_nothing(kind):
+    candidates = in_parts("a" * 20)
+    alone = kept(kind(n=6, features=first_coordinates), candidates)
+    assert kept(kind(n=6, features=first_coordinates, shares={"a": 0.3, "b": 0.7}), candidates) == alone
+
+
+def test_candidates_of_one_part_are_unlike_those_of_the_others():
+    candidates = points([[1, 0, 0], [0.9, 0, 0], [0, 0.1, 0]])._replace(source=("a", "b", "b"))
+    assert kept(MaxDet(n=2, features=first_coordinates, shares={"a": 1.0, "b": 1.0}), candidates) == [0, 2]
+
+
+def test_an_unconditional_candidate_counts_as_the_most_uncertain_one():
+    rows, sigma = [[1, 0, 0], [0, 1, 0], [0, 0, 1.1]], [3, 2, 0.0]
+    certain = points(rows, sigma=sigma)
+    assert kept(MaxDet(n=2, features=first_coordinates), certain) == [0, 1]
+    hole = certain._replace(unconditional=np.array([False, False, True]))
+    assert kept(MaxDet(n=2, features=first_coordinates), hole) == [0, 2]
+    assert kept(MaxDet(n=1, features=first_coordinates), hole) == [2]
+
+
 @pytest.mark.parametrize("kind", [MaxDet, LCMD])
 def test_a_batch_of_none_is_an_error(kind):
     with pytest.raises(ValueError, match="a batch must have at least one candidate, got n=0"):

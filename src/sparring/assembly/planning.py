@@ -182,7 +182,7 @@ def selectors(
 ) -> list[Selector]:
     """The section ``selection``."""
     steps: list[Selector] = []
-    features = partial(last_layer_features, committee)
+    features, shares = partial(last_layer_features, committee), shares_of(config)
     for section in config.selection:
         if isinstance(section, sections.UncertaintyAbove):
             steps.append(UncertaintyAbove(threshold=threshold_from(variances, float(section.percentile))))
@@ -191,14 +191,14 @@ def selectors(
         elif isinstance(section, sections.Distinct):
             steps.append(Distinct(**section.arguments(), progress=progress_bars("comparison")))  # type: ignore[arg-type]
         elif isinstance(section, sections.MaxDet):
-            steps.append(MaxDet(n=section.n, features=features, scaled=section.scaled))
+            steps.append(MaxDet(n=section.n, features=features, scaled=section.scaled, shares=shares))
         elif isinstance(section, sections.LCMD):
             training = dataset.structures if section.with_data else None
-            steps.append(LCMD(n=section.n, features=features, training=training))
+            steps.append(LCMD(n=section.n, features=features, training=training, shares=shares))
         elif isinstance(section, sections.SelectorPlugin):
             steps.append(selector_plugin(section.name, section.parameters))
         else:
-            steps.append(Budget(n=section.n, order=section.order, seed=seed, shares=shares_of(config)))
+            steps.append(Budget(n=section.n, order=section.order, seed=seed, shares=shares))
     return steps
 
 

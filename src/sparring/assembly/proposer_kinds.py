@@ -90,14 +90,15 @@ def _attack(section: sections.Adversarial, made: Made) -> Proposer:
             _warn_of_relaxations(candidates, kT)
         return candidates
 
-    return attack_all if section.start is None else started(attack_all, _start(section))
+    return attack_all if section.start is None else started(attack_all, _start(section, made.config))
 
 
-def _start(section: sections.Adversarial) -> ThermalStart:
+def _start(section: sections.Adversarial, config: Config) -> ThermalStart:
     """The section ``start`` of an attack."""
     if isinstance(section.start, sections.DynamicsStart):
         arguments: dict[str, Any] = section.start.arguments()
-        return DynamicsStart(**arguments, min_distance=section.min_distance, max_memory=section.max_memory)
+        axes = "xyz"[: config.system.n_coordinates]
+        return DynamicsStart(**arguments, axes=axes, min_distance=section.min_distance, max_memory=section.max_memory)
     assert section.start is not None
     return NormalModeStart(temperature=section.start.temperature)
 
@@ -123,7 +124,7 @@ def _dynamics(section: sections.Dynamics, made: Made) -> Proposer:
 def _biased_dynamics(section: sections.BiasedDynamics, made: Made) -> Proposer:
     bias: dict[str, Any] = (
         {"bias": UDD(height=section.bias.height, width=section.bias.width)}
-        if (isinstance(section.bias, sections.UDD))
+        if isinstance(section.bias, sections.UDD)
         else {"bias": section.bias.relative, "burn_in": section.bias.burn_in}
     )
 

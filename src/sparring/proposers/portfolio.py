@@ -67,8 +67,10 @@ def _joined(parts: Sequence[Candidates]) -> Candidates:
     names = ("score", "energy", "energy_variance", "force_variance", "origin")
     status = [_or_zeros(part.status, part, int(Status.FINISHED)) for part in parts]
     unconditional = [_or_zeros(part.unconditional, part, False) for part in parts]
+    charge = [_or_zeros(part.charge, part, 0) for part in parts]
     return Candidates(
         structures=batches.joined([part.structures for part in parts]),
+        charge=np.concatenate(charge) if any(part.charge is not None for part in parts) else None,
         status=np.concatenate(status),
         paths=_joined_paths(parts) if any(part.paths is not None for part in parts) else None,
         source=tuple(name for part in parts for name in part.source or ()),

@@ -20,6 +20,7 @@ from sparring.dynamics import CloserThan, Langevin, simulate
 from sparring.dynamics.ensembles import FRICTION
 from sparring.evaluation import predict_structures
 from sparring.proposers.base import Proposer
+from sparring.proposers.dynamics import along, check_axes
 from sparring.starting_data.normal_modes import hessian, normal_modes
 from sparring.starting_data.sampling import normal_mode_displacements
 from sparring.support.seeds import derive
@@ -60,10 +61,12 @@ class NormalModeStart:
         Raises:
             ValueError: If a seed has no vibration.
         """
-        frames, alike = seeds.to_atoms(), dict[bytes, list[int]]()
-        for index, atoms in enumerate(frames):
+        frames, alike = seeds.to_atoms(), dict[tuple[bytes, int], list[int]]()
+        charges = [0] * len(frames) if seeds.charge is None else seeds.charge.tolist()
+        for index, (atoms, charge) in enumerate(zip(frames, charges, strict=True)):
+            atoms.info["charge"] = charge  # potentials may depend on it
             content = atoms.numbers.tobytes() + atoms.positions.tobytes() + atoms.cell.array.tobytes()
-            alike.setdefault(content, []).append(index)
+            alike.setdefault((content, charge), []).append(index)
         positions: list[Tensor] = [torch.empty(0)] * len(frames)
         for indices in alike.values():
             atoms = frames[indices[0]]
@@ -89,6 +92,7 @@ class DynamicsStart:
         duration: Duration in fs.
         timestep: Time step in fs.
         min_distance: Distance of two atoms in Å below which dynamics ends.
+        axes: Axes along which atoms move, for particles in a potential that does not depend on the others.
         max_memory: Bytes to take at a time; None for no limit.
     """
 
@@ -96,10 +100,16 @@ class DynamicsStart:
     duration: float = 200.0
     timestep: float = 0.5
     min_distance: float = 0.5
+    axes: str = "xyz"
     max_memory: float | None = 4e9
 
     def __call__(self, committee: Committee, seeds: Structures, seed: int) -> Structures:
-        """The displaced seeds."""
+        """The displaced seeds.
+
+        Raises:
+            ValueError: If the axes are not some of x, y and z.
+        """
+        check_axes(self.axes)
         moved = simulate(
             committee,
             seeds,
@@ -112,7 +122,9 @@ class DynamicsStart:
             fixed_centre=bool((seeds.counts > 1).all()),
             max_memory=self.max_memory,
         )
-        return replace(seeds, edges=None).with_free_positions(moved.structures.positions.to(seeds.positions))
+        ends = moved.structures.positions.to(seeds.positions)
+        positions = along(self.axes, seeds.positions, ends.unsqueeze(0))[0]
+        return replace(seeds, edges=None).with_free_positions(positions.to(seeds.positions))
 
 
 def started(proposer: Proposer, start: ThermalStart) -> Proposer:

@@ -9,7 +9,7 @@ Structures with near features have energies that errors of the last layer change
 says much about the other. A selector has a function for features instead of the committee: this room lies below it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
+from sparring.selection.parts import parts_of
 
 __all__ = ["LCMD", "Features", "MaxDet"]
 
@@ -38,15 +39,21 @@ class MaxDet:
     Cholesky decomposition). It is uncertain and unlike the others at once. The scale is σ, since scores may be
     logarithms and negative. Once the vectors depend on each other, the highest scores follow.
 
+    Unconditional candidates count as if they were the most uncertain of all: that a committee is certain of them says
+    nothing against a label.
+
     Attributes:
         n: Largest number of candidates.
         features: Function from structures to features.
         scaled: Flag to scale vectors by σ; without it, diversity counts alone.
+        shares: Share of each part of a portfolio in n. Candidates are compared with those of all parts; what one part
+            cannot use goes to the others. None to choose from all candidates at once.
     """
 
     n: int
     features: Features = field(repr=False)
     scaled: bool = True
+    shares: Mapping[str, float] | None = None
     name: ClassVar[str] = "max_det"
 
     def __post_init__(self) -> None:
@@ -56,21 +63,19 @@ class MaxDet:
         """The candidates of the largest determinant."""
         left = _rows(self.features, candidates.structures)
         if self.scaled:
-            left = left * np.sqrt(candidates.force_variance)[:, None]
-        chosen: list[int] = []
-        free = np.ones(len(left), dtype=bool)
+            left = left * _scales(candidates)[:, None]
         least = DEPENDENT * np.square(left).sum(1).max(initial=0.0)
-        while free.any() and len(chosen) < self.n:
-            squares = np.where(free, np.square(left).sum(1), -1.0)
+        batch = _Batch(candidates, self.n, self.shares)
+        while batch.free.any():
+            squares = np.where(batch.free, np.square(left).sum(1), -1.0)
             best = int(squares.argmax())
             if squares[best] > least:
                 direction = left[best] / np.sqrt(squares[best])
                 left = left - np.outer(left @ direction, direction)
             else:
-                best = _highest(candidates.score, free)
-            free[best] = False
-            chosen.append(best)
-        return np.sort(np.array(chosen, dtype=np.int64))
+                best = _highest(candidates.score, batch.free)
+            batch.add(best)
+        return batch.indices()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +94,14 @@ class LCMD:
         n: Largest number of candidates.
         features: Function from structures to features.
         training: Structures that are labelled already; None for none.
+        shares: Share of each part of a portfolio in n, as in :class:`MaxDet`. Clusters are those of the candidates of
+            parts that may still have more.
     """
 
     n: int
     features: Features = field(repr=False)
     training: Structures | None = field(default=None, repr=False)
+    shares: Mapping[str, float] | None = None
     name: ClassVar[str] = "lcmd"
 
     def __post_init__(self) -> None:
@@ -102,13 +110,12 @@ class LCMD:
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates that were chosen one after the other."""
         rows = _rows(self.features, candidates.structures)
-        free = np.ones(len(rows), dtype=bool)
-        chosen: list[int] = []
+        batch = _Batch(candidates, self.n, self.shares)
         nearest, owner, n_centres = np.full(len(rows), np.inf), np.zeros(len(rows), dtype=np.int64), 0
         for centre in () if self.training is None else _rows(self.features, self.training):
             nearest, owner = _joined(nearest, owner, rows, centre, n_centres)
             n_centres += 1
-        while free.any() and len(chosen) < self.n:
+        while (free := batch.free).any():
             if n_centres:
                 sizes = np.bincount(owner[free], weights=nearest[free])
                 members = np.bincount(owner[free])
@@ -116,11 +123,53 @@ class LCMD:
                 best = int(np.where(free & (owner == largest), nearest, -1.0).argmax())
             else:
                 best = _highest(candidates.score, free)
-            free[best] = False
-            chosen.append(best)
+            batch.add(best)
             nearest, owner = _joined(nearest, owner, rows, rows[best], n_centres)
             n_centres += 1
-        return np.sort(np.array(chosen, dtype=np.int64))
+        return batch.indices()
+
+
+class _Batch:
+    """Candidates that are chosen one after the other, within the shares of the parts of a portfolio.
+
+    Args:
+        candidates: Candidates.
+        n: Largest number to choose.
+        shares: Share of each part; None to choose from all at once.
+
+    Attributes:
+        free: Mask of the candidates that may be next.
+    """
+
+    def __init__(self, candidates: Candidates, n: int, shares: Mapping[str, float] | None) -> None:
+        self.free = np.zeros(candidates.structures.n_structures, dtype=bool)
+        self._chosen: list[int] = []
+        self._part, self._left = np.zeros(len(self.free), dtype=np.int64), list[int]()
+        for number, part in enumerate(parts_of(candidates, n, shares)):
+            self.free[part.places] = part.n > 0
+            self._part[part.places] = number
+            self._left.append(part.n)
+
+    def add(self, index: int) -> None:
+        """Choose a candidate; no more of its part are free once its share is used up."""
+        self._chosen.append(index)
+        self.free[index] = False
+        number = self._part[index]
+        self._left[number] -= 1
+        if not self._left[number]:
+            self.free &= self._part != number
+
+    def indices(self) -> Int[np.ndarray, " n_chosen"]:
+        """The chosen candidates, in ascending order."""
+        return np.sort(np.array(self._chosen, dtype=np.int64))
+
+
+def _scales(candidates: Candidates) -> Float[np.ndarray, " n"]:
+    """Roots of the force variances, the largest of all for unconditional candidates."""
+    sigma: Float[np.ndarray, " n"] = np.sqrt(candidates.force_variance)
+    if candidates.unconditional is None:
+        return sigma
+    return np.where(candidates.unconditional, sigma.max(initial=0.0), sigma)
 
 
 def _joined(

@@ -17,9 +17,9 @@ from sparring import uncertainty
 from sparring.atoms.similarity import Linkage, alike
 from sparring.candidates import Candidates
 from sparring.labels.base import composition
+from sparring.selection.parts import Part, parts_of
 from sparring.support.plugins import registered
 from sparring.support.seeds import derive
-from sparring.support.shares import apportioned
 
 __all__ = [
     "Budget",
@@ -232,18 +232,14 @@ class Budget:
 
     def __call__(self, candidates: Candidates) -> Int[np.ndarray, " n_kept"]:
         """The candidates that the budget pays for."""
-        if self.shares is None or candidates.source is None:
-            return np.sort(self._ordered(candidates.score, self.seed)[: self.n])
-        parts = np.array(candidates.source)
-        if unknown := set(candidates.source) - set(self.shares):
-            raise ValueError(f"a budget with shares needs one for each part, and has none for {sorted(unknown)}")
-        places = {part: np.flatnonzero(parts == part) for part in self.shares}
-        numbers = apportioned(self.n, self.shares, {part: len(place) for part, place in places.items()})
         kept = [
-            place[self._ordered(candidates.score[place], derive(self.seed, part))[: numbers[part]]]
-            for part, place in places.items()
+            part.places[self._ordered(candidates.score[part.places], self._seed_of(part))[: part.n]]
+            for part in parts_of(candidates, self.n, self.shares)
         ]
         return np.sort(np.concatenate(kept))
+
+    def _seed_of(self, part: Part) -> int:
+        return self.seed if part.name is None else derive(self.seed, part.name)
 
     def _ordered(self, scores: Float[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
         if self.order == "random":
