@@ -271,6 +271,7 @@ def _ground(drawn: Architecture) -> None:
     weight, energies = next(drawn.parameters()), torch.zeros(N_ELEMENTS, dtype=torch.float64)
     atoms = Structures.from_atoms([Atoms([number]) for number in numbers])
     atoms = with_edges(atoms.to(dtype=weight.dtype, device=weight.device), drawn.cutoff)
+    drawn.set_reference_energies(energies)  # a trained network brings some, which would count twice
     with torch.no_grad():
         energies[numbers] = drawn(atoms).cpu().double()
     drawn.set_reference_energies(-energies)
