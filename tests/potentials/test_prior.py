@@ -204,6 +204,11 @@ def test_a_scale_that_is_none_is_an_error(data, scale):
         fit(NETWORKS["ace"](), data, prior_scale=scale, **FEW)
 
 
+def test_a_module_that_is_no_architecture_gets_no_prior():
+    with pytest.raises(ValueError, match=r"a prior is added to a sparring\.Architecture, got Linear"):
+        WithPrior.of(torch.nn.Linear(1, 1))
+
+
 def test_a_prior_of_energies_alone_is_in_electronvolts(ammonia, rattled):
     frames = rattled(ammonia, 12)
     for index, atoms in enumerate(frames):

@@ -17,7 +17,7 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparring.atoms.dataset import Dataset
@@ -75,15 +75,19 @@ class WithPrior(Architecture):
         self._sample: Structures | None = None
 
     @classmethod
-    def of(cls, network: Architecture, scale: float = 1.0) -> "WithPrior":
+    def of(cls, network: nn.Module, scale: float = 1.0) -> "WithPrior":
         """A network with a prior.
 
         Args:
             network: Architecture of the network and of its prior; its weights are drawn anew.
             scale: Size of the forces of the prior on the training data, in units of that of the labels.
+
+        Raises:
+            ValueError: If the network is no architecture, or a prior cannot be added to it.
         """
         description = described(network)
-        assert description is not None
+        if description is None or not isinstance(network, Architecture):
+            raise ValueError(f"a prior is added to a sparring.Architecture, got {type(network).__name__}")
         return cls(network=description, scale=scale, module=copy.deepcopy(network))
 
     def for_data(self, dataset: Dataset) -> "WithPrior":
