@@ -4,7 +4,7 @@ r"""Networks with a frozen random prior, whose members disagree where there are 
 
 with a trained network :math:`f_\theta` and a network :math:`p` of the same architecture whose random weights are never
 trained, of its own for each member: Osband, Aslanides and Cassirer, arXiv:1806.03335. Where there are data, training
-makes up for the prior; elsewhere nothing does, and members differ by their priors.
+cancels the prior; elsewhere nothing does, and members differ by their priors.
 
 Departures from the paper: :math:`\beta` is such that the forces of the prior on the training data have the size of the
 labels' times a scale, and the prior of an isolated atom is zero, so that elements keep their reference energies.

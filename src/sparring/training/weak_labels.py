@@ -1,6 +1,6 @@
 r"""Terms of the loss from labels of little cost: energies near a structure, and products with its Hessian.
 
-Taylor loss: forces tell the energies of displaced structures to first order, so that each structure with forces gives
+Taylor loss: forces give the energies of displaced structures to first order, so that each structure with forces has
 as many energies as one likes,
 
 .. math:: E(x + d) = E(x) - F(x) \cdot d, \qquad d_i \sim \mathcal N(0, \ell^2)
