@@ -191,7 +191,7 @@ class Committee:
     def require_known(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
         """Refuse structures outside the domain; nothing is refused if the domain is unknown.
 
-        A batch of :class:`sparring.Structures` carries no charges, so only its elements are compared.
+        Of a batch of :class:`sparring.Structures` only the elements are compared: it carries no multiplicities.
 
         Raises:
             ValueError: If a structure has an element, a charge or a multiplicity on which the committee was not

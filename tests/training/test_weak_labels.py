@@ -11,12 +11,13 @@ from sparring.atoms.reference import HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN
 from sparring.evaluation import evaluate
 from sparring.inputs.extxyz import read_labelled, write_structures
 from sparring.potentials import ACE, CoordinateMLP, SchNet, WithPrior
+from sparring.training import fitting
 from sparring.training.fitting import fit
-from sparring.training.jobs import jobs_of, joined, members_of, packed, structure_keys
+from sparring.training.jobs import jobs_of, members_of, packed, structure_keys
 from sparring.training.loss import Loss
 from sparring.training.splits import Splits
 from sparring.training.trainer import modules_of
-from sparring.training.weak_labels import CENTRAL_STEP, HessianTerm, Taylor, weak_terms
+from sparring.training.weak_labels import CENTRAL_STEP, REACH, HessianTerm, Taylor, weak_terms
 
 SCHNET = {"n_features": 6, "n_filters": 6, "n_interactions": 2, "n_gaussians": 6, "cutoff": 4.0}
 CHOSEN = torch.tensor([[0, 5, 3], [1, 4, 9]])
@@ -53,7 +54,7 @@ def loss_of(dataset, network, terms=None):
     loss = Loss(modules[0] if modules else network, data, 0.7, 1.3, torch.zeros(2, 100), modules)
     size = sum(weight.numel() for weight in loss.architecture.parameters())
     weights = 0.3 * torch.randn(2, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = weak_terms(joined(jobs), data, structure_keys(jobs), *(terms or (Taylor(length=0.05), 0.4)))
+    found = weak_terms(HessianLabels.of(dataset), data, structure_keys(jobs), *(terms or (Taylor(length=0.05), 0.4)))
     return loss, weights, found
 
 
@@ -218,6 +219,22 @@ def test_several_committees_get_the_displacements_that_each_gets_alone(datasets)
     alone = jobs_of([dataset], [7], None, 2)
     together = jobs_of([datasets("ammonia", step=0.1), dataset], [3, 7], None, 2)
     assert structure_keys(together)[12:] == structure_keys(alone)
+
+
+@pytest.mark.parametrize(
+    ("options", "reach"),
+    [({}, REACH), ({"hessian_weight": 0.0}, 0.0), ({"taylor": Taylor(), "hessian_weight": 0.0}, REACH)],
+)
+def test_crystals_have_edges_as_far_as_displaced_atoms_see(salt, rattled, options, reach, monkeypatch):
+    dataset, seen = labelled(rattled(salt, 8)), []
+
+    def spy(labels, data, *more):
+        seen.append(data.structures.edge_cutoff)
+        return weak_terms(labels, data, *more)
+
+    monkeypatch.setattr(fitting, "weak_terms", spy)
+    fit(SchNet(**SCHNET), dataset, seed=0, n_members=2, n_epochs=1, **options)
+    assert seen == [SCHNET["cutoff"] + reach]
 
 
 def test_the_same_seed_gives_the_same_bits(datasets):

@@ -4,7 +4,7 @@ r"""Networks with a frozen random prior, whose members disagree where there are 
 
 with a trained network :math:`f_\theta` and a network :math:`p` of the same architecture whose random weights are never
 trained, of its own for each member: Osband, Aslanides and Cassirer, arXiv:1806.03335. Where there are data, training
-makes up for the prior; elsewhere nothing does, and members differ by their priors.
+cancels the prior; elsewhere nothing does, and members differ by their priors.
 
 Departures from the paper: :math:`\beta` is such that the forces of the prior on the training data have the size of the
 labels' times a scale, and the prior of an isolated atom is zero, so that elements keep their reference energies.
@@ -17,7 +17,7 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparring.atoms.dataset import Dataset
@@ -75,15 +75,19 @@ class WithPrior(Architecture):
         self._sample: Structures | None = None
 
     @classmethod
-    def of(cls, network: Architecture, scale: float = 1.0) -> "WithPrior":
+    def of(cls, network: nn.Module, scale: float = 1.0) -> "WithPrior":
         """A network with a prior.
 
         Args:
             network: Architecture of the network and of its prior; its weights are drawn anew.
             scale: Size of the forces of the prior on the training data, in units of that of the labels.
+
+        Raises:
+            ValueError: If the network is no architecture, or a prior cannot be added to it.
         """
         description = described(network)
-        assert description is not None
+        if description is None or not isinstance(network, Architecture):
+            raise ValueError(f"a prior is added to a sparring.Architecture, got {type(network).__name__}")
         return cls(network=description, scale=scale, module=copy.deepcopy(network))
 
     def for_data(self, dataset: Dataset) -> "WithPrior":
@@ -258,6 +262,7 @@ def _ground(drawn: Architecture) -> None:
     weight, energies = next(drawn.parameters()), torch.zeros(N_ELEMENTS, dtype=torch.float64)
     atoms = Structures.from_atoms([Atoms([number]) for number in numbers])
     atoms = with_edges(atoms.to(dtype=weight.dtype, device=weight.device), drawn.cutoff)
+    drawn.set_reference_energies(energies)  # a trained network brings some, which would count twice
     with torch.no_grad():
         energies[numbers] = drawn(atoms).cpu().double()
     drawn.set_reference_energies(-energies)

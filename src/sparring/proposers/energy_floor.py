@@ -106,14 +106,15 @@ class EnergyFloor:
         known = rows.clamp(min=0)
         distances = own.tables.distances(structures, rows)
         lengths, constants = own.lengths.index_select(0, known), own.constants.index_select(0, known)
-        strain = _strain(distances, lengths, constants, _reach(structures, self.temperature))
-        return self.of_molecule(structures) + strain
+        return own._lowest(rows) + _strain(distances, lengths, constants, _reach(structures, self.temperature))
 
-    def of_molecule(self, structures: Structures) -> Float[Tensor, " n_structures"]:
+    def unstrained(self, structures: Structures) -> Float[Tensor, " n_structures"]:
         """Floor of geometries without strain in eV; NaN for a molecule that the data do not have."""
         own = self.to(structures.positions.device)
-        rows = own.tables.rows(structures)
-        return torch.where(rows >= 0, own.lowest.index_select(0, rows.clamp(min=0)), torch.nan)
+        return own._lowest(own.tables.rows(structures))
+
+    def _lowest(self, rows: Int[Tensor, " n_structures"]) -> Float[Tensor, " n_structures"]:
+        return torch.where(rows >= 0, self.lowest.index_select(0, rows.clamp(min=0)), torch.nan)
 
     @functools.lru_cache(maxsize=8)  # noqa: B019 - kept on the device, so that no step of an attack copies it
     def to(self, device: torch.device) -> "EnergyFloor":
@@ -170,7 +171,7 @@ def reachable(temperature: float, reference: Dataset) -> Term:
     floor = EnergyFloor.from_dataset(temperature, reference)
 
     def penalty(prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
-        above = prediction.energy.double().mean(0) - floor.of_molecule(structures)
+        above = prediction.energy.double().mean(0) - floor.unstrained(structures)
         _, deviation = thermal_energy(structures, temperature)
         return -((above - _reach(structures, temperature)).clamp(min=0.0) / deviation).square()
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from sparring.atoms.curvature import HessianLabels
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.potentials import Architecture, WithPrior
@@ -228,8 +229,10 @@ def fit_many(
     domains = [domain_of(job.dataset, job.splits) for job in jobs]
     for job in jobs:
         check_labels(job.dataset, architecture, energy_weight)
-    data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight, REACH if taylor else 0.0)
-    terms = weak_terms(joined(jobs), data, structure_keys(jobs), taylor, hessian_weight)
+    labels = HessianLabels.of(joined(jobs))
+    reach = REACH if taylor or (labels and hessian_weight) else 0.0
+    data = packed(jobs, architecture, energy_scale, dtype, device, replay_weight, reach)
+    terms = weak_terms(labels, data, structure_keys(jobs), taylor, hessian_weight)
     members = members_of(jobs)
     modules = modules_of(architecture, members, start_from)
     architecture = modules[0] if modules else architecture
@@ -271,8 +274,6 @@ def _require_two_members(
     before: Float[np.ndarray, " n_structures"],
 ) -> None:
     dropped = (state.n_rollbacks > 1).tolist()
-    if not any(dropped):
-        return
     for index, job in enumerate(jobs):
         of_job = [gone for gone, member in zip(dropped, members, strict=True) if member.committee == index]
         if sum(of_job) > len(of_job) - min(2, len(of_job)):
@@ -284,16 +285,15 @@ def _require_two_members(
 
 
 def _report(
-    curves: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], state: MemberState, rows: Sequence[int]
+    curves: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], state: MemberState, rows: list[int]
 ) -> FitReport:
-    chosen = list(rows)
-    train_curve, validation_curve, rate_curve = (np.stack(column)[:, chosen] for column in zip(*curves, strict=True))
-    n_rollbacks = state.n_rollbacks[chosen]
+    train_curve, validation_curve, rate_curve = (np.stack(column)[:, rows] for column in zip(*curves, strict=True))
+    n_rollbacks = state.n_rollbacks[rows]
     return FitReport(
         train_loss=train_curve,
         validation_loss=validation_curve,
         learning_rate=rate_curve,
-        best_epoch=state.best_epoch[chosen].cpu().numpy(),
+        best_epoch=state.best_epoch[rows].cpu().numpy(),
         rolled_back=tuple(torch.nonzero(n_rollbacks > 0).flatten().tolist()),
         dropped=tuple(torch.nonzero(n_rollbacks > 1).flatten().tolist()),
     )

@@ -1,6 +1,6 @@
 r"""Terms of the loss from labels of little cost: energies near a structure, and products with its Hessian.
 
-Taylor loss: forces tell the energies of displaced structures to first order, so that each structure with forces gives
+Taylor loss: forces give the energies of displaced structures to first order, so that each structure with forces has
 as many energies as one likes,
 
 .. math:: E(x + d) = E(x) - F(x) \cdot d, \qquad d_i \sim \mathcal N(0, \ell^2)
@@ -30,7 +30,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparring.atoms.curvature import HessianLabels
-from sparring.atoms.dataset import Dataset
 from sparring.support import philox
 from sparring.training.loss import Loss
 from sparring.training.minibatches import Batch, PackedDataset
@@ -205,24 +204,27 @@ WeakTerm = TaylorTerm | HessianTerm
 
 
 def weak_terms(
-    dataset: Dataset, data: PackedDataset, keys: Sequence[int], taylor: Taylor | None, hessian_weight: float
+    labels: HessianLabels | None,
+    data: PackedDataset,
+    keys: Sequence[int],
+    taylor: Taylor | None,
+    hessian_weight: float,
 ) -> tuple[WeakTerm, ...]:
     """Terms of the loss besides Eq. 3 for all committees that train together.
 
     Args:
-        dataset: Labelled structures of all committees, one after another.
-        data: The same, packed.
+        labels: Hessian-vector labels of the structures of all committees, one after another; None if there are none.
+        data: The structures, with edges that reach :data:`REACH` beyond the cutoff.
         keys: Key of the random numbers of each structure.
         taylor: Options of a Taylor loss; None for none.
         hessian_weight: Weight of a squared error of one (eV/Å²)² of a Hessian-vector product; 0 for none.
 
     Raises:
-        ValueError: If the weight is negative, or a Hessian-vector label is not sound.
+        ValueError: If the weight is negative.
     """
     if not 0 <= hessian_weight < torch.inf:
         raise ValueError(f"hessian_weight must be a number from 0 on, got {hessian_weight}")
     device = data.energy.device
-    labels = HessianLabels.of(dataset)
     labels = None if labels is None else HessianLabels(*(values.to(device) for values in labels))
     terms: list[WeakTerm] = []
     if taylor is not None:
