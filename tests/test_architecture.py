@@ -14,7 +14,7 @@ FLOORS = (
     "support",
     "units",
     "atoms schema uncertainty",
-    "candidates labels potentials",
+    "candidates expected_error labels potentials",
     "domain inputs selection starting_data",
     "committee",
     "committee_files evaluation dynamics plausibility testing training",

@@ -12,6 +12,7 @@ from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.config import ConfigError, difference, dump, load
 from sparring.config import objectives as section
+from sparring.expected_error import ExpectedErrors, PowerLaw
 from sparring.proposers import objectives
 from sparring.proposers.bond_window import bond_window
 from sparring.proposers.energy_floor import below_floor, reachable
@@ -174,6 +175,8 @@ BAD = {
     "force_variance(2)": r"force_variance \(character 1\) takes no arguments",
     "20 kcal/mol * force_variance": r"a quantity with a unit stands alone between commas or brackets",
     "below_floor": r"below_floor \(character 1\) needs an argument: below_floor\(300 K\)",
+    "target_error": r"target_error \(character 1\) needs an argument: target_error\(0.3 eV/Å\)",
+    "target_error(0.3 eV)": r"error \(character 14\): '0.3 eV' measures energy, wanted force",
     "below_floor(1 eV)": r"temperature \(character 13\): '1 eV' measures energy, wanted temperature",
     "reachable(1e6 K)": r"temperature \(character 11\): must be from 0.001 to 100,000 K, got 1e\+06 K",
     "bond_window(0.8)": r"bond_window \(character 1\) takes shortest and longest: bond_window\(0.8, 1.3\)",
@@ -268,3 +271,13 @@ def test_a_formula_that_a_comma_of_yaml_cuts_short_needs_quotes(tmp_path):
     )
     with pytest.raises(ConfigError, match=r"a formula with a comma must be in quotes"):
         load(file)
+
+
+def test_a_target_error_needs_expected_errors_and_no_labelled_structures():
+    law = PowerLaw(factor=2.0, exponent=1.0, ratios=(1.0,), n=9)
+    expected = ExpectedErrors(forces=law, energy=None, elements={}, n_labels=9, n_test=0)
+    formula = "2 * target_error(25 meV/Å) - 0.1 * mean_energy"
+    assert not needs_reference(formula)
+    assert repr(objective_of(formula, expected=expected)) == "2 * target_error(0.025 eV/Å) - 0.1 * mean_energy"
+    with pytest.raises(ValueError, match="target_error in the objective needs the errors of at least 5 labels"):
+        objective_of(formula)

@@ -9,6 +9,7 @@ from ase.constraints import FixAtoms
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee, Prediction
+from sparring.expected_error import ExpectedErrors, PowerLaw
 from sparring.proposers.objectives import (
     Boltzmann,
     Objective,
@@ -20,6 +21,7 @@ from sparring.proposers.objectives import (
     force_variance,
     log,
     mean_energy,
+    target_error,
 )
 from sparring.proposers.spaces import Cartesian, RandomDisplacement
 
@@ -31,6 +33,12 @@ def labelled(atoms, energies):
         one.info[ENERGY] = float(energy)
         one.arrays[FORCES] = 0.0 * one.positions
     return Dataset.from_atoms(atoms)
+
+
+def expected(factor=3.0, exponent=0.7):
+    """Expected errors of that power law."""
+    law = PowerLaw(factor=factor, exponent=exponent, ratios=(1.0,), n=1)
+    return ExpectedErrors(forces=law, energy=None, elements={}, n_labels=1, n_test=0)
 
 
 def prediction_of(energies, structures):
@@ -55,6 +63,7 @@ OBJECTIVES = {
     "product with energies": lambda reference: boltzmann_weighted(energy_variance, kT=KT, reference=reference),
     "sum": lambda reference: force_variance + 0.5 * energy_variance - 0.1 * mean_energy + 3,
     "sum of logarithms": lambda reference: log(force_variance) + 0.5 * log(energy_variance),
+    "target error": lambda reference: target_error(0.4, expected()),
 }
 SPACES = {
     "xyz": Cartesian(),
@@ -285,3 +294,21 @@ def test_a_plain_function_is_an_objective_and_composes(committee, ammonia):
     assert isinstance(total, Objective)
     assert repr(total) == "force_variance + heaviest"
     torch.testing.assert_close(total(prediction, structures), force_variance(prediction, structures) + 7)
+
+
+def test_the_target_is_reached_where_the_expected_error_is_that_of_the_target(committee, ammonia, rattled):
+    members = committee()
+    structures = Structures.from_atoms(rattled(ammonia, 3))
+    prediction = members.predict(structures).detach()
+    sigma = force_variance(prediction, structures).detach().sqrt()
+    errors = 3 * sigma**0.7
+    scores = target_error(float(errors[1]), expected())(prediction, structures)
+    assert scores[1] == pytest.approx(0.0, abs=1e-12)
+    assert (scores[[0, 2]] < 0).all()
+    torch.testing.assert_close(scores, -(errors / errors[1]).log().square())
+
+
+@pytest.mark.parametrize("error", [0.0, -1.0, math.inf, math.nan])
+def test_a_target_that_makes_no_sense_is_an_error(error):
+    with pytest.raises(ValueError, match="must be above zero"):
+        target_error(error, expected())

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from sparring.assembly.planning import plan
+from sparring.commands import running
 from sparring.committee_files import read_committee
 from sparring.config import load
 from sparring.evaluation import evaluate
@@ -15,6 +16,7 @@ from sparring.labels import LabelError
 from sparring.runs import loop
 from sparring.runs.folder import RunFolder, read_metrics
 from sparring.runs.loop import Fitted, State, lowest_energies
+from sparring.runs.stopping import Stop
 from sparring.training.splits import Splits
 
 
@@ -117,8 +119,9 @@ def test_an_element_of_the_test_split_alone_is_not_known_and_does_not_end_the_ru
     committee, _ = loop.train(state, planned)
     assert "2 of 2 members train on no structure with Cl, which occurs in 1 of 5" in caplog.text
     assert str(committee.domain).startswith("N; charge 0; emt")
-    assert loop.evaluate(state, planned, committee).errors["test"].n_structures == 1
-    assert 4 in loop.attack_seeds(state, planned, committee).seeds
+    evaluated = loop.evaluate(state, planned, committee)
+    assert evaluated.errors["test"].n_structures == 1
+    assert 4 in loop.attack_seeds(state, planned, committee, evaluated).seeds
     with pytest.raises(ValueError, match=r"structure 0 \(HCl\) has Cl, H, on which the committee was not trained"):
         evaluate(committee, dataset.take([4]))
 
@@ -251,6 +254,61 @@ def test_the_random_baseline_displaces_at_random_and_says_so(well_plan):
     assert 0.1 < moved[:, 0].abs().max() <= 0.5
     assert attacked.candidates.paths is None
     assert [info["source"] for info in last.dataset.info[66:]] == ["random"] * 4
+
+
+# --- expected errors, and the end of a run -------------------------------------------------------------------------
+
+
+def test_expected_errors_are_those_of_the_test_set_and_of_the_labels_of_the_round_before(remembered):
+    states, evaluated, labelled = (remembered.of(stage) for stage in ("data", "evaluate", "label"))
+    assert states[0].found is None
+    for number, (state, one) in enumerate(zip(states, evaluated, strict=True)):
+        assert one.expected.n_test == len(state.splits.test)
+        assert one.expected.n_labels == (len(labelled[number - 1].atoms) if number else 0)
+
+
+def test_proposers_and_selectors_know_the_expected_errors(well_plan):
+    whole, seen = well_plan(), []
+
+    def proposer(dataset, expected):
+        seen.append(expected)
+        return whole.proposer(dataset, expected)
+
+    def selectors(*known):
+        seen.append(known[-1])
+        return whole.selectors(*known)
+
+    memory = Memory()
+    loop.run(dataclasses.replace(whole, proposer=proposer, selectors=selectors), memory)
+    by_generation = [evaluated.expected for evaluated in memory.of("evaluate")[:-1]]
+    assert seen == [one for one in by_generation for _ in range(2)]
+
+
+@pytest.mark.parametrize(("force_error", "n_generations"), [(1e6, 2), (1e-9, 3)])
+def test_a_run_ends_once_the_labels_of_a_round_err_less_than_was_asked_for(well_plan, force_error, n_generations):
+    memory = Memory()
+    loop.run(dataclasses.replace(well_plan(), stop=Stop(force_error=force_error, confidence=0.6)), memory)
+    assert [len(memory.of(stage)) for stage in ("data", "fit", "label")] == [
+        n_generations,
+        n_generations,
+        n_generations - 1,
+    ]
+    states, labelled = memory.of("data"), memory.of("label")
+    assert len(states[-1].dataset) == len(states[-2].dataset) + len(labelled[-1].atoms)  # no label is lost
+
+
+def test_a_run_that_ended_goes_on_as_if_nothing_had_been_when_less_error_is_asked_for(well_file, tmp_path):
+    folders = {}
+    for name, targets in (("twice", ("1e6 eV/Å", "1e-9 eV/Å")), ("at once", ("1e-9 eV/Å",))):
+        for target in targets:
+            config = load(well_file({"stop": {"force_error": target, "confidence": 0.6}}))
+            folders[name] = tmp_path / name
+            running.run(config, folders[name])
+            n = len(list(folders[name].glob("generation-*")))
+            assert n == (2 if target == "1e6 eV/Å" else 3)
+    last = [weights(read_committee(folder / "generation-03")) for folder in folders.values()]
+    for one, other in zip(last[0].values(), last[1].values(), strict=True):
+        assert torch.equal(one, other)
 
 
 # --- small things ---------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from sparring.committee import Committee
 from sparring.config import Config, committees, sections
 from sparring.config.proposers import source_of
 from sparring.evaluation import last_layer_features
+from sparring.expected_error import ExpectedErrors
 from sparring.labels import Bounds, Labeller
 from sparring.labels.base import depends_on
 from sparring.labels.service import Failed, LabelService
@@ -28,6 +29,7 @@ from sparring.potentials import ARCHITECTURES, Architecture
 from sparring.potentials import plugin as potential_plugin
 from sparring.potentials.foreign.mace_from_scratch import MACE
 from sparring.runs.loop import Fitted, Plan
+from sparring.runs.stopping import Stop
 from sparring.selection import LCMD, Budget, Distinct, EnergyWindow, MaxDet, Selector, UncertaintyAbove, threshold_from
 from sparring.selection import plugin as selector_plugin
 from sparring.starting_data.base import Starting, note_forces, references
@@ -69,7 +71,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         fit=_naming_labels(_fitting(config, folder, progress_bars), config, label_service.labeller),
         evaluate=_evaluate(system, label_service),
         seeds=lambda dataset, seed: seeds_of_run(config, dataset, seed),
-        proposer=lambda dataset: proposer_of_run(config, dataset, progress_bars),
+        proposer=lambda dataset, expected: proposer_of_run(config, dataset, expected, progress_bars),
         selectors=lambda *known: selectors(config, progress_bars, *known),
         label=None if config.labels.labeller.kind == "none" else label_service.label,
         max_failed=config.labels.max_failed,
@@ -79,6 +81,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
         source=source_of(config.proposers[0]),
         inherited=depends_on(label_service.labeller),
         further_labels=further_labels(config, label_service),
+        stop=None if config.stop is None else Stop(**config.stop.arguments()),  # type: ignore[arg-type]
     )
 
 
@@ -179,13 +182,14 @@ def selectors(
     seed: int,
     committee: Committee,
     dataset: Dataset,
+    expected: ExpectedErrors | None = None,
 ) -> list[Selector]:
     """The section ``selection``."""
     steps: list[Selector] = []
     features, shares = partial(last_layer_features, committee), shares_of(config)
     for section in config.selection:
         if isinstance(section, sections.UncertaintyAbove):
-            steps.append(UncertaintyAbove(threshold=threshold_from(variances, float(section.percentile))))
+            steps.append(UncertaintyAbove(threshold=_threshold(section, variances, expected)))
         elif isinstance(section, sections.EnergyWindow):
             steps.append(EnergyWindow(above=lowest, window=section.window))
         elif isinstance(section, sections.Distinct):
@@ -200,6 +204,21 @@ def selectors(
         else:
             steps.append(Budget(n=section.n, order=section.order, seed=seed, shares=shares))
     return steps
+
+
+def _threshold(
+    section: sections.UncertaintyAbove, variances: Float[np.ndarray, " n_train"], expected: ExpectedErrors | None
+) -> float:
+    """The force variance from which on structures are uncertain, in (eV/Å)²."""
+    if section.force_error is None:
+        return threshold_from(variances, float(section.percentile))
+    if expected is None:
+        logger.warning(
+            "too few errors are known to say which candidates err by %g eV/Å: all pass uncertainty_above",
+            section.force_error,
+        )
+        return 0.0
+    return expected.forces.sigma_of(section.force_error) ** 2
 
 
 def _start(config: Config, system: System, label_service: LabelService) -> Callable[[], Starting]:

@@ -19,6 +19,7 @@ from sparring.config import spaces as section_of
 from sparring.config.objectives import boltzmann_kT, with_per
 from sparring.dynamics import UDD
 from sparring.dynamics.trajectories import ensemble_of
+from sparring.expected_error import ExpectedErrors
 from sparring.proposers import registry
 from sparring.proposers.ascent import attack
 from sparring.proposers.base import Proposer
@@ -49,12 +50,14 @@ class Made(NamedTuple):
         dataset: Labelled structures, for Boltzmann's Q; None where there are none.
         molecules: Intact geometry of every molecule that seeds may be, from which torsions are read.
         progress_bars: Progress bars.
+        expected: Expected errors of the committee; None where they are not known.
     """
 
     config: Config
     dataset: Dataset | None
     molecules: Sequence[Atoms]
     progress_bars: ProgressBars
+    expected: ExpectedErrors | None = None
 
 
 class ProposerKind(NamedTuple):
@@ -78,7 +81,8 @@ class ProposerKind(NamedTuple):
 
 
 def _attack(section: sections.Adversarial, made: Made) -> Proposer:
-    climbed, kT = objective(made.config, made.dataset, section), boltzmann_kT(section.objective)
+    climbed = objective(made.config, made.dataset, section, made.expected)
+    kT = boltzmann_kT(section.objective)
 
     def attack_all(committee: Committee, seeds: Structures, seed: int) -> Candidates:
         space, arguments = attack_arguments(section, _of_seeds(made.molecules, seeds), bonds_of(made.config))
@@ -221,16 +225,19 @@ def _of_seeds(molecules: Sequence[Atoms], seeds: Structures) -> list[Atoms]:
 
 
 def objective(
-    config: Config, dataset: Dataset | None, section: sections.AnyProposer | sections.AnyPart | None = None
+    config: Config,
+    dataset: Dataset | None,
+    section: sections.AnyProposer | sections.AnyPart | None = None,
+    expected: ExpectedErrors | None = None,
 ) -> Objective:
     """The objective of a proposer, by default the first; the variance of forces (Eq. 10) where there is none.
 
     Raises:
-        ValueError: If a term needs labelled structures, such as Boltzmann's Q, and there are none.
+        ValueError: If a term needs labelled structures, such as Boltzmann's Q, or expected errors, and there are none.
     """
     section = section or config.proposers[0]
     formula = getattr(section, "objective", "force_variance")
-    return objective_of(with_per(formula, weight_counts_per(config, section)), reference=dataset)
+    return objective_of(with_per(formula, weight_counts_per(config, section)), reference=dataset, expected=expected)
 
 
 def _warn_of_relaxations(candidates: Candidates, kT: float) -> None:

@@ -11,6 +11,7 @@ from sparring.assembly.spaces import bonds_of, one_of_each, space_of
 from sparring.atoms.dataset import Dataset
 from sparring.config import Config
 from sparring.config import proposers as sections
+from sparring.expected_error import ExpectedErrors
 from sparring.labels.base import composition
 from sparring.proposers.base import Proposer
 from sparring.proposers.formulas import needs_reference
@@ -44,6 +45,7 @@ def proposer(
     *,
     molecules: Sequence[Atoms] | None = None,
     seeds: Sequence[range] | None = None,
+    expected: ExpectedErrors | None = None,
 ) -> Proposer:
     """The section ``attack``, or the portfolio of the section ``propose``.
 
@@ -53,13 +55,15 @@ def proposer(
         progress_bars: Progress bars.
         molecules: Intact geometry of every molecule that seeds may be; by default the lowest ones of the data.
         seeds: Indices of the seeds of each part of a portfolio; by default each gets all.
+        expected: Expected errors of the committee; None where they are not known.
 
     Raises:
-        ValueError: If the objective needs labelled structures and there are none, or no package registers a plugin.
+        ValueError: If the objective needs labelled structures or expected errors and there are none, or no package
+            registers a plugin.
     """
     if molecules is None:
         molecules = one_of_each(dataset.to_atoms()) if dataset else ()
-    made = Made(config, dataset, molecules, progress_bars)
+    made = Made(config, dataset, molecules, progress_bars, expected)
     found = [PROPOSERS[section.kind].make(section, made) for section in config.proposers]
     if (shares := shares_of(config)) is None:
         return found[0]
@@ -70,13 +74,18 @@ def proposer(
     )
 
 
-def proposer_of_run(config: Config, dataset: Dataset, progress_bars: ProgressBars = no_progress_bars) -> Proposer:
+def proposer_of_run(
+    config: Config,
+    dataset: Dataset,
+    expected: ExpectedErrors | None = None,
+    progress_bars: ProgressBars = no_progress_bars,
+) -> Proposer:
     """The same for the seeds of a run (:func:`seeds_of_run`), of which each part of a portfolio gets its own."""
     ranges, first = [], 0
     for section in config.proposers:
         ranges.append(range(first, first + (section.n_seeds or len(dataset))))
         first = ranges[-1].stop
-    return proposer(config, dataset, progress_bars, seeds=ranges)
+    return proposer(config, dataset, progress_bars, seeds=ranges, expected=expected)
 
 
 def seeds_of_run(config: Config, dataset: Dataset, seed: int) -> list[int]:

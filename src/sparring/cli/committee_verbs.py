@@ -79,6 +79,7 @@ def attack(
     from sparring.committee_files import read_committee
     from sparring.inputs.extxyz import write_structures
     from sparring.proposers.base import propose
+    from sparring.runs.generation import Generation
     from sparring.runs.stages import attack_frames
 
     resolved = load_config(config, preset)
@@ -89,7 +90,8 @@ def attack(
     dataset = _labelled(reference or seeds) if takes_reference(resolved) else None
     output.parent.mkdir(parents=True, exist_ok=True)
     known = dataset.to_atoms() if dataset else _geometries(reference) if reference else []
-    made = proposer(resolved, dataset, progress_bars(), molecules=one_of_each([*known, *frames]))
+    molecules, expected = one_of_each([*known, *frames]), Generation(committee).expected_errors()
+    made = proposer(resolved, dataset, progress_bars(), molecules=molecules, expected=expected)
     candidates = propose(made, members, starts, resolved.seed)
     heirs = candidates.heirs(frames, inherited(resolved))
     write_structures(output, attack_frames(candidates, candidates.origins(len(frames)), heirs))

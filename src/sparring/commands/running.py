@@ -23,8 +23,10 @@ from sparring.runs import loop
 from sparring.runs.failures import write_failures
 from sparring.runs.folder import RunFolder
 from sparring.runs.generation import OPEN_FAILURES, SELECTED
-from sparring.runs.results import Labelled
+from sparring.runs.loop import Plan
+from sparring.runs.results import Labelled, State
 from sparring.runs.saved_run import SavedRun
+from sparring.runs.stopping import error_found
 from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.screening import require_one_state, screen
 from sparring.support.devices import require_device, torch_threads
@@ -99,7 +101,7 @@ def run(
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:
             run_folder.reopen_failed_labels()
-        cache = _RunCache(run_folder, finished_generation)
+        cache = _RunCache(planned, run_folder, finished_generation)
         committee = loop.run(planned, cache)
         page = run_folder.saved.report
         if run_folder.computed or not page.exists():
@@ -137,17 +139,22 @@ class _RunCache:
     """Cache of a run folder that keeps failed labels of an open stage, and reports each generation that is complete.
 
     Args:
+        planned: Plan of the run.
         folder: Open run folder.
         finished_generation: Function that is called with the metrics of a generation once it is complete.
 
     Attributes:
         unlabelled: Failed labels of the last stage that has labelled no structure.
+        ends: True if the run ends with the generation that is computed.
     """
 
-    def __init__(self, folder: RunFolder, finished_generation: Callable[[dict[str, object]], None] | None) -> None:
-        self.folder = folder
+    def __init__(
+        self, planned: Plan, folder: RunFolder, finished_generation: Callable[[dict[str, object]], None] | None
+    ) -> None:
+        self.planned, self.folder = planned, folder
         self.finished_generation = finished_generation
         self.unlabelled: list[LabelError] = []
+        self.ends = False
 
     def __call__(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
         saved = self.folder.saved.generation(generation)
@@ -160,12 +167,24 @@ class _RunCache:
         open_failures.unlink(missing_ok=True)
         if isinstance(result, Labelled) and not result.atoms:
             self.unlabelled = [failure for _, failure in result.failures]
-        config = self.folder.config
-        final = "evaluate" if config.labels.labeller.kind != "none" else "select"
-        last = generation == config.generations and stage == final
-        if self.finished_generation and (last or stage == "label"):
+        if isinstance(result, State):
+            self.ends = self.planned.label is None or self.planned.ends_with(result)
+            self._log_of_end(result)
+        final = "evaluate" if self.planned.label is not None else "select"
+        if self.finished_generation and ((self.ends and stage == final) or stage == "label"):
             self.finished_generation(saved.metrics())
         return result
+
+    def _log_of_end(self, state: State) -> None:
+        """One line where a run ends because of what its labels show."""
+        stop = self.planned.stop
+        if stop is not None and state.found is not None and stop.met(state.found):
+            error = error_found(state.found, stop.confidence)
+            self.folder.log(
+                f"generation {state.generation - 1}: with a confidence of {stop.confidence:g} the next structure found "
+                f"errs by less than {error:.3g} eV/Å, and {stop.force_error:g} eV/Å were asked for: the run ends with "
+                f"generation {state.generation}, which is trained on these labels, too"
+            )
 
 
 def check(config: Config) -> Estimate:

@@ -12,6 +12,7 @@ __all__ = ["difference"]
 
 INDIFFERENT = (
     "device",
+    "stop",
     "threads",
     "labels.n_workers",
     "labels.store",

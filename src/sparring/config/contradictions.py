@@ -1,5 +1,6 @@
 """Values of a configuration that are right by themselves but do not fit each other."""
 
+import math
 from collections.abc import Iterator
 
 from sparring.config.fitting_proposers import proposer_contradictions
@@ -28,6 +29,7 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for at, proposer in config.located_proposers():
         yield from proposer_contradictions(proposer, at, kind, None if dimensions is None else "xyz"[:dimensions])
     yield from _same_sources(config)
+    yield from _unreachable_stop(config)
 
 
 def _networks(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -171,3 +173,17 @@ def _forcefield_contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield (*where, "every"), f"{sampling.every:g} fs is not a whole number of steps of {sampling.timestep:g} fs"
     elif sampling.duration < sampling.every:
         yield (*where, "duration"), f"has no snapshot: there is one every {sampling.every:g} fs"
+
+
+def _unreachable_stop(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of an end that no labels of a round can bring about."""
+    if config.stop is None:
+        return
+    if config.labels.labeller.kind == "none":
+        yield ("stop",), "the errors of new labels end a run, and this one computes none; leave stop out"
+    needed = math.ceil(config.stop.confidence / (1 - config.stop.confidence) - 1e-9)
+    for index, section in enumerate(config.selection):
+        n = getattr(section, "n", None)
+        if n is not None and n < needed:
+            problem = f"{n} labels cannot show anything with a confidence of {config.stop.confidence:g}"
+            yield ("selection", index, "n"), f"{problem}, which takes {needed}; raise n, or lower stop.confidence"

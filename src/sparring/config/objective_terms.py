@@ -56,6 +56,10 @@ BUILT_IN: Mapping[str, tuple[str, tuple[Argument, ...]]] = {
     "below_floor": ("below_floor(300 K)", (TEMPERATURE,)),
     "reachable": ("reachable(300 K)", (TEMPERATURE,)),
     "bond_window": ("bond_window(0.8, 1.3)", (Argument("shortest", 0, 0.999), Argument("longest", 1.001, 10))),
+    "target_error": (
+        "target_error(0.3 eV/Å)",
+        (Argument("error", 1e-4, 1e3, values.Quantity("force", "eV/Å", most=1e6)),),
+    ),
     "mutual_repulsion": (
         "mutual_repulsion(0.3 Å)",
         (

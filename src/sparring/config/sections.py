@@ -17,6 +17,7 @@ from sparring.schema.values import (
     Count,
     Device,
     Energy,
+    Force,
     Integer,
     Length,
     Weight,
@@ -26,10 +27,17 @@ from sparring.units import quantity
 
 
 class UncertaintyAbove(Section):
-    """Keep what is more uncertain than this percentile of the training set (Eq. 8)."""
+    """Keep what is more uncertain than a percentile of the training set (Eq. 8), or is expected to err by more."""
 
     kind: Literal["uncertainty_above"]
     percentile: Annotated[Weight, Field(le=100)] = 80.0
+    force_error: Force | None = None
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> "UncertaintyAbove":
+        if self.force_error is not None and "percentile" in self.model_fields_set and self.percentile != 80.0:
+            raise ValueError("percentile and force_error are both thresholds; leave one of them out")
+        return self
 
 
 class EnergyWindow(Section):
@@ -95,6 +103,13 @@ class Evaluation(Section):
     near: Energy = quantity("2.5 kcal/mol", "energy")
 
 
+class Stop(Section):
+    """Errors at which the run ends before its last generation."""
+
+    force_error: Force
+    confidence: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
+
+
 class Config(Section):
     """All of a run."""
 
@@ -116,6 +131,7 @@ class Config(Section):
         ],
         ...,
     ] = ()
+    stop: Stop | None = None
     evaluation: Evaluation = Evaluation()
 
     @property

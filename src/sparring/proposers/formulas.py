@@ -3,9 +3,10 @@
 import inspect
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparring.atoms.dataset import Dataset
+from sparring.expected_error import ExpectedErrors
 from sparring.proposers import objectives
 from sparring.proposers.bond_window import bond_window
 from sparring.proposers.energy_floor import below_floor, reachable
@@ -33,6 +34,7 @@ CALLS: Mapping[str, Callable[..., Term]] = {
     "bond_window": bond_window,
     "mutual_repulsion": mutual_repulsion,
     "reachable": reachable,
+    "target_error": objectives.target_error,
 }
 OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -42,22 +44,43 @@ OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def objective_of(formula: str, *, reference: Dataset | None = None) -> Term:
+class Known(NamedTuple):
+    """What terms may depend on, by the names of the parameters that ask for it.
+
+    Attributes:
+        reference: Labelled structures.
+        expected: Expected errors of the committee.
+    """
+
+    reference: Dataset | None = None
+    expected: ExpectedErrors | None = None
+
+
+NEEDED = {
+    "reference": "needs labelled structures; give some, or leave it out",
+    "expected": "needs the errors of at least 5 labels that the committee was not trained on; leave it out until there "
+    "are some",
+}
+"""What is missing where a term cannot be had, by the name of its parameter."""
+
+
+def objective_of(formula: str, *, reference: Dataset | None = None, expected: ExpectedErrors | None = None) -> Term:
     """The objective of a formula such as ``"log(force_variance) + boltzmann(20 kcal/mol)"``.
 
     Terms are those of :mod:`sparring.proposers.objectives` and those that packages register under the entry-point group
     "sparring.objectives": by its name alone an objective, with arguments a function that returns one. A function with a
-    parameter ``reference`` gets the labelled structures.
+    parameter ``reference`` gets the labelled structures, one with ``expected`` the expected errors.
 
     Args:
         formula: Text of the formula.
         reference: Labelled structures, for terms that need some.
+        expected: Expected errors of the committee, for terms that need some.
 
     Raises:
-        ValueError: If the formula cannot be read, a term is unknown, or one needs labelled structures and there are
-            none.
+        ValueError: If the formula cannot be read, a term is unknown, or one needs labelled structures or expected
+            errors and there are none.
     """
-    return as_term(_value(parse(formula), reference))
+    return as_term(_value(parse(formula), Known(reference, expected)))
 
 
 def needs_reference(formula: str) -> bool:
@@ -68,29 +91,33 @@ def needs_reference(formula: str) -> bool:
             return needs(node.left) or needs(node.right)
         if isinstance(node, Negative):
             return needs(node.of)
-        return isinstance(node, Call) and (_takes_reference(_function(node.name)) or any(map(needs, node.arguments)))
+        own = isinstance(node, Call) and "reference" in _parameters(_function(node.name))
+        return own or (isinstance(node, Call) and any(map(needs, node.arguments)))
 
     return needs(parse(formula))
 
 
-def _value(node: Node, reference: Dataset | None) -> Any:  # noqa: ANN401 - a number, a word or an objective
+def _value(node: Node, known: Known) -> Any:  # noqa: ANN401 - a number, a word or an objective
     if isinstance(node, Number):
         return node.value
     if isinstance(node, Quantity):
         return quantity(node.text)
     if isinstance(node, Negative):
-        return -_value(node.of, reference)
+        return -_value(node.of, known)
     if isinstance(node, Operation):
-        return OPERATORS[node.operator](_value(node.left, reference), _value(node.right, reference))
+        return OPERATORS[node.operator](_value(node.left, known), _value(node.right, known))
     if isinstance(node, Name):
         return TERMS[node.name] if node.name in TERMS else _term(node.name, _loaded(node.name))
     function = _function(node.name)
-    arguments = [_value(argument, reference) for argument in node.arguments]
-    keywords = {name: value.name if isinstance(value, Name) else _value(value, None) for name, value in node.keywords}
-    if _takes_reference(function):
-        if reference is None:
-            raise ValueError(f"{node.name} in the objective needs labelled structures; give some, or leave it out")
-        keywords["reference"] = reference
+    arguments = [_value(argument, known) for argument in node.arguments]
+    keywords = {
+        name: value.name if isinstance(value, Name) else _value(value, Known()) for name, value in node.keywords
+    }
+    for name, value in known._asdict().items():
+        if name in _parameters(function):
+            if value is None:
+                raise ValueError(f"{node.name} in the objective {NEEDED[name]}")
+            keywords[name] = value
     return _term(node.name, function(*arguments, **keywords))
 
 
@@ -109,5 +136,5 @@ def _loaded(name: str) -> Callable[..., Any]:
     return function
 
 
-def _takes_reference(function: Callable[..., Any]) -> bool:
-    return "reference" in inspect.signature(function).parameters
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)

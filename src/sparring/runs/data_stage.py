@@ -6,12 +6,12 @@ from pathlib import Path
 from sparring.inputs.extxyz import write_structures
 from sparring.runs.failures import failure_of, write_failures
 from sparring.runs.generation import DATASET, FAILURES, ISOLATED, SPLITS, STARTING_FAILURES, Generation
-from sparring.runs.results import State
+from sparring.runs.results import Labelled, State
 from sparring.starting_data.base import StartFailure, count_reasons
 from sparring.starting_data.isolated import reference_atoms
 from sparring.support.files import write_text
 
-__all__ = ["data_metrics", "read_data", "write_data"]
+__all__ = ["data_metrics", "labels_of", "read_data", "write_data"]
 
 
 def write_data(folder: Path, state: State) -> tuple[str, ...]:
@@ -39,7 +39,18 @@ def read_data(folder: Path) -> State:
     """The state at the beginning of a generation."""
     saved = Generation(folder)
     failures = tuple(StartFailure(row["structure"], failure_of(row)) for row in saved.starting_rows())
-    return State(saved.number, saved.dataset(), saved.splits(), failures)
+    return State(saved.number, saved.dataset(), saved.splits(), failures, _found_before(saved))
+
+
+def _found_before(saved: Generation) -> Labelled | None:
+    """The labels of the generation before; None if there is none in the run folder."""
+    before = saved.before
+    return labels_of(before) if "label" in before.stages_done else None
+
+
+def labels_of(saved: Generation) -> Labelled:
+    """The labelled candidates of a generation, and the failed labels."""
+    return Labelled(saved.labelled(), saved.label_failures(), **saved.counts())
 
 
 def data_metrics(state: State) -> dict[str, object]:

@@ -16,6 +16,7 @@ from ase import Atoms
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.committee_files import FILES, read_committee
+from sparring.expected_error import ExpectedErrors
 from sparring.inputs.extxyz import read_labelled, read_structures
 from sparring.labels import LabelError
 from sparring.runs.failures import failure_of, read_failures, rows_of
@@ -28,7 +29,7 @@ MANIFEST, METRICS = "manifest.json", "metrics.json"
 DATASET, SPLITS, ISOLATED = "dataset.extxyz", "splits.json", "isolated_atoms.extxyz"
 STARTING_FAILURES, FAILURES, OPEN_FAILURES = "starting_failures.csv", "failures.csv", "failures-open.csv"
 COMMITTEE, CURVES = FILES, "training.csv"
-PREDICTIONS, EVALUATION = "predictions.extxyz", "evaluation.json"
+PREDICTIONS, EVALUATION, EXPECTED = "predictions.extxyz", "evaluation.json", "expected_errors.json"
 ATTACKS, PATHS = "attacks.extxyz", "paths.npz"
 SELECTED, SELECTION = "selected.extxyz", "selection.json"
 LABELLED, COUNTS = "labelled.extxyz", "labels.json"
@@ -64,6 +65,11 @@ class Generation:
         if match is None:
             raise ValueError(f"{self.folder} is not the folder of a generation, such as generation-01")
         return int(match[1])
+
+    @property
+    def before(self) -> "Generation":
+        """The generation before this one; of the first, a folder that does not exist."""
+        return Generation(self.folder.parent / f"generation-{self.number - 1:02d}")
 
     @property
     def manifest(self) -> dict[str, dict[str, dict[str, str]]]:
@@ -162,6 +168,11 @@ class Generation:
         """Errors, and results of the evaluation of the system."""
         content: dict[str, Any] = json.loads((self.folder / EVALUATION).read_text(encoding="utf-8"))
         return content
+
+    def expected_errors(self) -> ExpectedErrors | None:
+        """Expected errors of the committee; None if too few labels were known, or an older version wrote the folder."""
+        content = read_json(self.folder / EXPECTED, self.remedy)
+        return ExpectedErrors.from_dict(content) if content else None
 
     def attacks(self) -> list[Atoms]:
         """Best geometry of each path."""

@@ -21,11 +21,13 @@ from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
 from sparring.committee import Committee
 from sparring.evaluation import Errors, errors, predict_structures
+from sparring.expected_error import ExpectedErrors
 from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.proposers.base import Proposer, propose
 from sparring.runs.cache import StageCache, no_cache
 from sparring.runs.provenance import PREDICTED, stamped
 from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled, State
+from sparring.runs.stopping import Stop
 from sparring.selection import Selector, select
 from sparring.starting_data.base import Starting, in_words, note_forces, references
 from sparring.starting_data.isolated import split_isolated
@@ -63,9 +65,9 @@ class Plan:
         fit: Data, splits and a seed to a committee.
         evaluate: Evaluation that is special to the system, e.g. a barrier, given the committee and its data.
         seeds: Indices of the structures that are attacked, given the data and a seed.
-        proposer: Proposer of candidates, given the data, whose molecules it moves.
+        proposer: Proposer of candidates, given the data, whose molecules it moves, and expected errors.
         selectors: Steps of the selection, given the variances of the training set, lowest energies, a seed, the
-            committee and its data.
+            committee, its data and its expected errors.
         label: Structures, and the lowest known energies, to labels; None for a run that ends with the structures to
             be labelled, of a committee that is not trained.
         max_failed: Share of the labels that may fail for reasons other than the geometry.
@@ -75,6 +77,7 @@ class Plan:
         source: Name of the origin of new structures in the data, unless candidates have one.
         inherited: Further names in `info` or `arrays` that labels depend on, and that candidates inherit.
         further_labels: Function that adds labels of further properties to labelled candidates.
+        stop: Errors at which the run ends before its last generation; None for no such end.
     """
 
     seed: int
@@ -83,9 +86,10 @@ class Plan:
     fit: Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
     evaluate: Callable[[Committee, Dataset], Mapping[str, object]]
     seeds: Callable[[Dataset, int], Sequence[int]]
-    proposer: Callable[[Dataset], Proposer]
+    proposer: Callable[[Dataset, ExpectedErrors | None], Proposer]
     selectors: Callable[
-        [Float[np.ndarray, " n_train"], Mapping[str, float], int, Committee, Dataset], Sequence[Selector]
+        [Float[np.ndarray, " n_train"], Mapping[str, float], int, Committee, Dataset, ExpectedErrors | None],
+        Sequence[Selector],
     ]
     label: Callable[[Sequence[Atoms], Mapping[str, float]], LabelReport] | None
     n_members: int
@@ -95,10 +99,16 @@ class Plan:
     source: str = field(default="attack")
     inherited: tuple[str, ...] = ()
     further_labels: Callable[[Sequence[Atoms]], Sequence[Atoms]] = list
+    stop: Stop | None = None
 
     def seed_of(self, generation: int, stage: str) -> int:
         """The seed of a stage."""
         return derive(self.seed, generation, stage)
+
+    def ends_with(self, state: State) -> bool:
+        """True if the committee of a generation is the last one, which is not attacked."""
+        enough = self.stop is not None and state.found is not None and self.stop.met(state.found)
+        return self.label is not None and (state.generation == self.n_generations or enough)
 
 
 def run(plan: Plan, cache: StageCache = no_cache) -> Committee:
@@ -118,11 +128,11 @@ def step(state: State, plan: Plan, cache: StageCache = no_cache) -> tuple[Commit
     # Training, lines 2-4
     committee = cache(generation, "fit", lambda: train(state, plan)).committee
     evaluated = cache(generation, "evaluate", lambda: evaluate(state, plan, committee))
-    if generation == plan.n_generations and plan.label is not None:
+    if plan.ends_with(state):
         return committee, None
 
     # Adversarial attack, lines 5-12
-    attacked = cache(generation, "attack", lambda: attack_seeds(state, plan, committee))
+    attacked = cache(generation, "attack", lambda: attack_seeds(state, plan, committee, evaluated))
     chosen = cache(generation, "select", lambda: choose(state, plan, committee, evaluated, attacked))
     if plan.label is None:
         return committee, None
@@ -184,7 +194,7 @@ def extend(state: State, plan: Plan, labelled: Labelled) -> State:
         shared=plan.shared_validation,
         groups=duplicate_groups(dataset.structures),
     )
-    return State(generation, dataset, splits)
+    return State(generation, dataset, splits, found=labelled)
 
 
 def train(state: State, plan: Plan) -> Fitted:
@@ -211,16 +221,20 @@ def evaluate(state: State, plan: Plan, committee: Committee) -> Evaluated:
         name: errors(predicted.take(ids), state.dataset.take(ids)) if ids else Errors.unknown()
         for name, ids in parts.items()
     }
-    return Evaluated(predictions, predicted.force_variance, by_part, plan.evaluate(committee, state.dataset))
+    expected = ExpectedErrors.of(
+        () if state.found is None else state.found.atoms, [predictions[k] for k in sorted(test)]
+    )
+    system = plan.evaluate(committee, state.dataset)
+    return Evaluated(predictions, predicted.force_variance, by_part, system, expected)
 
 
-def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
+def attack_seeds(state: State, plan: Plan, committee: Committee, evaluated: Evaluated) -> Attacked:
     """Propose candidates from some of the data, by attacks all at once (Eq. 13 and 14) or otherwise."""
     seed = plan.seed_of(state.generation, "attack")
     seeds = tuple(int(i) for i in plan.seeds(state.dataset, derive(seed, "seeds")))
     chosen = state.dataset.take(seeds)
     committee = committee.without_domain()  # its own data cannot be new to it
-    candidates = propose(plan.proposer(state.dataset), committee, chosen.structures, seed)
+    candidates = propose(plan.proposer(state.dataset, evaluated.expected), committee, chosen.structures, seed)
     parents = tuple(seeds[origin] for origin in candidates.origins(len(seeds)))
     return Attacked(candidates, parents, tuple(candidates.heirs(chosen.to_atoms(), plan.inherited)))
 
@@ -236,6 +250,7 @@ def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated,
         plan.seed_of(state.generation, "select"),
         committee,
         state.dataset,
+        evaluated.expected,
     )
     selection = select(candidates, *selectors)
     geometries = candidates.structures.to_atoms()

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.evaluation import Errors
+from sparring.expected_error import ExpectedErrors
 from sparring.labels import LabelError
 from sparring.selection import SelectionStep
 from sparring.starting_data.base import StartFailure
@@ -27,12 +28,14 @@ class State(NamedTuple):
         dataset: Labelled structures.
         splits: Test set, and training and validation set of each member.
         failures: Starting structures without a usable label; empty after the first generation.
+        found: Labels of the generation before, with the predictions of its committee; None in the first.
     """
 
     generation: int
     dataset: Dataset
     splits: Splits
     failures: tuple[StartFailure, ...] = ()
+    found: "Labelled | None" = None
 
 
 class Fitted(NamedTuple):
@@ -50,12 +53,14 @@ class Evaluated(NamedTuple):
         force_variance: Force variance of each structure of the data set, in (eV/Å)².
         errors: Errors on the structures that members were trained on, and on those that no member has seen.
         system: Named results of the system's own evaluation.
+        expected: Expected errors by labels that are known so far; None if there are too few.
     """
 
     predictions: list[Atoms]
     force_variance: Float[np.ndarray, " n_structures"]
     errors: Mapping[str, Errors]
     system: Mapping[str, object]
+    expected: ExpectedErrors | None = None
 
 
 class Chosen(NamedTuple):

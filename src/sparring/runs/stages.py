@@ -21,7 +21,7 @@ from sparring.evaluation import Errors
 from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.proposers.results import AttackResult
 from sparring.runs import generation
-from sparring.runs.data_stage import data_metrics, read_data, write_data
+from sparring.runs.data_stage import data_metrics, labels_of, read_data, write_data
 from sparring.runs.failures import failure_of, write_failures
 from sparring.runs.generation import Generation
 from sparring.runs.loop import Attacked
@@ -116,7 +116,10 @@ def write_evaluated(folder: Path, evaluated: Evaluated) -> tuple[str, ...]:
         "system": dict(evaluated.system),
     }
     write_text(folder / generation.EVALUATION, json.dumps(numbers, indent=1) + "\n")
-    return generation.PREDICTIONS, generation.EVALUATION
+    if evaluated.expected is None:
+        return generation.PREDICTIONS, generation.EVALUATION
+    write_text(folder / generation.EXPECTED, json.dumps(evaluated.expected.to_dict(), indent=1) + "\n")
+    return generation.PREDICTIONS, generation.EVALUATION, generation.EXPECTED
 
 
 def evaluation_metrics(evaluated: Evaluated) -> dict[str, object]:
@@ -144,6 +147,7 @@ def read_evaluated(folder: Path) -> Evaluated:
         force_variance=np.array([float(atoms.info["force_variance"]) for atoms in predictions]),
         errors={name: _errors(part) for name, part in numbers["errors"].items()},
         system=numbers["system"],
+        expected=saved.expected_errors(),
     )
 
 
@@ -263,8 +267,7 @@ def write_labelled(folder: Path, labelled: Labelled) -> tuple[str, ...]:
 
 def read_labelled_stage(folder: Path) -> Labelled:
     """Read the labelled candidates, and the failed labels."""
-    saved = Generation(folder)
-    return Labelled(saved.labelled(), saved.label_failures(), **saved.counts())
+    return labels_of(Generation(folder))
 
 
 def label_metrics(labelled: Labelled) -> dict[str, object]:

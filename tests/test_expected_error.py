@@ -1,0 +1,145 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from sparring.atoms.reference import ENERGY, FORCES
+from sparring.expected_error import ExpectedErrors, PowerLaw
+
+ANY = np.random.default_rng(0)
+
+
+def sample(n, *, factor=3.0, exponent=0.7, spread=0.4, seed=0):
+    """Values of σ over two decades, and errors that scatter around a power law of them."""
+    generator = np.random.default_rng(seed)
+    sigma = 10 ** generator.uniform(-2, 0, n)
+    return sigma, factor * sigma**exponent * np.exp(spread * generator.standard_normal(n))
+
+
+def found(force_errors, sigmas, *, symbols="CH3", generator=ANY):
+    """Structures whose predicted forces err by given values on every atom, with a committee's variances."""
+    frames = []
+    for error, sigma in zip(force_errors, sigmas, strict=True):
+        atoms = Atoms(symbols, positions=generator.standard_normal((4, 3)))
+        signs = generator.choice([-1.0, 1.0], (4, 3))
+        atoms.arrays[FORCES] = generator.standard_normal((4, 3))
+        atoms.arrays["committee_forces"] = atoms.arrays[FORCES] + error * signs
+        atoms.arrays["atom_uncertainty"] = np.full(4, sigma)
+        atoms.info.update({ENERGY: -1.0, "committee_energy": -1.0 + 2 * error})
+        atoms.info.update(force_variance=sigma**2, energy_variance=sigma**2)
+        frames.append(atoms)
+    return frames
+
+
+def test_a_power_law_is_recovered_from_errors_that_scatter_around_it():
+    law = PowerLaw.fit(*sample(2000))
+    assert law.factor == pytest.approx(3.0, rel=0.05)
+    assert law.exponent == pytest.approx(0.7, abs=0.02)
+    assert law.sigma_of(0.5) == pytest.approx((0.5 / law.factor) ** (1 / law.exponent))
+    assert law(np.array([law.sigma_of(0.5)])) == pytest.approx(0.5)
+
+
+def test_half_of_the_errors_are_above_the_expected_one():
+    law = PowerLaw.fit(*sample(500))
+    sigma, error = sample(4000, seed=1)
+    assert (error > law(sigma)).mean() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9])
+@pytest.mark.parametrize("n", [10, 40])
+def test_bounds_hold_for_the_promised_share_of_new_structures_whatever_the_distribution(n, confidence):
+    """A promise over draws of both: the labels that bounds are taken from, and the next structure."""
+    held = []
+    for seed in range(400):
+        generator = np.random.default_rng(seed)
+        sigma = 10 ** generator.uniform(-2, 0, n + 1)
+        error = 2 * sigma * (1 + generator.pareto(2.0, n + 1))  # heavy tails, and no power law of σ with noise
+        law = PowerLaw.fit(sigma[:n], error[:n])
+        held.append(error[n] <= law.bound(sigma[n:], confidence)[0])
+    assert np.mean(held) == pytest.approx(confidence + 0.5 / n, abs=0.06)
+
+
+def test_few_labels_have_a_bound_of_less_confidence_and_say_so():
+    sigma, error = sample(6)
+    law = PowerLaw.fit(sigma, error)
+    assert law.confidence_of(0.9) == pytest.approx(6 / 7)
+    assert law.bound(sigma, 0.9) == pytest.approx(law(sigma) * max(law.ratios))
+    assert PowerLaw.fit(*sample(50)).confidence_of(0.9) == 0.9
+
+
+def test_labels_of_one_sigma_leave_the_exponent_at_one():
+    sigma = np.full(20, 0.3) * np.exp(0.01 * ANY.standard_normal(20))
+    law = PowerLaw.fit(sigma, 2 * sigma * np.exp(0.5 * ANY.standard_normal(20)))
+    assert law.exponent == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_law_always_rises_with_sigma():
+    sigma = np.geomspace(0.01, 1, 50)
+    assert 0 < PowerLaw.fit(sigma, 1 / sigma).exponent < 0.2
+
+
+@pytest.mark.parametrize("wrong", [0.0, math.nan, math.inf])
+def test_what_cannot_be_used_is_left_out(wrong):
+    sigma, error = sample(30)
+    law = PowerLaw.fit(sigma, error)
+    for sigmas, errors in (([*sigma, wrong], [*error, 1.0]), ([*sigma, 0.1], [*error, wrong])):
+        assert PowerLaw.fit(np.array(sigmas), np.array(errors)) == law
+
+
+def test_too_few_labels_give_no_law():
+    assert PowerLaw.fit(*sample(4)) is None
+    assert ExpectedErrors.of(found([0.1] * 4, [0.05] * 4)) is None
+    assert ExpectedErrors.of([]) is None
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, -0.1, 90.0])
+def test_a_confidence_lies_between_none_and_all(confidence):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        PowerLaw.fit(*sample(9)).bound(np.ones(1), confidence)
+
+
+def test_bounds_are_those_of_the_labels_and_the_line_is_that_of_all():
+    test = found(0.5 * np.full(30, 0.02), np.full(30, 0.02))
+    labels = found(4 * np.full(30, 0.4), np.full(30, 0.4))
+    both, alone = ExpectedErrors.of(labels, test), ExpectedErrors.of((), test)
+    assert both.forces(np.array([0.4]))[0] == pytest.approx(1.6, rel=0.1)
+    assert both.forces(np.array([0.02]))[0] == pytest.approx(0.01, rel=0.1)
+    assert len(both.forces.ratios) == 30
+    assert both.forces.n == 60
+    assert (both.n_labels, both.n_test) == (30, 30)
+    assert alone.forces(np.array([0.4]))[0] == pytest.approx(0.2, rel=0.1)
+
+
+def test_energies_have_a_law_of_their_own():
+    expected = ExpectedErrors.of(found(*sample(200, spread=0.0)[::-1]))
+    sigma = np.array([0.05, 0.5])
+    assert expected.energy(sigma) == pytest.approx(2 * expected.forces(sigma), rel=1e-6)
+
+
+def test_elements_whose_forces_err_more_have_a_larger_factor_and_others_that_of_all():
+    sigma, error = sample(60)
+    frames = found(error, sigma)
+    for atoms in frames:
+        hydrogen = atoms.numbers == 1
+        off = atoms.arrays["committee_forces"] - atoms.arrays[FORCES]
+        atoms.arrays["committee_forces"] = atoms.arrays[FORCES] + off * np.where(hydrogen, 0.5, 2.0)[:, None]
+    expected = ExpectedErrors.of(frames)
+    carbon, hydrogen, oxygen = expected.of_atoms(np.array([0.1, 0.1, 0.1]), ["C", "H", "O"])
+    assert carbon / hydrogen == pytest.approx(4, rel=0.25)
+    assert oxygen == pytest.approx(expected.forces(np.array([0.1]))[0])
+
+
+def test_labels_without_forces_say_nothing_about_forces():
+    frames = found(*sample(30)[::-1])
+    for atoms in frames[::2]:
+        del atoms.arrays[FORCES]
+    expected = ExpectedErrors.of(frames)
+    assert expected.forces.n == 15
+    assert expected.energy.n == 30
+
+
+def test_expected_errors_survive_a_file():
+    expected = ExpectedErrors.of(found(*sample(20)[::-1]))
+    assert ExpectedErrors.from_dict(json.loads(json.dumps(expected.to_dict()))) == expected
