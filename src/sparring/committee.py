@@ -35,12 +35,14 @@ class Summary(NamedTuple):
         forces: Mean forces in eV/Å (Eq. 6).
         energy_variance: Variance of the energies in eV² (Eq. 5); zero for a single member.
         force_variance: Variance of the forces in (eV/Å)² (Eq. 7); zero for a single member.
+        atom_variance: Variance of the force on each atom in (eV/Å)²; zero for a single member.
     """
 
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_atoms 3"]
     energy_variance: Float[Tensor, " n_structures"]
     force_variance: Float[Tensor, " n_structures"]
+    atom_variance: Float[Tensor, " n_atoms"]
 
 
 class Prediction(NamedTuple):
@@ -65,12 +67,13 @@ class Prediction(NamedTuple):
             structure_index: Structure of each atom.
         """
         energy, n_structures = self.energy.mean(0).double(), self.energy.shape[1]
-        zero = torch.zeros_like(energy)
-        forces, of_energy, of_forces = self.forces.mean(0).double(), zero, zero
-        if len(self.energy) > 1:
-            of_energy = uncertainty.energy_variance(self.energy).double()
-            of_forces = uncertainty.force_variance(self.forces, structure_index, n_structures).double()
-        return Summary(energy, forces, of_energy, of_forces)
+        forces = self.forces.mean(0).double()
+        if len(self.energy) == 1:
+            zero = torch.zeros_like(energy)
+            return Summary(energy, forces, zero, zero, torch.zeros_like(forces[:, 0]))
+        of_energy, of_atoms = uncertainty.energy_variance(self.energy), uncertainty.atom_variance(self.forces)
+        of_forces = uncertainty.mean_over_atoms(of_atoms, structure_index, n_structures)
+        return Summary(energy, forces, of_energy.double(), of_forces.double(), of_atoms.double())
 
 
 class Committee:

@@ -60,12 +60,14 @@ class StructurePredictions:
         forces: Mean forces in eV/Å, one array for each structure.
         energy_variance: Variances of the energies in eV².
         force_variance: Variances of the forces in (eV/Å)².
+        atom_variance: Variances of the force on each atom in (eV/Å)², one array for each structure.
     """
 
     energy: Float[np.ndarray, " n_structures"]
     forces: tuple[Float[np.ndarray, "_ 3"], ...]
     energy_variance: Float[np.ndarray, " n_structures"]
     force_variance: Float[np.ndarray, " n_structures"]
+    atom_variance: tuple[Float[np.ndarray, " _"], ...]
 
     def take(self, indices: Sequence[int]) -> "StructurePredictions":
         """Some of the structures."""
@@ -75,10 +77,14 @@ class StructurePredictions:
             forces=tuple(self.forces[i] for i in chosen),
             energy_variance=self.energy_variance[chosen],
             force_variance=self.force_variance[chosen],
+            atom_variance=tuple(self.atom_variance[i] for i in chosen),
         )
 
     def annotate(self, atoms: Sequence[Atoms]) -> list[Atoms]:
-        """Copies of structures with ``committee_energy``, ``committee_forces`` and both variances."""
+        """Copies of structures with ``committee_energy``, ``committee_forces`` and both variances.
+
+        The array ``atom_uncertainty`` is the standard deviation of the force on each atom, in eV/Å.
+        """
         annotated = []
         for index, structure in enumerate(atoms):
             copy = structure.copy()
@@ -86,6 +92,7 @@ class StructurePredictions:
             copy.info["energy_variance"] = float(self.energy_variance[index])
             copy.info["force_variance"] = float(self.force_variance[index])
             copy.arrays["committee_forces"] = self.forces[index]
+            copy.arrays["atom_uncertainty"] = np.sqrt(self.atom_variance[index])
             annotated.append(copy)
         return annotated
 
@@ -149,7 +156,7 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
         part = structures.take(range(start, min(start + n_at_once, structures.n_structures)))
         prediction = committee.predict(part, differentiable=False)
         summary = prediction.summary(part.structure_index.to(prediction.forces.device))
-        energy, forces, energy_variance, force_variance = (values.cpu().numpy() for values in summary)
+        energy, forces, energy_variance, force_variance, atom_variance = (values.cpu().numpy() for values in summary)
         sizes = part.counts.cumsum(0)[:-1].tolist()
         parts.append(
             StructurePredictions(
@@ -157,6 +164,7 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
                 forces=tuple(np.split(forces, sizes)),
                 energy_variance=energy_variance,
                 force_variance=force_variance,
+                atom_variance=tuple(np.split(atom_variance, sizes)),
             )
         )
     return StructurePredictions(
@@ -164,6 +172,7 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
         forces=tuple(forces for part in parts for forces in part.forces),
         energy_variance=np.concatenate([part.energy_variance for part in parts]),
         force_variance=np.concatenate([part.force_variance for part in parts]),
+        atom_variance=tuple(variances for part in parts for variances in part.atom_variance),
     )
 
 
