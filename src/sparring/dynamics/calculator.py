@@ -25,6 +25,7 @@ class CommitteeCalculator(Calculator):
     ``forces_var``          variance of the forces (Eq. 7), ()
     ``energy_uncertainty``  its root, the standard deviation, ()
     ``forces_uncertainty``  root of ``forces_var``, ()
+    ``atom_uncertainty``    standard deviation of the force on each atom, (n_atoms,)
     ======================  =====================================================================
     """
 
@@ -38,6 +39,7 @@ class CommitteeCalculator(Calculator):
         "forces_var",
         "energy_uncertainty",
         "forces_uncertainty",
+        "atom_uncertainty",
     ]
 
     def __init__(self, committee: Committee) -> None:
@@ -74,3 +76,4 @@ class CommitteeCalculator(Calculator):
             self.results["forces_var"] = float(summary.force_variance)
             self.results["energy_uncertainty"] = self.results["energy_var"] ** 0.5
             self.results["forces_uncertainty"] = self.results["forces_var"] ** 0.5
+            self.results["atom_uncertainty"] = summary.atom_variance.sqrt().cpu().numpy()
