@@ -2,13 +2,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from ase.build import molecule
 
 from sparring import uncertainty
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.evaluation import Differences, align, errors, evaluate, predict_structures
+from sparring.evaluation import Differences, align, errors, evaluate, predict_structures, with_atom_uncertainty
 
 
 @pytest.fixture
@@ -115,6 +116,18 @@ def test_the_mean_square_of_the_uncertainties_of_atoms_is_the_variance_of_the_fo
     for atoms in predict_structures(committee(), Structures.from_atoms(mixed)).annotate(mixed):
         mean = np.mean(atoms.arrays["atom_uncertainty"] ** 2)
         assert mean == pytest.approx(atoms.info["force_variance"], rel=1e-12)
+
+
+def test_structures_get_the_uncertainty_of_their_atoms_unless_it_is_not_finite(committee, mixed):
+    assert with_atom_uncertainty([], committee()) == []
+    found = with_atom_uncertainty(mixed, committee())
+    for atoms, wanted in zip(
+        found, predict_structures(committee(), Structures.from_atoms(mixed)).annotate(mixed), strict=True
+    ):
+        np.testing.assert_array_equal(atoms.arrays["atom_uncertainty"], wanted.arrays["atom_uncertainty"])
+    assert not any("atom_uncertainty" in atoms.arrays for atoms in mixed)
+    lost = Committee([lambda s: torch.nan * uncertainty.sum_over_atoms(s.positions[:, 0], s.structure_index, 15)] * 2)
+    assert not any("atom_uncertainty" in atoms.arrays for atoms in with_atom_uncertainty(mixed, lost))
 
 
 # --- energies of another code ---------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ __all__ = [
     "evaluate",
     "last_layer_features",
     "predict_structures",
+    "with_atom_uncertainty",
 ]
 
 N_ATOMS = 512
@@ -174,6 +175,23 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
         force_variance=np.concatenate([part.force_variance for part in parts]),
         atom_variance=tuple(variances for part in parts for variances in part.atom_variance),
     )
+
+
+def with_atom_uncertainty(atoms: Sequence[Atoms], committee: Committee) -> list[Atoms]:
+    """Copies of structures with the array ``atom_uncertainty`` in eV/Å, from one prediction for all.
+
+    A structure for which it is not finite is copied without it.
+
+    Raises:
+        ValueError: If a structure has an element on which the committee was not trained.
+    """
+    copies = [structure.copy() for structure in atoms]
+    if copies:
+        predicted = predict_structures(committee, Structures.from_atoms(copies, ignore_constraints=True))
+        for copy, variance in zip(copies, predicted.atom_variance, strict=True):
+            if np.isfinite(variance).all():
+                copy.arrays["atom_uncertainty"] = np.sqrt(variance)
+    return copies
 
 
 def errors(predicted: StructurePredictions, dataset: Dataset, *, aligned: bool = False) -> Errors:

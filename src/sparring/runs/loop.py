@@ -20,7 +20,7 @@ from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
 from sparring.committee import Committee
-from sparring.evaluation import Errors, errors, predict_structures
+from sparring.evaluation import Errors, errors, predict_structures, with_atom_uncertainty
 from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.proposers.base import Proposer, propose
 from sparring.runs.cache import StageCache, no_cache
@@ -44,7 +44,7 @@ class Attacked(NamedTuple):
     Attributes:
         candidates: Candidates, with paths where the proposer has some.
         seeds: Structure of the data that each comes from.
-        heirs: The candidates with what they inherit from it.
+        heirs: The candidates with what they inherit from it, and with the uncertainty of each atom.
     """
 
     candidates: Candidates
@@ -222,7 +222,8 @@ def attack_seeds(state: State, plan: Plan, committee: Committee) -> Attacked:
     committee = committee.without_domain()  # its own data cannot be new to it
     candidates = propose(plan.proposer(state.dataset), committee, chosen.structures, seed)
     parents = tuple(seeds[origin] for origin in candidates.origins(len(seeds)))
-    return Attacked(candidates, parents, tuple(candidates.heirs(chosen.to_atoms(), plan.inherited)))
+    heirs = with_atom_uncertainty(candidates.heirs(chosen.to_atoms(), plan.inherited), committee)
+    return Attacked(candidates, parents, tuple(heirs))
 
 
 def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated, attacked: Attacked) -> Chosen:
@@ -253,6 +254,8 @@ def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated,
             energy_variance=float(candidates.energy_variance[index]),
             force_variance=float(candidates.force_variance[index]),
         )
+        if attacked.heirs and (of_atoms := attacked.heirs[index].arrays.get("atom_uncertainty")) is not None:
+            atoms.arrays["atom_uncertainty"] = of_atoms.copy()
         chosen.append(atoms)
     return Chosen(chosen, selection.steps)
 
