@@ -61,5 +61,6 @@ def test_every_strategy_is_a_configuration_of_the_example(strategy, tmp_path, ra
     assert config.seed == 7
     assert config.committee == load(plan.EXAMPLE, None, {"committee.n_members": 4}).committee
     spaces = [getattr(one, "space", None) for one in config.proposers]
-    turned = [part.torsions for space in spaces if space is not None for part in getattr(space, "spaces", ())]
-    assert all(one == ethanol.torsions for one in turned if one)
+    parts = [part for space in spaces for part in getattr(space, "spaces", ()) if part.kind == "dihedrals"]
+    assert [part.torsions for part in parts] == [ethanol.torsions] * len(parts)
+    assert len(parts) == (strategy == "portfolio")
