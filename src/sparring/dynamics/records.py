@@ -214,9 +214,9 @@ class Log:
         for index, atoms in enumerate(frames):
             atoms.info.update({name: column[index] for name, column in columns.items()})
         if seen:
-            sigma = state.phase.seen.atom_variance.sqrt().split([len(atoms) for atoms in frames])
+            sigma = state.phase.seen.atom_variance.sqrt().cpu().split([len(atoms) for atoms in frames])
             for atoms, values in zip(frames, sigma, strict=True):
-                atoms.arrays["atom_uncertainty"] = values.cpu().numpy()
+                atoms.arrays["atom_uncertainty"] = values.numpy()
         return frames
 
 
