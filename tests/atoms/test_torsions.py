@@ -101,6 +101,30 @@ def test_a_chain_that_is_closed_has_an_order_all_the_same():
     assert found["omega"] == {1: (1, 2, 4, 5), 2: (5, 6, 0, 1)}
 
 
+@pytest.mark.parametrize(
+    ("atoms", "turning"),
+    [
+        (geometry(), [{0, 4}, {6, 8}, {8, 10}, {8, 14}, {16, 18}]),  # methyls, phi and psi; amides do not turn
+        (molecule("CH3CH2OH"), [{0, 1}, {1, 2}]),
+        (molecule("butadiene"), [{1, 2}]),  # the bond in the middle, and no double bond
+        (molecule("CH3SiH3"), [{0, 1}]),
+        (molecule("isobutane"), [{0, 2}, {0, 6}, {0, 10}]),
+        (molecule("CH3CN"), None),  # on a line
+        (molecule("C6H6"), None),
+        (molecule("H2O"), None),
+    ],
+    ids=lambda value: str(value.symbols) if isinstance(value, Atoms) else None,
+)
+def test_rotatable_bonds_are_those_that_can_turn(atoms, turning):
+    if turning is None:
+        with pytest.raises(ValueError, match="has no rotatable bond; use a Cartesian space for it"):
+            find(atoms, ["rotatable"])
+        return
+    found = find(atoms, ["rotatable"])
+    assert sorted(sorted(one.atoms[1:3]) for one in found) == sorted(sorted(bond) for bond in turning)
+    assert all(one.name == "-".join(map(str, one.atoms)) for one in found)
+
+
 @needs_rdkit
 def test_a_smarts_gives_one_torsion_for_each_bond_that_it_matches():
     found = find(geometry(), ["[#6]-[#7]-[#6]-[#6]"])
@@ -162,8 +186,8 @@ CUBE = Atoms("C2OH6", positions=molecule("CH3CH2OH").positions, cell=[9, 9, 9], 
             r"torsions phi1 and 7-6-8-9 of C6H12N2O2 are about the same bond 6-8 \(N-C\), so they are not independent",
         ),
         (geometry(), [(4, 6, 8, 14), (14, 8, 6, 7)], "about the same bond 8-6"),
-        (geometry(), ["chi1"], "'chi1' is neither one of phi, psi, omega nor a SMARTS"),
-        (geometry(), ["phy"], "'phy' is neither one of phi, psi, omega nor a SMARTS, did you mean 'phi'"),
+        (geometry(), ["chi1"], "'chi1' is neither one of phi, psi, omega, rotatable nor a SMARTS"),
+        (geometry(), ["phy"], "'phy' is neither one of phi, psi, omega, rotatable nor a SMARTS, did you mean 'phi'"),
         (geometry(), ["phi2"], "C6H12N2O2 has no phi2, only phi1"),
         (ETHANOL, ["psi"], "C2H6O has no psi: there is no peptide's backbone with it; name four atoms instead"),
         (ETHANOL, ["[N]-C-C-O"], r"SMARTS '\[N\]-C-C-O' matches nothing in C2H6O"),

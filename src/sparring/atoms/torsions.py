@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import covalent_radii
 
 from sparring.atoms.bonds import BondGraph, find_bonds
 from sparring.atoms.electronic_state import total_charge
@@ -25,6 +26,11 @@ __all__ = ["Torsion", "bond_graph", "find"]
 
 STRAIGHT = math.radians(178)
 """Three atoms with a wider angle are on a line, about which no torsion is defined."""
+
+ROTATABLE = "rotatable"
+"""Name of all torsions that can turn."""
+STIFF = 0.93
+"""Length of a bond of C, N or O in units of the sum of covalent radii, below which it does not turn."""
 
 Four = tuple[int, int, int, int]
 
@@ -53,8 +59,9 @@ def find(
     Args:
         atoms: The molecule.
         torsions: Four atoms each, counted from 0; or "phi", "psi" or "omega" for all of a peptide's chain, with a
-            number for that of one residue ("phi2"); or a SMARTS of four atoms, which stands for one torsion about each
-            bond that it matches, the one of the lowest atoms (this takes RDKit).
+            number for that of one residue ("phi2"); or "rotatable" for one about each bond that can turn; or a SMARTS
+            of four atoms, which stands for one torsion about each bond that it matches, the one of the lowest atoms
+            (this takes RDKit).
         bonds: Pairs of atoms; None to find them from the distances.
 
     Raises:
@@ -100,6 +107,8 @@ def _resolve(atoms: Atoms, graph: BondGraph, torsion: str | Sequence[int]) -> li
         if not all(0 <= atom < len(atoms) for atom in four):
             raise ValueError(f"torsion {four}: the atoms of {_named(atoms)} are numbered from 0 to {len(atoms) - 1}")
         return [("-".join(map(str, four)), four)]
+    if torsion == ROTATABLE:
+        return [("-".join(map(str, four)), four) for four in _rotatable(atoms, graph)]
     match = re.fullmatch(rf"({'|'.join(NAMES)})(\d*)", torsion)
     if match is None:
         return [(f"{torsion} at {'-'.join(map(str, four))}", four) for four in _matches(atoms, graph, torsion)]
@@ -112,6 +121,32 @@ def _resolve(atoms: Atoms, graph: BondGraph, torsion: str | Sequence[int]) -> li
     if number and int(number) not in of_residues:
         raise ValueError(f"{_named(atoms)} has no {torsion}, only {', '.join(f'{name}{n}' for n in of_residues)}")
     return [(f"{name}{n}", four) for n, four in of_residues.items() if not number or n == int(number)]
+
+
+def _rotatable(atoms: Atoms, graph: BondGraph) -> list[Four]:
+    """One torsion of the lowest neighbours about each bond that can turn.
+
+    That is a bond outside of rings between two atoms that have other neighbours, none of which is on a line with it.
+    Bonds of C, N and O that are shorter than 0.93 times the sum of covalent radii cannot: double bonds and amides.
+    """
+    found = list[Four]()
+    for j, k in graph.bonds:
+        before, after = ([n for n in graph.neighbours[one] if n != other] for one, other in ((j, k), (k, j)))
+        radii = sum(covalent_radii[atoms.numbers[one]] for one in (j, k))
+        stiff = {*atoms.symbols[[j, k]]} <= {*"CNO"} and atoms.get_distance(j, k) < STIFF * radii
+        if before and after and not stiff and not graph.in_ring(j, k):
+            four = (min(before), j, k, min(after))
+            if not _straight(atoms, four):
+                found.append(four)
+    if not found:
+        raise ValueError(f"{_named(atoms)} has no rotatable bond; use a Cartesian space for it")
+    return found
+
+
+def _straight(atoms: Atoms, four: Four) -> bool:
+    """True if three atoms of a chain are on a line, so that there is no torsion."""
+    positions = torch.as_tensor(atoms.positions)
+    return any(float(angle(positions, *three)) > STRAIGHT for three in (four[:3], four[1:]))
 
 
 def _checked(atoms: Atoms, graph: BondGraph, four: Four, name: str) -> Torsion:
@@ -129,9 +164,8 @@ def _checked(atoms: Atoms, graph: BondGraph, four: Four, name: str) -> Torsion:
             f"{of}: the bond {_labelled(atoms, j, k)} is in a ring, which cannot turn without breaking; leave it out"
             + (" (-!@ in a SMARTS matches bonds outside of rings)" if " at " in name else "")
         )
-    positions = torch.as_tensor(atoms.positions)
     for three in ((i, j, k), (j, k, l)):
-        if float(angle(positions, *three)) > STRAIGHT:
+        if float(angle(torch.as_tensor(atoms.positions), *three)) > STRAIGHT:
             raise ValueError(f"{of}: {_labelled(atoms, *three)} are on a line, so that there is no torsion")
     return Torsion(four, tuple(sorted(graph.beyond(j, k) - {k})), name)
 
@@ -143,8 +177,8 @@ def _matches(atoms: Atoms, graph: BondGraph, smarts: str) -> list[Four]:
     with rdBase.BlockLogs():
         pattern = Chem.MolFromSmarts(smarts)
     if pattern is None:
-        hint = did_you_mean(smarts, NAMES)
-        raise ValueError(f"{smarts!r} is neither one of {', '.join(NAMES)} nor a SMARTS{hint}")
+        hint = did_you_mean(smarts, (*NAMES, ROTATABLE))
+        raise ValueError(f"{smarts!r} is neither one of {', '.join((*NAMES, ROTATABLE))} nor a SMARTS{hint}")
     if pattern.GetNumAtoms() != 4:
         raise ValueError(f"SMARTS {smarts!r} has {pattern.GetNumAtoms()} atoms; a torsion has four")
     molecule = _with_bond_orders(atoms, graph)

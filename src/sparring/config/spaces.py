@@ -60,7 +60,7 @@ class Cartesian(Section):
 
 
 class Dihedrals(Section):
-    """Torsions turn: phi, psi or omega of peptides, a SMARTS, or four atoms."""
+    """Torsions turn: all that are rotatable, phi, psi or omega of peptides, a SMARTS, or four atoms."""
 
     kind: Literal["dihedrals"]
     torsions: Torsions
