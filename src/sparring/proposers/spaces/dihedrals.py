@@ -113,8 +113,8 @@ class Dihedrals:
 
         Args:
             molecule: Intact geometry of it; several if seeds are of different molecules.
-            torsions: As in :func:`sparring.atoms.torsions.find`: names such as "rotatable" or "phi", SMARTS, or four atoms each.
-                What is not four atoms is looked for in every molecule.
+            torsions: As in :func:`sparring.atoms.torsions.find`: names such as "rotatable" or "phi", SMARTS, or four
+                atoms each. What is not four atoms is looked for in every molecule.
             bonds: Pairs of bonded atoms; None to find them from the distances.
             spread: Standard deviation of the first angles, in rad.
             radius: Radius of the bound, in rad; None for no bound.
