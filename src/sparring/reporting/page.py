@@ -13,7 +13,10 @@ from jinja2 import Environment, StrictUndefined
 
 from sparring.plots.saving import rendered
 from sparring.reporting import explore
+from sparring.reporting.answers import Answer, answers_of
+from sparring.reporting.answers.facts import facts_of
 from sparring.reporting.data import Run
+from sparring.reporting.expectations import expectation_sheet
 from sparring.reporting.overview import overview
 from sparring.reporting.reading import labels_structures, read_run
 from sparring.reporting.sheets import comparison, sheets
@@ -47,6 +50,13 @@ class Picture(NamedTuple):
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
 
 
+class First(NamedTuple):
+    """The top of the page: answers, and the figure below them."""
+
+    answers: tuple[Answer, ...]
+    pictures: tuple[Picture, ...]
+
+
 class Script(NamedTuple):
     """A script of the page, and its digest for the content security policy."""
 
@@ -66,17 +76,22 @@ def report(folder: Path | str) -> Path:
     folder = Path(folder)
     problem = _compare(folder)
     run = read_run(folder)
-    known = validations(run)
+    known, first = validations(run), _first(folder, run)
     compared = comparison(run)
     pictures = [_picture(sheet) for sheet in _sheets(run)]
     compared_pictures = [] if compared is None else [_picture(compared)]
     results = [(section, [_picture(sheet) for sheet in section.figures]) for section in known.sections]
     (folder / "figures").mkdir(exist_ok=True)
-    for picture in [*compared_pictures, *pictures, *(picture for _, several in results for picture in several)]:
+    for picture in [
+        *first.pictures,
+        *compared_pictures,
+        *pictures,
+        *(picture for _, several in results for picture in several),
+    ]:
         write_bytes(folder / "figures" / f"{picture.description.name}.svg", picture.svg)
         write_bytes(folder / "figures" / f"{picture.description.name}.png", picture.png)
     page = folder / "report.html"
-    write_text(page, _page(run, pictures, known, results, compared_pictures, problem))
+    write_text(page, _page(run, first, pictures, known, results, compared_pictures, problem))
     return page
 
 
@@ -107,8 +122,18 @@ def _sheets(run: Run) -> tuple[ReportFigure, ...]:
     return (ReportFigure(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
 
 
+def _first(folder: Path, run: Run) -> First:
+    """The top of the page."""
+    facts = facts_of(folder)
+    if facts is None:
+        return First((), ())
+    sheet = expectation_sheet(facts.rounds, [one.number for one in run.generations], facts.stop)
+    return First(answers_of(facts), () if sheet is None else (_picture(sheet),))
+
+
 def _page(
     run: Run,
+    first: First,
     pictures: Sequence[Picture],
     known: Validations,
     results: Sequence[tuple[Section, Sequence[Picture]]],
@@ -124,6 +149,8 @@ def _page(
     failures = [(generation.number, failure) for generation in run.generations for failure in generation.failures]
     return template.render(
         run=run,
+        answers=first.answers,
+        first_pictures=first.pictures,
         verdict=verdict(run),
         problem=problem,
         compared=compared,
