@@ -12,7 +12,7 @@ __all__ = ["Answer", "answers", "answers_of"]
 
 
 def answers(folder: Path) -> tuple[Answer, ...]:
-    """Is it stable, where did it fail, how far can σ be believed, and should one go on?
+    """Answers: is it stable, where did it fail, how far can σ be believed, and should one go on?
 
     Nothing is computed but from saved files. There is no answer before there is a committee; a particle in a model
     potential is not asked for its stability.

@@ -1,4 +1,4 @@
-"""Should one go on with further generations?"""
+"""Answer to the question whether to go on with further generations."""
 
 import math
 

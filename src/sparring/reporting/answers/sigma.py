@@ -1,4 +1,4 @@
-"""How far can σ be believed?"""
+"""Answer to the question how far σ can be believed."""
 
 import math
 

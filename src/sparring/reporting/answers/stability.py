@@ -1,4 +1,4 @@
-"""Is it stable, and where did it fail?"""
+"""Answers to the questions: is it stable, and where did it fail?"""
 
 from collections import Counter
 
