@@ -2,13 +2,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from ase.build import molecule
 
 from sparring import uncertainty
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.evaluation import Differences, align, errors, evaluate, predict_structures
+from sparring.evaluation import Differences, align, errors, evaluate, predict_structures, with_atom_uncertainty
 
 
 @pytest.fixture
@@ -69,6 +70,10 @@ def test_many_structures_are_asked_some_at_a_time_and_answer_as_one_by_one(commi
     np.testing.assert_allclose(whole.energy_variance, uncertainty.energy_variance(energy), rtol=1e-9)
     sigma = uncertainty.force_variance(forces, structures.structure_index, structures.n_structures)
     np.testing.assert_allclose(whole.force_variance, sigma, rtol=1e-9)
+    of_atoms = uncertainty.atom_variance(forces).split(structures.counts.tolist())
+    for got, wanted, some in zip(whole.atom_variance, of_atoms, parts.atom_variance, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9)
+        np.testing.assert_allclose(some, got, rtol=1e-9)
     np.testing.assert_allclose(parts.energy, whole.energy, rtol=1e-12)
     np.testing.assert_allclose(np.concatenate(parts.forces), np.concatenate(whole.forces), atol=1e-12)
 
@@ -76,6 +81,7 @@ def test_many_structures_are_asked_some_at_a_time_and_answer_as_one_by_one(commi
 def test_one_network_alone_is_never_uncertain(schnet, water):
     alone = predict_structures(Committee([schnet()]), Structures.from_atoms([water]))
     assert (alone.energy_variance.tolist(), alone.force_variance.tolist()) == ([0.0], [0.0])
+    assert [values.tolist() for values in alone.atom_variance] == [[0.0] * 3]
 
 
 def test_what_is_taken_of_a_survey_stays_together(committee, mixed):
@@ -83,6 +89,7 @@ def test_what_is_taken_of_a_survey_stays_together(committee, mixed):
     part = whole.take([4, 1])
     assert part.energy.tolist() == [whole.energy[4], whole.energy[1]]
     np.testing.assert_array_equal(part.forces[1], whole.forces[1])
+    np.testing.assert_array_equal(part.atom_variance[0], whole.atom_variance[4])
 
 
 def test_differences_of_some_structures_are_those_of_their_own_survey(committee, mixed, with_random_labels):
@@ -102,6 +109,25 @@ def test_annotations_go_onto_copies(committee, mixed):
     annotated = whole.annotate(mixed)
     assert [one.info["committee_energy"] for one in annotated] == whole.energy.tolist()
     assert "committee_energy" not in mixed[0].info
+    assert "atom_uncertainty" not in mixed[0].arrays
+
+
+def test_the_mean_square_of_the_uncertainties_of_atoms_is_the_variance_of_the_forces(committee, mixed):
+    for atoms in predict_structures(committee(), Structures.from_atoms(mixed)).annotate(mixed):
+        mean = np.mean(atoms.arrays["atom_uncertainty"] ** 2)
+        assert mean == pytest.approx(atoms.info["force_variance"], rel=1e-12)
+
+
+def test_structures_get_the_uncertainty_of_their_atoms_unless_it_is_not_finite(committee, mixed):
+    assert with_atom_uncertainty([], committee()) == []
+    found = with_atom_uncertainty(mixed, committee())
+    for atoms, wanted in zip(
+        found, predict_structures(committee(), Structures.from_atoms(mixed)).annotate(mixed), strict=True
+    ):
+        np.testing.assert_array_equal(atoms.arrays["atom_uncertainty"], wanted.arrays["atom_uncertainty"])
+    assert not any("atom_uncertainty" in atoms.arrays for atoms in mixed)
+    lost = Committee([lambda s: torch.nan * uncertainty.sum_over_atoms(s.positions[:, 0], s.structure_index, 15)] * 2)
+    assert not any("atom_uncertainty" in atoms.arrays for atoms in with_atom_uncertainty(mixed, lost))
 
 
 # --- energies of another code ---------------------------------------------------------------------------------------

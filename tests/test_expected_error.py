@@ -1,11 +1,17 @@
+import copy
 import json
 import math
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 
+from sparring.atoms.dataset import Dataset
 from sparring.atoms.reference import ENERGY, FORCES
+from sparring.committee_files import EXPECTED, read_committee, write_committee
+from sparring.dynamics.calculator import CommitteeCalculator
+from sparring.evaluation import expected_errors, predict_structures
 from sparring.expected_error import ExpectedErrors, PowerLaw
 
 ANY = np.random.default_rng(0)
@@ -143,3 +149,50 @@ def test_labels_without_forces_say_nothing_about_forces():
 def test_expected_errors_survive_a_file():
     expected = ExpectedErrors.of(found(*sample(20)[::-1]))
     assert ExpectedErrors.from_dict(json.loads(json.dumps(expected.to_dict()))) == expected
+
+
+def test_frames_get_the_errors_that_their_sigma_lets_expect():
+    frames = found(*sample(50)[::-1])
+    expected = ExpectedErrors.of(frames)
+    expected.note(frames)
+    sigma = np.array([math.sqrt(atoms.info["force_variance"]) for atoms in frames])
+    assert [atoms.info["expected_force_error"] for atoms in frames] == pytest.approx(expected.forces(sigma).tolist())
+    assert [atoms.info["expected_energy_error"] for atoms in frames] == pytest.approx(expected.energy(sigma).tolist())
+
+
+def test_a_committee_keeps_its_expected_errors_on_its_way_and_on_disk(committee, tmp_path):
+    expected = ExpectedErrors.of(found(*sample(20)[::-1]))
+    members = committee().with_expected(expected)
+    others = (members.to(dtype=torch.float32), members.without_domain(), copy.deepcopy(members))
+    assert all(one.expected == expected for one in others)
+    write_committee(tmp_path, members)
+    assert read_committee(tmp_path).expected is None  # a run writes them once labels are known
+    (tmp_path / EXPECTED).write_text(json.dumps(expected.to_dict()), encoding="utf-8")
+    assert read_committee(tmp_path).expected == expected
+    assert members.with_expected(None).expected is None
+
+
+def test_predictions_and_the_calculator_show_what_errors_to_expect(committee, ammonia, rattled):
+    members, frames = committee(), rattled(ammonia, 8)
+    generator = np.random.default_rng(0)
+    for atoms in frames:
+        atoms.info[ENERGY], atoms.arrays[FORCES] = 0.0, generator.standard_normal((4, 3))
+    dataset = Dataset.from_atoms(frames)
+    expected = expected_errors(members, dataset)
+    known = members.with_expected(expected)
+    plain = predict_structures(members, dataset.structures).annotate(frames)[0]
+    shown = predict_structures(known, dataset.structures).annotate(frames)[0]
+    assert "expected_force_error" not in plain.info
+    sigma = math.sqrt(shown.info["force_variance"])
+    assert shown.info["expected_force_error"] == pytest.approx(expected.forces.factor * sigma**expected.forces.exponent)
+    atoms = frames[0].copy()
+    atoms.calc = CommitteeCalculator(known)
+    assert atoms.get_potential_energy() == pytest.approx(shown.info["committee_energy"])
+    results = atoms.calc.results
+    assert results["forces_error"] == pytest.approx(shown.info["expected_force_error"])
+    assert results["energy_error"] == pytest.approx(shown.info["expected_energy_error"])
+    of_atoms = expected.of_atoms(shown.arrays["atom_uncertainty"], ["N", "H", "H", "H"])
+    assert results["atom_error"] == pytest.approx(of_atoms)
+    atoms.calc = CommitteeCalculator(members)
+    atoms.get_potential_energy()
+    assert "forces_error" not in atoms.calc.results

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sparring.uncertainty import energy_variance, force_variance, is_familiar, sum_over_atoms
+from sparring.uncertainty import atom_variance, energy_variance, force_variance, is_familiar, sum_over_atoms
 
 SIZES = (3, 1, 4)
 STRUCTURE = torch.repeat_interleave(torch.arange(len(SIZES)), torch.tensor(SIZES))
@@ -44,6 +44,47 @@ def test_variances_are_those_of_the_formulas_read_one_number_at_a_time(n_members
     torch.testing.assert_close(force_variance(forces, STRUCTURE, 3), slow_force_variance(forces), rtol=1e-13, atol=0)
 
 
+def slow_atom_variance(forces):
+    """The variance of each atom, one number at a time."""
+    n_members, n_atoms, _ = forces.shape
+    variances = []
+    for atom in range(n_atoms):
+        total = 0.0
+        for axis in range(3):
+            mean = sum(float(forces[m, atom, axis]) for m in range(n_members)) / n_members
+            total += sum((float(forces[m, atom, axis]) - mean) ** 2 for m in range(n_members))
+        variances.append(total / 3 / (n_members - 1))
+    return torch.tensor(variances, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("n_members", [2, 3, 5])
+def test_the_variance_of_an_atom_is_that_of_the_formula_and_its_mean_over_a_structure_is_equation_7(n_members):
+    forces = random_forces(n_members)
+    of_atoms = atom_variance(forces)
+    torch.testing.assert_close(of_atoms, slow_atom_variance(forces), rtol=1e-13, atol=0)
+    means = torch.stack([part.mean() for part in of_atoms.split(SIZES)])
+    torch.testing.assert_close(force_variance(forces, STRUCTURE, 3), means, rtol=1e-13, atol=0)
+
+
+def test_only_the_atom_that_members_disagree_about_has_a_variance_whichever_way_it_is_turned():
+    forces = random_forces(1).expand(3, -1, -1).clone()
+    forces[:, 4] += torch.tensor([[-2.0, 0, 0], [0.0, 0, 0], [2.0, 0, 0]])
+    turned = forces @ torch.linalg.qr(random_forces()[0, :3])[0]
+    for given in (forces, turned):
+        wanted = torch.zeros(8, dtype=torch.float64)
+        wanted[4] = 8 / 2 / 3  # M - 1 = 2, three components
+        torch.testing.assert_close(atom_variance(given), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_the_gradient_of_the_variance_of_an_atom_is_that_of_the_formula():
+    forces = random_forces(4).requires_grad_()
+    (slope,) = torch.autograd.grad(atom_variance(forces)[5], forces)
+    wanted = torch.zeros_like(forces)
+    wanted[:, 5] = 2 * (forces - forces.mean(0))[:, 5] / 3 / 3
+    torch.testing.assert_close(slope, wanted.detach())
+    assert torch.autograd.gradcheck(atom_variance, forces)
+
+
 def test_two_members_divide_by_one():
     energy = torch.tensor([[1.0], [3.0]], dtype=torch.float64)
     assert energy_variance(energy).item() == 2.0  # (1 + 1) / (2 - 1)
@@ -73,6 +114,8 @@ def test_one_member_cannot_disagree():
         force_variance(forces, STRUCTURE, 3)
     with pytest.raises(ValueError, match="at least two members, got 1"):
         energy_variance(forces[:, :3, 0])
+    with pytest.raises(ValueError, match="at least two members, got 1"):
+        atom_variance(forces)
 
 
 def test_atoms_add_up_to_their_structures():

@@ -68,7 +68,9 @@ from .dynamics.trajectories import md as md
 from .dynamics.trajectories import trajectory as trajectory
 from .evaluation import Errors as Errors
 from .evaluation import evaluate as evaluate
+from .evaluation import expected_errors as expected_errors
 from .evaluation import last_layer_features as last_layer_features
+from .expected_error import ExpectedErrors as ExpectedErrors
 from .inputs.extxyz import (
     read_labelled as read_labelled,
 )
@@ -214,6 +216,7 @@ from .proposers.spaces import (
 from .proposers.spaces import (
     Uniform as Uniform,
 )
+from .proposers.target_error import target_error as target_error
 from .proposers.thermal_start import DynamicsStart as DynamicsStart
 from .proposers.thermal_start import NormalModeStart as NormalModeStart
 from .proposers.thermal_start import started as started

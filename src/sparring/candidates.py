@@ -105,6 +105,16 @@ class Candidates(NamedTuple):
             raise ValueError(f"`origin` needs {n} indices below {n_seeds}, got {self.origin.tolist()!s:.80}")
         return tuple(int(index) for index in self.origin)
 
+    def numbers(self, index: int) -> dict[str, float | int]:
+        """Score and predictions of a candidate, and the step of its path where it was best, by their names in files."""
+        return {
+            "best_step": 0 if self.paths is None else int(self.paths.best_step[index]),
+            "objective": float(self.score[index]),
+            "committee_energy": float(self.energy[index]),
+            "energy_variance": float(self.energy_variance[index]),
+            "force_variance": float(self.force_variance[index]),
+        }
+
     def heirs(self, seeds: Sequence[Atoms], extra: Sequence[str] = ()) -> list[Atoms]:
         """The candidates with what they inherit from their seeds (:mod:`sparring.atoms.inheritance`).
 

@@ -14,6 +14,7 @@ from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.domain import TrainingDomain
+from sparring.expected_error import ExpectedErrors
 from sparring.potentials import Potential
 from sparring.potentials.base import potentials_of
 from sparring.potentials.evaluation import MemberEnergies, energies_by_architecture
@@ -35,12 +36,14 @@ class Summary(NamedTuple):
         forces: Mean forces in eV/Å (Eq. 6).
         energy_variance: Variance of the energies in eV² (Eq. 5); zero for a single member.
         force_variance: Variance of the forces in (eV/Å)² (Eq. 7); zero for a single member.
+        atom_variance: Variance of the force on each atom in (eV/Å)²; zero for a single member.
     """
 
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_atoms 3"]
     energy_variance: Float[Tensor, " n_structures"]
     force_variance: Float[Tensor, " n_structures"]
+    atom_variance: Float[Tensor, " n_atoms"]
 
 
 class Prediction(NamedTuple):
@@ -65,12 +68,13 @@ class Prediction(NamedTuple):
             structure_index: Structure of each atom.
         """
         energy, n_structures = self.energy.mean(0).double(), self.energy.shape[1]
-        zero = torch.zeros_like(energy)
-        forces, of_energy, of_forces = self.forces.mean(0).double(), zero, zero
-        if len(self.energy) > 1:
-            of_energy = uncertainty.energy_variance(self.energy).double()
-            of_forces = uncertainty.force_variance(self.forces, structure_index, n_structures).double()
-        return Summary(energy, forces, of_energy, of_forces)
+        forces = self.forces.mean(0).double()
+        if len(self.energy) == 1:
+            zero = torch.zeros_like(energy)
+            return Summary(energy, forces, zero, zero, torch.zeros_like(forces[:, 0]))
+        of_energy, of_atoms = uncertainty.energy_variance(self.energy), uncertainty.atom_variance(self.forces)
+        of_forces = uncertainty.mean_over_atoms(of_atoms, structure_index, n_structures)
+        return Summary(energy, forces, of_energy.double(), of_forces.double(), of_atoms.double())
 
 
 class Committee:
@@ -92,6 +96,7 @@ class Committee:
 
     Attributes:
         domain: Elements, charges and method of the training data; None if unknown.
+        expected: Expected errors, from labels that members were not trained on; None if unknown.
         stacked: True if all members are evaluated in one pass.
 
     Raises:
@@ -110,6 +115,7 @@ class Committee:
         self.members: tuple[Potential, ...] = frozen(potentials_of(members))
         require_same_precision(self.members)
         self.domain = domain or TrainingDomain.of_members(self.members)
+        self.expected: ExpectedErrors | None = None
         one_backbone = shares_backbone(self.members)
         possible = one_backbone or can_be_stacked(self.members)
         if stacked and not possible:
@@ -186,7 +192,8 @@ class Committee:
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""
-        return _rebuilt(cast_members(self.members, dtype=dtype, device=device), self._given, self.analytic, self.domain)
+        members = cast_members(self.members, dtype=dtype, device=device)
+        return _rebuilt(members, self._given, self.analytic, self.domain, self.expected)
 
     def require_known(self, structures: Structures | Dataset | Sequence[Atoms]) -> None:
         """Refuse structures outside the domain; nothing is refused if the domain is unknown.
@@ -202,8 +209,15 @@ class Committee:
 
     def with_domain(self, domain: TrainingDomain | None) -> "Committee":
         """The same committee with another domain; members and weights are shared."""
+        return self._with(domain=domain)
+
+    def with_expected(self, expected: ExpectedErrors | None) -> "Committee":
+        """The same committee with other expected errors; members and weights are shared."""
+        return self._with(expected=expected)
+
+    def _with(self, **changed: object) -> "Committee":
         other = object.__new__(Committee)
-        other.__dict__.update(self.__dict__, domain=domain)
+        other.__dict__.update(self.__dict__, **changed)
         return other
 
     def without_domain(self) -> "Committee":
@@ -212,7 +226,7 @@ class Committee:
 
     def __reduce__(self) -> tuple[Callable[..., "Committee"], tuple[object, ...]]:
         """Pickled and copied by its members; stacked weights are made anew."""
-        return _rebuilt, (self.members, self._given, self.analytic, self.domain)
+        return _rebuilt, (self.members, self._given, self.analytic, self.domain, self.expected)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Weights with a leading axis of members, and what else rebuilds the committee, ready for JSON.
@@ -240,7 +254,11 @@ class Committee:
 
 
 def _rebuilt(
-    members: Sequence[Potential], stacked: bool | None, analytic: bool, domain: TrainingDomain | None
+    members: Sequence[Potential],
+    stacked: bool | None,
+    analytic: bool,
+    domain: TrainingDomain | None,
+    expected: ExpectedErrors | None,
 ) -> Committee:
-    """A committee with this domain, which replaces the elements of the members."""
-    return Committee(members, stacked=stacked, analytic=analytic).with_domain(domain)
+    """A committee with this domain, which replaces the elements of the members, and these expected errors."""
+    return Committee(members, stacked=stacked, analytic=analytic).with_domain(domain).with_expected(expected)

@@ -8,14 +8,17 @@ import safetensors
 import safetensors.torch
 
 from sparring.committee import Committee
+from sparring.expected_error import ExpectedErrors
 from sparring.support.files import write_bytes, write_text
 
-__all__ = ["FILES", "read_committee", "write_committee"]
+__all__ = ["EXPECTED", "FILES", "read_committee", "write_committee"]
 
 logger = logging.getLogger(__name__)
 
 FILES = ("committee.safetensors", "committee.json")
 """Names of the files: weights, and everything else."""
+EXPECTED = "expected_errors.json"
+"""Name of the file of expected errors, which a run writes beside the committee once labels have shown its errors."""
 
 
 def write_committee(folder: Path | str, committee: Committee, **more: object) -> tuple[str, ...]:
@@ -38,7 +41,7 @@ def write_committee(folder: Path | str, committee: Committee, **more: object) ->
 
 
 def read_committee(folder: Path | str) -> Committee:
-    """The committee of a folder.
+    """The committee of a folder, with its expected errors if they are known.
 
     An architecture of another package is found by its name, see :class:`sparring.Architecture`. A committee of an older
     version has no domain, and structures are then not checked.
@@ -62,4 +65,7 @@ def read_committee(folder: Path | str) -> Committee:
             "not checked",
             about,
         )
-    return committee
+    expected = folder / EXPECTED
+    if not expected.exists():
+        return committee
+    return committee.with_expected(ExpectedErrors.from_dict(json.loads(expected.read_text(encoding="utf-8"))))

@@ -12,6 +12,7 @@ from torch import Tensor
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
+from sparring.expected_error import ExpectedErrors
 from sparring.potentials.base import Backbone
 from sparring.potentials.heads.backbone import energy_and_features, sum_features
 from sparring.potentials.heads.evaluation import shares_backbone
@@ -24,8 +25,10 @@ __all__ = [
     "align",
     "errors",
     "evaluate",
+    "expected_errors",
     "last_layer_features",
     "predict_structures",
+    "with_atom_uncertainty",
 ]
 
 N_ATOMS = 512
@@ -60,12 +63,16 @@ class StructurePredictions:
         forces: Mean forces in eV/Å, one array for each structure.
         energy_variance: Variances of the energies in eV².
         force_variance: Variances of the forces in (eV/Å)².
+        atom_variance: Variances of the force on each atom in (eV/Å)², one array for each structure.
+        expected: Expected errors of the committee; None if unknown.
     """
 
     energy: Float[np.ndarray, " n_structures"]
     forces: tuple[Float[np.ndarray, "_ 3"], ...]
     energy_variance: Float[np.ndarray, " n_structures"]
     force_variance: Float[np.ndarray, " n_structures"]
+    atom_variance: tuple[Float[np.ndarray, " _"], ...]
+    expected: ExpectedErrors | None = None
 
     def take(self, indices: Sequence[int]) -> "StructurePredictions":
         """Some of the structures."""
@@ -75,10 +82,16 @@ class StructurePredictions:
             forces=tuple(self.forces[i] for i in chosen),
             energy_variance=self.energy_variance[chosen],
             force_variance=self.force_variance[chosen],
+            atom_variance=tuple(self.atom_variance[i] for i in chosen),
+            expected=self.expected,
         )
 
     def annotate(self, atoms: Sequence[Atoms]) -> list[Atoms]:
-        """Copies of structures with ``committee_energy``, ``committee_forces`` and both variances."""
+        """Copies of structures with ``committee_energy``, ``committee_forces`` and both variances.
+
+        The array ``atom_uncertainty`` is the standard deviation of the force on each atom, in eV/Å. Where expected
+        errors are known, they are there, too (:meth:`sparring.ExpectedErrors.note`).
+        """
         annotated = []
         for index, structure in enumerate(atoms):
             copy = structure.copy()
@@ -86,7 +99,10 @@ class StructurePredictions:
             copy.info["energy_variance"] = float(self.energy_variance[index])
             copy.info["force_variance"] = float(self.force_variance[index])
             copy.arrays["committee_forces"] = self.forces[index]
+            copy.arrays["atom_uncertainty"] = np.sqrt(self.atom_variance[index])
             annotated.append(copy)
+        if self.expected is not None:
+            self.expected.note(annotated)
         return annotated
 
 
@@ -149,7 +165,7 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
         part = structures.take(range(start, min(start + n_at_once, structures.n_structures)))
         prediction = committee.predict(part, differentiable=False)
         summary = prediction.summary(part.structure_index.to(prediction.forces.device))
-        energy, forces, energy_variance, force_variance = (values.cpu().numpy() for values in summary)
+        energy, forces, energy_variance, force_variance, atom_variance = (values.cpu().numpy() for values in summary)
         sizes = part.counts.cumsum(0)[:-1].tolist()
         parts.append(
             StructurePredictions(
@@ -157,6 +173,7 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
                 forces=tuple(np.split(forces, sizes)),
                 energy_variance=energy_variance,
                 force_variance=force_variance,
+                atom_variance=tuple(np.split(atom_variance, sizes)),
             )
         )
     return StructurePredictions(
@@ -164,7 +181,26 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
         forces=tuple(forces for part in parts for forces in part.forces),
         energy_variance=np.concatenate([part.energy_variance for part in parts]),
         force_variance=np.concatenate([part.force_variance for part in parts]),
+        atom_variance=tuple(variances for part in parts for variances in part.atom_variance),
+        expected=committee.expected,
     )
+
+
+def with_atom_uncertainty(atoms: Sequence[Atoms], committee: Committee) -> list[Atoms]:
+    """Copies of structures with the array ``atom_uncertainty`` in eV/Å, from one prediction for all.
+
+    A structure for which it is not finite is copied without it.
+
+    Raises:
+        ValueError: If a structure has an element on which the committee was not trained.
+    """
+    copies = [structure.copy() for structure in atoms]
+    if copies:
+        predicted = predict_structures(committee, Structures.from_atoms(copies, ignore_constraints=True))
+        for copy, variance in zip(copies, predicted.atom_variance, strict=True):
+            if np.isfinite(variance).all():
+                copy.arrays["atom_uncertainty"] = np.sqrt(variance)
+    return copies
 
 
 def errors(predicted: StructurePredictions, dataset: Dataset, *, aligned: bool = False) -> Errors:
@@ -206,6 +242,21 @@ def evaluate(committee: Committee, dataset: Dataset, *, aligned: bool = False) -
     committee.require_known(dataset)
     dataset = without_isolated(dataset)
     return errors(predict_structures(committee, dataset.structures), dataset, aligned=aligned)
+
+
+def expected_errors(committee: Committee, dataset: Dataset) -> ExpectedErrors | None:
+    """Expected errors of a committee by labels that it was not trained on; None if fewer than five have forces.
+
+    They hold for structures that are found as these were. ``committee.with_expected`` makes predictions, files and the
+    ASE calculator show them.
+
+    Args:
+        committee: Committee.
+        dataset: Labelled structures; isolated atoms among them are left out.
+    """
+    dataset = without_isolated(dataset)
+    predicted = predict_structures(committee.without_domain(), dataset.structures)
+    return ExpectedErrors.of(predicted.annotate(dataset.to_atoms()))
 
 
 def last_layer_features(committee: Committee, structures: Structures) -> Float[Tensor, "n_structures n_features"]:

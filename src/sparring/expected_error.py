@@ -83,11 +83,11 @@ class PowerLaw:
             ratios.append(float(np.exp(y[index] - a - b * x[index])))
         return cls(factor=math.exp(offset), exponent=exponent, ratios=tuple(sorted(ratios)), n=len(x))
 
-    def __call__(self, sigma: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    def __call__(self, sigma: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
         """Expected errors, each the median over structures of that σ."""
         return np.asarray(self.factor * sigma**self.exponent)
 
-    def bound(self, sigma: Float[np.ndarray, " n"], confidence: float = CONFIDENCE) -> Float[np.ndarray, " n"]:
+    def bound(self, sigma: Float[np.ndarray, "*n"], confidence: float = CONFIDENCE) -> Float[np.ndarray, "*n"]:
         """Errors that structures of the same kind stay below, with a confidence (:meth:`confidence_of`).
 
         Raises:
@@ -97,7 +97,7 @@ class PowerLaw:
             raise ValueError(f"a confidence lies between 0 and 1, got {confidence:g}")
         n = len(self.ratios)
         place = min(math.ceil((n + 1) * confidence - 1e-9), n)
-        return self(sigma) * self.ratios[place - 1]
+        return np.asarray(self(sigma) * self.ratios[place - 1])
 
     def sigma_of(self, error: float) -> float:
         """The σ from which on an error is expected."""
@@ -173,6 +173,13 @@ class ExpectedErrors:
         factors = np.array([self.elements.get(symbol, self.forces.factor) for symbol in symbols])
         return np.asarray(factors * sigma**self.forces.exponent)
 
+    def note(self, frames: Sequence[Atoms]) -> None:
+        """Write ``expected_force_error`` (eV/Å) and ``expected_energy_error`` (eV) beside the variances of frames."""
+        for atoms in frames:
+            atoms.info["expected_force_error"] = float(self.forces(_sigma(atoms, "force_variance")))
+            if self.energy is not None:
+                atoms.info["expected_energy_error"] = float(self.energy(_sigma(atoms, "energy_variance")))
+
     def to_dict(self) -> dict[str, object]:
         """The same as plain numbers, for a file."""
         return asdict(self)
@@ -196,8 +203,8 @@ def force_error(atoms: Atoms) -> float:
     return float(np.sqrt(np.square(atoms.arrays["committee_forces"] - atoms.arrays[FORCES]).mean()))
 
 
-def _sigma(atoms: Atoms, variance: str) -> float:
-    return math.sqrt(max(float(atoms.info.get(variance, math.nan)), 0.0))
+def _sigma(atoms: Atoms, variance: str) -> Float[np.ndarray, ""]:
+    return np.asarray(np.sqrt(np.maximum(float(atoms.info.get(variance, math.nan)), 0.0)))
 
 
 def _elements(frames: Sequence[Atoms], law: PowerLaw) -> dict[str, float]:

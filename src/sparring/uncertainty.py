@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["energy_variance", "force_variance", "is_familiar", "sum_over_atoms"]
+__all__ = ["atom_variance", "energy_variance", "force_variance", "is_familiar", "mean_over_atoms", "sum_over_atoms"]
 
 
 def sum_over_atoms(
@@ -20,6 +20,14 @@ def sum_over_atoms(
 ) -> Float[Tensor, " n_structures"]:
     """Sum of atomic values over the atoms of each structure."""
     return values.new_zeros(n_structures).index_add(0, structure_index, values)
+
+
+def mean_over_atoms(
+    values: Float[Tensor, " n_atoms"], structure_index: Int[Tensor, " n_atoms"], n_structures: int
+) -> Float[Tensor, " n_structures"]:
+    """Mean of atomic values over the atoms of each structure."""
+    sizes = sum_over_atoms(torch.ones_like(values), structure_index, n_structures)
+    return sum_over_atoms(values, structure_index, n_structures) / sizes
 
 
 def _variance(values: Float[Tensor, "n_members ..."]) -> Float[Tensor, "..."]:
@@ -42,6 +50,19 @@ def energy_variance(energy: Float[Tensor, "n_members n_structures"]) -> Float[Te
     return _variance(energy)
 
 
+def atom_variance(forces: Float[Tensor, "n_members n_atoms 3"]) -> Float[Tensor, " n_atoms"]:
+    r"""Disagreement of the committee about the force on each atom, in (eV/Å)².
+
+    .. math:: \sigma_i^2 = \frac{1}{M-1} \sum_m \frac{1}{3} \sum_j (\hat F^{(m)}_{ij} - \bar F_{ij})^2
+
+    Its mean over the atoms of a structure is Eq. 7 of Schwalbe-Koda et al. (2021), :func:`force_variance`.
+
+    Raises:
+        ValueError: If there are fewer than two members.
+    """
+    return _variance(forces).mean(-1)
+
+
 def force_variance(
     forces: Float[Tensor, "n_members n_atoms 3"], structure_index: Int[Tensor, " n_atoms"], n_structures: int
 ) -> Float[Tensor, " n_structures"]:
@@ -54,9 +75,7 @@ def force_variance(
     Raises:
         ValueError: If there are fewer than two members.
     """
-    of_atoms = _variance(forces).sum(-1)
-    sizes = sum_over_atoms(torch.ones_like(of_atoms), structure_index, n_structures)
-    return sum_over_atoms(of_atoms, structure_index, n_structures) / (3 * sizes)
+    return mean_over_atoms(atom_variance(forces), structure_index, n_structures)
 
 
 def is_familiar(variance: Float[Tensor, " n_structures"], threshold: float) -> Bool[Tensor, " n_structures"]:

@@ -7,12 +7,14 @@ side:
     python -m studies.committees report
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 
 from studies.committees import plan, weak
 from studies.committees.report import write_report
 from studies.common.command_line import of_committees
+from studies.common.jobs import Job
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,9 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         name="committees",
         description=__doc__,
         seeds=(1, 2),
-        jobs=lambda folder, seeds: [*plan.jobs(folder, seeds), *weak.jobs(folder, seeds)],
+        jobs=_jobs,
         report=lambda folder, output: write_report(list(plan.known(folder)), list(weak.known(folder)), output),
     )
+
+
+def _jobs(options: argparse.Namespace) -> list[Job]:
+    return [*plan.jobs(options.folder, options.seeds), *weak.jobs(options.folder, options.seeds)]
 
 
 if __name__ == "__main__":

@@ -48,8 +48,9 @@ def of_committees(
     name: str,
     description: str | None,
     seeds: Sequence[int],
-    jobs: Callable[[Path, Sequence[int]], Sequence[Job]],
+    jobs: Callable[[argparse.Namespace], Sequence[Job]],
     report: Callable[[Path, Path], str],
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda run: None,
 ) -> int:
     """Run or report a study of committees that are trained once, without a loop; gives the number of jobs that failed.
 
@@ -58,8 +59,9 @@ def of_committees(
         name: Name of the study and of its folder.
         description: Text of the help.
         seeds: Seeds by default, one committee of each kind for each.
-        jobs: Function that gives all jobs, from the folder of the study and the seeds.
+        jobs: Function that gives all jobs, from the options ``folder``, ``seeds`` and those of ``add_arguments``.
         report: Function that writes the report, from the folder of the study and that of the report.
+        add_arguments: Function that adds further arguments of `run`.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m studies.{name}",
@@ -69,6 +71,7 @@ def of_committees(
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="compute what is missing")
     run.add_argument("--seeds", type=int, nargs="+", default=seeds, help="seeds, one committee of each kind for each")
+    add_arguments(run)
     run.add_argument("--wait", type=float, default=0.0, help="minutes to wait for jobs of other processes")
     run.add_argument("--list", action="store_true", help="list what is left to do, and run nothing")
     write = commands.add_parser("report", help="write tables and figures of what has been computed")
@@ -81,7 +84,7 @@ def of_committees(
         return 0
     keep_freed_memory()  # as `sparring` does
     torch.set_num_threads(1)
-    found = jobs(options.folder, options.seeds)
+    found = jobs(options)
     return run_all(found, options.folder / "claims", wait=options.wait, only_list=options.list)
 
 

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name="learning_curves",
         description=__doc__,
         seeds=(1, 2, 3),
-        jobs=jobs,
+        jobs=lambda options: jobs(options.folder, options.seeds),
         report=lambda folder, output: write_report(list(known(folder)), output),
     )
 

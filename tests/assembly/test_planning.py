@@ -19,6 +19,7 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
 from sparring.config import load
 from sparring.dynamics import Langevin, NoseHooverChain
+from sparring.expected_error import ExpectedErrors, PowerLaw
 from sparring.inputs.extxyz import write_structures
 from sparring.labels import PySCF
 from sparring.plots.style import SOURCES
@@ -358,3 +359,15 @@ def test_a_committee_that_has_no_barrier_is_reported_and_is_no_error(committee, 
     label_service = label_service_of(config(AMMONIA + "labels: {labeller: {kind: ase, name: emt}}\n"), tmp_path)
     assert inversion(committee(), label_service) == {"barrier": None, "barrier_reference": 0.25, "barrier_error": None}
     assert "no way up" in caplog.text
+
+
+def test_candidates_are_labelled_from_the_expected_error_on_that_is_asked_for(config, energies, committee, caplog):
+    section = config(WELL + "selection: [{kind: uncertainty_above, force_error: 0.3 eV/Å}]\n")
+    law = PowerLaw(factor=2.0, exponent=0.5, ratios=(1.0,), n=9)
+    expected = ExpectedErrors(forces=law, energy=None, elements={}, n_labels=9, n_test=0)
+    given = (section, no_progress_bars, np.array([1.0]), {}, 0, committee(), energies(0.0))
+    (step,) = selectors(*given, expected)
+    assert 2 * step.threshold**0.25 == pytest.approx(0.3)
+    (step,) = selectors(*given, None)
+    assert step.threshold == 0
+    assert "too few errors are known to say which candidates err by 0.3 eV/Å" in caplog.text

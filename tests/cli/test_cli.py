@@ -152,6 +152,8 @@ def test_fit_evaluate_attack_and_label_are_one_generation_by_hand(sparring, mole
     assert attacked.out.startswith("2 attacks (2 finished, 0 not finite, 0 overlap)")
     frames = read_structures("new/attacked.xyz")
     assert [frame.info["seed"] for frame in frames] == [0, 1]
+    for frame in frames:
+        assert np.mean(frame.arrays["atom_uncertainty"] ** 2) == pytest.approx(frame.info["force_variance"], rel=1e-3)
 
     labelled = sparring("label", "new/attacked.xyz", "--config", config, "--output", "newer/labelled.xyz")
     assert labelled.exit_code == 0

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from sparring.atoms.dataset import ENERGY, FORCES
@@ -39,6 +40,7 @@ def test_bonds_scans_the_structure_of_lowest_energy_against_labels_of_the_run(sp
     assert (output / "bonds.svg").exists()
     frames = read_structures(output / "bonds.extxyz", allow_empty=True)
     assert len(frames) == sum(len(scan.values) for scan in result.holes)
+    assert all(np.isfinite(atoms.arrays["atom_uncertainty"]).all() for atoms in frames)
     assert len(list((generation.parent / "labels").glob("*.json"))) >= 1
 
 

@@ -7,7 +7,7 @@ from ase.optimize import BFGS
 
 from sparring.atoms.structures import Structures
 from sparring.dynamics.calculator import CommitteeCalculator
-from sparring.uncertainty import energy_variance, force_variance
+from sparring.uncertainty import atom_variance, energy_variance, force_variance
 
 
 @pytest.mark.parametrize("name", ["ammonia", "salt"])
@@ -25,6 +25,7 @@ def test_properties_are_what_the_committee_predicts(committee, request, name):
         "forces_var": force_variance(forces, structures.structure_index, 1)[0],
         "energy_uncertainty": energy_variance(energy)[0].sqrt(),
         "forces_uncertainty": force_variance(forces, structures.structure_index, 1)[0].sqrt(),
+        "atom_uncertainty": atom_variance(forces).sqrt(),
     }
     for key, value in expected.items():
         found = calculator.get_property(key, atoms)
@@ -57,8 +58,9 @@ def test_ase_can_relax_a_molecule_with_it(committee, water):
 def test_one_member_gives_energies_but_no_uncertainty(committee, ammonia):
     ammonia.calc = CommitteeCalculator(committee(1))
     assert np.isfinite(ammonia.get_potential_energy())
-    with pytest.raises(PropertyNotImplementedError, match="forces_var"):
-        ammonia.calc.get_property("forces_var", ammonia)
+    for name in ("forces_var", "atom_uncertainty"):
+        with pytest.raises(PropertyNotImplementedError, match=name):
+            ammonia.calc.get_property(name, ammonia)
 
 
 def test_single_precision_inside_is_double_outside(committee, ammonia):

@@ -91,6 +91,8 @@ def test_many_temperatures_copies_and_structures_share_a_file(committee, tmp_pat
     assert {(atoms.info["step"], atoms.info["time"]) for atoms in last} == {(4, 2.0)}
     assert (np.concatenate([atoms.positions for atoms in last]) == result.structures.positions.numpy()).all()
     assert [atoms.info["force_variance"] for atoms in last] == result.force_variance[-1].tolist()
+    for atoms in frames:
+        assert np.mean(atoms.arrays["atom_uncertainty"] ** 2) == pytest.approx(atoms.info["force_variance"])
 
 
 def test_a_table_has_a_row_for_each_temperature(committee, tmp_path):

@@ -21,9 +21,9 @@ from sparring.proposers.objectives import (
     force_variance,
     log,
     mean_energy,
-    target_error,
 )
 from sparring.proposers.spaces import Cartesian, RandomDisplacement
+from sparring.proposers.target_error import target_error
 
 KT = 0.867
 

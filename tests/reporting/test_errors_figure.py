@@ -30,6 +30,7 @@ def report():
             forces=tuple(one * generator.normal(size=(4, 3)) for one in sigma),
             energy_variance=sigma**2,
             force_variance=sigma**2,
+            atom_variance=tuple(np.full(4, one**2) for one in sigma),
         )
         options = {"positive": "worst", "data": "made up", **changes}
         return error_report(predicted, dataset, n_members=n_members, **options)

@@ -112,6 +112,51 @@ def test_uncertainties_now_are_those_of_the_newest_committee(finished_run):
     assert sum(one["split"] == "test" for one in found["structures"]) == 16
 
 
+def with_atoms(folder, seed=1):
+    """The files of a run with the uncertainty of each atom; gives the frames of the newest predictions."""
+    generator = np.random.default_rng(seed)
+    for name in ("labelled", "predictions"):
+        for path in sorted(folder.glob(f"generation-*/{name}.extxyz")):
+            frames = read(path, ":")
+            for one in frames:
+                one.arrays["atom_uncertainty"] = generator.lognormal(size=len(one))
+            write(path, frames, format="extxyz")
+    return frames
+
+
+def test_atoms_have_their_uncertainty_and_the_error_of_their_force_by_the_newest_committee_and_before(made_up_run):
+    folder = made_up_run()
+    newest = with_atoms(folder)
+    found = explorer(read_run(folder))
+    assert [one["name"] for one in found["atomQuantities"]] == [
+        "sigma_now",
+        "error_now",
+        "sigma_before",
+        "error_before",
+    ]
+    assert found["atomQuantities"][0]["label"] == "uncertainty of committee 3"
+    assert len(newest) == len(found["structures"])
+    for atoms, one in zip(newest, found["structures"], strict=True):
+        np.testing.assert_allclose(one["atoms"]["sigma_now"], atoms.arrays["atom_uncertainty"], rtol=5e-3)
+        difference = atoms.arrays["committee_forces"] - atoms.arrays["REF_forces"]
+        np.testing.assert_allclose(one["atoms"]["error_now"], np.sqrt((difference**2).mean(1)), rtol=5e-3)
+        assert ("sigma_before" in one["atoms"]) == (one["parentNumber"] is not None or "labelled" in one["file"])
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_run_without_the_uncertainty_of_atoms_shows_the_errors_of_their_forces(finished_run):
+    found = explorer(read_run(finished_run))
+    assert [one["name"] for one in found["atomQuantities"]] == ["error_now", "error_before"]
+    assert all(set(one["atoms"]) <= {"error_now", "error_before"} for one in found["structures"])
+
+
+def test_single_atoms_are_not_compared_with_each_other():
+    well = [Atoms("X", positions=[[place, 0, 0]]) for place in range(3)]
+    for one in well:
+        one.arrays["atom_uncertainty"] = np.ones(1)
+    assert explorer(run_of(well))["atomQuantities"] == []
+
+
 def test_what_the_last_generation_labelled_is_there_before_anyone_has_learnt_from_it(made_up_run):
     folder = made_up_run()
     for path in (folder / "generation-03").iterdir():

@@ -3,7 +3,9 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from ase.io import read, write
 
 from sparring.reporting.page import report
 from sparring.reporting.reading import read_run
@@ -179,3 +181,15 @@ def test_a_folder_that_is_no_run_gets_no_page(tmp_path):
     with pytest.raises(ValueError, match="not a run folder"):
         report(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_says_of_which_atoms_the_committee_was_uncertain(made_up_run):
+    folder = made_up_run(n_generations=2)
+    frames = read(folder / "generation-01" / "labelled.extxyz", ":")
+    for atoms in frames:
+        atoms.arrays["atom_uncertainty"] = np.arange(4) / 10
+    write(folder / "generation-01" / "selected.extxyz", frames, format="extxyz")
+    text = parse(report(folder)).text
+    assert "σ of the forces on atoms in the 19 structures selected in generation 1, in eV/Å; " in text
+    symbol = frames[0].symbols[3]
+    assert f"most uncertain atom, counted from 0: {symbol}3 in 19 of 19." in text

@@ -117,6 +117,7 @@ def errors(noise):
         forces=tuple(one * generator.normal(size=(4, 3)) for one in sigma),
         energy_variance=sigma**2,
         force_variance=sigma**2,
+        atom_variance=tuple(np.full(4, one**2) for one in sigma),
     )
     return error_report(predicted, dataset, n_members=5, positive="worst", data="made up")
 

@@ -144,6 +144,31 @@ def test_the_committee_says_what_it_expects_of_a_label_before_it_has_learnt_it(r
             assert atoms.info["wall_time"] >= 0
 
 
+def test_candidates_and_what_is_chosen_and_labelled_have_the_uncertainty_of_each_atom(remembered):
+    stages = [remembered.of(stage) for stage in ("attack", "select", "label")]
+    for attacked, chosen, labelled in zip(*stages, strict=True):
+        for atoms in (*chosen.atoms, *labelled.atoms):
+            sigma = atoms.arrays["atom_uncertainty"]
+            assert sigma.shape == (len(atoms),)
+            assert np.mean(sigma**2) == pytest.approx(atoms.info["force_variance"], rel=1e-3)
+            heir = attacked.heirs[atoms.info["candidate"]]
+            np.testing.assert_allclose(sigma, heir.arrays["atom_uncertainty"], rtol=1e-3)
+        assert all("atom_uncertainty" in heir.arrays for heir in attacked.heirs)
+
+
+def test_attacks_of_an_older_version_have_no_uncertainty_of_atoms_and_are_chosen_from_all_the_same(
+    well_plan, remembered
+):
+    attacked = remembered.of("attack")[0]
+    for atoms in attacked.heirs:
+        del atoms.arrays["atom_uncertainty"]
+    state, committee = remembered.of("data")[0], remembered.of("fit")[0].committee
+    for older in (attacked, attacked._replace(heirs=())):
+        chosen = loop.choose(state, well_plan(), committee, remembered.of("evaluate")[0], older)
+        assert len(chosen.atoms) == len(remembered.of("select")[0].atoms)
+        assert all("atom_uncertainty" not in atoms.arrays for atoms in chosen.atoms)
+
+
 def test_labels_are_those_of_the_well(remembered):
     for atoms in (atoms for labelled in remembered.of("label") for atoms in labelled.atoms):
         x = atoms.positions[0, 0]

@@ -48,6 +48,7 @@ def test_status_shows_its_generations(old, sparring):
     printed = sparring("status", old)
     assert "generation 2: data, fit, evaluate done" in printed
     assert "all generations on the same structures" in printed
+    assert "where it is uncertain" not in printed  # of single atoms, whose uncertainty it did not know
 
 
 def test_its_committee_predicts_what_it_predicted(old):

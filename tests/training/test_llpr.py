@@ -86,6 +86,8 @@ def test_as_many_members_as_there_are_directions_have_the_variances_of_the_equat
     )
     of_components = 0.09 * torch.einsum("svf,fg,svg->sv", rows.derivatives, inverse, rows.derivatives)
     torch.testing.assert_close(forces, of_components.mean(1), rtol=1e-6, atol=0)
+    of_atoms = committee.predict(far, differentiable=False).summary(far.structure_index).atom_variance
+    torch.testing.assert_close(of_atoms, of_components.reshape(-1, 3).mean(1), rtol=1e-6, atol=0)
 
 
 def test_members_have_the_mean_of_the_backbone_and_on_average_the_covariance_of_the_posterior(backbone, known):

@@ -125,7 +125,9 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     from sparring.commands.status import status
     from sparring.reporting.answers import answers
     from sparring.reporting.terminal import GenerationTable, starting_line
+    from sparring.reporting.uncertain_atoms import uncertain_atoms_table
     from sparring.reporting.yields import yield_table
+    from sparring.runs.uncertain_atoms import uncertain_atoms_of_run
     from sparring.runs.yields import yields_of_run
     from sparring.units import KCAL
     from sparring.validation.run_system import system_of
@@ -145,6 +147,8 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
     if yields := yields_of_run(folder):
         typer.echo(yield_table(yields, KCAL if system is None else system.unit).text())
+    if uncertain := uncertain_atoms_of_run(folder):
+        typer.echo(uncertain_atoms_table(uncertain).text())
     lines = outcome(folder)
     for line in lines:
         typer.echo(line)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
@@ -25,7 +26,13 @@ class CommitteeCalculator(Calculator):
     ``forces_var``          variance of the forces (Eq. 7), ()
     ``energy_uncertainty``  its root, the standard deviation, ()
     ``forces_uncertainty``  root of ``forces_var``, ()
+    ``atom_uncertainty``    standard deviation of the force on each atom, (n_atoms,)
+    ``energy_error``        expected error of the energy (:class:`sparring.ExpectedErrors`), ()
+    ``forces_error``        expected error of the forces, root mean square over components, ()
+    ``atom_error``          expected error of the force on each atom, (n_atoms,)
     ======================  =====================================================================
+
+    Errors are there if the committee has expected errors, as that of a run has.
     """
 
     implemented_properties = [  # noqa: RUF012  (ASE declares it so)
@@ -38,6 +45,10 @@ class CommitteeCalculator(Calculator):
         "forces_var",
         "energy_uncertainty",
         "forces_uncertainty",
+        "atom_uncertainty",
+        "energy_error",
+        "forces_error",
+        "atom_error",
     ]
 
     def __init__(self, committee: Committee) -> None:
@@ -74,3 +85,14 @@ class CommitteeCalculator(Calculator):
             self.results["forces_var"] = float(summary.force_variance)
             self.results["energy_uncertainty"] = self.results["energy_var"] ** 0.5
             self.results["forces_uncertainty"] = self.results["forces_var"] ** 0.5
+            self.results["atom_uncertainty"] = summary.atom_variance.sqrt().cpu().numpy()
+            self._add_expected_errors(self.atoms.get_chemical_symbols())
+
+    def _add_expected_errors(self, symbols: Sequence[str]) -> None:
+        if (expected := self.committee.expected) is None:
+            return
+        sigma = np.array(self.results["forces_uncertainty"])
+        self.results["forces_error"] = float(expected.forces(sigma))
+        self.results["atom_error"] = expected.of_atoms(self.results["atom_uncertainty"], symbols)
+        if expected.energy is not None:
+            self.results["energy_error"] = float(expected.energy(np.array(self.results["energy_uncertainty"])))

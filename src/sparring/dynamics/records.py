@@ -87,8 +87,8 @@ class State:
         """The chosen replicas."""
         copies, atoms = torch.nonzero(chosen).flatten(), torch.nonzero(chosen[self.system.index]).flatten()
         positions, velocities, seen, bath = self.phase
-        of_copies = {name: value[copies] for name, value in seen._asdict().items() if name != "forces"}
-        seen = Observation(forces=seen.forces[atoms], **of_copies)
+        rows = {"forces": atoms, "atom_variance": atoms}
+        seen = Observation(**{name: value[rows.get(name, copies)] for name, value in seen._asdict().items()})
         return State(
             system=self.system.take(copies, atoms),
             phase=Phase(positions[atoms], velocities[atoms], seen, Bath(*(value[copies] for value in bath))),
@@ -213,6 +213,10 @@ class Log:
             columns["force_variance"] = seen_of.force_variance.tolist()
         for index, atoms in enumerate(frames):
             atoms.info.update({name: column[index] for name, column in columns.items()})
+        if seen:
+            sigma = state.phase.seen.atom_variance.sqrt().cpu().split([len(atoms) for atoms in frames])
+            for atoms, values in zip(frames, sigma, strict=True):
+                atoms.arrays["atom_uncertainty"] = values.numpy()
         return frames
 
 

@@ -39,6 +39,7 @@ class Observation(NamedTuple):
         force_variance: Variance of the forces, in (eV/Å)²; zero for a single member.
         bias: Energy of the bias in eV; zero without one.
         status: End of the trajectory, if any; see :class:`Status`.
+        atom_variance: Variance of the force on each atom, in (eV/Å)²; zero for a single member.
     """
 
     energy: Float[Tensor, " n_copies"]
@@ -47,6 +48,7 @@ class Observation(NamedTuple):
     force_variance: Float[Tensor, " n_copies"]
     bias: Float[Tensor, " n_copies"]
     status: Int[Tensor, " n_copies"]
+    atom_variance: Float[Tensor, " n_atoms"]
 
 
 @runtime_checkable
@@ -263,9 +265,11 @@ def observe(
 
 def pick(chosen: Bool[Tensor, " n_copies"], system: System, one: Phase, other: Phase) -> Phase:
     """The first phase for the chosen replicas, the second for the rest."""
-    atoms, links = chosen[system.index].unsqueeze(-1), chosen.unsqueeze(-1)
+    of_atoms, links = chosen[system.index], chosen.unsqueeze(-1)
+    atoms = of_atoms.unsqueeze(-1)
+    rows = {"forces": atoms, "atom_variance": of_atoms}
     seen = {
-        name: torch.where(atoms if name == "forces" else chosen, value, getattr(other.seen, name))
+        name: torch.where(rows.get(name, chosen), value, getattr(other.seen, name))
         for name, value in one.seen._asdict().items()
     }
     return Phase(

@@ -12,6 +12,7 @@ from sparring.proposers.bond_window import bond_window
 from sparring.proposers.energy_floor import below_floor, reachable
 from sparring.proposers.mutual_repulsion import mutual_repulsion
 from sparring.proposers.objectives import Term, as_term
+from sparring.proposers.target_error import target_error
 from sparring.support.formulas import Call, Name, Negative, Node, Number, Operation, Quantity, parse
 from sparring.support.plugins import registered
 from sparring.units import quantity
@@ -34,7 +35,7 @@ CALLS: Mapping[str, Callable[..., Term]] = {
     "bond_window": bond_window,
     "mutual_repulsion": mutual_repulsion,
     "reachable": reachable,
-    "target_error": objectives.target_error,
+    "target_error": target_error,
 }
 OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -45,7 +46,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 class Known(NamedTuple):
-    """What terms may depend on, by the names of the parameters that ask for it.
+    """Things that terms may depend on, by the names of the parameters that ask for them.
 
     Attributes:
         reference: Labelled structures.
@@ -61,7 +62,7 @@ NEEDED = {
     "expected": "needs the errors of at least 5 labels that the committee was not trained on; leave it out until there "
     "are some",
 }
-"""What is missing where a term cannot be had, by the name of its parameter."""
+"""Messages where a term cannot be had, by the name of its parameter."""
 
 
 def objective_of(formula: str, *, reference: Dataset | None = None, expected: ExpectedErrors | None = None) -> Term:

@@ -22,7 +22,6 @@ from sparring.atoms.closeness import soft_closeness
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
-from sparring.expected_error import ExpectedErrors
 
 Per = Literal["structure", "atom", "degree_of_freedom"]
 """Share of the energy that counts in the Boltzmann weight."""
@@ -42,7 +41,6 @@ __all__ = [
     "force_variance",
     "log",
     "mean_energy",
-    "target_error",
 ]
 
 
@@ -174,32 +172,6 @@ mean_energy = Term(name="mean_energy", score=lambda p, s: p.energy.mean(0))
 closeness = Term(name="closeness", score=lambda p, s: soft_closeness(s))
 """Closeness of the closest pair of atoms, without a unit: about 0 for bonds of usual length, 1 for atoms that merge
 (:func:`sparring.atoms.closeness.soft_closeness`)."""
-
-
-def target_error(error: float, expected: ExpectedErrors) -> Term:
-    r"""An error to find, instead of the largest: calibrated adversarial geometry optimisation.
-
-    .. math:: -\left(\ln \hat e(\sigma_F) - \ln e\right)^2
-
-    with the expected error :math:`\hat e`. Cezar et al. (2025), doi:10.1038/s41524-025-01703-5, take differences, not
-    those of logarithms, whose gradient does not fade where members agree.
-
-    Args:
-        error: Error e of the forces, root mean square over components, in eV/Å.
-        expected: Expected errors of the committee.
-
-    Raises:
-        ValueError: If the error is not above zero.
-    """
-    if not (error > 0 and math.isfinite(error)):
-        raise ValueError(f"the error to find must be above zero, got {error:g} eV/Å")
-    law = expected.forces
-    variance = log(force_variance)
-    missing = math.log(law.factor) - math.log(error)
-    return Term(
-        name=f"target_error({error:g} eV/Å)",
-        score=lambda p, s: -(0.5 * law.exponent * variance(p, s) + missing).square(),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

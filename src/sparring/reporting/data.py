@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring.runs.uncertain_atoms import UncertainAtoms
 from sparring.runs.yields import Yield
 from sparring.systems.base import System
 from sparring.units import EnergyUnit
@@ -148,6 +149,7 @@ class Run:
         common: Errors of all committees on one set, None where they have not been computed.
         labels: False for a run that ends with the structures to be labelled.
         yields: Yield of each proposer in each generation; empty where there is a single proposer.
+        uncertain: Uncertain atoms of the structures selected last; None where they are not known.
     """
 
     folder: Path
@@ -166,6 +168,7 @@ class Run:
     common: CommonErrors | None = None
     labels: bool = True
     yields: tuple[Yield, ...] = ()
+    uncertain: UncertainAtoms | None = None
 
     @property
     def trained_elsewhere(self) -> bool:

@@ -20,15 +20,16 @@ from matplotlib.colors import to_hex
 from sparring.atoms.composition import composition
 from sparring.plots.style import generation_colours, source_style
 from sparring.reporting.data import Origin, Run
+from sparring.reporting.quantities import AtomQuantity, Quantity, of_atoms, uncertainties
 from sparring.validation.base import Embedded
 
 __all__ = ["explorer", "scripts", "style"]
 
 # So many atoms make a page of about a megabyte; a browser draws them at ease.
 MAX_ATOMS = 40_000
+# Part of the colours of Matplotlib's magma, reversed: pale where atoms are certain, and never black.
+ATOM_SCALE = (0.02, 0.8)
 SCRIPTS = ("molecule.js", "chart.js", "main.js")
-# Quantities that span more than this are shown on a logarithmic axis.
-DECADES = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,35 +50,6 @@ class _Structure:
         return self.origin.generation, self.source
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Quantity:
-    """A number of every structure, nan where it is not known.
-
-    `is_fact` if it means something on its own; quantities of one `plane` belong on axes of one scale.
-    """
-
-    name: str
-    label: str
-    values: Float[np.ndarray, " n_structures"]
-    may_be_logarithmic: bool = False
-    is_fact: bool = True
-    plane: str | None = None
-
-    def plain(self) -> dict[str, Any]:
-        known = self.values[np.isfinite(self.values)]
-        spread = self.may_be_logarithmic and bool(known.min() > 0 and known.max() > DECADES * known.min())
-        # The sum with zero makes one of what rounding left, and of minus zero.
-        values = [float(f"{round(value, 9) + 0.0:.5g}") if np.isfinite(value) else None for value in self.values]
-        return {
-            "name": self.name,
-            "label": self.label,
-            "logarithmic": spread,
-            "isFact": self.is_fact,
-            "plane": self.plane,
-            "values": values,
-        }
-
-
 def explorer(run: Run, mapped: Embedded | None = None, *, max_atoms: int = MAX_ATOMS) -> dict[str, Any] | None:
     """Data of the labelled structures of a run, ready for JSON; None if there are none.
 
@@ -91,6 +63,7 @@ def explorer(run: Run, mapped: Embedded | None = None, *, max_atoms: int = MAX_A
         return None
     structures = _thinned(everything, max_atoms)
     quantities = [one for one in _quantities(run, structures, mapped) if np.isfinite(one.values).any()]
+    by_atom = _of_atoms(run, structures)
     groups = list(dict.fromkeys(one.group for one in structures))
     shown = {one.number: place for place, one in enumerate(structures)}
     return {
@@ -99,6 +72,8 @@ def explorer(run: Run, mapped: Embedded | None = None, *, max_atoms: int = MAX_A
         "quantities": [quantity.plain() for quantity in quantities],
         "axes": _first_axes([quantity.name for quantity in quantities]),
         "scale": [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0.0, 1.0, 9))],
+        "atomQuantities": [quantity.plain() for quantity in by_atom],
+        "atomScale": [to_hex(colour) for colour in colormaps["magma_r"](np.linspace(*ATOM_SCALE, 9))],
         "groups": [_group(run, *group) for group in groups],
         "structures": [
             {
@@ -109,9 +84,12 @@ def explorer(run: Run, mapped: Embedded | None = None, *, max_atoms: int = MAX_A
                 "file": one.origin.file,
                 "frame": one.frame,
                 "split": split,
+                "atoms": {quantity.name: values for quantity in by_atom if (values := quantity.of(place))},
                 **geometry,
             }
-            for one, split, geometry in zip(structures, _splits(run, structures), _geometries(structures), strict=True)
+            for place, (one, split, geometry) in enumerate(
+                zip(structures, _splits(run, structures), _geometries(structures), strict=True)
+            )
         ],
         "elements": _elements(structures),
     }
@@ -162,7 +140,7 @@ def _key(atoms: Atoms) -> tuple[bytes, bytes, float]:
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
-def _quantities(run: Run, structures: Sequence[_Structure], mapped: Embedded | None) -> Iterator[_Quantity]:
+def _quantities(run: Run, structures: Sequence[_Structure], mapped: Embedded | None) -> Iterator[Quantity]:
     nothing = np.full(len(structures), np.nan)
     if mapped is not None:
         rows = {_key(atoms): row for row, atoms in enumerate(mapped.frames)}
@@ -177,43 +155,43 @@ def _quantities(run: Run, structures: Sequence[_Structure], mapped: Embedded | N
 
         for axis in (0, 1):
             values = spread(mapped.diversity.map[:, axis])
-            yield _Quantity(
+            yield Quantity(
                 name=f"umap{axis + 1}", label=f"UMAP {axis + 1}", values=values, is_fact=False, plane="similarity"
             )
     if all(len(one.atoms) == 1 and not one.atoms.numbers.any() for one in structures):
         positions = np.array([one.atoms.positions[0] for one in structures])
         for axis in range(2 if positions[:, 1].any() else 1):
             name, values = "xy"[axis], positions[:, axis]
-            yield _Quantity(name=name, label=f"{name} (Å)", values=values, is_fact=False, plane="space")
+            yield Quantity(name=name, label=f"{name} (Å)", values=values, is_fact=False, plane="space")
     energy = [one.atoms.info["REF_energy"] - run.lowest[composition(one.atoms)] for one in structures]
-    yield _Quantity(
+    yield Quantity(
         name="energy", label=f"energy above lowest ({run.unit.name})", values=run.unit.show(np.array(energy))
     )
     if mapped is not None:
-        yield _Quantity(name="rmsd", label="RMSD to the ground state (Å)", values=spread(mapped.diversity.rmsd))
+        yield Quantity(name="rmsd", label="RMSD to the ground state (Å)", values=spread(mapped.diversity.rmsd))
         label = "SOAP distance to the previous training set"
-        yield _Quantity(name="novelty", label=label, values=spread(mapped.diversity.novelty))
+        yield Quantity(name="novelty", label=label, values=spread(mapped.diversity.novelty))
     generation = np.array([float(one.origin.generation) for one in structures])
     label = "generation of the label (0: start)"
-    yield _Quantity(name="labelled_in", label=label, values=generation, is_fact=False)
-    yield from _uncertainties([one.atoms for one in structures], "before", "before labelling")
+    yield Quantity(name="labelled_in", label=label, values=generation, is_fact=False)
+    yield from uncertainties([one.atoms for one in structures], "before", "before labelling")
     if run.newest:
-        now = {_key(atoms): atoms for atoms in run.newest}
-        frames = [now.get(_key(one.atoms)) for one in structures]
-        yield from _uncertainties(frames, "now", f"of committee {run.newest_generation}")
+        yield from uncertainties(_frames_now(run, structures), "now", f"of committee {run.newest_generation}")
 
 
-def _uncertainties(frames: Sequence[Atoms | None], when: str, words: str) -> Iterator[_Quantity]:
-    """Uncertainty and error of the forces of a committee."""
-    sigma, error = np.full((2, len(frames)), np.nan)
-    for place, atoms in enumerate(frames):
-        if atoms is not None and "force_variance" in atoms.info and "committee_forces" in atoms.arrays:
-            sigma[place] = np.sqrt(atoms.info["force_variance"])
-            if "REF_forces" not in atoms.arrays:
-                continue
-            error[place] = np.sqrt(np.mean((atoms.arrays["committee_forces"] - atoms.arrays["REF_forces"]) ** 2))
-    yield _Quantity(name=f"sigma_{when}", label=f"σ_F {words} (eV/Å)", values=sigma, may_be_logarithmic=True)
-    yield _Quantity(name=f"error_{when}", label=f"force error {words} (eV/Å)", values=error, may_be_logarithmic=True)
+def _frames_now(run: Run, structures: Sequence[_Structure]) -> list[Atoms | None]:
+    """The structures with the predictions of the newest committee; None for those that it has none for."""
+    now = {_key(atoms): atoms for atoms in run.newest}
+    return [now.get(_key(one.atoms)) for one in structures]
+
+
+def _of_atoms(run: Run, structures: Sequence[_Structure]) -> list[AtomQuantity]:
+    """Uncertainties and errors of atoms, as far as they are known; none for single atoms."""
+    if all(len(one.atoms) == 1 for one in structures):
+        return []
+    now = of_atoms(_frames_now(run, structures), "now", f"of committee {run.newest_generation}")
+    before = of_atoms([one.atoms for one in structures], "before", "before labelling")
+    return [one for one in (*now, *before) if any(values is not None for values in one.values)]
 
 
 def _first_axes(names: Sequence[str]) -> tuple[str, str]:

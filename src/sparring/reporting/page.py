@@ -22,6 +22,7 @@ from sparring.reporting.reading import labels_structures, read_run
 from sparring.reporting.sheets import comparison, sheets
 from sparring.reporting.tables import common_notes, common_table, funnel, generation_table, reference_barrier, stopped
 from sparring.reporting.terminal import starting_line
+from sparring.reporting.uncertain_atoms import uncertain_atoms_table, uncertain_atoms_words
 from sparring.reporting.validations import Section, Validations, validations
 from sparring.reporting.verdict import failure_counts, verdict, warnings
 from sparring.reporting.yields import yield_table
@@ -160,6 +161,8 @@ def _page(
         n_evaluated=sum(generation.metric("errors") is not None for generation in run.generations),
         table=generation_table(run),
         yields=yield_table(run.yields, run.unit) if run.yields else None,
+        uncertain=uncertain_atoms_table(run.uncertain) if run.uncertain else None,
+        uncertain_words=uncertain_atoms_words(run.uncertain) if run.uncertain else (),
         reference_barrier=reference_barrier(run),
         funnels=[
             (generation, stages, stopped(generation))

@@ -27,6 +27,7 @@ from sparring.reporting.data import (
 from sparring.runs import generation
 from sparring.runs.provenance import PREDICTED
 from sparring.runs.saved_run import SavedRun
+from sparring.runs.uncertain_atoms import uncertain_atoms_of
 from sparring.runs.yields import yields
 from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.systems.base import System
@@ -75,6 +76,7 @@ def read_run(folder: Path) -> Run:
         common=_comparison(folder),
         labels=labels_structures(sections),
         yields=tuple(chain.from_iterable(map(yields, generations))) if sections.get("propose") else (),
+        uncertain=uncertain_atoms_of(generations),
     )
 
 

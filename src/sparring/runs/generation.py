@@ -15,7 +15,7 @@ from ase import Atoms
 
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
-from sparring.committee_files import FILES, read_committee
+from sparring.committee_files import EXPECTED, FILES, read_committee
 from sparring.expected_error import ExpectedErrors
 from sparring.inputs.extxyz import read_labelled, read_structures
 from sparring.labels import LabelError
@@ -29,7 +29,7 @@ MANIFEST, METRICS = "manifest.json", "metrics.json"
 DATASET, SPLITS, ISOLATED = "dataset.extxyz", "splits.json", "isolated_atoms.extxyz"
 STARTING_FAILURES, FAILURES, OPEN_FAILURES = "starting_failures.csv", "failures.csv", "failures-open.csv"
 COMMITTEE, CURVES = FILES, "training.csv"
-PREDICTIONS, EVALUATION, EXPECTED = "predictions.extxyz", "evaluation.json", "expected_errors.json"
+PREDICTIONS, EVALUATION = "predictions.extxyz", "evaluation.json"
 ATTACKS, PATHS = "attacks.extxyz", "paths.npz"
 SELECTED, SELECTION = "selected.extxyz", "selection.json"
 LABELLED, COUNTS = "labelled.extxyz", "labels.json"

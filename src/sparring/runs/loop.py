@@ -20,7 +20,7 @@ from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
 from sparring.committee import Committee
-from sparring.evaluation import Errors, errors, predict_structures
+from sparring.evaluation import Errors, errors, predict_structures, with_atom_uncertainty
 from sparring.expected_error import ExpectedErrors
 from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.proposers.base import Proposer, propose
@@ -46,7 +46,7 @@ class Attacked(NamedTuple):
     Attributes:
         candidates: Candidates, with paths where the proposer has some.
         seeds: Structure of the data that each comes from.
-        heirs: The candidates with what they inherit from it.
+        heirs: The candidates with what they inherit from it, and with the uncertainty of each atom.
     """
 
     candidates: Candidates
@@ -126,8 +126,9 @@ def step(state: State, plan: Plan, cache: StageCache = no_cache) -> tuple[Commit
     generation = state.generation
 
     # Training, lines 2-4
-    committee = cache(generation, "fit", lambda: train(state, plan)).committee
-    evaluated = cache(generation, "evaluate", lambda: evaluate(state, plan, committee))
+    fitted = cache(generation, "fit", lambda: train(state, plan)).committee.with_expected(None)
+    evaluated = cache(generation, "evaluate", lambda: evaluate(state, plan, fitted))
+    committee = fitted.with_expected(evaluated.expected)
     if plan.ends_with(state):
         return committee, None
 
@@ -236,7 +237,8 @@ def attack_seeds(state: State, plan: Plan, committee: Committee, evaluated: Eval
     committee = committee.without_domain()  # its own data cannot be new to it
     candidates = propose(plan.proposer(state.dataset, evaluated.expected), committee, chosen.structures, seed)
     parents = tuple(seeds[origin] for origin in candidates.origins(len(seeds)))
-    return Attacked(candidates, parents, tuple(candidates.heirs(chosen.to_atoms(), plan.inherited)))
+    heirs = with_atom_uncertainty(candidates.heirs(chosen.to_atoms(), plan.inherited), committee)
+    return Attacked(candidates, parents, tuple(heirs))
 
 
 def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated, attacked: Attacked) -> Chosen:
@@ -253,8 +255,7 @@ def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated,
         evaluated.expected,
     )
     selection = select(candidates, *selectors)
-    geometries = candidates.structures.to_atoms()
-    paths, chosen = candidates.paths, []
+    geometries, chosen = candidates.structures.to_atoms(), list[Atoms]()
     for index in selection.indices.tolist():
         parent = attacked.seeds[index]
         atoms = inherit(geometries[index], parents[parent], plan.inherited)
@@ -262,13 +263,13 @@ def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated,
             source=plan.source if candidates.source is None else candidates.source[index],
             parent=parent,
             candidate=index,
-            best_step=0 if paths is None else int(paths.best_step[index]),
-            objective=float(candidates.score[index]),
-            committee_energy=float(candidates.energy[index]),
-            energy_variance=float(candidates.energy_variance[index]),
-            force_variance=float(candidates.force_variance[index]),
+            **candidates.numbers(index),
         )
+        if attacked.heirs and (of_atoms := attacked.heirs[index].arrays.get("atom_uncertainty")) is not None:
+            atoms.arrays["atom_uncertainty"] = of_atoms.copy()
         chosen.append(atoms)
+    if evaluated.expected is not None:
+        evaluated.expected.note(chosen)
     return Chosen(chosen, selection.steps)
 
 

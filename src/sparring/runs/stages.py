@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates, Status
-from sparring.committee_files import write_committee
+from sparring.committee_files import EXPECTED, write_committee
 from sparring.evaluation import Errors
 from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.proposers.results import AttackResult
@@ -118,8 +118,8 @@ def write_evaluated(folder: Path, evaluated: Evaluated) -> tuple[str, ...]:
     write_text(folder / generation.EVALUATION, json.dumps(numbers, indent=1) + "\n")
     if evaluated.expected is None:
         return generation.PREDICTIONS, generation.EVALUATION
-    write_text(folder / generation.EXPECTED, json.dumps(evaluated.expected.to_dict(), indent=1) + "\n")
-    return generation.PREDICTIONS, generation.EVALUATION, generation.EXPECTED
+    write_text(folder / EXPECTED, json.dumps(evaluated.expected.to_dict(), indent=1) + "\n")
+    return generation.PREDICTIONS, generation.EVALUATION, EXPECTED
 
 
 def evaluation_metrics(evaluated: Evaluated) -> dict[str, object]:
@@ -162,13 +162,11 @@ def attack_frames(candidates: Candidates, seeds: Sequence[int], heirs: Sequence[
         seeds: Number of the seed of each.
         heirs: The same geometries with what they inherit from their seeds; without it, they have the geometry only.
     """
-    best_step, status = _outcome(candidates)
-    predictions = (candidates.score, candidates.energy, candidates.energy_variance, candidates.force_variance)
+    _, status = _outcome(candidates)
     frames = [atoms.copy() for atoms in heirs] or candidates.structures.to_atoms()
     for index, atoms in enumerate(frames):
-        atoms.info.update(seed=seeds[index], best_step=int(best_step[index]), status=int(status[index]))
-        named = zip(PREDICTIONS, predictions, strict=True)
-        atoms.info.update({name: float(values[index]) for name, values in named if np.isfinite(values[index])})
+        atoms.info.update(seed=seeds[index], status=int(status[index]))
+        atoms.info.update({name: value for name, value in candidates.numbers(index).items() if np.isfinite(value)})
         if candidates.source is not None:
             atoms.info["source"] = candidates.source[index]
         if candidates.unconditional is not None:

@@ -55,6 +55,18 @@ def test_one_pass_over_the_backbone_equals_one_member_after_another(painn, ammon
     torch.testing.assert_close(slope_of(together, structures), slope_of(apart, structures), rtol=1e-8, atol=1e-8)
 
 
+def test_the_uncertainty_of_atoms_is_the_same_in_one_pass_and_one_member_after_another(painn, ammonia, water):
+    members = heads_of(painn(), 4)
+    together, apart = Committee(members), Committee(members, stacked=False)
+    structures = together.prepare(Structures.from_atoms([ammonia, water]))
+    one, other = (
+        each.predict(structures, differentiable=False).summary(structures.structure_index) for each in (together, apart)
+    )
+    torch.testing.assert_close(one.atom_variance, other.atom_variance, rtol=1e-9, atol=1e-9)
+    means = torch.stack([part.mean() for part in one.atom_variance.split([4, 3])])
+    torch.testing.assert_close(means, one.force_variance)
+
+
 def test_heads_that_are_all_the_same_agree_exactly_and_have_a_finite_gradient(painn, water):
     head = heads_of(painn(), 1)[0]
     structures = Structures.from_atoms([water])

@@ -228,6 +228,41 @@ def test_a_well_shows_coordinates_and_no_molecule(browser, bare_report, made_up_
     assert browser.run("getComputedStyle(document.querySelector('[data-part=molecule]')).display") == "none"
 
 
+def test_atoms_can_be_coloured_by_their_uncertainty_and_by_the_error_of_their_force(browser, bare_report, made_up_run):
+    folder = made_up_run()
+    path = folder / "generation-03" / "predictions.extxyz"
+    frames = read(path, ":")
+    for place, one in enumerate(frames):
+        one.arrays["atom_uncertainty"] = np.array([0.1, 0.4, 0.2, 0.0]) * (1 + place)
+    write(path, frames, format="extxyz")
+    browser.open(bare_report(folder))
+    fills = "[...document.querySelectorAll('[data-part=molecule] .atom')].map(atom => atom.getAttribute('fill'))"
+    titles = "[...document.querySelectorAll('[data-part=molecule] .atom title')].map(one => one.textContent)"
+    named = "[...document.querySelectorAll('[data-part=molecule] .atom-name')].map(one => one.textContent)"
+    scale = "document.querySelector('[data-part=atom-scale]').textContent"
+    assert set(browser.run(fills)) == {"url(#ball-H)", "url(#ball-N)"}
+    assert browser.run(named) == []
+    number = int(re.match(r"Structure (\d+)", title(browser))[1])
+    symbols = frames[number].get_chemical_symbols()
+    most = f"{symbols[1]}1"
+    choose(browser, "atoms", "sigma_now")
+    assert len(set(browser.run(fills))) == 4
+    largest = 0.4 * (1 + number)
+    assert browser.run(named) == [most]
+    assert browser.run(scale) == f"0{largest:g} eV/Å ({most})"
+    (shown,) = (text for text in browser.run(titles) if text.startswith(f"{most}\n"))
+    assert f"{most}\nuncertainty of committee 3: {largest:g} eV/Å\nforce error of committee 3: " in shown
+    assert facts(browser)["most uncertain atom, committee 3"] == f"{most}, {largest:g} eV/Å"
+    choose(browser, "atoms", "error_now")
+    difference = frames[number].arrays["committee_forces"] - frames[number].arrays["REF_forces"]
+    worst = int((difference**2).sum(1).argmax())
+    assert browser.run(named) == [f"{symbols[worst]}{worst}"]
+    choose(browser, "atoms", "error_before")
+    assert browser.run(scale) == "force error before labelling: not known for this structure"
+    assert set(browser.run(fills)) == {"url(#ball-H)", "url(#ball-N)"}
+    assert browser.complaints == []
+
+
 def test_a_parent_is_one_click_away(browser, bare_report, made_up_run):
     folder = made_up_run()
     path = folder / "generation-02" / "labelled.extxyz"

@@ -42,6 +42,7 @@ def believed(dataset, *, seed=0, size=0.1):
         forces=tuple(forces),
         energy_variance=energy_sigma**2,
         force_variance=force_sigma**2,
+        atom_variance=tuple(np.full(count, sigma**2) for count, sigma in zip(counts, force_sigma, strict=True)),
     )
 
 

@@ -106,6 +106,8 @@ def test_into_a_hole_all_copies_fall_in_the_time_that_they_need(criterion):
         assert atoms.info["committee_energy"] == pytest.approx(pull * distance + 0.2)
         assert atoms.info["energy_variance"] == pytest.approx(0.4**2 / 2)
         np.testing.assert_allclose(atoms.arrays["committee_forces"][:, 2], [pull, -pull])
+        sigma = atoms.arrays["atom_uncertainty"]
+        assert np.mean(sigma**2) == pytest.approx(atoms.info["force_variance"], abs=1e-12)
         told = {name: atoms.info[name] for name in ("copy", "temperature", "time", "failed", "charge")}
         expected = {"temperature": 1e-6, "time": trial.failures[copy].time, "failed": str(criterion), "charge": 0}
         assert told == {"copy": copy, **expected}

@@ -18,17 +18,17 @@ function element(name, attributes, ...children) {
 
 // --- the map ----------------------------------------------------------------------------------------------------------
 
-function choose(name, options, first) {
+function choose(name, options, first, changed = draw) {
   part(name).replaceChildren(...options.map(([value, text]) => element("option", { value, textContent: text })));
   part(name).value = first;
-  part(name).addEventListener("change", draw);
+  part(name).addEventListener("change", changed);
 }
 
-// A colour of the scale for a value from 0 to 1.
-function scaled(share) {
-  const place = share * (data.scale.length - 1), below = Math.min(Math.floor(place), data.scale.length - 2);
-  const [a, b] = [data.scale[below], data.scale[below + 1]].map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-  return `rgb(${a.map((start, i) => Math.round(start + (b[i] - start) * (place - below))).join(",")})`;
+// A colour of a scale for a value from 0 to 1.
+function scaled(share, scale = data.scale) {
+  const place = share * (scale.length - 1), below = Math.min(Math.floor(place), scale.length - 2);
+  const [a, b] = [scale[below], scale[below + 1]].map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+  return `#${a.map((start, i) => Math.round(start + (b[i] - start) * (place - below)).toString(16).padStart(2, "0")).join("")}`;
 }
 
 function painter() {
@@ -112,7 +112,8 @@ function show(row) {
   const structure = data.structures[row];
   part("title").textContent = `Structure ${structure.number}: ${group(row).name}`;
   if (view) {
-    view.show(structure, reaches.get(structure.symbols.join(" ")));
+    view.show(structure, reaches.get(structure.symbols.join(" ")), look(structure));
+    drawAtomScale(structure);
     part("molecule").setAttribute("aria-label", `Structure ${structure.number}, ${structure.symbols.length} atoms. Arrow keys turn it.`);
   } else {
     const dimensions = quantity("y") ? 2 : 1;
@@ -121,9 +122,46 @@ function show(row) {
   part("facts").replaceChildren(...facts(row).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
 }
 
+// --- its atoms --------------------------------------------------------------------------------------------------------
+
+const inUnit = (value) => `${shown(value, 3)} eV/Å`;
+const nameOf = (structure, i) => `${structure.symbols[i]}${i}`;
+
+// The atom with the largest value.
+function largest(values) {
+  return values.indexOf(Math.max(...values));
+}
+
+// How the atoms look: by element, or by a quantity from zero to the largest value in the structure.
+function look(structure) {
+  const values = structure.atoms[part("atoms").value], high = values && Math.max(...values);
+  const known = data.atomQuantities.filter(({ name }) => structure.atoms[name]);
+  return {
+    colours: values ? values.map((value) => scaled(high > 0 ? Math.round((32 * value) / high) / 32 : 0, data.atomScale)) : null,
+    named: values && high > 0 ? largest(values) : null,
+    words: (i) => [nameOf(structure, i), ...known.map(({ name, label }) => `${label}: ${inUnit(structure.atoms[name][i])}`)].join("\n"),
+  };
+}
+
+function drawAtomScale(structure) {
+  const chosen = data.atomQuantities.find(({ name }) => name === part("atoms").value), values = chosen && structure.atoms[chosen.name];
+  part("atom-scale").toggleAttribute("hidden", !chosen);
+  if (!chosen) return;
+  if (!values) return part("atom-scale").replaceChildren(`${chosen.label}: not known for this structure`);
+  const bar = element("span", { className: "scale" }), most = largest(values);
+  bar.style.background = `linear-gradient(to right, ${data.atomScale.join(", ")})`;
+  part("atom-scale").replaceChildren(
+    element("span", { className: "scale-line" }, "0", bar, `${inUnit(values[most])} (${nameOf(structure, most)})`),
+  );
+}
+
 function facts(row) {
   const structure = data.structures[row];
   const found = data.quantities.filter((one) => one.isFact && one.values[row] !== null).map((one) => measured(one, row));
+  for (const { name, largest: words } of data.atomQuantities.filter((one) => one.largest && structure.atoms[one.name])) {
+    const values = structure.atoms[name], most = largest(values);
+    found.push([words, `${nameOf(structure, most)}, ${inUnit(values[most])}`]);
+  }
   const pair = structure.symbols.length > 1 && structure.symbols.length < 500 && !structure.cell && closest(structure);
   if (pair) found.push(["closest atoms", `${pair.names} ${pair.distance.toFixed(2)} Å`]);
   if (structure.split) found.push([`split of committee ${data.committee}`, structure.split]);
@@ -169,10 +207,12 @@ const names = data.quantities.map((one) => [one.name, one.label]);
 choose("x", names, data.axes[0]);
 choose("y", names, data.axes[1]);
 choose("colour", [["generation", "generation"], ["source", "source"], ...names.filter(([name]) => !/^(umap\d|labelled_in)$/.test(name))], "generation");
+choose("atoms", [["element", "element"], ...data.atomQuantities.map(({ name, label }) => [name, label])], "element", () => show(state.selected));
 part("before").addEventListener("click", () => select((state.selected + data.structures.length - 1) % data.structures.length));
 part("after").addEventListener("click", () => select((state.selected + 1) % data.structures.length));
 part("again").addEventListener("click", () => view.reset());
 for (const only of document.querySelectorAll(isWell ? ".for-molecules" : ".for-wells")) only.toggleAttribute("hidden", true);  // also of SVG
+part("atoms-label").toggleAttribute("hidden", isWell || !data.atomQuantities.length);
 draw();
 const energies = quantity("energy").values;
 select(energies.indexOf(Math.min(...energies)));

@@ -66,8 +66,21 @@ class MoleculeView {
       svg("stop", { offset: 0.45, "stop-color": colour }, ball);
       svg("stop", { offset: 1, "stop-color": shade(colour, -0.45) }, ball);
     }
+    this.shades = shades;
     this.scene = svg("g", {}, root);
     this.listen();
+  }
+
+  // The gradient of a ball of any colour, flatter than those of elements: the colour is to be read.
+  gradient(colour) {
+    const id = `ball-${colour.slice(1)}`;
+    if (!this.shades.querySelector(`#${id}`)) {
+      const ball = svg("radialGradient", { id, cx: 0.36, cy: 0.32, r: 0.75 }, this.shades);
+      svg("stop", { offset: 0, "stop-color": shade(colour, 0.35) }, ball);
+      svg("stop", { offset: 0.4, "stop-color": colour }, ball);
+      svg("stop", { offset: 1, "stop-color": shade(colour, -0.15) }, ball);
+    }
+    return id;
   }
 
   listen() {
@@ -102,8 +115,10 @@ class MoleculeView {
   }
 
   // All structures of a set are drawn to one scale, so that a long bond looks long; only a larger one is zoomed out.
-  show(structure, reach) {
+  // look: colours of the atoms (null for those of elements), words for each atom, and which one bears its name.
+  show(structure, reach, look) {
     this.structure = structure;
+    this.look = look;
     this.reach = Math.max(reach, ...vectors(structure.positions).map((v) => Math.hypot(...v)));
     this.draw();
   }
@@ -119,6 +134,7 @@ class MoleculeView {
     const points = vectors(positions).map(project);
     const parts = [...this.sticks(symbols, vectors(positions), project, scale), ...this.balls(symbols, points, scale)];
     if (cell) parts.push(...this.edges(vectors(cell), project));
+    if (this.look.named !== null) parts.push(this.name(this.look.named, points, scale));
     parts.sort((a, b) => a.depth - b.depth);
     this.root.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.scene.replaceChildren(...parts.map((part) => part.element));
@@ -131,10 +147,21 @@ class MoleculeView {
   balls(symbols, points, scale) {
     return points.map(({ x, y, z, near }, i) => {
       const r = scale * near * this.radius(symbols[i]);
-      const element = svg("circle", { class: "atom", cx: x.toFixed(2), cy: y.toFixed(2), r: r.toFixed(2), fill: `url(#ball-${symbols[i]})` });
-      svg("title", {}, element).textContent = `${symbols[i]}, atom ${i}`;
+      const colour = this.look.colours && this.look.colours[i];
+      const fill = colour ? this.gradient(colour) : `ball-${symbols[i]}`;
+      const element = svg("circle", { class: colour ? "atom valued" : "atom", cx: x.toFixed(2), cy: y.toFixed(2), r: r.toFixed(2), fill: `url(#${fill})` });
+      svg("title", {}, element).textContent = this.look.words(i);
       return { depth: z, element };
     });
+  }
+
+  // The name of an atom beside it, above everything else, and within the picture.
+  name(i, points, scale) {
+    const { x, y, near } = points[i], r = scale * near * this.radius(this.structure.symbols[i]);
+    const right = x < 240;
+    const element = svg("text", { class: "atom-name", x: (right ? x + r + 3 : x - r - 3).toFixed(2), y: (y + 4).toFixed(2), "text-anchor": right ? "start" : "end" });
+    element.textContent = `${this.structure.symbols[i]}${i}`;
+    return { depth: Infinity, element };
   }
 
   // Each stick is two halves in the colours of their atoms, sorted by depth like everything else.
@@ -152,7 +179,7 @@ class MoleculeView {
 
   // From the surface of one atom to the middle of the bond.
   half(symbols, positions, one, other, project, scale) {
-    const colour = this.elements[symbols[one]].colour;
+    const colour = this.look.colours ? "#b4bcc4" : this.elements[symbols[one]].colour;
     const share = Math.min(0.5, (0.9 * this.radius(symbols[one])) / distance(positions[one], positions[other]));
     const at = (part) => project(positions[one].map((value, n) => value + part * (positions[other][n] - value)));
     const [from, to] = [at(share), at(0.5)];

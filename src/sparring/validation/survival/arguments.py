@@ -23,7 +23,7 @@ another conformer can bring, and less than what a hole has."""
 
 
 class Extent(NamedTuple):
-    """How much is simulated.
+    """Extent of a simulation.
 
     Attributes:
         temperatures: Temperatures in K.

@@ -38,7 +38,7 @@ __all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature", "own_mini
 
 EVERY = 20
 """Number of steps between two removals of failed copies from the batch."""
-SEEN = ("committee_energy", "committee_forces", "energy_variance", "force_variance")
+SEEN = ("committee_energy", "committee_forces", "energy_variance", "force_variance", "atom_uncertainty")
 DECIMALS = 4
 NEIGHBOURS, STRAIN = 3.0, 0.2
 """In a minimum of its own a structure keeps distances shorter than this, in Å, within this part of their length."""
