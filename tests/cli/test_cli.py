@@ -12,6 +12,7 @@ from sparring.commands import running
 from sparring.committee_files import read_committee
 from sparring.config import load
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
+from sparring.reporting.answers import answers
 from sparring.support.files import write_text
 
 VERBS = ("init", "check", "run", "status", "fit", "attack", "label", "evaluate", "md", "report")

@@ -164,7 +164,7 @@ def test_the_bond_angle_or_contact_that_went_most_often_is_named_with_the_earlie
 def test_holes_are_named_where_they_are(facts):
     bad = [scan(f"N0-H{number}", flags=(HOLE,)) for number in range(1, 4)]
     where = told(facts, survival=None, bonds=scans(*bad))["Where"]
-    assert where.text == "Scans have holes at bond N0-H1 (0.70 Å), bond N0-H2 (0.70 Å) and 1 more."
+    assert where.text == "Scans have holes at bond N0-H1 (0.70 Å), bond N0-H2 (0.70 Å) and 1 more scan."
 
 
 def test_failed_labels_are_counted_and_only_new_ones_are_looked_at(facts):

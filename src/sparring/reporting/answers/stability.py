@@ -46,7 +46,8 @@ def failed(facts: Facts) -> Answer:
     if bonds is not None and bonds.holes:
         named = [_place(scan) for scan in bonds.holes[:MOST_NAMED]]
         more = len(bonds.holes) - len(named)
-        found.append(f"scans have holes at {joined([*named, *([f'{more} more'] if more else [])])}")
+        named += [counted(more, "more scan")] if more else []
+        found.append(f"scans have holes at {joined(named)}")
     clean = not found and not facts.n_failed_in_newest
     labels = _labels(facts)
     question = "Where did it fail?"
