@@ -12,7 +12,7 @@ from sparring.config.sections import Stop
 from sparring.evaluation import Errors
 from sparring.reporting.answers import answers, answers_of
 from sparring.reporting.answers.facts import facts_of
-from sparring.reporting.expectations import expectation_sheet
+from sparring.reporting.expectations import new_label_sheets
 from sparring.reporting.page import report
 from sparring.runs.expectations import NewLabels
 from sparring.validation.bond_scan.scans import BondScan, CoordinateScan, Flag
@@ -337,40 +337,53 @@ def test_the_page_begins_with_the_answers_and_says_nothing_twice(made_up_run, mo
     first = page[page.index("<main>") : page.index('<section id="generations">')]
     places = [first.index(one.question) for one in answers(folder)]
     assert places == sorted(places)
-    assert max(places) < first.index('id="new_labels"') < first.index('class="verdict"')
+    assert max(places) < first.index('id="errors_found"') < first.index('class="verdict"')
     for one in answers(folder):
         assert f"</b>{one.word}</span>" in first
         assert first.count(one.question) == 1
     assert first.count("times σ_F") == 1
     assert first.count("labels failed") == 1
-    assert (folder / "figures" / "new_labels.png").is_file()
+    assert (folder / "figures" / "errors_found.png").is_file()
 
 
 @pytest.mark.parametrize("n_rounds", [1, 2, 5])
 @pytest.mark.parametrize("sources", [(), ("attack", "scan")])
-def test_the_figure_has_the_target_the_bound_and_each_round(n_rounds, sources):
+def test_figures_have_the_target_the_bound_and_each_round(n_rounds, sources):
     rounds = [
         labels(number, np.linspace(0.1, 0.5, 10) / number, sources=sources * (5 if sources else 0))
         for number in range(1, n_rounds + 1)
     ]
-    sheet = expectation_sheet(rounds, range(1, n_rounds + 2), Stop(force_error=0.2))
-    left, right = sheet.figure.axes
+    expected, found = new_label_sheets(rounds, range(1, n_rounds + 2), Stop(force_error=0.2))
+    (left,), (right,) = expected.figure.axes, found.figure.axes
     names = [text.get_text() for text in left.get_legend().get_texts()]
     assert f"90 % bound, generation {n_rounds}" in names
     assert ("scan" in names) == bool(sources)
     assert sum(name.startswith("generation") for name in names) == min(3, n_rounds)
     assert any(text.get_text() == "target 0.2" for text in right.texts)
     assert list(right.get_xticks()) == list(range(1, n_rounds + 1))
-    assert "90 % confidence" in sheet.caption
-    sheet.figure.draw_without_rendering()
+    assert "90 % confidence" in found.caption
+    for sheet in (expected, found):
+        sheet.figure.draw_without_rendering()
 
 
 def test_rounds_of_older_versions_and_without_bounds_are_drawn_as_far_as_they_are_known():
     old = replace(labels(1, [0.2] * 5, found=math.inf), expected=np.full(5, math.nan))
     refused = replace(labels(2, [], found=math.inf, refused=4), expected=np.empty(0))
-    (ax,) = expectation_sheet([old, refused], [1, 2]).figure.axes
-    assert [line.get_marker() for line in ax.lines].count("^") == 2
-    assert expectation_sheet([], [1]) is None
+    (sheet,) = new_label_sheets([old, refused], [1, 2])
+    assert [line.get_marker() for line in sheet.figure.axes[0].lines].count("^") == 2
+    assert new_label_sheets([], [1]) == ()
+
+
+def test_a_run_that_a_target_has_ended_is_not_called_in_progress(made_up_run):
+    folder = made_up_run(n_generations=3)
+    config = (folder / "config.yaml").read_text(encoding="utf-8").replace("generations: 3", "generations: 9")
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+    assert "In progress: 3 of 9 generations evaluated." in report(folder).read_text(encoding="utf-8")
+    (folder / "config.yaml").write_text(f"{config}stop: {{force_error: 50 eV/Å, confidence: 0.5}}\n", encoding="utf-8")
+    folder.joinpath("generation-03").rename(folder / "left")
+    page = report(folder).read_text(encoding="utf-8")
+    assert "In progress" not in page
+    assert "The target is met in generation 1" in page
 
 
 def test_failed_labels_of_starting_structures_count_but_not_as_new(made_up_run):

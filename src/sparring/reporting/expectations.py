@@ -1,4 +1,4 @@
-"""The figure below the answers: what labels showed that were bought after a committee had been trained."""
+"""The figures below the answers: what labels showed that were bought after a committee had been trained."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,16 @@ from sparring.reporting import figures
 from sparring.runs.expectations import NewLabels
 from sparring.validation.base import ReportFigure
 
-__all__ = ["expectation_sheet"]
+__all__ = ["new_label_sheets"]
+
+WIDTH, HEIGHT = 4.6, 4.0
+"""Size of a figure in inches, so that two are side by side on a page, and one is as wide as that of a phone."""
 
 
-def expectation_sheet(
+def new_label_sheets(
     rounds: Sequence[NewLabels], generations: Sequence[int], stop: Stop | None = None
-) -> ReportFigure | None:
-    """True against expected errors, and the error found by generation; None before there are new labels.
+) -> tuple[ReportFigure, ...]:
+    """True against expected errors, and the error found by generation, as far as they are known.
 
     Args:
         rounds: New labels of the generations that have some.
@@ -24,25 +27,27 @@ def expectation_sheet(
         stop: Errors at which the run ends.
     """
     if not rounds:
-        return None
+        return ()
     colours = dict(zip(generations, generation_colours(len(generations)), strict=True))
-    expected = any(one.expectation() is not None for one in rounds)
+    sheets = []
     with rc_context(STYLE):
-        figure, axes = panels(2 if expected else 1, width=5.4, height=3.6)
-        if expected:
-            figures.expected_errors(rounds, axes[0], colours=colours)
-            axes[0].set_title("Was it expected?")
+        if any(one.expectation() is not None for one in rounds):
+            figure, (ax,) = panels(width=WIDTH, height=HEIGHT)
+            figures.expected_errors(rounds, ax, colours=colours)
+            caption = (
+                "Each mark is a new label, whose error was expected from σ before it was known. Half of the marks "
+                "should lie above the grey line, and few above the dashed one."
+            )
+            title = "Was the error of new labels expected?"
+            sheets.append(ReportFigure(name="expected_errors", title=title, caption=caption, figure=figure))
+        figure, (ax,) = panels(width=WIDTH, height=HEIGHT)
         target = None if stop is None else stop.force_error
-        figures.errors_by_generation(rounds, axes[-1], target=target, colours=colours)
-        axes[-1].set_title("Error found by each generation")
-    caption = (
-        f"{'Right: the' if expected else 'The'} dot is the median error of the new labels of a generation; the next "
-        f"structure found errs by less than the bar above it with {100 * rounds[-1].stop_confidence:.0f} % confidence. "
-        "An arrow: too few labels, or too many refused ones, for such a bound."
-    )
-    if expected:
+        figures.errors_by_generation(rounds, ax, target=target, colours=colours)
         caption = (
-            "Left: each mark is a new label, whose error was expected from σ before it was known. Half of the marks "
-            f"should lie above the grey line, and few above the dashed one. {caption}"
+            "Dot: median error of the new labels of a generation. Bar: the next structure found errs by less with "
+            f"{100 * rounds[-1].stop_confidence:.0f} % confidence. Arrow: too few labels, or too many refused ones, "
+            "for such a bound."
         )
-    return ReportFigure(name="new_labels", title="New labels", caption=caption, figure=figure)
+        title = "Error found by each generation"
+        sheets.append(ReportFigure(name="errors_found", title=title, caption=caption, figure=figure))
+    return tuple(sheets)

@@ -16,7 +16,7 @@ from sparring.reporting import explore
 from sparring.reporting.answers import Answer, answers_of
 from sparring.reporting.answers.facts import facts_of
 from sparring.reporting.data import Run
-from sparring.reporting.expectations import expectation_sheet
+from sparring.reporting.expectations import new_label_sheets
 from sparring.reporting.overview import overview
 from sparring.reporting.reading import labels_structures, read_run
 from sparring.reporting.sheets import comparison, sheets
@@ -52,10 +52,11 @@ class Picture(NamedTuple):
 
 
 class First(NamedTuple):
-    """The top of the page: answers, and the figure below them."""
+    """The top of the page: answers, the figures below them, and whether the run is finished."""
 
-    answers: tuple[Answer, ...]
-    pictures: tuple[Picture, ...]
+    answers: tuple[Answer, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    is_finished: bool = False
 
 
 class Script(NamedTuple):
@@ -127,9 +128,9 @@ def _first(folder: Path, run: Run) -> First:
     """The top of the page."""
     facts = facts_of(folder)
     if facts is None:
-        return First((), ())
-    sheet = expectation_sheet(facts.rounds, [one.number for one in run.generations], facts.stop)
-    return First(answers_of(facts), () if sheet is None else (_picture(sheet),))
+        return First()
+    sheets = new_label_sheets(facts.rounds, [one.number for one in run.generations], facts.stop)
+    return First(answers_of(facts), tuple(_picture(sheet) for sheet in sheets), facts.is_finished)
 
 
 def _page(
@@ -150,8 +151,7 @@ def _page(
     failures = [(generation.number, failure) for generation in run.generations for failure in generation.failures]
     return template.render(
         run=run,
-        answers=first.answers,
-        first_pictures=first.pictures,
+        first=first,
         verdict=verdict(run),
         problem=problem,
         compared=compared,

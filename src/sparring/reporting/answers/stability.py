@@ -130,5 +130,6 @@ def _labels(facts: Facts) -> str:
     text = f"{counted(n_failed, 'label')} failed ({reasons})"
     if not facts.rounds:
         return text
-    newest = facts.rounds[-1].generation
-    return f"{text}, {facts.n_failed_in_newest or 'none'} of them in generation {newest}"
+    n_new = facts.n_failed_in_newest
+    part = "all" if n_new == n_failed > 1 else str(n_new or "none")
+    return f"{text}, {part} of them in generation {facts.rounds[-1].generation}"

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from sparring.expected_error import CONFIDENCE
 from sparring.plots.style import FAINT, INK, TEST, generation_colours, panels, source_style
 from sparring.plots.ticks import logarithmic
 from sparring.runs.expectations import NewLabels
@@ -66,12 +65,14 @@ def expected_errors(
         ends = np.array([low, high])
         handles += ax.plot(ends, ends, color=FAINT, lw=1.0, zorder=1, label="as expected")
         newest = known[-1]
-        words = f"{100 * CONFIDENCE:.0f} % bound, generation {newest.generation}"
+        words = f"{100 * newest.confidence:.0f} % bound, generation {newest.generation}"
         colour = colours[newest.generation]
         handles += ax.plot(ends, newest.factor * ends, color=colour, lw=1.2, ls=(0, (5, 3)), zorder=2, label=words)
         logarithmic(ax, "xy", n_ticks=6).set(xlim=(low, high), ylim=(low, high))
     ax.set(xlabel="expected error of forces (eV/Å)", ylabel="true error of forces (eV/Å)")
-    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, handletextpad=0.4)
+    # Above the axes: marks may be anywhere within.
+    above = {"bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2}
+    ax.legend(handles=handles, loc="lower left", ncols=2, handletextpad=0.4, columnspacing=1.2, **above)
     return ax
 
 
@@ -131,6 +132,8 @@ def _number(ax: Axes, x: float, value: float, *, above: bool) -> None:
         ha="center" if above else "left",
         fontsize="small",
         color=INK,
+        bbox={"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 0.6},
+        zorder=5,
     )
 
 
