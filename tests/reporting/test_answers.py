@@ -244,10 +244,10 @@ def test_a_target_that_is_not_met_is_looked_at_and_more_generations_are_named_on
     steady = told(facts, stop=stop, rounds=(labels(1, [0.2] * 20), labels(2, [0.2] * 20)))["Should"]
     assert steady.state == "look"
     assert "not met: error found in generations 1 and 2: 0.20 and 0.20 eV/Å (with" in steady.text
-    assert steady.text.endswith("It did not clearly fall in the last round.")
+    assert steady.text.endswith("Errors did not clearly fall in the last round.")
     assert not steady.command
     falling = told(facts, stop=stop, rounds=(labels(1, [0.4] * 20), labels(2, [0.2] * 20)))["Should"]
-    assert "It still fell in the last round" in falling.text
+    assert "Errors still fell in the last round" in falling.text
     assert falling.command == "generations: 5"
 
 
@@ -282,8 +282,13 @@ def test_without_a_target_errors_are_listed_and_a_target_is_shown(facts):
 
 def test_rounds_without_a_bound_say_why(facts):
     few = told(facts, rounds=(labels(1, [0.2] * 5, found=math.inf),))["Should"]
-    assert "generation 1: no bound (5 labels, a bound takes 9)" in few.text
-    assert "it is not known to fall, after one round" in few.text
+    assert "generation 1: no bound (5 labels, a confidence of 90 % takes 9)" in few.text
+    assert "whether errors fall is not known after one round" in few.text
+    judged = told(facts, rounds=(labels(1, [0.2] * 5, found=math.inf),), stop=TARGET)["Should"]
+    assert judged.state == "unknown"
+    assert judged.text.startswith(
+        "The target of 0.19 eV/Å cannot be judged in generation 1: 5 labels, a confidence of 90 %"
+    )
     refused = told(facts, rounds=(labels(1, [0.2] * 15, found=math.inf, refused=5),))["Should"]
     assert "(5 of 20 labels were refused)" in refused.text
 

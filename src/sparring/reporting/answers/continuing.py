@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import mannwhitneyu
 
-from sparring.reporting.answers.base import Answer, counted, joined, numbered, percent, shown
+from sparring.reporting.answers.base import Answer, State, counted, in_words, joined, numbered, percent, shown
 from sparring.reporting.answers.facts import Facts
 from sparring.reporting.answers.stability import stable
 from sparring.runs.expectations import NewLabels
@@ -41,19 +41,25 @@ def _with_target(facts: Facts) -> Answer:
         if facts.is_molecular and stable(facts).state == "look":
             return Answer(question=QUESTION, state="look", text=f"{text} But it is not stable, see above.")
         return Answer(question=QUESTION, state="good", text=text)
-    text = f"The target of {asked} is not met: {_found(facts)}."
+    newest, too_few = facts.rounds[-1], _too_few(facts.rounds[-1])
+    if too_few:
+        text = f"The target of {asked} cannot be judged in generation {newest.generation}: {too_few}."
+    else:
+        text = f"The target of {asked} is not met: {_found(facts)}."
     if not facts.is_finished:
         text += f" The run goes on, to generation {facts.n_planned} at most."
         return Answer(question=QUESTION, state="unknown", text=text)
+    state: State = "unknown" if too_few else "look"
     if not _falls(facts):
-        return Answer(question=QUESTION, state="look", text=f"{text} It {_trend(facts)}.")
-    text += f" It {_trend(facts)}, so that more generations may help:"
-    return Answer(question=QUESTION, state="look", text=text, command=f"generations: {facts.n_evaluated + 2}")
+        return Answer(question=QUESTION, state=state, text=f"{text} {_trend(facts, first=True)}.")
+    text += f" {_trend(facts, first=True)}, so that more generations may help:"
+    return Answer(question=QUESTION, state=state, text=text, command=f"generations: {facts.n_evaluated + 2}")
 
 
 def _without_target(facts: Facts) -> Answer:
-    text = f"{_found(facts)}; it {_trend(facts)}. {_test_errors(facts)} no target is set:".replace(".  no", ". No")
-    return Answer(question=QUESTION, state="unknown", text=f"{text[0].upper()}{text[1:]}", command=EXAMPLE)
+    text, test = f"{_found(facts)}; {_trend(facts)}", _test_errors(facts)
+    ending = f"{test}; no target is set:" if test else "No target is set:"
+    return Answer(question=QUESTION, state="unknown", text=f"{in_words([text])} {ending}", command=EXAMPLE)
 
 
 def _found(facts: Facts) -> str:
@@ -63,6 +69,8 @@ def _found(facts: Facts) -> str:
     bounded = [place for place, one in enumerate(rounds) if math.isfinite(one.error_found)]
     if bounded:
         errors[bounded[-1]] += " eV/Å"
+    else:
+        errors = errors[:1]
     confidence = f"with {percent(facts.confidence)} confidence the next structure errs less"
     more = "; ".join(part for part in (_reason(rounds[-1]), confidence if bounded else "") if part)
     return f"error found in {numbered([one.generation for one in rounds])}: {joined(errors)} ({more})"
@@ -72,19 +80,27 @@ def _reason(newest: NewLabels) -> str:
     """The reason why there is no bound."""
     if math.isfinite(newest.error_found):
         return ""
+    refused = f"{newest.n_refused} of {counted(len(newest.error) + newest.n_refused, 'label')} were refused"
+    return _too_few(newest) or refused
+
+
+def _too_few(newest: NewLabels) -> str:
+    """The number of labels and the least that a bound takes, where there are fewer."""
     n = len(newest.error) + newest.n_refused
-    if newest.n_refused:
-        return f"{newest.n_refused} of {counted(n, 'label')} were refused"
     least = math.ceil(newest.stop_confidence / (1 - newest.stop_confidence) - 1e-9)
-    return f"{counted(n, 'label')}, a bound takes {least}"
+    return (
+        "" if n >= least else f"{counted(n, 'label')}, a confidence of {percent(newest.stop_confidence)} takes {least}"
+    )
 
 
-def _trend(facts: Facts) -> str:
-    """The change of the error found, as the end of a sentence about it."""
+def _trend(facts: Facts, *, first: bool = False) -> str:
+    """The change of errors of new labels, as a part of a sentence."""
     falls = _falls(facts)
-    if falls is None:
-        return "is not known to fall, after one round" if len(facts.rounds) < 2 else "is not known to fall"
-    return "still fell in the last round" if falls else "did not clearly fall in the last round"
+    errors = "Errors" if first else "errors"
+    if falls is not None:
+        return f"{errors} {'still fell' if falls else 'did not clearly fall'} in the last round"
+    after = " after one round" if len(facts.rounds) < 2 else ""
+    return f"{'Whether' if first else 'whether'} errors fall is not known{after}"
 
 
 def _falls(facts: Facts) -> bool | None:
@@ -112,7 +128,7 @@ def _test_errors(facts: Facts) -> str:
         return ""
     return (
         f"On {counted(facts.common.n_structures['all'], 'test structure')} forces err by {shown(before.force_rmse)} "
-        f"eV/Å with generation {first} and {shown(after.force_rmse)} eV/Å with generation {last};"
+        f"eV/Å with generation {first} and {shown(after.force_rmse)} eV/Å with generation {last}"
     )
 
 
