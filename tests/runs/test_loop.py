@@ -218,7 +218,7 @@ def test_a_generation_that_chooses_no_candidate_ends_the_run_with_a_warning(well
     nothing = dataclasses.replace(well_plan(), selectors=lambda *_: [lambda candidates: np.array([], dtype=int)])
     memory = Memory()
     committee = loop.run(nothing, memory)
-    assert committee is memory.results[1, "fit"].committee
+    assert committee.members is memory.results[1, "fit"].committee.members
     assert memory.results[1, "label"] == ([], (), 0, 0)
     assert (2, "data") not in memory.results
     assert "generation 1: no candidate was chosen and labelled; the run ends here" in caplog.text
