@@ -12,6 +12,7 @@ from sparring.commands import running
 from sparring.committee_files import read_committee
 from sparring.config import load
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
+from sparring.reporting.answers import answers
 from sparring.support.files import write_text
 
 VERBS = ("init", "check", "run", "status", "fit", "attack", "label", "evaluate", "md", "report")
@@ -83,7 +84,9 @@ def test_run_prints_a_row_for_each_generation_and_where_the_report_is(sparring, 
     lines = answer.out.rstrip().split("\n")
     assert lines[0].startswith("energies in eV")
     assert [line.split()[:2] for line in lines[1:]] == [
-        ["gen", "data"], ["1", "66"], ["2", "70"], ["3", "74"], ["report:", "runs/well/report.html"]
+        ["gen", "data"], ["1", "66"], ["2", "70"], ["3", "74"],
+        ["Where", "did"], ["How", "far"], ["Should", "I"],
+        ["report:", "runs/well/report.html"],
     ]  # fmt: skip
     assert "generation 2: training done in" in answer.err
     assert (tmp_path / "runs" / "well" / "report.html").exists()
@@ -104,6 +107,12 @@ def test_status_shows_every_generation(sparring, finished_well):
     assert answer.exit_code == 0
     assert "generation 1: data, fit, evaluate, attack, select, label done" in answer.out
     assert "generation 3: data, fit, evaluate done" in answer.out
+
+
+def test_status_ends_with_the_answers_of_the_report(sparring, finished_well):
+    lines = sparring("status", finished_well).out.rstrip().split("\n")
+    assert lines[-3:] == [answer.line() for answer in answers(finished_well)]
+    assert lines[-1].startswith("Should I go on? [not known] Error found in generations 1 and 2: ")
 
 
 def test_status_and_report_of_what_is_no_run_are_refused(sparring, tmp_path):

@@ -76,9 +76,11 @@ def test_every_figure_is_on_the_page_and_beside_it_as_png_and_svg(page, finished
     written, _ = page
     assert written == finished_run / "report.html"
     names = sorted(path.name for path in (finished_run / "figures").iterdir())
-    assert names == sorted(f"{name}.{kind}" for name in ("overview", *FIGURES) for kind in ("png", "svg"))
+    assert names == sorted(
+        f"{name}.{kind}" for name in ("errors_found", "overview", *FIGURES) for kind in ("png", "svg")
+    )
     assert parse(written).addresses.count("data:,") == 1
-    assert sum(address.startswith("data:image/svg+xml") for address in parse(written).addresses) == len(FIGURES) + 1
+    assert sum(address.startswith("data:image/svg+xml") for address in parse(written).addresses) == len(FIGURES) + 2
 
 
 def test_a_report_changes_nothing_that_the_run_has_written(page):

@@ -48,6 +48,7 @@ def test_a_label_that_failed_for_its_geometry_is_an_error_above_all_others():
     assert not crashed.is_geometry
     assert not stop.met(labelled([0.05] * 17, [refused] * 3))
     assert stop.met(labelled([0.05] * 17, [crashed] * 3))
+    assert math.isinf(error_found(labelled([0.05] * 17, [refused] * 3), 0.9))
 
 
 def test_labels_without_forces_never_end_a_run():

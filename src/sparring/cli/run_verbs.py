@@ -36,6 +36,7 @@ def init(
 def check(config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
     from sparring.commands.running import check
+    from sparring.commands.testing import planned_tests
     from sparring.config import dump, load, settled
 
     resolved = settled(load(config, preset))
@@ -51,6 +52,8 @@ def check(config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle =
         for line in estimate.lines():
             typer.echo(line)
         typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+    for line in planned_tests(resolved):
+        typer.echo(line)
     for finding in sorted(estimate.findings):
         typer.echo(
             f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
@@ -87,6 +90,7 @@ def run(
     from rich.logging import RichHandler
 
     from sparring.commands.running import comparison, outcome, run
+    from sparring.reporting.answers import answers
     from sparring.reporting.terminal import GenerationTable
     from sparring.support.progress import progress_bars_on
 
@@ -109,6 +113,8 @@ def run(
         typer.echo(compared)
     for line in outcome(folder):
         typer.echo(line)
+    for answer in answers(folder):
+        typer.echo(answer.line())
     typer.echo(f"report: {folder / 'report.html'}")
 
 
@@ -117,6 +123,7 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     """Show the progress of a run."""
     from sparring.commands.running import comparison, outcome
     from sparring.commands.status import status
+    from sparring.reporting.answers import answers
     from sparring.reporting.terminal import GenerationTable, starting_line
     from sparring.reporting.uncertain_atoms import uncertain_atoms_table
     from sparring.reporting.yields import yield_table
@@ -150,6 +157,8 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
         typer.echo(compared)
     elif not lines and any("errors" in generation.metrics for generation in known):
         typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
+    for answer in answers(folder):
+        typer.echo(answer.line())
 
 
 @app.command()

@@ -13,6 +13,7 @@ from sparring.assembly.proposing import bonds_of, one_of_each, space_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
+from sparring.commands.testing import needs_tests, validate_last
 from sparring.committee import Committee
 from sparring.config import Config, load, settled
 from sparring.labels import Bounds, LabelError, LabellingError, causes
@@ -104,8 +105,9 @@ def run(
         cache = _RunCache(planned, run_folder, finished_generation)
         committee = loop.run(planned, cache)
         page = run_folder.saved.report
-        if run_folder.computed or not page.exists():
+        if run_folder.computed or not page.exists() or needs_tests(config, folder):
             _validate(config, folder, progress_bars)
+            validate_last(config, folder, run_folder.log, progress_bars)
             report(folder)
         else:
             run_folder.log("the run is finished: nothing was left to do")

@@ -16,6 +16,11 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     kind, training = config.system.kind, config.training
     dimensions = config.system.n_coordinates
     yield from _networks(config)
+    if config.evaluation.survival is not None and dimensions is not None:
+        yield (
+            ("evaluation", "survival"),
+            f"system {kind} is a single particle, which has no bonds to keep; leave it out",
+        )
     labeller = config.labels.labeller.kind
     if (labeller == "ground_truth") != (dimensions is not None):
         fitting = "pyscf, openmm, ase, potential or plugin" if dimensions is None else "ground_truth"

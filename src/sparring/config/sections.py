@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ from sparring.schema.values import (
     Force,
     Integer,
     Length,
+    Temperatures,
+    Time,
     Weight,
 )
 from sparring.systems.sections import AnySystem
@@ -94,13 +96,35 @@ class SelectorPlugin(Section):
         return self
 
 
+class SurvivalTest(Section):
+    """Dynamics of copies with the last committee of a run: keys are options of ``sparring validate survival``."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {
+        "copies": (1, 100_000, ""),
+        "timestep": (1e-3, 100, "fs"),
+    }
+
+    temperature: Temperatures = (300.0,)
+    copies: Count = 20
+    time: Time = quantity("30 ps", "time")
+    timestep: Time = 0.5
+    labels: Annotated[Integer, Field(ge=0)] = 10
+
+    @model_validator(mode="after")
+    def _lasts_a_step(self) -> "SurvivalTest":
+        if self.timestep > self.time:
+            raise ValueError(f"time is {self.time:g} fs, less than a timestep of {self.timestep:g} fs")
+        return self
+
+
 class Evaluation(Section):
-    """Structures on which the report compares all committees of a run, and where the far ones begin."""
+    """Structures on which the report compares all committees of a run, and tests of the last one."""
 
     file: Path | None = None
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
     near: Energy = quantity("2.5 kcal/mol", "energy")
+    survival: SurvivalTest | None = None
 
 
 class Stop(Section):

@@ -13,7 +13,10 @@ from jinja2 import Environment, StrictUndefined
 
 from sparring.plots.saving import rendered
 from sparring.reporting import explore
+from sparring.reporting.answers import Answer, answers_of
+from sparring.reporting.answers.facts import facts_of
 from sparring.reporting.data import Run
+from sparring.reporting.expectations import new_label_sheets
 from sparring.reporting.overview import overview
 from sparring.reporting.reading import labels_structures, read_run
 from sparring.reporting.sheets import comparison, sheets
@@ -48,6 +51,14 @@ class Picture(NamedTuple):
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
 
 
+class First(NamedTuple):
+    """The top of the page: answers, the figures below them, and whether the run is finished."""
+
+    answers: tuple[Answer, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    is_finished: bool = False
+
+
 class Script(NamedTuple):
     """A script of the page, and its digest for the content security policy."""
 
@@ -67,17 +78,22 @@ def report(folder: Path | str) -> Path:
     folder = Path(folder)
     problem = _compare(folder)
     run = read_run(folder)
-    known = validations(run)
+    known, first = validations(run), _first(folder, run)
     compared = comparison(run)
     pictures = [_picture(sheet) for sheet in _sheets(run)]
     compared_pictures = [] if compared is None else [_picture(compared)]
     results = [(section, [_picture(sheet) for sheet in section.figures]) for section in known.sections]
     (folder / "figures").mkdir(exist_ok=True)
-    for picture in [*compared_pictures, *pictures, *(picture for _, several in results for picture in several)]:
+    for picture in [
+        *first.pictures,
+        *compared_pictures,
+        *pictures,
+        *(picture for _, several in results for picture in several),
+    ]:
         write_bytes(folder / "figures" / f"{picture.description.name}.svg", picture.svg)
         write_bytes(folder / "figures" / f"{picture.description.name}.png", picture.png)
     page = folder / "report.html"
-    write_text(page, _page(run, pictures, known, results, compared_pictures, problem))
+    write_text(page, _page(run, first, pictures, known, results, compared_pictures, problem))
     return page
 
 
@@ -108,8 +124,18 @@ def _sheets(run: Run) -> tuple[ReportFigure, ...]:
     return (ReportFigure(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
 
 
+def _first(folder: Path, run: Run) -> First:
+    """The top of the page."""
+    facts = facts_of(folder)
+    if facts is None:
+        return First()
+    sheets = new_label_sheets(facts.rounds, [one.number for one in run.generations], facts.stop)
+    return First(answers_of(facts), tuple(_picture(sheet) for sheet in sheets), facts.is_finished)
+
+
 def _page(
     run: Run,
+    first: First,
     pictures: Sequence[Picture],
     known: Validations,
     results: Sequence[tuple[Section, Sequence[Picture]]],
@@ -125,6 +151,7 @@ def _page(
     failures = [(generation.number, failure) for generation in run.generations for failure in generation.failures]
     return template.render(
         run=run,
+        first=first,
         verdict=verdict(run),
         problem=problem,
         compared=compared,

@@ -1,11 +1,9 @@
-"""Summary of a run in at most three sentences."""
+"""Summary of a run in at most two sentences, below the answers."""
 
 from collections import Counter
 
-import numpy as np
-
 from sparring.evaluation import Errors
-from sparring.reporting.data import Generation, Run
+from sparring.reporting.data import Run
 from sparring.reporting.tables import shown
 from sparring.units import EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
@@ -17,13 +15,12 @@ __all__ = ["failure_counts", "verdict", "warnings"]
 
 
 def verdict(run: Run) -> tuple[str, ...]:
-    """Errors of the generations on one set, those near the minimum, and new labels against σ with their failures."""
+    """Errors of the generations on one set, and those near the minimum; the answers have the rest."""
     if not any(generation.metric("errors") is not None for generation in run.generations):
         return ()
     if not run.labels:
         return _selected(run)
-    sentences = [*_on_one_set(run), _new_labels(run)]
-    return tuple(sentence for sentence in sentences if sentence)
+    return tuple(sentence for sentence in _on_one_set(run) if sentence)
 
 
 def _selected(run: Run) -> tuple[str, ...]:
@@ -106,32 +103,6 @@ def _near(common: CommonErrors, unit: EnergyUnit) -> str:
     return f"{sentence}: generation {known[-1]} is worse than generation {known[-2]}{which}."
 
 
-def _new_labels(run: Run) -> str:
-    """Errors of new labels compared with σ_F, and the number of failed labels."""
-    newest = [generation for generation in run.generations if generation.labelled is not None][-1:]
-    beyond = _beyond_sigma(newest[0]) if newest else ""
-    counts = failure_counts(run)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
-    n_failed = sum(count for _, count in counts)
-    failed = f"{n_failed} label{'s' if n_failed > 1 else ''} failed ({reasons})" if counts else "no label failed"
-    sentence = f"{beyond}; {failed}." if beyond else f"{failed}."
-    return sentence[0].upper() + sentence[1:]
-
-
-def _beyond_sigma(generation: Generation) -> str:
-    labelled = generation.labelled
-    assert labelled is not None
-    sigma, error = labelled.force_sigma, labelled.force_error
-    known = np.isfinite(sigma) & np.isfinite(error) & (sigma > 0)
-    if not known.any():
-        return ""
-    ratio = error[known] / sigma[known]
-    return (
-        f"on {int((ratio > 1).sum())} of {len(ratio)} new labels of generation {generation.number} the error of the "
-        f"forces was larger than the committee's σ_F (median error/σ {_ratio(float(np.median(ratio)))})"
-    )
-
-
 def _fields(unit: EnergyUnit) -> tuple[tuple[str, str], ...]:
     return ("energy_mae", unit.name), ("force_mae", f"{unit.name}/Å")
 
@@ -142,10 +113,6 @@ def _changes(before: Errors, after: Errors, unit: EnergyUnit) -> str:
         f"{shown(getattr(before, field), unit)} to {shown(getattr(after, field), unit)} {of}"
         for field, of in _fields(unit)
     )
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def _is_worse(now: float, before: float, unit: EnergyUnit) -> bool:

@@ -30,7 +30,7 @@ def error_found(labelled: Labelled, confidence: float) -> float:
     place = math.ceil((len(errors) + 1) * confidence - 1e-9)
     if place > len(errors):
         return math.inf
-    return float(np.sort(np.nan_to_num(errors, nan=math.inf))[place - 1])
+    return float(np.sort(np.nan_to_num(errors, nan=math.inf, posinf=math.inf))[place - 1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,6 +127,16 @@ def _norm(norm: float) -> float:
     return norm
 
 
+def _each_once(temperatures: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(temperatures)) < len(temperatures):
+        raise ValueError(f"wanted each temperature once, got {', '.join(f'{one:g} K' for one in temperatures)}")
+    return temperatures
+
+
+def _one_or_more(temperatures: object) -> object:
+    return (temperatures,) if isinstance(temperatures, str | int | float) else temperatures
+
+
 def _list(names: object) -> object:
     return (names,) if isinstance(names, str) else names
 
@@ -170,6 +180,9 @@ Count = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_number)]
 Integer = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_number)]
 Number = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(_number)]
 Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), BeforeValidator(_number)]
+Temperatures = Annotated[
+    tuple[Temperature, ...], BeforeValidator(_one_or_more), AfterValidator(_each_once), Field(min_length=1)
+]
 TemperatureRange = Annotated[tuple[Temperature, Temperature], AfterValidator(_in_order)]
 Fractions = Annotated[tuple[Number, Number, Number], AfterValidator(_whole)]
 Atoms = Annotated[tuple[int, ...], BeforeValidator(_atoms)]

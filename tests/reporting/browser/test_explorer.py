@@ -103,7 +103,7 @@ def test_the_whole_page_loads_without_a_complaint_and_asks_for_nothing_else(brow
     assert n_marks(browser) == N_STRUCTURES
     drawn = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
     assert browser.run(drawn)
-    assert browser.run("document.images.length") == 9
+    assert browser.run("document.images.length") == 10
 
 
 @pytest.mark.parametrize("width", [1280, 390])

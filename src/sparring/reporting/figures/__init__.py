@@ -3,6 +3,7 @@
 from sparring.plots.ticks import legend_below
 from sparring.reporting.figures.common import errors_on_one_set
 from sparring.reporting.figures.energies import energy_distributions
+from sparring.reporting.figures.expectations import errors_by_generation, expected_errors
 from sparring.reporting.figures.parity import parity_energy, parity_forces
 from sparring.reporting.figures.run import (
     by_generation,
@@ -56,9 +57,11 @@ __all__ = [
     "energies_by_source",
     "energy_distributions",
     "error_by_energy",
+    "errors_by_generation",
     "errors_figure",
     "errors_found",
     "errors_on_one_set",
+    "expected_errors",
     "free_energy_difference",
     "free_energy_figure",
     "free_energy_map",
