@@ -39,8 +39,7 @@ class Molecule:
     Attributes:
         name: Name.
         labeller: Section ``labels.labeller`` of a configuration.
-        torsions: Torsions that attacks turn, as in a configuration.
-        plane: The same two torsions, for the grid.
+        torsions: Two torsions, for the grid.
         snapshots: Labelled snapshots of dynamics, from temperature, number and seed.
         labels: Labelled copies of structures.
     """

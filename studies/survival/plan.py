@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -44,16 +43,8 @@ BASE: Mapping[str, object] = {
 }
 """Changes to the example that all runs have."""
 
-TORSIONS_AND_ATOMS: Mapping[str, object] = {
-    "kind": "combined",
-    "spaces": [
-        {"kind": "dihedrals", "initial_spread": "1 rad", "scale": 2},
-        {"kind": "cartesian", "initial_spread": "0.01 Å"},
-    ],
-}
-"""Space of attacks that turn torsions by 0.02 rad and move atoms by 0.01 Å in a step; torsions are the molecule's."""
-THERMAL: Mapping[str, object] = {"kind": "dynamics", "temperature": "500 K", "duration": "100 fs"}
 HOLES = "log(force_variance) + 4 * below_floor(300 K) + reachable(300 K) + bond_window(0.8, 1.3)"
+WEIGHTED = "exp(boltzmann(20 kcal/mol, per=degree_of_freedom)) * force_variance"
 EARLY: Mapping[str, object] = {"temperature": "500 K", "duration": "1 ps", "stop": {"force_sigma": "1 eV/Å"}}
 
 
@@ -65,11 +56,13 @@ class Strategy:
         title: Name in tables.
         changes: Changes to the example.
         n_hot: Number of snapshots at 500 K under the labels themselves that the data begin with.
+        more_seeds: Factor for the number of seeds of each proposer.
     """
 
     title: str
     changes: Mapping[str, object] = field(default_factory=dict)
     n_hot: int = 0
+    more_seeds: int = 1
 
 
 def _attack(**changes: object) -> dict[str, object]:
@@ -77,17 +70,9 @@ def _attack(**changes: object) -> dict[str, object]:
 
 
 STRATEGIES: Mapping[str, Strategy] = {
-    "attacks": Strategy(title="attacks as in the example", changes={"attack.n_seeds": 100}),
+    "portfolio": Strategy(title="portfolio of the example", more_seeds=2),
+    "attacks": Strategy(title="attacks on atoms (Eq. 13)", changes={"attack": _attack(objective=WEIGHTED)}),
     "hole-seeking": Strategy(title="hole-seeking attacks", changes={"attack": _attack(objective=HOLES)}),
-    "portfolio": Strategy(
-        title="portfolio",
-        changes={
-            "propose": [
-                _attack(share=0.4, n_seeds=80, objective=HOLES, space=TORSIONS_AND_ATOMS, start=THERMAL),
-                {"kind": "dynamics", "share": 0.6, "n_seeds": 40, **EARLY},
-            ]
-        },
-    ),
     "early-stop": Strategy(
         title="dynamics with early stop", changes={"attack": {"kind": "dynamics", "n_seeds": 60, **EARLY}}
     ),
@@ -184,17 +169,12 @@ def config_of(folder: Path, molecule: str, strategy: str, seed: int) -> Config:
         **BASE,
         **chosen.changes,
     }
-    return load(EXAMPLE, None, _with_torsions(changes, [list(torsion) for torsion in of.torsions]))
-
-
-def _with_torsions(changes: Any, torsions: list[list[int]]) -> Any:  # noqa: ANN401 - parts of a configuration
-    """Changes in which every space of torsions turns those of the molecule."""
-    if isinstance(changes, list):
-        return [_with_torsions(one, torsions) for one in changes]
-    if not isinstance(changes, Mapping):
-        return changes
-    own = {"torsions": torsions} if changes.get("kind") == "dihedrals" else {}
-    return {**{key: _with_torsions(value, torsions) for key, value in changes.items()}, **own}
+    config = load(EXAMPLE, None, changes)
+    if chosen.more_seeds == 1:
+        return config
+    parts = config.propose or ()
+    more = tuple(part.model_copy(update={"n_seeds": chosen.more_seeds * (part.n_seeds or 1)}) for part in parts)
+    return config.model_copy(update={"propose": more})
 
 
 def _name(molecule: str, strategy: str, seed: int) -> str:
