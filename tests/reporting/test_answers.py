@@ -257,6 +257,11 @@ def test_a_run_that_is_not_finished_goes_on(facts):
     assert on.text.endswith("The run goes on, to generation 7 at most.")
 
 
+def test_a_run_without_a_target_that_is_not_finished_goes_on_too(facts):
+    on = told(facts, n_planned=7)["Should"]
+    assert on.text.endswith("The run goes on, to generation 7 at most; no target is set:")
+
+
 def test_without_a_target_errors_are_listed_and_a_target_is_shown(facts):
     errors = {
         n: Errors(energy_mae=1.0, energy_rmse=1.0, force_mae=error / 2, force_rmse=error, n_structures=9)

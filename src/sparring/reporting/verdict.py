@@ -31,7 +31,7 @@ def _selected(run: Run) -> tuple[str, ...]:
         return ("Nothing is trained or labelled in this run; its attacks are not finished.",)
     selected = _structures(newest.n_selected)
     verb = "was" if newest.n_selected == 1 else "were"
-    sentence = f"Nothing was trained or labelled: of {n_seeds} attacks, {selected} {verb} selected to be labelled."
+    sentence = f"Of {n_seeds} attacks, {selected} {verb} selected to be labelled."
     record = run.folder / f"generation-{newest.number:02d}" / "validation" / "holes.json"
     if not record.is_file():
         return (sentence,)

@@ -57,8 +57,9 @@ def _with_target(facts: Facts) -> Answer:
 
 
 def _without_target(facts: Facts) -> Answer:
-    text, test = f"{_found(facts)}; {_trend(facts)}", _test_errors(facts)
-    ending = f"{test}; no target is set:" if test else "No target is set:"
+    text = f"{_found(facts)}; {_trend(facts)}"
+    more = _test_errors(facts) if facts.is_finished else f"The run goes on, to generation {facts.n_planned} at most"
+    ending = f"{more}; no target is set:" if more else "No target is set:"
     return Answer(question=QUESTION, state="unknown", text=f"{in_words([text])} {ending}", command=EXAMPLE)
 
 
@@ -136,9 +137,7 @@ def _unlabelled(facts: Facts) -> Answer:
     selected = facts.newest.selected()
     if not selected:
         return Answer(question=QUESTION, state="unknown", text="Nothing is labelled in this run, nor selected for it.")
-    n = counted(len(selected), "structure")
-    verb = "waits" if len(selected) == 1 else "wait"
-    text = f"Nothing is labelled in this run, so that errors are not known. {n} {verb} for labels in"
+    text = "Nothing is labelled in this run, so that errors are not known; the structures to be labelled are in"
     return Answer(question=QUESTION, state="unknown", text=text, command=f"{facts.newest.folder}/selected.extxyz")
 
 

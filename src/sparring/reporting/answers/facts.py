@@ -1,5 +1,6 @@
 """Facts about a run that answers are made of, from its folder."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Facts:
 
     def command(self, verb: str) -> str:
         """A command about the newest committee."""
-        return f"sparring validate {verb} {self.newest.folder}"
+        return f"sparring validate {verb} {shlex.quote(str(self.newest.folder))}"
 
 
 def facts_of(folder: Path) -> Facts | None:

@@ -29,8 +29,9 @@ def sigma(facts: Facts) -> Answer:
     if expectation is None:
         return Answer(question=QUESTION, state="unknown", text=f"{text} No bounds were known before these labels.")
     text += f" {_bounds(newest, expectation)}"
-    surprised = any(one.probability < SURPRISE for one in (expectation, *newest.by_source))
-    if surprised:
+    # Of several proposers one is surprising by chance more often.
+    by_source = newest.by_source
+    if expectation.probability < SURPRISE or any(one.probability < SURPRISE / len(by_source) for one in by_source):
         return Answer(question=QUESTION, state="look", text=text)
     return Answer(question=QUESTION, state="good" if expectation.n_labels >= LEAST else "unknown", text=text)
 
