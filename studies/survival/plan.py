@@ -35,6 +35,7 @@ TEMPERATURES = (300.0, 500.0)
 BASE: Mapping[str, object] = {
     "threads": 1,
     "committee.n_members": 4,
+    "evaluation.survival": None,  # tested here, with other settings
     "labels.bounds.energy_window": "300 kcal/mol",
     "selection": [
         {"kind": "distinct", "rmsd": "0.1 Å", "linkage": "complete"},
