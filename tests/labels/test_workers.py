@@ -214,6 +214,7 @@ from test_workers import asked
 from odd_labellers import Odd
 from sparring.labels import label
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores for all that it starts
 if __name__ == "__main__":
     structures = asked("good", "hang", "hang")
     label(structures, Odd(), n_workers=int(sys.argv[2]), progress=lambda done, n: print(done, flush=True))
