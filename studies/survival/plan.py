@@ -30,6 +30,8 @@ N_LABELS, N_ROUNDS = 200, 2
 """Number of labels beyond the start, and of rounds in which they are bought."""
 N_COPIES, DURATION, TIMESTEP = 20, 30_000.0, 1.0
 """Copies in tests of survival; length and step of their trajectories in fs."""
+N_AT_ONCE = 5
+"""Copies that are simulated together, and lost when a test is interrupted; more are hardly faster on a CPU."""
 TEMPERATURES = (300.0, 500.0)
 
 BASE: Mapping[str, object] = {
@@ -246,6 +248,7 @@ def tested(folder: Path, molecule: str, strategy: str, seed: int) -> Outcome:
             timestep=TIMESTEP,
             ensemble="langevin",
             seed=seed,
+            n_at_once=N_AT_ONCE,
             batches=last.folder / "validation" / "survival-batches",
         ).trials
         time = trial.median_failure_time / 1000
