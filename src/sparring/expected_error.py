@@ -24,8 +24,9 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 
 from sparring.atoms.reference import ENERGY, FORCES
+from sparring.support.ranks import bounding_rank
 
-__all__ = ["CONFIDENCE", "ExpectedErrors", "PowerLaw", "force_error"]
+__all__ = ["CONFIDENCE", "ExpectedErrors", "PowerLaw", "atom_errors", "force_error", "force_sigma"]
 
 CONFIDENCE = 0.9
 """Confidence of bounds where none is named."""
@@ -93,11 +94,17 @@ class PowerLaw:
         Raises:
             ValueError: If the confidence is not between 0 and 1.
         """
+        return np.asarray(self(sigma) * self.ratios[self.rank(confidence) - 1])
+
+    def rank(self, confidence: float = CONFIDENCE) -> int:
+        """Rank of the ratio by which expected errors are multiplied for a bound: the largest if there are few.
+
+        Raises:
+            ValueError: If the confidence is not between 0 and 1.
+        """
         if not 0 < confidence < 1:
             raise ValueError(f"a confidence lies between 0 and 1, got {confidence:g}")
-        n = len(self.ratios)
-        place = min(math.ceil((n + 1) * confidence - 1e-9), n)
-        return np.asarray(self(sigma) * self.ratios[place - 1])
+        return min(bounding_rank(len(self.ratios), confidence), len(self.ratios))
 
     def sigma_of(self, error: float) -> float:
         """The σ from which on an error is expected."""
@@ -197,10 +204,21 @@ class ExpectedErrors:
 
 
 def force_error(atoms: Atoms) -> float:
-    """Root mean square error of the components of predicted forces, in eV/Å; NaN without labels of forces."""
-    if FORCES not in atoms.arrays:
-        return math.nan
-    return float(np.sqrt(np.square(atoms.arrays["committee_forces"] - atoms.arrays[FORCES]).mean()))
+    """Root mean square error of the components of predicted forces, in eV/Å; NaN without labels or predictions."""
+    errors = atom_errors(atoms)
+    return math.nan if errors is None else float(np.sqrt(np.square(errors).mean()))
+
+
+def atom_errors(atoms: Atoms) -> Float[np.ndarray, " n_atoms"] | None:
+    """Error of the predicted force on each atom, root mean square over components, in eV/Å; None if it is not known."""
+    if not {"committee_forces", FORCES} <= set(atoms.arrays):
+        return None
+    return np.asarray(np.sqrt(np.square(atoms.arrays["committee_forces"] - atoms.arrays[FORCES]).mean(1)))
+
+
+def force_sigma(atoms: Atoms) -> float:
+    """σ_F of a structure with predictions, in eV/Å; NaN without."""
+    return float(_sigma(atoms, "force_variance"))
 
 
 def _sigma(atoms: Atoms, variance: str) -> Float[np.ndarray, ""]:
@@ -211,10 +229,9 @@ def _elements(frames: Sequence[Atoms], law: PowerLaw) -> dict[str, float]:
     """Factor of each element: the median ratio of its atoms' errors to the power of their σ, near that of all."""
     sums: dict[str, list[float]] = {}
     for atoms in frames:
-        if FORCES not in atoms.arrays or "atom_uncertainty" not in atoms.arrays:
+        error, sigma = atom_errors(atoms), atoms.arrays.get("atom_uncertainty")
+        if error is None or sigma is None:
             continue
-        error = np.sqrt(np.square(atoms.arrays["committee_forces"] - atoms.arrays[FORCES]).mean(1))
-        sigma = atoms.arrays["atom_uncertainty"]
         for symbol, one, of in zip(atoms.get_chemical_symbols(), error, sigma, strict=True):
             if one > 0 and of > 0:
                 sums.setdefault(symbol, []).append(math.log(one) - law.exponent * math.log(of))

@@ -136,17 +136,17 @@ def _rotatable(atoms: Atoms, graph: BondGraph) -> list[Four]:
         stiff = {*atoms.symbols[[j, k]]} <= {*"CNO"} and atoms.get_distance(j, k) < STIFF * radii
         if before and after and not stiff and not graph.in_ring(j, k):
             four = (min(before), j, k, min(after))
-            if not _straight(atoms, four):
+            if not _on_a_line(atoms, four):
                 found.append(four)
     if not found:
         raise ValueError(f"{_named(atoms)} has no rotatable bond; use a Cartesian space for it")
     return found
 
 
-def _straight(atoms: Atoms, four: Four) -> bool:
-    """True if three atoms of a chain are on a line, so that there is no torsion."""
+def _on_a_line(atoms: Atoms, four: Four) -> list[tuple[int, ...]]:
+    """The three atoms of a chain of four that are on a line, so that there is no torsion."""
     positions = torch.as_tensor(atoms.positions)
-    return any(float(angle(positions, *three)) > STRAIGHT for three in (four[:3], four[1:]))
+    return [three for three in (four[:3], four[1:]) if float(angle(positions, *three)) > STRAIGHT]
 
 
 def _checked(atoms: Atoms, graph: BondGraph, four: Four, name: str) -> Torsion:
@@ -158,15 +158,14 @@ def _checked(atoms: Atoms, graph: BondGraph, four: Four, name: str) -> Torsion:
                 f"{of}: {_labelled(atoms, first, second)} are not bonded ({apart}); name four atoms in a chain of "
                 "bonds, or give the bonds where distances do not show them"
             )
-    i, j, k, l = four  # noqa: E741
+    _, j, k, _ = four
     if graph.in_ring(j, k):
         raise ValueError(
             f"{of}: the bond {_labelled(atoms, j, k)} is in a ring, which cannot turn without breaking; leave it out"
             + (" (-!@ in a SMARTS matches bonds outside of rings)" if " at " in name else "")
         )
-    for three in ((i, j, k), (j, k, l)):
-        if float(angle(torch.as_tensor(atoms.positions), *three)) > STRAIGHT:
-            raise ValueError(f"{of}: {_labelled(atoms, *three)} are on a line, so that there is no torsion")
+    for three in _on_a_line(atoms, four):
+        raise ValueError(f"{of}: {_labelled(atoms, *three)} are on a line, so that there is no torsion")
     return Torsion(four, tuple(sorted(graph.beyond(j, k) - {k})), name)
 
 

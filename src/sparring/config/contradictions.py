@@ -1,12 +1,12 @@
 """Values of a configuration that are right by themselves but do not fit each other."""
 
-import math
 from collections.abc import Iterator
 
 from sparring.config.fitting_proposers import proposer_contradictions
 from sparring.config.problems import KeyPath, dotted
 from sparring.config.proposers import source_of
 from sparring.config.sections import Config
+from sparring.support.ranks import fewest_for
 
 __all__ = ["contradictions"]
 
@@ -186,7 +186,7 @@ def _unreachable_stop(config: Config) -> Iterator[tuple[KeyPath, str]]:
         return
     if config.labels.labeller.kind == "none":
         yield ("stop",), "the errors of new labels end a run, and this one computes none; leave stop out"
-    needed = math.ceil(config.stop.confidence / (1 - config.stop.confidence) - 1e-9)
+    needed = fewest_for(config.stop.confidence)
     for index, section in enumerate(config.selection):
         n = getattr(section, "n", None)
         if n is not None and n < needed:

@@ -8,6 +8,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from sparring.expected_error import atom_errors, force_error, force_sigma
+
 __all__ = ["AtomQuantity", "Quantity", "of_atoms", "uncertainties"]
 
 # Quantities that span more than this are shown on a logarithmic axis.
@@ -71,10 +73,7 @@ def uncertainties(frames: Sequence[Atoms | None], when: str, words: str) -> Iter
     sigma, error = np.full((2, len(frames)), np.nan)
     for place, atoms in enumerate(frames):
         if atoms is not None and "force_variance" in atoms.info and "committee_forces" in atoms.arrays:
-            sigma[place] = np.sqrt(atoms.info["force_variance"])
-            if "REF_forces" not in atoms.arrays:
-                continue
-            error[place] = np.sqrt(np.mean((atoms.arrays["committee_forces"] - atoms.arrays["REF_forces"]) ** 2))
+            sigma[place], error[place] = force_sigma(atoms), force_error(atoms)
     yield Quantity(name=f"sigma_{when}", label=f"σ_F {words} (eV/Å)", values=sigma, may_be_logarithmic=True)
     yield Quantity(name=f"error_{when}", label=f"force error {words} (eV/Å)", values=error, may_be_logarithmic=True)
 
@@ -85,17 +84,10 @@ def of_atoms(frames: Sequence[Atoms | None], when: str, words: str) -> Iterator[
     Files of versions that did not write the uncertainty of atoms have errors only.
     """
     sigma = tuple(None if atoms is None else _finite(atoms.arrays.get("atom_uncertainty")) for atoms in frames)
-    error = tuple(None if atoms is None else _finite(_errors(atoms)) for atoms in frames)
+    error = tuple(None if atoms is None else _finite(atom_errors(atoms)) for atoms in frames)
     largest = f"most uncertain atom, {words.removeprefix('of ')}"
     yield AtomQuantity(name=f"sigma_{when}", label=f"uncertainty {words}", values=sigma, largest=largest)
     yield AtomQuantity(name=f"error_{when}", label=f"force error {words}", values=error)
-
-
-def _errors(atoms: Atoms) -> Float[np.ndarray, " n_atoms"] | None:
-    if not {"committee_forces", "REF_forces"} <= set(atoms.arrays):
-        return None
-    difference = atoms.arrays["committee_forces"] - atoms.arrays["REF_forces"]
-    return np.asarray(np.sqrt(np.mean(difference**2, axis=1)))
 
 
 def _finite(values: Float[np.ndarray, " n_atoms"] | None) -> Float[np.ndarray, " n_atoms"] | None:

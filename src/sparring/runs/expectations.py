@@ -13,11 +13,12 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 from scipy.stats import betabinom
 
-from sparring.expected_error import CONFIDENCE, PowerLaw, force_error
+from sparring.expected_error import CONFIDENCE, force_error, force_sigma
 from sparring.runs.generation import Generation
 from sparring.runs.results import Labelled
 from sparring.runs.saved_run import SavedRun
 from sparring.runs.stopping import error_found
+from sparring.support.ranks import bounding_rank
 
 __all__ = ["Expectation", "NewLabels", "new_labels", "new_labels_of_run", "ratio_on_test_set"]
 
@@ -100,14 +101,14 @@ class NewLabels:
         ratio = self.error[known] / self.expected[known]
         n_within = int((ratio <= self.factor * (1 + 1e-9)).sum())
         # The share of all structures below the k-th smallest of n ratios has a beta distribution of k and n + 1 - k.
-        place = min(math.ceil((self.n_bounding + 1) * CONFIDENCE - 1e-9), self.n_bounding)
+        rank = min(bounding_rank(self.n_bounding, CONFIDENCE), self.n_bounding)
         return Expectation(
             source=source,
             n_labels=n_labels,
             n_within=n_within,
             confidence=self.confidence,
             ratio=float(np.median(ratio)),
-            probability=float(betabinom.cdf(n_within, n_labels, place, self.n_bounding + 1 - place)),
+            probability=float(betabinom.cdf(n_within, n_labels, rank, self.n_bounding + 1 - rank)),
         )
 
     @property
@@ -140,7 +141,7 @@ def new_labels(generation: Generation, confidence: float = CONFIDENCE) -> NewLab
     if not frames and not failures:
         return None
     expected = generation.expected_errors() if frames else None
-    sigma, error = _sigma(frames), np.array([force_error(atoms) for atoms in frames])
+    sigma, error = _sigma_and_error(frames)
     law = None if expected is None else expected.forces
     return NewLabels(
         generation=generation.number,
@@ -148,7 +149,7 @@ def new_labels(generation: Generation, confidence: float = CONFIDENCE) -> NewLab
         sigma=sigma,
         error=error,
         expected=np.full(len(frames), math.nan) if law is None else law(sigma),
-        factor=_factor(law),
+        factor=math.nan if law is None else law.ratios[law.rank() - 1],
         confidence=math.nan if law is None else law.confidence_of(CONFIDENCE),
         n_bounding=0 if law is None else len(law.ratios),
         # Bounds are those of the labels, unless there were too few of them.
@@ -162,20 +163,12 @@ def new_labels(generation: Generation, confidence: float = CONFIDENCE) -> NewLab
 def ratio_on_test_set(generation: Generation) -> tuple[float, int]:
     """Median ratio of errors of forces to σ_F on the test structures of a generation, and their number."""
     frames = [atoms for atoms in generation.predictions() if atoms.info.get("split") == "test"]
-    error, sigma = np.array([force_error(atoms) for atoms in frames]), _sigma(frames)
+    sigma, error = _sigma_and_error(frames)
     return _median_ratio(error, sigma), int(_comparable(error, sigma).sum())
 
 
-def _factor(law: PowerLaw | None) -> float:
-    if law is None:
-        return math.nan
-    one = np.ones(1)
-    return float((law.bound(one, CONFIDENCE) / law(one))[0])
-
-
-def _sigma(frames: Sequence[Atoms]) -> Float[np.ndarray, " n"]:
-    variance = np.array([float(atoms.info.get("force_variance", math.nan)) for atoms in frames])
-    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+def _sigma_and_error(frames: Sequence[Atoms]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    return np.array([force_sigma(atoms) for atoms in frames]), np.array([force_error(atoms) for atoms in frames])
 
 
 def _comparable(error: Float[np.ndarray, " n"], sigma: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from sparring.expected_error import force_error
 from sparring.runs.results import Labelled
+from sparring.support.ranks import bounding_rank
 
 __all__ = ["Stop", "error_found"]
 
@@ -15,8 +16,7 @@ def error_found(labelled: Labelled, confidence: float) -> float:
     r"""Error of the forces that the next structure found stays below with a confidence, in eV/Å.
 
     The labels of a round are structures that proposers found and a selection chose, and their committee was not trained
-    on them. If the next one is like them, its error is among theirs at any place with the same probability, so that it
-    lies below the k-th smallest of n with probability k / (n + 1) (conformal prediction). Nothing is assumed about σ.
+    on them. The next one is taken to be like them (:mod:`sparring.support.ranks`). Nothing is assumed about σ.
 
     Labels that failed for their geometry have an error above all others. Too few labels give infinity: a confidence c
     takes at least c / (1 - c).
@@ -27,10 +27,10 @@ def error_found(labelled: Labelled, confidence: float) -> float:
     """
     errors = [force_error(atoms) for atoms in labelled.atoms]
     errors += [math.inf for _, failure in labelled.failures if failure.is_geometry]
-    place = math.ceil((len(errors) + 1) * confidence - 1e-9)
-    if place > len(errors):
+    rank = bounding_rank(len(errors), confidence)
+    if rank > len(errors):
         return math.inf
-    return float(np.sort(np.nan_to_num(errors, nan=math.inf, posinf=math.inf))[place - 1])
+    return float(np.sort(np.nan_to_num(errors, nan=math.inf, posinf=math.inf))[rank - 1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from sparring.reporting.answers.base import Answer, State, counted, in_words, jo
 from sparring.reporting.answers.facts import Facts
 from sparring.reporting.answers.stability import stable
 from sparring.runs.expectations import NewLabels
+from sparring.support.ranks import fewest_for
 
 __all__ = ["going_on"]
 
@@ -88,7 +89,7 @@ def _reason(newest: NewLabels) -> str:
 def _too_few(newest: NewLabels) -> str:
     """The number of labels and the least that a bound takes, where there are fewer."""
     n = len(newest.error) + newest.n_refused
-    least = math.ceil(newest.stop_confidence / (1 - newest.stop_confidence) - 1e-9)
+    least = fewest_for(newest.stop_confidence)
     return (
         "" if n >= least else f"{counted(n, 'label')}, a confidence of {percent(newest.stop_confidence)} takes {least}"
     )
