@@ -37,6 +37,8 @@ TEMPERATURES = (300.0, 500.0)
 BASE: Mapping[str, object] = {
     "threads": 1,
     "committee.n_members": 4,
+    "training.n_epochs": 200,
+    "training.second_stage.n_epochs": 100,
     "evaluation.survival": None,  # tested here, with other settings
     "labels.bounds.energy_window": "300 kcal/mol",
     "selection": [

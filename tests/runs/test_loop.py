@@ -309,6 +309,23 @@ def test_proposers_and_selectors_know_the_expected_errors(well_plan):
     assert seen == [one for one in by_generation for _ in range(2)]
 
 
+def test_attacks_of_a_run_end_at_the_error_that_they_look_for(well_plan):
+    memory = Memory()
+    changes = {
+        "attack.objective": "target_error(1.75 eV/Å)",
+        "attack.n_steps": 40,
+        "generations": 2,
+        "attack.learning_rate": 0.05,
+    }
+    loop.run(well_plan(changes), memory)
+    (attacked,), evaluated = memory.of("attack"), memory.of("evaluate")[0]
+    seeds = np.sqrt(attacked.candidates.paths.force_variance[0].numpy())
+    ends = np.sqrt(attacked.candidates.force_variance)
+    before, after = (np.abs(np.log(evaluated.expected.forces(sigma) / 1.75)) for sigma in (seeds, ends))
+    assert (after <= before + 1e-9).all()
+    assert np.median(after) < 0.2 * np.median(before)
+
+
 @pytest.mark.parametrize(("force_error", "n_generations"), [(1e6, 2), (1e-9, 3)])
 def test_a_run_ends_once_the_labels_of_a_round_err_less_than_was_asked_for(well_plan, force_error, n_generations):
     memory = Memory()

@@ -26,7 +26,8 @@ def small(monkeypatch, rattled):
     monkeypatch.setattr(report, "TEMPERATURES", (300.0,))
     tiny = {"committee.n_members": 2, "committee.potential.n_features": 2, "training.n_epochs": 1}
     tiny["training.second_stage"] = None
-    monkeypatch.setattr(plan, "BASE", {**plan.BASE, **tiny})
+    others = {key: value for key, value in plan.BASE.items() if not key.startswith("training")}
+    monkeypatch.setattr(plan, "BASE", {**others, **tiny})
     attack = {"kind": "adversarial", "n_seeds": 2, "seeds": "random", "n_steps": 2, "objective": "force_variance"}
     strategies = {
         "attacks": replace(plan.STRATEGIES["attacks"], changes={"attack": attack, "generations": 2}),

@@ -13,6 +13,7 @@ from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import NVE, CloserThan, DistanceWindow, Langevin, simulate
+from sparring.expected_error import ExpectedErrors, PowerLaw
 from sparring.labels.base import Label, LabelError
 from sparring.labels.pool import LabelReport
 from sparring.units import KCAL, kT
@@ -246,3 +247,22 @@ def test_a_table_has_twenty_failures_those_with_labels_first():
     assert len(table.rows) == 20
     assert "error of E\n(kcal/mol)" in table.headings
     assert table.rows[0][3:5] == ("H-H outside 0.45 to 0.8 Å", str(result.failures[0].departure))
+
+
+def test_failures_show_the_errors_that_their_uncertainty_lets_expect(hydrogen):
+    far_apart = [of_pairs(lambda distance, k=k: -k * distance) for k in (3.0, 4.0)]
+    law = PowerLaw(factor=2.0, exponent=0.5, ratios=(1.0,), n=9)
+    expected = ExpectedErrors(forces=law, energy=None, elements={}, n_labels=9, n_test=0)
+    options = {
+        "temperatures": [300.0],
+        "criteria": [CloserThan(0.1), DistanceWindow("H", "H", 0.1, 1.5)],
+        "n_copies": 2,
+    }
+    start = Atoms("H2", positions=[[0, 0, 0], [0, 0, LENGTH]])
+    for committee, known in ((Committee(far_apart), False), (Committee(far_apart).with_expected(expected), True)):
+        result = survival(committee, start, duration=50.0, **options)
+        assert len(result.failures) == 2
+        for failure in result.failures:
+            wanted = pytest.approx(2 * math.sqrt(failure.force_sigma)) if known else None
+            assert failure.force_expected == wanted
+        assert ("expected error of F" in failure_table(result, KCAL).text()) == known

@@ -29,7 +29,7 @@ from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
 from sparring.validation.run_labels import LabelFrames
 from sparring.validation.survival.batches import MDBatch, identity, once
-from sparring.validation.survival.failures import Failure, explained
+from sparring.validation.survival.failures import Failure, explained, with_predictions
 from sparring.validation.survival.labels import compared, labelled_failures
 from sparring.validation.survival.spread import Moments, SpreadOfCopies
 from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
@@ -38,7 +38,8 @@ __all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature", "own_mini
 
 EVERY = 20
 """Number of steps between two removals of failed copies from the batch."""
-SEEN = ("committee_energy", "committee_forces", "energy_variance", "force_variance", "atom_uncertainty")
+PREDICTED = ("committee_", "energy_variance", "force_variance", "atom_uncertainty", "expected_")
+"""Beginnings of the names of predictions in `info` and `arrays`."""
 DECIMALS = 4
 NEIGHBOURS, STRAIN = 3.0, 0.2
 """In a minimum of its own a structure keeps distances shorter than this, in Å, within this part of their length."""
@@ -267,16 +268,11 @@ class _Work:
         frames = predicted.annotate([*geometries, self.start])[:-1]
         for atoms in frames:
             for values in (atoms.info, atoms.arrays):
-                for name in [name for name in SEEN if not np.isfinite(values.get(name, 0.0)).all()]:
+                for name in [
+                    name for name in values if name.startswith(PREDICTED) and not np.isfinite(values[name]).all()
+                ]:
                     del values[name]
-        with np.errstate(invalid="ignore"):
-            sigmas = np.sqrt(predicted.energy_variance), np.sqrt(predicted.force_variance)
-            above = predicted.energy - predicted.energy[-1]
-        found = [
-            replace(failure, energy=float(above[i]), energy_sigma=float(sigmas[0][i]), force_sigma=float(sigmas[1][i]))
-            for i, failure in enumerate(failures)
-        ]
-        return found, frames
+        return with_predictions(failures, predicted), frames
 
     def _frame(self, temperature: float, failure: Failure, positions: Positions) -> Atoms:
         atoms = inherit(Atoms(self.start.numbers, positions, cell=self.start.cell, pbc=self.start.pbc), self.start)

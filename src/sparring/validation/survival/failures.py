@@ -12,9 +12,10 @@ from ase.data import covalent_radii
 from sparring.atoms.bonds import find_bonds
 from sparring.atoms.internal_coordinates import InternalCoordinate, values
 from sparring.atoms.rigid_parts import Shift
+from sparring.evaluation import StructurePredictions
 from sparring.validation.survival.spread import Moments
 
-__all__ = ["Contact", "Departure", "Failure", "explained"]
+__all__ = ["Contact", "Departure", "Failure", "explained", "with_predictions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ class Failure:
         energy: Mean energy of the committee in the failing frame, above that of the start, in eV.
         energy_sigma: Uncertainty of the energy there, in eV.
         force_sigma: Uncertainty of a component of the forces there, in eV/Å.
+        force_expected: Expected error of the forces there, in eV/Å; None where the committee has none.
         energy_error: Mean energy less that of the label, in eV; NaN without a label.
         force_error: Root mean square error of the components of the forces, in eV/Å; NaN without a label.
         refused: Reason why there is no label, where one was wanted.
@@ -94,9 +96,29 @@ class Failure:
     energy: float = math.nan
     energy_sigma: float = math.nan
     force_sigma: float = math.nan
+    force_expected: float | None = None
     energy_error: float = math.nan
     force_error: float = math.nan
     refused: str = ""
+
+
+def with_predictions(failures: Sequence[Failure], predicted: StructurePredictions) -> list[Failure]:
+    """Failures with the energy, the uncertainties and the expected error of the committee there.
+
+    Args:
+        failures: Failures.
+        predicted: Predictions for their frames, and for the start at the end.
+    """
+    with np.errstate(invalid="ignore"):
+        of_energy, of_forces = np.sqrt(predicted.energy_variance), np.sqrt(predicted.force_variance)
+        above = predicted.energy - predicted.energy[-1]
+    law = predicted.expected
+    expected = [None] * len(above) if law is None else law.forces(of_forces).tolist()
+    columns = zip(failures, above[:-1], of_energy[:-1], of_forces[:-1], expected[:-1], strict=True)
+    return [
+        replace(failure, energy=float(e), energy_sigma=float(s), force_sigma=float(f), force_expected=x)
+        for failure, e, s, f, x in columns
+    ]
 
 
 def explained(

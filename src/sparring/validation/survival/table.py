@@ -58,6 +58,7 @@ def failure_table(result: Survival, unit: EnergyUnit) -> Table:
         energy(title="σ_E", format="{:.1f}"),
         energy(title="error of E", format="{:+.1f}"),
         force(title="σ_F", format="{:.1f}"),
+        force(title="expected error of F", format="{:.1f}"),
         force(title="error of F", format="{:.1f}"),
         Column(title="no label", left=True),
     )
@@ -78,6 +79,7 @@ def _failure_cells(failure: Failure) -> tuple[Cell, ...]:
         failure.energy_sigma,
         failure.energy_error if labelled else None,
         failure.force_sigma,
+        failure.force_expected,
         failure.force_error if labelled else None,
         failure.refused.partition(":")[0].replace("_", " ") or None,
     )
