@@ -147,7 +147,7 @@ def test_precision_can_be_changed_and_energies_of_atoms_stay_exact(schnet, ammon
     double, structures = Committee(networks), Structures.from_atoms([ammonia])
     single = double.to(dtype=torch.float32)
     assert (double.dtype, single.dtype) == (torch.float64, torch.float32)
-    energy, forces = single.predict(structures)
+    energy, forces, _ = single.predict(structures)
     assert forces.dtype == torch.float32
     torch.testing.assert_close(energy, double.predict(structures).energy, rtol=0, atol=1e-5)
     assert (single.to(dtype=torch.float64).members[0].atomic_energy == networks[0].atomic_energy).all()

@@ -65,7 +65,7 @@ def test_many_structures_are_asked_some_at_a_time_and_answer_as_one_by_one(commi
     members = committee()
     structures = Structures.from_atoms(mixed)
     whole, parts = predict_structures(members, structures), predict_structures(members, structures, n_at_once=4)
-    energy, forces = members.predict(structures, differentiable=False)
+    energy, forces, _ = members.predict(structures, differentiable=False)
     np.testing.assert_allclose(whole.energy, energy.mean(0), rtol=1e-12)
     np.testing.assert_allclose(whole.energy_variance, uncertainty.energy_variance(energy), rtol=1e-9)
     sigma = uncertainty.force_variance(forces, structures.structure_index, structures.n_structures)

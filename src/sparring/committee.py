@@ -12,6 +12,7 @@ from torch import Tensor
 from sparring import uncertainty
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import with_edges
+from sparring.atoms.strain import stress_of
 from sparring.atoms.structures import Structures
 from sparring.domain import TrainingDomain
 from sparring.expected_error import ExpectedErrors
@@ -37,6 +38,8 @@ class Summary(NamedTuple):
         energy_variance: Variance of the energies in eV² (Eq. 5); zero for a single member.
         force_variance: Variance of the forces in (eV/Å)² (Eq. 7); zero for a single member.
         atom_variance: Variance of the force on each atom in (eV/Å)²; zero for a single member.
+        stress: Mean stresses in eV/Å³; None if the prediction has none.
+        stress_variance: Variance of the stresses in (eV/Å³)²; zero for a single member, None if there are none.
     """
 
     energy: Float[Tensor, " n_structures"]
@@ -44,6 +47,8 @@ class Summary(NamedTuple):
     energy_variance: Float[Tensor, " n_structures"]
     force_variance: Float[Tensor, " n_structures"]
     atom_variance: Float[Tensor, " n_atoms"]
+    stress: Float[Tensor, "n_structures 3 3"] | None = None
+    stress_variance: Float[Tensor, " n_structures"] | None = None
 
 
 class Prediction(NamedTuple):
@@ -52,14 +57,16 @@ class Prediction(NamedTuple):
     Attributes:
         energy: Total energies in eV.
         forces: Forces in eV/Å.
+        stress: Stresses in eV/Å³, positive under tension as in ASE; None if they were not asked for.
     """
 
     energy: Float[Tensor, "n_members n_structures"]
     forces: Float[Tensor, "n_members n_atoms 3"]
+    stress: Float[Tensor, "n_members n_structures 3 3"] | None = None
 
     def detach(self) -> "Prediction":
         """The same numbers without their graph."""
-        return Prediction(self.energy.detach(), self.forces.detach())
+        return Prediction(*(None if values is None else values.detach() for values in self))  # type: ignore[arg-type]
 
     def summary(self, structure_index: Int[Tensor, " n_atoms"]) -> Summary:
         """Mean and variance over the members (Eq. 4-7); a device is not waited for.
@@ -69,12 +76,15 @@ class Prediction(NamedTuple):
         """
         energy, n_structures = self.energy.mean(0).double(), self.energy.shape[1]
         forces = self.forces.mean(0).double()
+        stress = None if self.stress is None else self.stress.mean(0).double()
         if len(self.energy) == 1:
             zero = torch.zeros_like(energy)
-            return Summary(energy, forces, zero, zero, torch.zeros_like(forces[:, 0]))
+            of_stress = None if stress is None else zero
+            return Summary(energy, forces, zero, zero, torch.zeros_like(forces[:, 0]), stress, of_stress)
         of_energy, of_atoms = uncertainty.energy_variance(self.energy), uncertainty.atom_variance(self.forces)
         of_forces = uncertainty.mean_over_atoms(of_atoms, structure_index, n_structures)
-        return Summary(energy, forces, of_energy.double(), of_forces.double(), of_atoms.double())
+        of_stress = None if self.stress is None else uncertainty.stress_variance(self.stress).double()
+        return Summary(energy, forces, of_energy.double(), of_forces.double(), of_atoms.double(), stress, of_stress)
 
 
 class Committee:
@@ -156,10 +166,10 @@ class Committee:
         structures = structures.to(dtype=self.dtype, device=self.device)
         return structures if self.cutoff is None else with_edges(structures, self.cutoff)
 
-    def predict(self, structures: Structures, *, differentiable: bool = True) -> Prediction:
+    def predict(self, structures: Structures, *, differentiable: bool = True, stress: bool = False) -> Prediction:
         """Energies and forces of every member (Eq. 1): forces are minus the gradient of the energy, nothing else.
 
-        The prediction keeps its graph, so functions of it can be differentiated in the positions.
+        The prediction keeps its graph, so functions of it can be differentiated in the positions, and in the cells.
 
         Elements are compared with those of the training data, for which the host waits if the structures are on a
         graphics card. A loop does that once, by :meth:`require_known`, and goes on with :meth:`without_domain`.
@@ -167,6 +177,8 @@ class Committee:
         Args:
             structures: Structures to evaluate.
             differentiable: True to keep the graph; without it the prediction takes a third of the memory.
+            stress: True for stresses (:func:`sparring.atoms.strain.stress_of`), too; that of a structure without
+                three lattice vectors is zero.
 
         Raises:
             ValueError: If a structure has an element on which the committee was not trained.
@@ -174,21 +186,30 @@ class Committee:
         self.require_known(structures)
         structures = self.prepare(structures)
         with torch.enable_grad():
-            positions = structures.positions
-            if not positions.requires_grad:
-                positions = positions.detach().requires_grad_()
-            if self._heads is not None:
-                moved = replace(structures, positions=positions)
-                energy, gradient = self._heads.energies_and_gradients(moved, differentiable)
-            else:
-                per_member = positions.expand(self.n_members, -1, -1)
-                energy = self._energies(structures, per_member, differentiable)
-                (gradient,) = torch.autograd.grad(energy.sum(), per_member, create_graph=differentiable)
-        prediction = Prediction(energy, -gradient)
+            structures = replace(structures, positions=_with_gradient(structures.positions))
+            if stress:
+                structures = replace(structures, cells=_with_gradient(structures.cells))
+            energy, gradients = self._energies_and_gradients(structures, differentiable, stress=stress)
+            found = stress_of(structures, *gradients) if stress else None
+        prediction = Prediction(energy, -gradients[0], found)
         return prediction if differentiable else prediction.detach()
 
-    def _looped_energies(self, structures: Structures, positions: Tensor, create_graph: bool) -> Tensor:
-        return looped_energies(self.members, structures, positions)
+    def _energies_and_gradients(
+        self, structures: Structures, differentiable: bool, *, stress: bool
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Energies of all members, and their derivatives in the positions and, for stresses, in the cells."""
+        if self._heads is not None:
+            return self._heads.energies_and_gradients(structures, differentiable, cells=stress)
+        positions = structures.positions.expand(self.n_members, -1, -1)
+        cells = structures.cells.expand(self.n_members, -1, -1, -1) if stress else None
+        energy = self._energies(structures, positions, differentiable, cells)
+        inputs = [positions] if cells is None else [positions, cells]
+        return energy, torch.autograd.grad(energy.sum(), inputs, create_graph=differentiable, materialize_grads=stress)
+
+    def _looped_energies(
+        self, structures: Structures, positions: Tensor, create_graph: bool, cells: Tensor | None = None
+    ) -> Tensor:
+        return looped_energies(self.members, structures, positions, cells)
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Committee":
         """The same committee in another precision or on another device."""
@@ -251,6 +272,10 @@ class Committee:
             raise ValueError(f"the committee is in units of {about['units']}, this version reads {UNITS}")
         domain: Mapping[str, object] | None = about.get("domain")  # type: ignore[assignment]
         return cls(restored(weights, about), domain=None if domain is None else TrainingDomain.from_json(domain))
+
+
+def _with_gradient(values: Tensor) -> Tensor:
+    return values if values.requires_grad else values.detach().requires_grad_()
 
 
 def _rebuilt(

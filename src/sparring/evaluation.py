@@ -165,7 +165,9 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
         part = structures.take(range(start, min(start + n_at_once, structures.n_structures)))
         prediction = committee.predict(part, differentiable=False)
         summary = prediction.summary(part.structure_index.to(prediction.forces.device))
-        energy, forces, energy_variance, force_variance, atom_variance = (values.cpu().numpy() for values in summary)
+        energy, forces, energy_variance, force_variance, atom_variance = (
+            values.cpu().numpy() for values in summary if values is not None
+        )
         sizes = part.counts.cumsum(0)[:-1].tolist()
         parts.append(
             StructurePredictions(

@@ -5,6 +5,7 @@ r"""Uncertainty of a committee: Eq. 4-8 of Schwalbe-Koda et al., doi:10.1038/s41
 :math:`n`                 number of atoms of a structure
 :math:`\hat E^{(m)}`      energy predicted by member m, eV
 :math:`\hat F^{(m)}_{ij}` force on atom i along j, eV/Å
+:math:`\hat S^{(m)}_{jk}` stress, eV/Å³
 ========================  =======================================
 """
 
@@ -12,7 +13,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["atom_variance", "energy_variance", "force_variance", "is_familiar", "mean_over_atoms", "sum_over_atoms"]
+__all__ = [
+    "atom_variance",
+    "energy_variance",
+    "force_variance",
+    "is_familiar",
+    "mean_over_atoms",
+    "stress_variance",
+    "sum_over_atoms",
+]
 
 
 def sum_over_atoms(
@@ -76,6 +85,19 @@ def force_variance(
         ValueError: If there are fewer than two members.
     """
     return mean_over_atoms(atom_variance(forces), structure_index, n_structures)
+
+
+def stress_variance(stress: Float[Tensor, "n_members n_structures 3 3"]) -> Float[Tensor, " n_structures"]:
+    r"""Disagreement of the committee about the stress of a structure, in (eV/Å³)².
+
+    .. math:: \sigma_S^2 = \frac{1}{M-1} \sum_m \frac{1}{9} \sum_{jk} (\hat S^{(m)}_{jk} - \bar S_{jk})^2
+
+    Eq. 7 of Schwalbe-Koda et al. (2021) for the nine components of the stress, so that rotations do not change it.
+
+    Raises:
+        ValueError: If there are fewer than two members.
+    """
+    return _variance(stress).mean((-2, -1))
 
 
 def is_familiar(variance: Float[Tensor, " n_structures"], threshold: float) -> Bool[Tensor, " n_structures"]:

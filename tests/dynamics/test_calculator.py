@@ -14,7 +14,7 @@ from sparring.uncertainty import atom_variance, energy_variance, force_variance
 def test_properties_are_what_the_committee_predicts(committee, request, name):
     atoms, members = request.getfixturevalue(name), committee(4)
     structures = Structures.from_atoms([atoms])
-    energy, forces = members.predict(structures, differentiable=False)
+    energy, forces, _ = members.predict(structures, differentiable=False)
     calculator = CommitteeCalculator(members)
     expected = {
         "energy": energy.mean(),

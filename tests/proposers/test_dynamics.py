@@ -60,7 +60,7 @@ def test_snapshots_lie_on_the_trajectories_of_dynamics(taken, committee, seeds, 
 def test_what_is_seen_of_a_snapshot_is_what_the_committee_says_of_its_geometry(taken, committee):
     result = taken()
     candidates = result.candidates()
-    energy, forces = committee().predict(result.structures, differentiable=False)
+    energy, forces, _ = committee().predict(result.structures, differentiable=False)
     np.testing.assert_allclose(candidates.energy, energy.mean(0), rtol=1e-9)
     np.testing.assert_allclose(candidates.energy_variance, energy.var(0), rtol=1e-6)
     by_structure = forces.var(0).reshape(-1, 12).mean(-1)

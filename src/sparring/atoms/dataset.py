@@ -9,15 +9,16 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sparring.atoms.reference import ENERGY, FORCES
+from sparring.atoms.reference import ENERGY, FORCES, STRESS
+from sparring.atoms.strain import from_voigt, to_voigt
 from sparring.atoms.structures import Structures
 
-__all__ = ["ENERGY", "FORCES", "Dataset"]
+__all__ = ["ENERGY", "FORCES", "STRESS", "Dataset"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Structures with the energies and forces that a labeller gave them, in the order in which they arrived.
+    """Structures with the energies, forces and stresses that a labeller gave them, in the order in which they arrived.
 
     Attributes:
         structures: The geometries, in double precision.
@@ -28,6 +29,7 @@ class Dataset:
         atomic_energies: Energies in eV of isolated atoms, by atomic number; they are no structures of the data set.
         arrays: Further data of the atoms of each structure: initial moments, tags, columns of a user's own; empty
             where there are none.
+        stress: Stresses in eV/Å³, NaN for structures without; None where none has one.
     """
 
     structures: Structures
@@ -37,6 +39,7 @@ class Dataset:
     arrays: tuple[Mapping[str, np.ndarray], ...] = ()
     has_forces: Bool[Tensor, " n_structures"] | None = None
     atomic_energies: Mapping[int, float] = field(default_factory=dict)
+    stress: Float[Tensor, "n_structures 3 3"] | None = None
 
     def __len__(self) -> int:
         """Number of structures."""
@@ -58,7 +61,8 @@ class Dataset:
     def from_atoms(cls, atoms: Sequence[Atoms]) -> "Dataset":
         """Collect labelled structures: ``info["REF_energy"]`` in eV and ``arrays["REF_forces"]`` in eV/Å, if any.
 
-        A structure without forces is trained on by its energy alone.
+        A structure without forces is trained on by its energy alone. It may have a stress, too: ``info["REF_stress"]``,
+        six components in eV/Å³ (xx, yy, zz, yz, xz, xy), positive under tension.
 
         Raises:
             ValueError: If a label is missing, has the wrong shape or is not finite.
@@ -72,9 +76,10 @@ class Dataset:
             structures=structures,
             energy=torch.tensor([float(one.info[ENERGY]) for one in atoms], dtype=torch.float64),
             forces=torch.as_tensor(np.concatenate(forces), dtype=torch.float64),
-            info=tuple({key: value for key, value in one.info.items() if key != ENERGY} for one in atoms),
+            info=tuple({key: value for key, value in one.info.items() if key not in (ENERGY, STRESS)} for one in atoms),
             has_forces=None if bool(has_forces.all()) else has_forces,
             arrays=tuple(_further_arrays(one) for one in atoms),
+            stress=_stresses(atoms),
         )
 
     def to_atoms(self) -> list[Atoms]:
@@ -83,9 +88,12 @@ class Dataset:
         forces = self.forces.split(self.structures.counts.tolist())
         known = [True] * len(self) if self.has_forces is None else self.has_forces.tolist()
         arrays_of_each = self.arrays or ({},) * len(self)
-        rows = zip(atoms, self.energy.tolist(), forces, self.info, arrays_of_each, known, strict=True)
-        for one, energy, force, info, arrays, has in rows:
+        stresses = [None] * len(self) if self.stress is None else to_voigt(self.stress.numpy())
+        rows = zip(atoms, self.energy.tolist(), forces, stresses, self.info, arrays_of_each, known, strict=True)
+        for one, energy, force, stress, info, arrays, has in rows:
             one.info.update({ENERGY: energy, **info})
+            if stress is not None and np.isfinite(stress).all():
+                one.info[STRESS] = stress
             if has:
                 one.arrays[FORCES] = force.numpy().copy()
             one.arrays.update({name: array.copy() for name, array in arrays.items()})
@@ -109,7 +117,18 @@ class Dataset:
             info=tuple(self.info[i] for i in indices),
             has_forces=None if has_forces is None or bool(has_forces.all()) else has_forces,
             arrays=tuple(self.arrays[i] for i in indices) if self.arrays else (),
+            stress=None if self.stress is None else _some(self.stress[list(indices)]),
         )
+
+
+def _stresses(atoms: Sequence[Atoms]) -> Float[Tensor, "n_structures 3 3"] | None:
+    known = [one.info.get(STRESS) for one in atoms]
+    rows = [np.full(6, np.nan) if stress is None else np.asarray(stress, dtype=float) for stress in known]
+    return _some(torch.as_tensor(from_voigt(np.stack(rows))))
+
+
+def _some(stress: Float[Tensor, "n_structures 3 3"]) -> Float[Tensor, "n_structures 3 3"] | None:
+    return stress if bool(torch.isfinite(stress).any()) else None
 
 
 def _further_arrays(atoms: Atoms) -> dict[str, np.ndarray]:
@@ -122,5 +141,8 @@ def _require_label(atoms: Atoms, name: str) -> None:
     forces = np.asarray(atoms.arrays.get(FORCES, np.zeros((len(atoms), 3))))
     if forces.shape != (len(atoms), 3):
         raise ValueError(f"{name}: {FORCES} must be ({len(atoms)}, 3), got {forces.shape}")
-    if not (np.isfinite(float(atoms.info[ENERGY])) and np.isfinite(forces).all()):
-        raise ValueError(f"{name} has an energy or forces that are not finite; leave it out or label it again")
+    stress = np.asarray(atoms.info.get(STRESS, np.zeros(6)))
+    if stress.shape != (6,):
+        raise ValueError(f"{name}: {STRESS} must have six components (xx, yy, zz, yz, xz, xy), got {stress.shape}")
+    if not all(np.isfinite(values).all() for values in (float(atoms.info[ENERGY]), forces, stress)):
+        raise ValueError(f"{name} has an energy, forces or a stress that is not finite; leave it out or label it again")

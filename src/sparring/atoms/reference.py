@@ -14,6 +14,7 @@ __all__ = [
     "HESSIAN_DIRECTION",
     "HESSIAN_PRODUCT",
     "HESSIAN_STEP",
+    "STRESS",
     "checked_forces",
     "has_labels",
     "known_results",
@@ -23,6 +24,9 @@ __all__ = [
 
 ENERGY, FORCES = "REF_energy", "REF_forces"
 """Names of a label in `info` (eV) and `arrays` (eV/Å)."""
+STRESS = "REF_stress"
+"""Name of the stress of a label in `info`: six components in eV/Å³, in the order xx, yy, zz, yz, xz, xy, positive under
+tension, as in ASE."""
 HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP = "REF_hessian_direction", "REF_hessian_product", "REF_hessian_step"
 HESSIAN = (HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP)
 """Names of a Hessian-vector label (:mod:`sparring.atoms.curvature`): two in `arrays`, and the step in `info`."""

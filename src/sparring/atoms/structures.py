@@ -61,7 +61,7 @@ class Structures:
     @property
     def n_structures(self) -> int:
         """Number of structures."""
-        return self.cells.shape[0]
+        return self.pbc.shape[0]
 
     @property
     def n_atoms(self) -> int:

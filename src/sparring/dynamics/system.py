@@ -252,7 +252,7 @@ def observe(
         summary = summary._replace(forces=summary.forces + forces)
     fine = fine & torch.isfinite(summary.energy + added) & system.finite(summary.forces)
     seen = Observation(
-        **summary._asdict(),
+        **{name: value for name, value in summary._asdict().items() if name in Observation._fields},
         bias=added,
         status=torch.where(fine, int(Status.FINISHED), int(Status.NOT_FINITE)),
     )

@@ -26,7 +26,11 @@ class StackedModel(Protocol):
     """All members of a committee of one architecture, with analytic derivatives."""
 
     def __call__(
-        self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
+        self,
+        structures: Structures,
+        positions: Float[Tensor, "n_members n_atoms 3"],
+        create_graph: bool,
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Energies of all members in eV, differentiable in each member's positions, and in cells.
 
@@ -34,6 +38,7 @@ class StackedModel(Protocol):
             structures: Batch of structures with edges.
             positions: Positions of the atoms for each member, in Å.
             create_graph: True if the derivative will be differentiated again.
+            cells: Lattice vectors for each member, in Å; None for those of the structures.
         """
 
     def accumulate_gradient(

@@ -118,6 +118,7 @@ class EquivariantNetwork(Architecture):
         structures: Structures,
         positions: Tensor | None = None,
         neighborhoods: Neighborhoods | None = None,
+        cells: Tensor | None = None,
     ) -> Float[Tensor, "*members n_structures"]:
         """Energy of every structure in eV; the structures must have edges.
 
@@ -126,18 +127,21 @@ class EquivariantNetwork(Architecture):
             positions: Positions with leading axes of members, which weights then have, too; by default those of the
                 structures.
             neighborhoods: Neighbors of every atom; by default the edges of the structures.
+            cells: Lattice vectors, with leading axes of members if they have cells of their own; by default those of
+                the structures.
         """
-        return self._evaluated(structures, structures.positions if positions is None else positions, neighborhoods)[0]
+        positions = structures.positions if positions is None else positions
+        return self._evaluated(structures, positions, structures.cells if cells is None else cells, neighborhoods)[0]
 
     def energy_and_features(
         self, structures: Structures
     ) -> tuple[Float[Tensor, " n_structures"], Float[Tensor, "n_atoms n_features"]]:
         """Energy of every structure in eV, and the features of atoms that are read out as the energy."""
-        return self._evaluated(structures, structures.positions, None)
+        return self._evaluated(structures, structures.positions, structures.cells, None)
 
-    def edge(self, structures: Structures, positions: Tensor, neighborhoods: Neighborhoods) -> Edge:
+    def edge(self, structures: Structures, positions: Tensor, cells: Tensor, neighborhoods: Neighborhoods) -> Edge:
         """Geometry of all edges."""
-        vectors = neighborhoods.vectors(structures, positions)
+        vectors = neighborhoods.vectors(structures, positions, cells)
         distance = vectors.square().sum(-1).sqrt()
         envelope = smooth_envelope(distance / self.cutoff)
         if neighborhoods.filled is not None:
@@ -147,18 +151,18 @@ class EquivariantNetwork(Architecture):
         return Edge(radial, envelope, vectors / distance.unsqueeze(-1))
 
     def _evaluated(
-        self, structures: Structures, positions: Tensor, neighborhoods: Neighborhoods | None
+        self, structures: Structures, positions: Tensor, cells: Tensor, neighborhoods: Neighborhoods | None
     ) -> tuple[Tensor, Tensor]:
         if structures.edges is None:
             raise ValueError(
                 f"{type(self).__name__} needs edges; call neighbors.with_edges(structures, potential.cutoff) first"
             )
         around = neighborhoods or EdgeList(structures.edges, structures.n_atoms)
-        atoms, features = self.atoms(structures, self.edge(structures, positions, around), around)
+        atoms, features = self.atoms(structures, self.edge(structures, positions, cells, around), around)
         if self.reference_energies:
             atoms = atoms + self.atomic_energy.index_select(-1, structures.atomic_numbers)
         if self.repulsion:
-            atoms = atoms + _repulsion(structures, positions)
+            atoms = atoms + _repulsion(structures, positions, cells)
         zeros = atoms.new_zeros(*atoms.shape[:-1], structures.n_structures)
         return zeros.index_add(-1, structures.structure_index, atoms), features
 
@@ -176,7 +180,8 @@ def bessel(distance: Float[Tensor, "*n_edges"], n_radial: int, cutoff: float) ->
     return math.sqrt(2 / cutoff) * torch.sin(n * (math.pi / cutoff) * d) / d
 
 
-def _repulsion(structures: Structures, positions: Float[Tensor, "*members n_atoms 3"]) -> Tensor:
+def _repulsion(structures: Structures, positions: Float[Tensor, "*members n_atoms 3"], cells: Tensor) -> Tensor:
     if positions.dim() == 2:
-        return pair_repulsion(replace(structures, positions=positions))
-    return torch.stack([_repulsion(structures, rows) for rows in positions])
+        return pair_repulsion(replace(structures, positions=positions, cells=cells))
+    of_members = zip(positions, cells.expand(len(positions), *cells.shape[-3:]), strict=True)
+    return torch.stack([_repulsion(structures, *of_member) for of_member in of_members])

@@ -1,6 +1,7 @@
 """Energies of all members of a committee: those of one architecture in one pass, others one after another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,9 +14,19 @@ from sparring.potentials.stacking import architectures, can_be_stacked, stack, s
 
 __all__ = ["MemberEnergies", "energies_by_architecture"]
 
-MemberEnergies = Callable[[Structures, Tensor, bool], Tensor]
-"""Energies of members in eV, (n_members, n_structures), as a function of structures, of the positions for each member,
-(n_members, n_atoms, 3), and of whether the derivative will be differentiated again."""
+
+@runtime_checkable
+class MemberEnergies(Protocol):
+    """Energies of members as a function of positions and cells of their own."""
+
+    def __call__(
+        self,
+        structures: Structures,
+        positions: Float[Tensor, "n_members n_atoms 3"],
+        create_graph: bool,
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
+    ) -> Float[Tensor, "n_members n_structures"]:
+        """Energies in eV, for the arguments of :class:`sparring.potentials.base.StackedModel`."""
 
 
 def energies_by_architecture(members: Sequence[Potential], *, analytic: bool) -> MemberEnergies:
@@ -30,11 +41,14 @@ def energies_by_architecture(members: Sequence[Potential], *, analytic: bool) ->
     if len(parts) == 1:
         return parts[0]
 
-    def energies(
-        structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
-    ) -> Float[Tensor, "n_members n_structures"]:
+    def energies(structures: Structures, positions: Tensor, create_graph: bool, cells: Tensor | None = None) -> Tensor:
         of_groups = zip(parts, slices, strict=True)
-        return torch.cat([part(structures, positions[rows], create_graph) for part, rows in of_groups])
+        return torch.cat(
+            [
+                part(structures, positions[rows], create_graph, None if cells is None else cells[rows])
+                for part, rows in of_groups
+            ]
+        )
 
     return energies
 
@@ -42,7 +56,13 @@ def energies_by_architecture(members: Sequence[Potential], *, analytic: bool) ->
 def _of_group(members: Sequence[Potential], number: int, *, analytic: bool) -> MemberEnergies:
     first = members[0]
     if not isinstance(first, Architecture) or not can_be_stacked(members):
-        return lambda structures, positions, _: looped_energies(members, structures, positions, number)
+        return lambda structures, positions, create_graph, cells=None: looped_energies(
+            members, structures, positions, cells, number
+        )
     weights = stack([member for member in members if isinstance(member, Architecture)])
-    model = first.stacked_model(weights) if analytic else None
-    return model or (lambda structures, x, _: stacked_energies(first, weights, structures, {"positions": x}))
+
+    def by_vmap(structures: Structures, positions: Tensor, create_graph: bool, cells: Tensor | None = None) -> Tensor:
+        own = {"positions": positions} if cells is None else {"positions": positions, "cells": cells}
+        return stacked_energies(first, weights, structures, own)
+
+    return (first.stacked_model(weights) if analytic else None) or by_vmap

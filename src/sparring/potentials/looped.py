@@ -19,6 +19,7 @@ def looped_energies(
     members: Sequence[Potential],
     structures: Structures,
     positions: Float[Tensor, "n_members n_atoms 3"],
+    cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     first: int = 0,
 ) -> Float[Tensor, "n_members n_structures"]:
     """Energies of all members, one after another.
@@ -27,14 +28,17 @@ def looped_energies(
         members: Potentials.
         structures: Structures that all members evaluate.
         positions: Positions for each member, in Å.
+        cells: Lattice vectors for each member, in Å; None for those of the structures.
         first: Number of the first member, for messages.
 
     Raises:
         ValueError: If a member returns something other than one energy for each structure, or an energy without a
             graph, whose forces would be zero.
     """
-    rows = zip(members, positions.unbind(), strict=True)
-    energies = [member(replace(structures, positions=row)) for member, row in rows]
+    moved = [replace(structures, positions=row) for row in positions]
+    if cells is not None:
+        moved = [replace(one, cells=cell) for one, cell in zip(moved, cells, strict=True)]
+    energies = [member(one) for member, one in zip(members, moved, strict=True)]
     for index, (member, energy) in enumerate(zip(members, energies, strict=True), first):
         require_energies(energy, structures.n_structures, _named(index, member))
         if positions.requires_grad and torch.is_grad_enabled() and not energy.requires_grad:

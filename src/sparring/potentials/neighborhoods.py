@@ -24,8 +24,14 @@ class Neighborhoods(Protocol):
     def filled(self) -> Float[Tensor, " n_edges"] | None:
         """One for each edge, zero for entries without one; None if there are no such entries."""
 
-    def vectors(self, structures: Structures, positions: Float[Tensor, "*members n_atoms 3"]) -> Tensor:
-        """Vectors from each atom to its neighbours in Å, ``(..., n_edges, 3)``; of length 1 in empty entries."""
+    def vectors(self, structures: Structures, positions: Float[Tensor, "*members n_atoms 3"], cells: Tensor) -> Tensor:
+        """Vectors from each atom to its neighbours in Å, ``(..., n_edges, 3)``; of length 1 in empty entries.
+
+        Args:
+            structures: Structures.
+            positions: Their positions in Å.
+            cells: Their lattice vectors in Å, with axes of members if members have cells of their own.
+        """
 
     def outer_sum(self, left: Float[Tensor, "*members n_edges n_left"], right: Tensor) -> Tensor:
         r"""Sums of outer products :math:`\sum_j a_{ij} \otimes b_{ij}`, ``(..., n_atoms, n_left, n_right)``."""
@@ -52,11 +58,11 @@ class EdgeList:
         """Neighbor of each edge."""
         return self.edges.source
 
-    def vectors(self, structures: Structures, positions: Float[Tensor, "*members n_atoms 3"]) -> Tensor:
+    def vectors(self, structures: Structures, positions: Float[Tensor, "*members n_atoms 3"], cells: Tensor) -> Tensor:
         """Vectors from each atom to its neighbours in Å."""
         source, target, shifts = self.edges
         vectors = positions.index_select(-2, source) - positions.index_select(-2, target)
-        return vectors if not structures.periodic else vectors + _translations(structures, target, shifts)
+        return vectors if not structures.periodic else vectors + _translations(structures, cells, target, shifts)
 
     def outer_sum(self, left: Float[Tensor, "*members n_edges n_left"], right: Tensor) -> Tensor:
         """Sums of outer products over the neighbours of every atom."""
@@ -110,11 +116,11 @@ class DenseTable:
             n_atoms=n_atoms,
         )
 
-    def vectors(self, structures: Structures, positions: Float[Tensor, "*members n_atoms 3"]) -> Tensor:
+    def vectors(self, structures: Structures, positions: Float[Tensor, "*members n_atoms 3"], cells: Tensor) -> Tensor:
         """Vectors from each atom to its neighbours in Å; of length 1 in empty entries."""
         vectors = positions.index_select(-2, self.source) - positions.index_select(-2, self.target)
         if structures.periodic:
-            vectors = vectors + _translations(structures, self.target, self.shifts)
+            vectors = vectors + _translations(structures, cells, self.target, self.shifts)
         if self.filled is None:
             return vectors
         return torch.where(self.filled.unsqueeze(-1) > 0, vectors, vectors.new_tensor([1.0, 0.0, 0.0]))
@@ -141,6 +147,7 @@ def dense_or_edges(structures: Structures) -> Neighborhoods:
     return DenseTable.of(edges, n_atoms, n_slots)
 
 
-def _translations(structures: Structures, target: Tensor, shifts: Tensor) -> Float[Tensor, "n_edges 3"]:
-    cells = structures.cells.index_select(0, structures.structure_index.index_select(0, target))
-    return (shifts.unsqueeze(1) @ cells).squeeze(1)
+def _translations(structures: Structures, cells: Tensor, target: Tensor, shifts: Tensor) -> Tensor:
+    """Translations of neighbours to their images, ``(..., n_edges, 3)``."""
+    of_edges = cells.index_select(-3, structures.structure_index.index_select(0, target))
+    return (shifts.unsqueeze(1) @ of_edges).squeeze(-2)

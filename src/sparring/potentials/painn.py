@@ -159,7 +159,8 @@ class PaiNN(EquivariantNetwork):
         """Scalar and vector features of every atom after the last layer; the structures must have edges."""
         assert structures.edges is not None
         around = EdgeList(structures.edges, structures.n_atoms)
-        return self._features(structures, self.edge(structures, structures.positions, around), around)
+        edge = self.edge(structures, structures.positions, structures.cells, around)
+        return self._features(structures, edge, around)
 
     def atoms(self, structures: Structures, edge: Edge, neighborhoods: Neighborhoods) -> tuple[Tensor, Tensor]:
         """Energy of every atom, and the scalar features that are read out as it."""

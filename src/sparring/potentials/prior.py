@@ -200,7 +200,11 @@ class StackedWithPrior:
         )
 
     def __call__(
-        self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
+        self,
+        structures: Structures,
+        positions: Float[Tensor, "n_members n_atoms 3"],
+        create_graph: bool,
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Energies of all members, see :class:`sparring.potentials.base.StackedModel`."""
         if self._both is None:
@@ -208,7 +212,8 @@ class StackedWithPrior:
             both = {name: torch.cat([own[name], priors[name]]) for name in own}
             self._both = self._network.stacked_model(both)
         assert self._both is not None
-        energy, prior = self._both(structures, torch.cat([positions, positions]), create_graph).chunk(2)
+        twice = None if cells is None else torch.cat([cells, cells])
+        energy, prior = self._both(structures, torch.cat([positions, positions]), create_graph, twice).chunk(2)
         return energy + self._weights["amplitude"].unsqueeze(-1) * prior
 
     def accumulate_gradient(

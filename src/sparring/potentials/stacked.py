@@ -1,7 +1,6 @@
 """All members of a committee in one pass, by a module that is written for leading axes of members."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -53,20 +52,29 @@ class StackedModule:
         return StackedModule(self._network, weights, self._layouts)
 
     def __call__(
-        self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
+        self,
+        structures: Structures,
+        positions: Float[Tensor, "n_members n_atoms 3"],
+        create_graph: bool,
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Energies of all members, see :class:`sparring.potentials.base.StackedModel`."""
+        cells = structures.cells.expand(len(positions), -1, -1, -1) if cells is None else cells
         parts = []
         for block in self.blocks(structures):
-            local = positions[:, block.atom_slice]
-            if create_graph or structures.cells.requires_grad:
-                parts.append(self._energies(self._weights, structures, block, local))
+            local, lattice = positions[:, block.atom_slice], cells[:, block.structure_slice]
+            if create_graph:
+                parts.append(self._energies(self._weights, block, local, lattice))
                 continue
             with torch.enable_grad():
                 moved = local.detach().requires_grad_()
-                energy = self._energies(self._weights, structures, block, moved)
-                (gradient,) = torch.autograd.grad(energy.sum(), moved)
-            parts.append(_Linear.apply(local, energy.detach(), gradient, block.structures.structure_index))  # type: ignore[no-untyped-call]
+                strained = lattice.detach().requires_grad_(cells.requires_grad)
+                energy = self._energies(self._weights, block, moved, strained)
+                wanted = [moved, strained] if cells.requires_grad else [moved]
+                gradient, *of_cells = torch.autograd.grad(energy.sum(), wanted, materialize_grads=True)
+            owner = block.structures.structure_index
+            of_cells = of_cells or [torch.zeros_like(lattice)]
+            parts.append(_Linear.apply(local, lattice, energy.detach(), gradient, *of_cells, owner))  # type: ignore[no-untyped-call]
         return torch.cat(parts, dim=1)
 
     def accumulate_gradient(
@@ -82,7 +90,8 @@ class StackedModule:
         for block in self.blocks(structures):
             with torch.enable_grad():
                 moved = positions[:, block.atom_slice].detach().requires_grad_()
-                energy = self._energies({**self._weights, **trained}, structures, block, moved)
+                cells = structures.cells[block.structure_slice]  # those of a block that is kept may be others
+                energy = self._energies({**self._weights, **trained}, block, moved, cells)
                 (slope,) = torch.autograd.grad(energy.sum(), moved, create_graph=True)
                 part = loss(slice(0, len(energy)), block.structure_slice, block.atom_slice, energy, slope)
                 derivatives = torch.autograd.grad(part.sum(), list(trained.values()), materialize_grads=True)
@@ -107,30 +116,33 @@ class StackedModule:
         )
 
     def _energies(
-        self, weights: Mapping[str, Tensor], structures: Structures, block: Block[Neighborhoods], positions: Tensor
+        self, weights: Mapping[str, Tensor], block: Block[Neighborhoods], positions: Tensor, cells: Tensor
     ) -> Tensor:
-        # A block is kept with its edges; cells may have been strained since.
-        local = replace(block.structures, cells=structures.cells[block.structure_slice])
-        energies: Tensor = functional_call(self._network, dict(weights), (local, positions, block.table))
+        inputs = (block.structures, positions, block.table, cells)
+        energies: Tensor = functional_call(self._network, dict(weights), inputs)
         return energies
 
 
 class _Linear(torch.autograd.Function):
-    """Energies whose derivatives in the positions are known: their graph need not be kept."""
+    """Energies whose derivatives in positions and cells are known: their graph need not be kept."""
 
     @staticmethod
     def forward(
         ctx: Context,
         positions: Float[Tensor, "n_members n_atoms 3"],
+        cells: Float[Tensor, "n_members n_structures 3 3"],
         energy: Float[Tensor, "n_members n_structures"],
         gradient: Float[Tensor, "n_members n_atoms 3"],
+        of_cells: Float[Tensor, "n_members n_structures 3 3"],
         owner: Int[Tensor, " n_atoms"],
     ) -> Float[Tensor, "n_members n_structures"]:
-        ctx.save_for_backward(gradient, owner)
+        ctx.save_for_backward(gradient, of_cells, owner)
         return energy.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, energy_bar: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, owner = ctx.saved_tensors
-        return gradient * energy_bar.to(gradient).index_select(1, owner).unsqueeze(-1), None, None, None
+        gradient, of_cells, owner = ctx.saved_tensors
+        energy_bar = energy_bar.to(gradient)
+        positions_bar = gradient * energy_bar.index_select(1, owner).unsqueeze(-1)
+        return positions_bar, of_cells * energy_bar[..., None, None], None, None, None, None

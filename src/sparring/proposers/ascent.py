@@ -230,7 +230,7 @@ class Ascent:
         prediction = self.committee.predict(structures)
         objective = self.objective(prediction, structures)
         (gradient,) = torch.autograd.grad(objective.sum(), delta)
-        energy, forces = prediction.detach()
+        energy, forces, _ = prediction.detach()
         several = self.committee.n_members > 1
         zeros = torch.zeros_like(energy[0])
         index, n = structures.structure_index, structures.n_structures

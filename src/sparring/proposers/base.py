@@ -89,7 +89,7 @@ def predicted(
     n = structures.n_structures
 
     def observed(some: Structures) -> list[torch.Tensor]:
-        energy, forces = committee.predict(committee.prepare(some), differentiable=False)
+        energy, forces, _ = committee.predict(committee.prepare(some), differentiable=False)
         force_variance = uncertainty.force_variance(forces, some.structure_index, some.n_structures)
         return [energy.mean(0).double(), uncertainty.energy_variance(energy).double(), force_variance.double()]
 

@@ -60,7 +60,7 @@ def committee_surface(committee: Committee) -> Evaluate:
     def evaluate(structures: Sequence[Atoms]) -> list[SinglePoint]:
         committee.require_known(structures)
         batch = Structures.from_atoms(structures, ignore_constraints=True)
-        energy, forces = committee.without_domain().predict(batch, differentiable=False)
+        energy, forces, _ = committee.without_domain().predict(batch, differentiable=False)
         members = energy.double().cpu().numpy().T
         mean = np.split(forces.double().mean(0).cpu().numpy(), batch.counts.cumsum(0)[:-1].tolist())
         return [SinglePoint(float(one.mean()), force, one) for one, force in zip(members, mean, strict=True)]

@@ -87,7 +87,11 @@ def test_a_saved_committee_predicts_the_same_bits(perturbed, oxide, tmp_path):
     committee = Committee(perturbed)
     write_committee(tmp_path, committee)
     structures = Structures.from_atoms([oxide])
-    for before, after in zip(committee.predict(structures), read_committee(tmp_path).predict(structures), strict=True):
+    for before, after in zip(
+        committee.predict(structures, stress=True),
+        read_committee(tmp_path).predict(structures, stress=True),
+        strict=True,
+    ):
         torch.testing.assert_close(after, before, rtol=0, atol=0)
 
 

@@ -45,7 +45,7 @@ def derivatives(committee, structures):
     generator = torch.Generator().manual_seed(0)
     positions, cells = (x.clone().requires_grad_() for x in (structures.positions, structures.cells))
     moved = with_edges(Structures(**{**structures.__dict__, "positions": positions, "cells": cells}), committee.cutoff)
-    energy, forces = committee.predict(moved)
+    energy, forces, _ = committee.predict(moved)
     weights = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for x in (energy, forces)]
     total = (energy * weights[0]).sum() + (forces * weights[1]).sum()
     gradients = torch.autograd.grad(total, (positions, cells), allow_unused=True)

@@ -14,6 +14,7 @@ For K members that are K - 1 directions at most, hence K backward passes. All of
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -72,51 +73,45 @@ class SharedBackbone:
         )
 
     def energies_and_gradients(
-        self, structures: Structures, create_graph: bool
-    ) -> tuple[Float[Tensor, "n_members n_structures"], Float[Tensor, "n_members n_atoms 3"]]:
-        """Energies in eV, and their derivatives in the positions in eV/Å.
+        self, structures: Structures, create_graph: bool, *, cells: bool = False
+    ) -> tuple[Float[Tensor, "n_members n_structures"], list[Tensor]]:
+        """Energies in eV, and their derivatives in the positions, (n_members, n_atoms, 3) in eV/Å.
 
         Args:
             structures: Structures whose positions require a gradient.
             create_graph: True for derivatives that can be differentiated.
+            cells: True for those in the cells, too, (n_members, n_structures, 3, 3).
         """
         energy, features = energy_and_features(self.backbone, structures)
         total = sum_features(features, structures)
         of_mean = energy + total @ self.mean
         of_directions = self.directions @ total.T
         rows = torch.cat([of_mean.unsqueeze(0), of_directions])
-        derivatives = gradients(rows, structures.positions, create_graph=create_graph)
+        wanted = [structures.positions, structures.cells] if cells else [structures.positions]
+        derivatives = gradients(rows, wanted, create_graph=create_graph)
         references = sum_features(self.atomic_energy[:, structures.atomic_numbers].T, structures).T
-        coefficients = self.coefficients.to(derivatives)
+        coefficients = self.coefficients.to(derivatives[0])
         return (
             of_mean + self.coefficients @ of_directions + references,
-            derivatives[0] + (coefficients @ derivatives[1:].flatten(1)).unflatten(1, derivatives.shape[1:]),
+            [one[0] + (coefficients @ one[1:].flatten(1)).unflatten(1, one.shape[1:]) for one in derivatives],
         )
 
 
 def gradients(
-    rows: Float[Tensor, "n_rows n_structures"], positions: Float[Tensor, "n_atoms 3"], *, create_graph: bool
-) -> Float[Tensor, "n_rows n_atoms 3"]:
-    """Derivatives of the sum of each row in the positions, in one batched backward pass.
+    rows: Float[Tensor, "n_rows n_structures"], inputs: Sequence[Tensor], *, create_graph: bool
+) -> list[Float[Tensor, "n_rows ..."]]:
+    """Derivatives of the sum of each row in every input, in one batched backward pass.
 
     Args:
-        rows: Functions of the positions, such as energies of structures.
-        positions: Positions.
+        rows: Functions of the inputs, such as energies of structures.
+        inputs: Positions, or cells.
         create_graph: True for derivatives that can be differentiated.
     """
+    inputs = tuple(inputs)
+    grad = partial(torch.autograd.grad, create_graph=create_graph, retain_graph=True, materialize_grads=True)
     if len(rows) == 1:
-        (only,) = torch.autograd.grad(
-            rows.sum(), positions, create_graph=create_graph, retain_graph=True, materialize_grads=True
-        )
-        return only.unsqueeze(0)
+        return [one.unsqueeze(0) for one in grad(rows.sum(), inputs)]
     each = torch.eye(len(rows), dtype=rows.dtype, device=rows.device).unsqueeze(-1).expand(-1, -1, rows.shape[1])
-    (found,) = torch.autograd.grad(
-        rows,
-        positions,
-        each,
-        create_graph=create_graph,
-        retain_graph=True,
-        is_grads_batched=True,
-        materialize_grads=True,
-    )
-    return found
+    found = grad(rows, inputs, each, is_grads_batched=True)
+    # Zeros, where nothing depends on an input, come without the axis of rows.
+    return [of.expand(len(rows), *to.shape) for of, to in zip(found, inputs, strict=True)]

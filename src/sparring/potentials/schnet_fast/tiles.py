@@ -79,12 +79,16 @@ class TiledSchNet:
         return TiledSchNet(weights, self._network, n_filters=self.n_filters, layouts=self._layouts)
 
     def __call__(
-        self, structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"], create_graph: bool
+        self,
+        structures: Structures,
+        positions: Float[Tensor, "n_members n_atoms 3"],
+        create_graph: bool,
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Energies of all members, see :class:`sparring.potentials.base.StackedModel`."""
         if structures.edges is None:
             raise ValueError("SchNet needs edges; call neighbors.with_edges(structures, potential.cutoff) first")
-        distance = _distances(structures, positions)
+        distance = _distances(structures, positions, cells)
         rows = []
         for members, blocks in self._tiles(structures):
             network = self.of_members(members.start, members.stop)
@@ -167,10 +171,17 @@ def _accumulate_gradient(
 
 
 def _distances(
-    structures: Structures, positions: Float[Tensor, "n_members n_atoms 3"]
+    structures: Structures,
+    positions: Float[Tensor, "n_members n_atoms 3"],
+    cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
 ) -> Float[Tensor, "n_members n_edges"]:
     """Length of every edge at each member's positions, in Å."""
-    lengths: Tensor = vmap(lambda of_member: distances(replace(structures, positions=of_member)))(positions)
+
+    def of_member(positions: Tensor, cells: Tensor) -> Tensor:
+        return distances(replace(structures, positions=positions, cells=cells))
+
+    cells = structures.cells.expand(len(positions), -1, -1, -1) if cells is None else cells
+    lengths: Tensor = vmap(of_member)(positions, cells)
     return lengths
 
 
