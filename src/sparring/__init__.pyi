@@ -1,6 +1,7 @@
 """The public names of Sparring and their modules, for type checkers and for ``import sparring``."""
 
 from .atoms.dataset import Dataset as Dataset
+from .atoms.environments import cut_environment as cut_environment
 from .atoms.internal_coordinates import bonds_and_angles as bonds_and_angles
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
@@ -159,6 +160,7 @@ from .proposers.early_stop import early_stopped as early_stopped
 from .proposers.energy_floor import EnergyFloor as EnergyFloor
 from .proposers.energy_floor import below_floor as below_floor
 from .proposers.energy_floor import reachable as reachable
+from .proposers.environments import cut as cut
 from .proposers.mutual_repulsion import mutual_repulsion as mutual_repulsion
 from .proposers.objectives import (
     Objective as Objective,
@@ -185,12 +187,17 @@ from .proposers.objectives import (
     force_variance as force_variance,
 )
 from .proposers.objectives import (
+    free_force_variance as free_force_variance,
+)
+from .proposers.objectives import (
     log as log,
 )
 from .proposers.objectives import (
     mean_energy as mean_energy,
 )
 from .proposers.portfolio import Portfolio as Portfolio
+from .proposers.regions import Region as Region
+from .proposers.regions import in_region as in_region
 from .proposers.scan import scan as scan
 from .proposers.spaces import (
     Cartesian as Cartesian,

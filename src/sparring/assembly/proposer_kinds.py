@@ -29,6 +29,7 @@ from sparring.proposers.early_stop import EarlyStop, early_stopped, largest_numb
 from sparring.proposers.formulas import objective_of
 from sparring.proposers.objectives import Objective
 from sparring.proposers.random import random_displacements
+from sparring.proposers.regions import Region, in_region
 from sparring.proposers.scan import n_scanned, scan
 from sparring.proposers.spaces import Space
 from sparring.proposers.thermal_start import DynamicsStart, NormalModeStart, ThermalStart, started
@@ -94,7 +95,11 @@ def _attack(section: sections.Adversarial, made: Made) -> Proposer:
             _warn_of_relaxations(candidates, kT)
         return candidates
 
-    return attack_all if section.start is None else started(attack_all, _start(section, made.config))
+    chosen: Proposer = attack_all
+    if section.region is not None:
+        arguments: dict[str, Any] = section.region.arguments()
+        chosen = in_region(attack_all, Region(**arguments, max_memory=section.max_memory))
+    return chosen if section.start is None else started(chosen, _start(section, made.config))
 
 
 def _start(section: sections.Adversarial, config: Config) -> ThermalStart:

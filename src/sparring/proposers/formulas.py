@@ -23,6 +23,7 @@ PLUGIN_GROUP = "sparring.objectives"
 
 TERMS: Mapping[str, Term] = {
     "force_variance": objectives.force_variance,
+    "free_force_variance": objectives.free_force_variance,
     "energy_variance": objectives.energy_variance,
     "mean_energy": objectives.mean_energy,
     "closeness": objectives.closeness,

@@ -39,6 +39,7 @@ __all__ = [
     "energy_variance",
     "exp",
     "force_variance",
+    "free_force_variance",
     "log",
     "mean_energy",
 ]
@@ -162,6 +163,19 @@ force_variance = Term(
     name="force_variance", score=lambda p, s: uncertainty.force_variance(p.forces, s.structure_index, s.n_structures)
 )
 """Disagreement about the forces, (eV/Å)²: Eq. 7, the adversarial loss of Eq. 10."""
+
+
+def _free_force_variance(prediction: Prediction, structures: Structures) -> Float[Tensor, " n_structures"]:
+    of_atoms, index = uncertainty.atom_variance(prediction.forces), structures.structure_index
+    if structures.fixed is None:
+        return uncertainty.mean_over_atoms(of_atoms, index, structures.n_structures)
+    free = (~structures.fixed.all(1)).to(of_atoms)
+    sums, sizes = (uncertainty.sum_over_atoms(v, index, structures.n_structures) for v in (of_atoms * free, free))
+    return sums / sizes.clamp(min=1.0)
+
+
+free_force_variance = Term(name="free_force_variance", score=_free_force_variance)
+"""Disagreement about the forces on atoms that are not fixed, (eV/Å)²: Eq. 7 with the mean over these."""
 
 energy_variance = Term(name="energy_variance", score=lambda p, s: uncertainty.energy_variance(p.energy))
 """Disagreement about the energy, eV²: Eq. 5."""
