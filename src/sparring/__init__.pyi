@@ -20,6 +20,9 @@ from .dynamics import (
     HAL as HAL,
 )
 from .dynamics import (
+    NPT as NPT,
+)
+from .dynamics import (
     NVE as NVE,
 )
 from .dynamics import (

@@ -294,7 +294,7 @@ def test_an_ideal_gas_has_the_pressure_of_its_kinetic_energy():
 def test_a_cell_that_collapses_ends_its_copy_alone(skewed):
     def hole(structures):
         # Cells below 98 % of the volume of the first fall into it.
-        return gas(structures) - 30.0 * (0.98 * volumes(skewed.cells[:1]) - volumes(structures.cells)).clamp(min=0.0)
+        return gas(structures) - 1.0 * (0.98 * volumes(skewed.cells[:1]) - volumes(structures.cells)).clamp(min=0.0)
 
     smaller = replace(skewed, cells=skewed.cells * torch.tensor([1.0, 0.99]).double()[:, None, None])
     atoms = torch.where(skewed.structure_index == 1, 0.99, 1.0).unsqueeze(-1)
@@ -302,13 +302,14 @@ def test_a_cell_that_collapses_ends_its_copy_alone(skewed):
     result = run(
         hole,
         smaller.with_positions(atoms * skewed.positions),
-        NPT(10.0, 0.0, True, 40.0, 100.0),
+        NPT(300.0, 0.0, True, 40.0, 100.0),
+        n_steps=40,
         write=frames.extend,
     )
     assert result.status.tolist() == [Status.FINISHED, Status.NOT_FINITE]
     assert result.reasons[1] == "not finite, or the volume changed more than 10-fold"
     assert torch.isfinite(result.structures.cells).all()
-    assert 0.5 < volumes(result.structures.cells)[1] / volumes(smaller.cells)[1] < 1.0
+    assert 0.1 < volumes(result.structures.cells)[1] / volumes(smaller.cells)[1] < 1.0
     assert not 0.1 < volumes(result.offending.cells)[0] / volumes(smaller.cells)[1] < 10
     assert all(np.isfinite(atoms.cell.array).all() for atoms in frames)
 

@@ -9,6 +9,7 @@ from sparring.cli import committee_verbs
 from sparring.committee import Committee
 from sparring.config import proposers as sections
 from sparring.dynamics import NPT, NVE, Langevin, NoseHooverChain, Status
+from sparring.dynamics.barostat import CELL_TIME_CONSTANT
 from sparring.dynamics.ensembles import FRICTION, TIME_CONSTANT
 from sparring.dynamics.trajectories import ENSEMBLES, committee_on, ensemble_of, md, trajectory
 from sparring.inputs.extxyz import read_structures
@@ -19,7 +20,8 @@ from sparring.validation.survival.compute import survival
 
 
 def test_friction_and_time_constant_have_one_default_everywhere():
-    for name, default in (("friction", FRICTION), ("time_constant", TIME_CONSTANT)):
+    constants = {"friction": FRICTION, "time_constant": TIME_CONSTANT, "cell_time_constant": CELL_TIME_CONSTANT}
+    for name, default in constants.items():
         assert sections.Dynamics.model_fields[name].default == default
         for function in (md, survival, committee_verbs.md, command.survival):
             assert quantity(signature(function).parameters[name].default) == default

@@ -28,7 +28,7 @@ from sparring.dynamics.records import Write
 from sparring.inputs.extxyz import frame_text
 from sparring.support.devices import require_device
 
-__all__ = ["ENSEMBLES", "committee_on", "ensemble_of", "md", "trajectory"]
+__all__ = ["AT_PRESSURE", "ENSEMBLES", "committee_on", "ensemble_of", "md", "trajectory"]
 
 ENSEMBLES = ("nose_hoover", "langevin", "nve", "npt", "npt_cell")
 AT_PRESSURE = ("npt", "npt_cell")
