@@ -11,6 +11,7 @@ from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.inputs.labels import take_label
 from sparring.inputs.reading import read_atoms, read_file
 from sparring.labels import ASECalculator, label, labelled_atoms
+from sparring.runs.provenance import stamped
 
 
 @pytest.fixture
@@ -119,3 +120,10 @@ def test_a_stress_that_is_computed_goes_with_the_label_through_a_file_into_the_d
     again = data.to_atoms()
     np.testing.assert_allclose(again[0].info[STRESS], stress, rtol=1e-8)
     assert STRESS not in again[1].info
+
+
+@pytest.mark.parametrize("source", ["file", "attack"])
+def test_the_data_of_a_run_keep_the_stress_of_a_label(copper, source):
+    atoms, stress = copper
+    atoms.info.update({STRESS: stress, "source": source})
+    np.testing.assert_array_equal(stamped(atoms, generation=2).info[STRESS], stress)
