@@ -96,6 +96,14 @@ def test_a_stress_that_is_none_is_an_error(copper, given, message, tmp_path):
         in_a_file(atoms, tmp_path)
 
 
+def test_noise_of_a_relaxed_crystal_is_no_error(copper, tmp_path):
+    atoms, _ = copper
+    noise = 1e-6 * np.random.default_rng(0).normal(size=(3, 3))
+    atoms.info.update(stress=noise, virial=-atoms.get_volume() * noise.T)
+    (read,), _ = in_a_file(atoms, tmp_path)
+    np.testing.assert_allclose(from_voigt(read.info[STRESS]), (noise + noise.T) / 2, atol=2e-6)
+
+
 def test_labels_that_are_not_wanted_go_with_their_stress(copper, tmp_path):
     atoms, stress = copper
     atoms.info["virial"] = -atoms.get_volume() * from_voigt(stress)
