@@ -28,6 +28,8 @@ BOHR = 0.529177210903
 """One Bohr radius in Å."""
 AMU = 1.66053906660e-27 * 1e10 / _ELEMENTARY_CHARGE  # 1 (Å/fs)² = 1e10 (m/s)²
 """One atomic mass unit in eV fs²/Å²."""
+GPA = 1e9 * 1e-30 / _ELEMENTARY_CHARGE  # 1 Å³ = 1e-30 m³
+"""One GPa in eV/Å³."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ _LENGTH = {
     "Bohr": BOHR,
     "bohr": BOHR,
 }
+_PER_VOLUME = ("eV/Å3", "eV/A3", "eV/Å^3", "eV/A^3")  # Å³ is Å3 once normalised
 _UNITS: dict[str, dict[str, float]] = {
     "energy": _ENERGY,
     "temperature": {"K": 1.0},
@@ -81,9 +84,24 @@ _UNITS: dict[str, dict[str, float]] = {
     "rate": {f"{one}/{time}": 1 / fs for time, fs in _TIME.items() for one in ("1", "")},
     "length": _LENGTH,
     "force": {f"{energy}/{length}": _ENERGY[energy] / _LENGTH[length] for energy in _ENERGY for length in _LENGTH},
+    "pressure": {
+        "GPa": GPA,
+        "MPa": 1e-3 * GPA,
+        "kbar": 0.1 * GPA,
+        "bar": 1e-4 * GPA,
+        **dict.fromkeys(_PER_VOLUME, 1.0),
+    },
     "angle": {"rad": 1.0, "deg": math.pi / 180, "°": math.pi / 180},
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }
+_UNITS["pressure"].update(
+    {
+        f"{energy}/{length}{power}": _ENERGY[energy] / _LENGTH[length] ** 3
+        for energy in _ENERGY
+        for length in _LENGTH
+        for power in ("3", "^3")
+    }
+)
 _DIMENSION_OF = {unit: dimension for dimension, units in _UNITS.items() for unit in units}
 _NUMBER_AND_UNIT = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![0-9_.,'])\s*(.*?)\s*")
 
@@ -149,9 +167,14 @@ def _factor(value: str | float | int, unit: str, dimension: str | None) -> float
 def _accepted(dimension: str | None) -> list[str]:
     if dimension == "force":
         return ["eV/Å", "meV/Å", "kcal/mol/Å", "kJ/mol/Å", "Ha/Bohr", "and any other energy/length"]
+    if dimension == "pressure":
+        return ["eV/Å³", "GPa", "MPa", "kbar", "bar", "Ha/Bohr³", "and any other energy/length³"]
     if dimension is not None:
         return list(_UNITS[dimension])
-    return [unit for name, units in _UNITS.items() if name != "force" for unit in units] + ["energy/length"]
+    return [unit for name, units in _UNITS.items() if name not in ("force", "pressure") for unit in units] + [
+        "energy/length",
+        "GPa",
+    ]
 
 
 def _suggestion(unit: str, dimension: str | None) -> str:

@@ -21,7 +21,7 @@ ARRAYS = ("initial_magmoms", "initial_charges", "tags", FORCES_MASK)
 # Words of the file format itself, which a file cannot have as columns of their own.
 _FORMAT = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers")
 _LABELS = ("REF_energy", "REF_forces", "REF_stress", "label", *HESSIAN)
-RESULTS = (*all_properties, *_LABELS, "virial", "virials", "REF_virials")
+RESULTS = (*all_properties, *_LABELS, "virial", "virials", "REF_virial", "REF_virials")
 """Names in `info` and `arrays` of results, which hold for one geometry only."""
 _NOT_OWN = {*all_properties, *_FORMAT, *_LABELS}
 
