@@ -33,10 +33,13 @@ FARTHEST, STILL = 0.2, 1e-3
 MOST_FRAMES, MOST_PAIRS, FEWEST_PAIRS = 100, 100, 3
 ENERGY_NOISE = 2e-3
 """Change of energy, in eV, that tells nothing."""
-EXPLAINED = 0.8
-"""Share of the squared changes of energy that a factor must explain to be believed."""
+EXPLAINED, CERTAIN = 0.8, 0.98
+"""Share of the squared changes of energy that a unit or a sign must explain to be believed, and any other factor."""
+N_ITERATIONS = 5
 CONSTANT = 2e-3
 """Constant pressure in eV/Å³ between stresses and slopes of energies, above which it is reported."""
+FRAMES_OF_CONSTANT = 6
+"""Smallest number of frames that tell a factor from a constant pressure."""
 STRESS_NOISE, STRESS_SHARE = 2e-3, 0.05
 """Stresses of two calculations agree to this, in eV/Å³, plus this share of their size."""
 PARALLEL = 0.98
@@ -49,9 +52,9 @@ class _Pair(NamedTuple):
         first: Number of the first frame.
         second: Number of the second frame.
         change: Change of the energy by the strain: without the work of the forces.
-        expected: Change by the stresses.
-        low: Lower of the changes by either stress and forces, without the mean of both.
-        high: Higher of these.
+        expected: Change by the stresses, the mean of both.
+        by_stress: Difference of what either stress says.
+        by_forces: Difference of what the forces of either frame say.
         expansion: Change of the volume in Å³.
         volume: Mean volume in Å³.
     """
@@ -60,10 +63,14 @@ class _Pair(NamedTuple):
     second: int
     change: float
     expected: float
-    low: float
-    high: float
+    by_stress: float
+    by_forces: float
     expansion: float
     volume: float
+
+    def spread(self, factor: float) -> float:
+        """Difference of what either end says of the change, with stresses times a factor; their mean errs by less."""
+        return abs(factor * self.by_stress + self.by_forces)
 
 
 class _Fit(NamedTuple):
@@ -88,17 +95,15 @@ def stress_inconsistencies(
     rows = [row for row in _pairs(structures) if max(abs(row.change), abs(row.expected)) > ENERGY_NOISE]
     if len(rows) < FEWEST_PAIRS:
         return []
-    change, expected, low, high = (np.array([getattr(row, name) for row in rows]) for name in _Pair._fields[2:6])
-    spread = high - low
-    agree = np.abs(change - expected) <= 0.25 * spread + ENERGY_NOISE
+    agree = np.array([abs(row.change - row.expected) <= 0.25 * row.spread(1.0) + ENERGY_NOISE for row in rows])
     example = max(rows, key=lambda row: abs(row.expected))
     measured = f"{len(rows)} pairs of strained frames, such as {example.first} and {example.second}"
-    fit = _fitted(rows, spread)
+    fit = _fitted(rows)
     told = f"{file}: energies change by {fit.factor:.4g} times what the stresses say ({measured})"
     if fit.explained > EXPLAINED:
-        if fit.factor < 0:
-            volume = float(np.mean([row.volume for row in rows]))
-            return [_stop(f"{told}: {_wrong_sign(fit.factor, volume, stress_unit, stress_sign)}")]
+        opposite = _wrong_sign(fit.factor, rows, stress_unit, stress_sign)
+        if opposite is not None:
+            return [_stop(f"{told}: {opposite}")]
         unit = _unit(fit.factor, stress_unit)
         if unit is not None:
             return [
@@ -107,9 +112,8 @@ def stress_inconsistencies(
                     f"`stress_unit: {unit}` in the section system, or convert the file to eV/Å³"
                 )
             ]
-    if agree.mean() >= 0.5:
-        return []
-    if fit.explained > EXPLAINED and 0.75 <= fit.factor <= 1.35 and abs(fit.constant) > CONSTANT:
+    as_much = _is_one(fit.factor)
+    if fit.explained > CERTAIN and as_much and abs(fit.constant) > CONSTANT:
         return [
             Finding(
                 "warn",
@@ -118,6 +122,8 @@ def stress_inconsistencies(
                 "committee learns both as well as it can",
             )
         ]
+    if agree.mean() >= 0.5 and (as_much or fit.explained < CERTAIN):
+        return []
     return [
         _stop(
             f"{told}, and by as much in {np.mean(agree):.0%} of them: energies and stresses do not belong together; "
@@ -164,23 +170,30 @@ def _stop(text: str) -> Finding:
     return Finding("stop", text, about="stress")
 
 
+def _is_one(factor: float) -> bool:
+    return 0.75 <= factor <= 1.35
+
+
 def _unit(factor: float, stress_unit: str) -> str | None:
-    """The unit that explains a factor; None for that in which the stresses were read, or if there is none."""
+    """The unit that explains a positive factor; None for that in which stresses were read, or if there is none."""
     read_as = quantity(f"1 {stress_unit}", "pressure")
-    if 0.75 <= factor <= 1.35:
+    if _is_one(factor) or factor <= 0:
         return None
     unit = nearest_unit(factor * read_as, STRESS_UNITS, within=0.2)
     return None if unit is None or math.isclose(STRESS_UNITS[unit], read_as, rel_tol=1e-6) else unit
 
 
-def _wrong_sign(factor: float, volume: float, stress_unit: str, stress_sign: str) -> str:
+def _wrong_sign(factor: float, rows: Sequence[_Pair], stress_unit: str, stress_sign: str) -> str | None:
+    """Words about a negative factor, if it is that of a unit or of virials; None otherwise."""
+    if factor >= 0:
+        return None
     unit = _unit(-factor, stress_unit)
-    text = (
-        f"they have the opposite sign{'' if unit is None else f', and look like {unit}'}: {_remedy(unit, stress_sign)}"
-    )
-    if abs(math.log(-factor * volume)) < 0.2:
-        text += ". They may be virials in eV, too: call them virial then"
-    return text
+    virial = abs(math.log(-factor * np.mean([row.volume for row in rows]))) < 0.2
+    if unit is None and not virial and not _is_one(-factor):
+        return None
+    looks = "" if unit is None else f", and look like {unit}"
+    text = f"they have the opposite sign{looks}: {_remedy(unit, stress_sign)}"
+    return f"{text}. They may be virials in eV, too: call them virial then" if virial else text
 
 
 def _remedy(unit: str | None, stress_sign: str) -> str:
@@ -192,25 +205,33 @@ def _remedy(unit: str | None, stress_sign: str) -> str:
 # --- pairs ------------------------------------------------------------------------------------------------------------
 
 
-def _fitted(rows: Sequence[_Pair], spread: Float[np.ndarray, " n_pairs"]) -> _Fit:
+def _fitted(rows: Sequence[_Pair]) -> _Fit:
     """The factor between changes of energy and what stresses say, with a constant pressure where pairs show one."""
+    fit = _Fit(1.0, 0.0, 0.0)
+    for _ in range(N_ITERATIONS):
+        fit = _weighted(rows, fit.factor)
+    return fit
+
+
+def _weighted(rows: Sequence[_Pair], factor: float) -> _Fit:
+    """The best factor where pairs count for as much as their ends agree, with stresses times an approximate factor."""
     change = np.array([row.change for row in rows])
     columns = np.array([(row.expected, row.expansion) for row in rows])
-    largest = np.abs(columns[:, 0]).max()
-    # A pair counts for as much as both of its ends agree, see consistency.
-    root = 1 / np.sqrt(spread**2 + (0.05 * largest + 1e-12) ** 2)
+    floor = 0.05 * abs(factor) * np.abs(columns[:, 0]).max() + 0.01 * np.abs(change).max() + 1e-12
+    root = np.array([1 / math.hypot(row.spread(factor), floor) for row in rows])
     change, columns = root * change, root[:, None] * columns
     total = max(float(change @ change), 1e-300)
     first, other = columns.T
-    factor = float(change @ first) / max(float(first @ first), 1e-300)
-    alone = float(np.sum((change - factor * first) ** 2))
+    alone = float(change @ first) / max(float(first @ first), 1e-300)
+    left_alone = float(np.sum((change - alone * first) ** 2))
     cosine = float(first @ other) / max(float(np.linalg.norm(first) * np.linalg.norm(other)), 1e-300)
-    if len(rows) >= 5 and abs(cosine) < 0.99:
+    n_frames = len({row.first for row in rows} | {row.second for row in rows})
+    if n_frames >= FRAMES_OF_CONSTANT and abs(cosine) < 0.99:
         both = np.linalg.lstsq(columns, change, rcond=None)[0]
         left = float(np.sum((change - columns @ both) ** 2))
-        if left < alone / 9:
+        if left < left_alone / 9:
             return _Fit(float(both[0]), float(both[1]), 1 - left / total)
-    return _Fit(factor, 0.0, 1 - alone / total)
+    return _Fit(alone, 0.0, 1 - left_alone / total)
 
 
 def _pairs(structures: Sequence[Atoms]) -> list[_Pair]:
@@ -260,15 +281,14 @@ def _pair(structures: Sequence[Atoms], first: int, second: int, step: Float[np.n
         by_stress.append(volume * float(np.vdot(voigt_6_to_full_3x3_stress(atoms.info[STRESS]), deformation)))
         forces = atoms.arrays.get(FORCES)
         by_forces.append(0.0 if forces is None else -float(np.vdot(forces, step @ cell)))
-    ends = [of_stress + of_forces for of_stress, of_forces in zip(by_stress, by_forces, strict=True)]
     change = float(frames[1].info[ENERGY]) - float(frames[0].info[ENERGY])
     return _Pair(
         first=first,
         second=second,
         change=change - sum(by_forces) / 2,
         expected=sum(by_stress) / 2,
-        low=min(ends),
-        high=max(ends),
+        by_stress=by_stress[1] - by_stress[0],
+        by_forces=by_forces[1] - by_forces[0],
         expansion=volumes[1] - volumes[0],
         volume=sum(volumes) / 2,
     )

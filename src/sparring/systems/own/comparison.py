@@ -96,11 +96,9 @@ def findings_of(
     comparison = compare_own(structures, system, label_all, bounds)
     if are_mixed(structures, system, generations):
         return comparison
-    return comparison._replace(
-        findings=tuple(
-            finding if finding.about == "stress" else Finding("warn", finding.text) for finding in comparison.findings
-        )
-    )
+    stresses = stresses_of_file(structures, str(system.file), **_units(system))
+    others = [Finding("warn", finding.text) for finding in comparison.findings if finding.about != "stress"]
+    return comparison._replace(findings=(*stresses, *others))
 
 
 def are_mixed(structures: Sequence[Atoms], system: "Own", generations: int) -> bool:
