@@ -153,6 +153,8 @@ from .proposers.ascent import AttackResult as AttackResult
 from .proposers.ascent import attack as attack
 from .proposers.base import Proposer as Proposer
 from .proposers.biased_dynamics import biased_dynamics as biased_dynamics
+from .proposers.boltzmann import boltzmann as boltzmann
+from .proposers.boltzmann import boltzmann_weighted as boltzmann_weighted
 from .proposers.bond_window import bond_window as bond_window
 from .proposers.dynamics import take_snapshots as take_snapshots
 from .proposers.early_stop import EarlyStop as EarlyStop
@@ -167,12 +169,6 @@ from .proposers.objectives import (
 )
 from .proposers.objectives import (
     Term as Term,
-)
-from .proposers.objectives import (
-    boltzmann as boltzmann,
-)
-from .proposers.objectives import (
-    boltzmann_weighted as boltzmann_weighted,
 )
 from .proposers.objectives import (
     closeness as closeness,
@@ -194,6 +190,9 @@ from .proposers.objectives import (
 )
 from .proposers.objectives import (
     mean_energy as mean_energy,
+)
+from .proposers.objectives import (
+    stress_variance as stress_variance,
 )
 from .proposers.portfolio import Portfolio as Portfolio
 from .proposers.regions import Region as Region
@@ -219,6 +218,9 @@ from .proposers.spaces import (
 )
 from .proposers.spaces import (
     Space as Space,
+)
+from .proposers.spaces import (
+    Strain as Strain,
 )
 from .proposers.spaces import (
     Uniform as Uniform,

@@ -1,7 +1,5 @@
 """Stresses and virials in files: every name, form, unit and sign, and what is refused or left aside."""
 
-import json
-
 import ase.io
 import numpy as np
 import pytest
@@ -11,9 +9,12 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from sparring.atoms.dataset import STRESS, Dataset
+from sparring.atoms.inheritance import bare_copy, geometry_of, inherit
+from sparring.atoms.reference import FORCES_MASK
 from sparring.config import ConfigError, load
-from sparring.inputs.extxyz import read_labelled, write_structures
+from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
 from sparring.inputs.reading import read_atoms, read_file
+from sparring.labels import ASECalculator, label, labelled_atoms
 from sparring.systems.own.comparison import read_structures_of
 from sparring.systems.own.structures import read_own
 from sparring.units import GPA, HARTREE
@@ -265,5 +266,42 @@ def test_results_of_a_calculator_are_read_with_their_stress(copper, tmp_path):
     ase.io.write(tmp_path / "set.xyz", one)
     (atoms,) = read_labelled(tmp_path / "set.xyz")
     np.testing.assert_allclose(atoms.info[STRESS], copper.get_stress(), atol=1e-8)
-    assert "stress_unit" not in json.dumps(sorted(atoms.info))
     assert STRESS in read_own(tmp_path / "set.xyz")[0].info
+
+
+def test_stresses_of_unknown_unit_are_left_out_beside_energies_in_another_one(copper, file, tmp_path, caplog):
+    path = file(copper, stress=copper.get_stress())
+    for more, unit in (("", None), (", stress_unit: eV/Å³", 1.0), (", stress_unit: Hartree/Å³", HARTREE)):
+        (tmp_path / "own.yaml").write_text(
+            f"system: {{kind: own, file: {path}, energy_unit: Hartree{more}}}\n"
+            "labels: {labeller: {kind: ase, name: emt}}\n"
+        )
+        (atoms,) = read_structures_of(load(tmp_path / "own.yaml").system)
+        if unit is None:
+            assert STRESS not in atoms.info
+            assert "the stresses of 1 frames are left out: name their unit (`stress_unit`)" in caplog.text
+        else:
+            np.testing.assert_allclose(atoms.info[STRESS], unit * copper.get_stress(), rtol=1e-9)
+
+
+def test_a_stress_that_is_computed_goes_with_the_label_through_a_file_into_the_data(copper, tmp_path):
+    pair = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])
+    slab = fcc111("Cu", (1, 1, 2), vacuum=5.0)
+    part = copper.copy()
+    part.set_array(FORCES_MASK, np.array([True, False, False, False]))
+    frames = [copper, pair, slab, part]
+    report = label(frames, ASECalculator("emt"))
+    rows = zip(frames, report.labels, report.keys, strict=True)
+    write_structures(tmp_path / "labelled.extxyz", [labelled_atoms(*row) for row in rows])
+    crystal, *others = read_structures(tmp_path / "labelled.extxyz")
+    np.testing.assert_allclose(crystal.info[STRESS], copper.get_stress(), rtol=1e-12)
+    assert not any(STRESS in atoms.info for atoms in others)
+    old = pair.copy()
+    old.info[STRESS] = np.ones(6)
+    assert STRESS not in labelled_atoms(old, report.labels[1], report.keys[1]).info
+
+
+def test_a_structure_that_is_moved_or_strained_has_lost_its_stress(copper):
+    copper.info |= {"REF_energy": 1.0, STRESS: np.ones(6), "REF_virial": np.ones(6)}
+    for child in (bare_copy(copper), inherit(geometry_of(copper), copper)):
+        assert not {STRESS, "REF_virial"} & set(child.info)

@@ -182,11 +182,18 @@ def plugin_of(section: sections.AttackPlugin) -> Proposer:
 def _with_torsions(
     section: sections.Adversarial | sections.Random, config: Config, structures: Sequence[Atoms]
 ) -> Bool[np.ndarray, " n_structures"]:
-    """Mask of the structures that have the torsions of the space, and all their bonds."""
+    """Mask of the structures that have the torsions of the space and all their bonds, or cells that can be strained."""
     allowed = np.ones(len(structures), dtype=bool)
     for part in getattr(section.space, "spaces", (section.space,)):
         if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
             allowed &= have_torsions(part.torsions, structures, bonds_of(config))
+        if isinstance(part, section_of.Strain | section_of.RandomStrain):
+            allowed &= np.array([bool(atoms.pbc.any()) and not atoms.constraints for atoms in structures])
+            if not allowed.any():
+                raise ValueError(
+                    "no structure has a cell that can be strained: all are without periodic boundaries or have fixed "
+                    "atoms; leave the strain out of `space`"
+                )
     return allowed
 
 

@@ -33,7 +33,7 @@ STRESS = "REF_stress"
 """Name of the stress of a label in `info`: six components in eV/Å³, in the order xx, yy, zz, yz, xz, xy, positive under
 tension, as in ASE."""
 FORCES_MASK = "REF_forces_mask"
-"""Name in `arrays` of the mask of the atoms whose forces are learnt: the core of an environment."""
+"""Name in `arrays` of the mask of an environment's core, whose forces are those of the larger structure."""
 ASYMMETRY, SMALLEST_ASYMMETRY = 1e-2, 1e-6
 """Components of a symmetric matrix differ by less: by this share of the largest one, and this in eV/Å³."""
 HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP = "REF_hessian_direction", "REF_hessian_product", "REF_hessian_step"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-UNITS = {"energy_unit": "eV", "forces_unit": "eV/Å", "stress_unit": "eV/Å³", "stress_sign": "tension"}
+UNITS = {"energy_unit": "eV", "forces_unit": "eV/Å", "stress_unit": None, "stress_sign": "tension"}
 
 app = typer.Typer()
 
@@ -49,7 +49,7 @@ def fit(
     keys: dict[str, Any] = {"energy_key": ENERGY, "forces_key": FORCES, "stress_key": STRESS}
     keys = {name: getattr(resolved.system, name, key) for name, key in keys.items()}
     frames = read_atoms(data, labels="required", **keys, allow_dummy=True)
-    units = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
+    units: dict[str, Any] = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
     frames = in_internal_units(frames, **units)
     output.mkdir(parents=True, exist_ok=True)
     fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
@@ -110,9 +110,7 @@ def cut(
     structures: Annotated[Path, typer.Argument(help="Structures that are too large to label, extended XYZ.")],
     output: Annotated[Path, typer.Option(help="Extended XYZ file for the environments.")],
     n: Annotated[int, typer.Option(help="Largest number of environments of a structure.")] = 1,
-    core: Annotated[str, typer.Option(help="Radius about the atom within which atoms move and forces are learnt.")] = (
-        "3 Å"
-    ),
+    core: Annotated[str, typer.Option(help="Radius about the atom within which atoms move.")] = ("3 Å"),
     shell: Annotated[str, typer.Option(help="Thickness of the shell of fixed atoms about the core.")] = "6 Å",
     kind: Annotated[str | None, typer.Option(help="periodic or cluster [default: as the structure is].")] = None,
 ) -> None:

@@ -24,7 +24,7 @@ from sparring.inputs.names import (
     like_forces,
     unknown_vectors,
 )
-from sparring.inputs.stresses import stress_names, take_stress
+from sparring.inputs.stress import stress_names, take_stress
 from sparring.units import quantity
 
 __all__ = ["drop_labels", "take_label"]

@@ -32,15 +32,15 @@ def read_structures_of(system: "Own") -> list[Atoms]:
         ValueError: If the file cannot be read.
         OSError: If it cannot be opened.
     """
-    units = _units(system)
-    foreign = (system.energy_unit, system.forces_unit, system.stress_unit) != ("eV", "eV/Å", "eV/Å³")
+    units = {name: getattr(system, name) for name in UNITS}
+    foreign = (system.energy_unit, system.forces_unit, system.stress_unit or "eV/Å³") != ("eV", "eV/Å", "eV/Å³")
     reading: dict[str, Any] = {key: getattr(system, key) for key in READING}
     structures = read_own(**reading, foreign_units=foreign)
     return in_internal_units(structures, **units)
 
 
 def _units(system: "Own") -> dict[str, str]:
-    return {name: getattr(system, name) for name in UNITS}
+    return {name: getattr(system, name) or "eV/Å³" for name in UNITS}
 
 
 def in_internal_units(
@@ -48,12 +48,19 @@ def in_internal_units(
     *,
     energy_unit: str,
     forces_unit: str,
-    stress_unit: str = "eV/Å³",
+    stress_unit: str | None = None,
     stress_sign: str = "tension",
 ) -> list[Atoms]:
-    """Structures whose labels are in other units, in eV, eV/Å and eV/Å³; stresses positive under tension."""
+    """Structures whose labels are in other units, in eV, eV/Å and eV/Å³; stresses positive under tension.
+
+    Stresses whose unit is not named are left out where the other units are not eV and eV/Å.
+    """
     energy, force = quantity(f"1 {energy_unit}", "energy"), quantity(f"1 {forces_unit}", "force")
-    stress = quantity(f"1 {stress_unit}", "pressure") * (-1 if stress_sign == "compression" else 1)
+    stress = quantity(f"1 {stress_unit or 'eV/Å³'}", "pressure") * (-1 if stress_sign == "compression" else 1)
+    if stress_unit is None and not energy == force == 1.0:
+        if n_with_stress := sum(STRESS in atoms.info for atoms in structures):
+            logger.warning("the stresses of %d frames are left out: name their unit (`stress_unit`)", n_with_stress)
+        stress = 0.0
     if energy == force == stress == 1.0:
         return list(structures)
     converted = [atoms.copy() for atoms in structures]
@@ -62,7 +69,9 @@ def in_internal_units(
             atoms.info[ENERGY] = energy * float(atoms.info[ENERGY])
         if FORCES in atoms.arrays:
             atoms.arrays[FORCES] = force * atoms.arrays[FORCES]
-        if STRESS in atoms.info:
+        if not stress:
+            atoms.info.pop(STRESS, None)
+        elif STRESS in atoms.info:
             atoms.info[STRESS] = stress * atoms.info[STRESS]
     return converted
 

@@ -140,7 +140,7 @@ class Own(SystemSection):
     relabel: bool = False
     energy_unit: EnergyUnit = "eV"
     forces_unit: ForceUnit = "eV/Å"
-    stress_unit: PressureUnit = "eV/Å³"
+    stress_unit: PressureUnit | None = None
     stress_sign: Literal["tension", "compression"] = "tension"
     check_labels: bool = True
     charge: Integer = 0
