@@ -1,5 +1,7 @@
 """Stresses and virials in files: every name, form, unit and sign, and what is refused or left aside."""
 
+from dataclasses import replace
+
 import ase.io
 import numpy as np
 import pytest
@@ -299,6 +301,7 @@ def test_a_stress_that_is_computed_goes_with_the_label_through_a_file_into_the_d
     old = pair.copy()
     old.info[STRESS] = np.ones(6)
     assert STRESS not in labelled_atoms(old, report.labels[1], report.keys[1]).info
+    assert STRESS not in labelled_atoms(slab, replace(report.labels[2], stress=np.ones(6)), report.keys[2]).info
 
 
 def test_a_structure_that_is_moved_or_strained_has_lost_its_stress(copper):
