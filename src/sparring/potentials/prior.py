@@ -231,10 +231,10 @@ class StackedWithPrior:
             energies = self._priors(structures, inputs[0], False, *inputs[1:])
             of_priors = torch.autograd.grad(energies.sum(), inputs, materialize_grads=True)
         energies = amplitude.unsqueeze(-1) * energies.detach()
-        of_priors = [amplitude.to(values).reshape(-1, *[1] * (values.dim() - 1)) * values for values in of_priors]
+        scaled = [amplitude.to(values).reshape(-1, *[1] * (values.dim() - 1)) * values for values in of_priors]
 
         def with_prior(members: slice, rows: slice, atoms: slice, energy: Tensor, *slopes: Tensor) -> Tensor:
-            of_part = zip(slopes, of_priors, (atoms, rows), strict=False)
+            of_part = zip(slopes, scaled, (atoms, rows), strict=False)
             total = [slope + prior[members, part] for slope, prior, part in of_part]
             return loss(members, rows, atoms, energy + energies[members, rows], *total)
 
