@@ -1,5 +1,7 @@
 """Training on crystals: members one after another, by the evaluation of a whole committee."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -67,7 +69,10 @@ def test_gradients_of_a_loss_of_derivatives_in_cells_follow_finite_differences(n
         return model.accumulate_gradient(structures, positions, loss, gradient, cells).sum().item(), gradient
 
     named = {name: weight.detach().unsqueeze(0) for name, weight in network.state_dict().items()}
-    _, gradient = total(named)
+    found, gradient = total(named)
+    lattice = structures.cells.clone().requires_grad_()
+    (of_cells,) = torch.autograd.grad(network(replace(structures, cells=lattice)).sum(), lattice)
+    assert found == pytest.approx((of_cells - target).square().sum().item(), rel=1e-9)
     generator, step = torch.Generator().manual_seed(3), 1e-5
     for name, _ in network.named_parameters():
         direction = torch.randn(named[name].shape, generator=generator, dtype=torch.float64)
