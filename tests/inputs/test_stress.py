@@ -11,6 +11,7 @@ from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.inputs.labels import take_label
 from sparring.inputs.reading import read_atoms, read_file
 from sparring.labels import ASECalculator, label, labelled_atoms
+from sparring.runs.provenance import stamped
 
 
 @pytest.fixture
@@ -95,6 +96,14 @@ def test_a_stress_that_is_none_is_an_error(copper, given, message, tmp_path):
         in_a_file(atoms, tmp_path)
 
 
+def test_noise_of_a_relaxed_crystal_is_no_error(copper, tmp_path):
+    atoms, _ = copper
+    noise = 1e-6 * np.random.default_rng(0).normal(size=(3, 3))
+    atoms.info.update(stress=noise, virial=-atoms.get_volume() * noise.T)
+    (read,), _ = in_a_file(atoms, tmp_path)
+    np.testing.assert_allclose(from_voigt(read.info[STRESS]), (noise + noise.T) / 2, atol=2e-6)
+
+
 def test_labels_that_are_not_wanted_go_with_their_stress(copper, tmp_path):
     atoms, stress = copper
     atoms.info["virial"] = -atoms.get_volume() * from_voigt(stress)
@@ -119,3 +128,10 @@ def test_a_stress_that_is_computed_goes_with_the_label_through_a_file_into_the_d
     again = data.to_atoms()
     np.testing.assert_allclose(again[0].info[STRESS], stress, rtol=1e-8)
     assert STRESS not in again[1].info
+
+
+@pytest.mark.parametrize("source", ["file", "attack"])
+def test_the_data_of_a_run_keep_the_stress_of_a_label(copper, source):
+    atoms, stress = copper
+    atoms.info.update({STRESS: stress, "source": source})
+    np.testing.assert_array_equal(stamped(atoms, generation=2).info[STRESS], stress)

@@ -17,8 +17,8 @@ STRESSES = (STRESS, "stress")
 VIRIALS = ("REF_virial", "REF_virials", "virial", "virials")
 NAMES = (*STRESSES, *VIRIALS)
 """Names in headers and results that are read as a stress or a virial."""
-ASYMMETRY, SAME = 1e-3, 1e-4
-"""Part of the largest component by which a stress may fail to be symmetric, and by which two of them may differ."""
+PART, FLOOR = 1e-3, 1e-5
+"""Part of the largest component, and stress in eV/Å³, by which components may differ that should be the same."""
 
 
 def take_stress(atoms: Atoms, results: dict[str, object], where: str) -> list[str]:
@@ -41,12 +41,13 @@ def take_stress(atoms: Atoms, results: dict[str, object], where: str) -> list[st
         return []
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         return [f"{', '.join(given)} left aside: only structures periodic along three vectors have a stress"]
-    read = {name: _matrix(name, value, where) for name, value in given.items()}
     volume = atoms.get_volume()
-    stresses = {name: -matrix / volume if name in VIRIALS else matrix for name, matrix in read.items()}
+    stresses = {
+        name: _stress(name, value, -1 / volume if name in VIRIALS else 1.0, where) for name, value in given.items()
+    }
     name, stress = next((one, stresses[one]) for one in NAMES if one in stresses)
     for other, value in stresses.items():
-        if abs(value - stress).max() > SAME * abs(stress).max():
+        if _differ(value, stress):
             raise ValueError(
                 f"{where}: {name} and {other} differ, as stresses in eV/Å³ {_shown(stress)} and {_shown(value)}; a "
                 "virial is minus the volume times the stress: remove the wrong one"
@@ -63,7 +64,8 @@ def drop_stress(atoms: Atoms) -> list[str]:
     return names
 
 
-def _matrix(name: str, value: object, where: str) -> Float[np.ndarray, "3 3"]:
+def _stress(name: str, value: object, factor: float, where: str) -> Float[np.ndarray, "3 3"]:
+    """A stress in eV/Å³, from a stress or a virial and a factor."""
     try:
         numbers = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
@@ -78,12 +80,16 @@ def _matrix(name: str, value: object, where: str) -> Float[np.ndarray, "3 3"]:
         )
     if not np.isfinite(numbers).all():
         raise ValueError(f"{where}: {name} is not finite, {_shown(numbers)}; label it again, or remove it")
-    if abs(numbers - numbers.T).max() > ASYMMETRY * abs(numbers).max():
+    if _differ(factor * numbers, factor * numbers.T):
         raise ValueError(
             f"{where}: {name} is not symmetric, {numbers.tolist()}; a stress is. Six components come in the order "
             "xx, yy, zz, yz, xz, xy"
         )
-    return numbers
+    return factor * numbers
+
+
+def _differ(one: Float[np.ndarray, "3 3"], other: Float[np.ndarray, "3 3"]) -> bool:
+    return bool(abs(one - other).max() > PART * abs(one).max() + FLOOR)
 
 
 def _shown(stress: Float[np.ndarray, "3 3"]) -> str:
