@@ -25,9 +25,10 @@ __all__ = [
 N_ELEMENTS = 100
 """Length of tables with one entry for each atomic number; the dummy atom X is 0."""
 
-PartialLoss = Callable[[slice, slice, slice, Tensor, Tensor], Tensor]
+PartialLoss = Callable[..., Tensor]
 """Loss of each structure, (n_members, n_structures), for a part of a batch: slices of members, of structures and of
-atoms, then energies in eV and dE/dx, (n_members, n_atoms, 3) in eV/Å."""
+atoms, then energies in eV and dE/dx, (n_members, n_atoms, 3) in eV/Å; where members have cells of their own, the last
+argument is the derivative in these, (n_members, n_structures, 3, 3) in eV/Å."""
 
 
 @runtime_checkable
@@ -61,6 +62,7 @@ class StackedModel(MemberEnergies, Protocol):
         positions: Float[Tensor, "n_members n_atoms 3"],
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``.
 
@@ -69,6 +71,7 @@ class StackedModel(MemberEnergies, Protocol):
             positions: Positions of the atoms for each member, in Å.
             loss: Losses of a part of the batch.
             gradient: Derivatives in the weights, by name, with a leading axis of members.
+            cells: Lattice vectors for each member, in Å, where the loss depends on derivatives in them.
         """
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> "StackedModel":

@@ -5,7 +5,7 @@ numbers as its filters are wide; for many seeds, or large structures, that is hu
 would take longer than the arithmetic. The cut of a batch into tiles changes nothing but the last bits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -105,6 +105,7 @@ class TiledSchNet:
         positions: Float[Tensor, "n_members n_atoms 3"],
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Losses and their derivatives in the weights, see :class:`sparring.potentials.base.StackedModel`."""
         losses = positions.new_empty(self.n_members, structures.n_structures, dtype=torch.float64)
@@ -113,8 +114,11 @@ class TiledSchNet:
             of_members = {name: values[members] for name, values in gradient.items()}
             for block in blocks:
                 block_loss = partial(loss, members, block.structure_slice, block.atom_slice)
+                inputs = [positions[members, block.atom_slice]]
+                if cells is not None:
+                    inputs.append(cells[members, block.structure_slice])
                 losses[members, block.structure_slice] = _accumulate_gradient(
-                    network, block, positions[members, block.atom_slice], block_loss, of_members
+                    network, block, inputs, block_loss, of_members
                 )
         return losses
 
@@ -147,22 +151,22 @@ def _table(structures: Structures, size: int | None) -> NeighborTable:
 def _accumulate_gradient(
     network: AnalyticSchNet,
     block: Block[NeighborTable],
-    positions: Float[Tensor, "n_members n_atoms 3"],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Sequence[Tensor],
+    loss: Callable[..., Tensor],
     gradient: Mapping[str, Tensor],
 ) -> Float[Tensor, "n_members n_structures"]:
-    """Losses of a tile, with their gradient in the weights."""
+    """Losses of a tile, from derivatives in positions and, if given, in cells, with their gradient in the weights."""
     weight_gradients = WeightGradients(gradient, block.structures.atomic_numbers)
-    positions = positions.detach().requires_grad_()
+    inputs = [values.detach().requires_grad_() for values in inputs]
     with torch.enable_grad():
-        distance = _distances(block.structures, positions)
+        distance = _distances(block.structures, *inputs)
     with torch.no_grad():
         energy, features, forward = network.forward(distance, block.structures, block.table, weight_gradients)
         distance_gradient, backward = network.distance_gradient(features, forward, block.table, weight_gradients)
     with torch.enable_grad():
         energy, distance_gradient = energy.requires_grad_(), distance_gradient.requires_grad_()
-        (energy_gradient,) = torch.autograd.grad(distance, positions, distance_gradient, create_graph=True)
-        losses = loss(energy, energy_gradient)
+        slopes = torch.autograd.grad(distance, inputs, distance_gradient, create_graph=True, materialize_grads=True)
+        losses = loss(energy, *slopes)
         energy_bar, direction = torch.autograd.grad(losses.sum(), (energy, distance_gradient), materialize_grads=True)
     with torch.no_grad():
         weight_gradients.energy_bar = energy_bar.index_select(1, block.structures.structure_index).to(distance_gradient)
