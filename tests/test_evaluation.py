@@ -9,7 +9,7 @@ from sparring import uncertainty
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.evaluation import Differences, align, errors, evaluate, predict_structures, with_atom_uncertainty
+from sparring.evaluation import Differences, align, errors, evaluate, predict_structures, with_uncertainties
 
 
 @pytest.fixture
@@ -119,15 +119,15 @@ def test_the_mean_square_of_the_uncertainties_of_atoms_is_the_variance_of_the_fo
 
 
 def test_structures_get_the_uncertainty_of_their_atoms_unless_it_is_not_finite(committee, mixed):
-    assert with_atom_uncertainty([], committee()) == []
-    found = with_atom_uncertainty(mixed, committee())
+    assert with_uncertainties([], committee()) == []
+    found = with_uncertainties(mixed, committee())
     for atoms, wanted in zip(
         found, predict_structures(committee(), Structures.from_atoms(mixed)).annotate(mixed), strict=True
     ):
         np.testing.assert_array_equal(atoms.arrays["atom_uncertainty"], wanted.arrays["atom_uncertainty"])
     assert not any("atom_uncertainty" in atoms.arrays for atoms in mixed)
     lost = Committee([lambda s: torch.nan * uncertainty.sum_over_atoms(s.positions[:, 0], s.structure_index, 15)] * 2)
-    assert not any("atom_uncertainty" in atoms.arrays for atoms in with_atom_uncertainty(mixed, lost))
+    assert not any("atom_uncertainty" in atoms.arrays for atoms in with_uncertainties(mixed, lost))
 
 
 # --- energies of another code ---------------------------------------------------------------------------------------
