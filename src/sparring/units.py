@@ -1,7 +1,7 @@
 """The only conversion factors of the package, and the reader of quantities such as "20 kcal/mol".
 
-Inside, the units are always eV, Å, fs, K, eV/Å, eV/Å³, 1/fs, rad and bytes. Factors follow the exact SI constants of 2019
-and CODATA 2018 (doi:10.1103/RevModPhys.93.025010).
+Inside, the units are always eV, Å, fs, K, eV/Å, eV/Å³, 1/fs, rad and bytes. Factors follow the exact SI constants of
+2019 and CODATA 2018 (doi:10.1103/RevModPhys.93.025010).
 """
 
 import math
@@ -28,7 +28,7 @@ BOHR = 0.529177210903
 """One Bohr radius in Å."""
 AMU = 1.66053906660e-27 * 1e10 / _ELEMENTARY_CHARGE  # 1 (Å/fs)² = 1e10 (m/s)²
 """One atomic mass unit in eV fs²/Å²."""
-GPA = 1e9 * 1e-30 / _ELEMENTARY_CHARGE  # 1 Å³ = 1e-30 m³
+GPA = 1e9 * 1e-30 / _ELEMENTARY_CHARGE
 """One GPa in eV/Å³."""
 
 
@@ -76,7 +76,15 @@ _LENGTH = {
     "Bohr": BOHR,
     "bohr": BOHR,
 }
-_PER_VOLUME = ("eV/Å3", "eV/A3", "eV/Å^3", "eV/A^3")  # Å³ is Å3 once normalised
+_PRESSURE = {
+    **{f"eV/{cube}": 1.0 for cube in ("Å3", "A3", "Å^3", "A^3")},  # Å³ is read as Å3, as all raised digits are
+    "GPa": GPA,
+    "MPa": 1e-3 * GPA,
+    "Pa": 1e-9 * GPA,
+    "kbar": 0.1 * GPA,
+    "bar": 1e-4 * GPA,
+    "atm": 1.01325e-4 * GPA,
+}
 _UNITS: dict[str, dict[str, float]] = {
     "energy": _ENERGY,
     "temperature": {"K": 1.0},
@@ -84,13 +92,7 @@ _UNITS: dict[str, dict[str, float]] = {
     "rate": {f"{one}/{time}": 1 / fs for time, fs in _TIME.items() for one in ("1", "")},
     "length": _LENGTH,
     "force": {f"{energy}/{length}": _ENERGY[energy] / _LENGTH[length] for energy in _ENERGY for length in _LENGTH},
-    "pressure": {
-        "GPa": GPA,
-        "MPa": 1e-3 * GPA,
-        "kbar": 0.1 * GPA,
-        "bar": 1e-4 * GPA,
-        **dict.fromkeys(_PER_VOLUME, 1.0),
-    },
+    "pressure": _PRESSURE,
     "angle": {"rad": 1.0, "deg": math.pi / 180, "°": math.pi / 180},
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }

@@ -647,7 +647,8 @@ BAD = {
     ),
     "a combination of a combination": (
         AMMONIA + "attack: {space: {kind: combined, spaces: [{kind: combined, spaces: []}]}}\n",
-        "run.yaml:2: attack.space.spaces[0].kind: 'combined' is not known; accepted: cartesian, dihedrals, plugin",
+        "run.yaml:2: attack.space.spaces[0].kind: 'combined' is not known; accepted: cartesian, dihedrals, strain, "
+        "plugin",
     ),
     "a combination of nothing": (
         AMMONIA + "attack: {space: {kind: combined, spaces: []}}\n",

@@ -29,6 +29,7 @@ from sparring.proposers.early_stop import EarlyStop, early_stopped, largest_numb
 from sparring.proposers.formulas import objective_of
 from sparring.proposers.objectives import Objective
 from sparring.proposers.random import random_displacements
+from sparring.proposers.regions import Region, in_region
 from sparring.proposers.scan import n_scanned, scan
 from sparring.proposers.spaces import Space
 from sparring.proposers.thermal_start import DynamicsStart, NormalModeStart, ThermalStart, started
@@ -94,7 +95,11 @@ def _attack(section: sections.Adversarial, made: Made) -> Proposer:
             _warn_of_relaxations(candidates, kT)
         return candidates
 
-    return attack_all if section.start is None else started(attack_all, _start(section, made.config))
+    chosen: Proposer = attack_all
+    if section.region is not None:
+        arguments: dict[str, Any] = section.region.arguments()
+        chosen = in_region(attack_all, Region(**arguments, max_memory=section.max_memory))
+    return chosen if section.start is None else started(chosen, _start(section, made.config))
 
 
 def _start(section: sections.Adversarial, config: Config) -> ThermalStart:
@@ -177,11 +182,18 @@ def plugin_of(section: sections.AttackPlugin) -> Proposer:
 def _with_torsions(
     section: sections.Adversarial | sections.Random, config: Config, structures: Sequence[Atoms]
 ) -> Bool[np.ndarray, " n_structures"]:
-    """Mask of the structures that have the torsions of the space, and all their bonds."""
+    """Mask of the structures that have the torsions of the space and all their bonds, or cells that can be strained."""
     allowed = np.ones(len(structures), dtype=bool)
     for part in getattr(section.space, "spaces", (section.space,)):
         if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
             allowed &= have_torsions(part.torsions, structures, bonds_of(config))
+        if isinstance(part, section_of.Strain | section_of.RandomStrain):
+            allowed &= np.array([bool(atoms.pbc.any()) and not atoms.constraints for atoms in structures])
+            if not allowed.any():
+                raise ValueError(
+                    "no structure has a cell that can be strained: all are without periodic boundaries or have fixed "
+                    "atoms; leave the strain out of `space`"
+                )
     return allowed
 
 

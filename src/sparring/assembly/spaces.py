@@ -11,7 +11,8 @@ from sparring.atoms.dataset import ENERGY
 from sparring.atoms.structures import Structures
 from sparring.config import Config
 from sparring.config import spaces as section_of
-from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Space, Uniform, plugin
+from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Space, Strain, Uniform, plugin
+from sparring.proposers.spaces.strain import MOST
 
 __all__ = ["Bonds", "bonds_of", "have_torsions", "one_of_each", "space_of"]
 
@@ -32,6 +33,10 @@ def space_of(section: section_of.AnySpace, molecules: Sequence[Atoms] = (), bond
     if isinstance(section, section_of.RandomDihedrals):
         turning = Dihedrals.of(molecules, section.torsions, bonds=bonds)
         return Uniform(space=turning, amplitude=section.amplitude)
+    if isinstance(section, section_of.RandomStrain):
+        return Uniform(space=Strain(which=section.which, radius=MOST), amplitude=section.amplitude)
+    if isinstance(section, section_of.Strain):
+        return Strain(which=section.which, spread=section.initial_spread, radius=section.radius)
     if isinstance(section, section_of.RandomPlugin):
         return Uniform(space=plugin(section.name, section.parameters), amplitude=section.amplitude)
     if isinstance(section, section_of.Plugin):
