@@ -2,13 +2,19 @@
 
 from sparring.evaluation.differences import Differences, Errors, align, errors, evaluate, expected_errors
 from sparring.evaluation.features import last_layer_features
-from sparring.evaluation.predictions import StructurePredictions, predict_structures, with_uncertainties
+from sparring.evaluation.predictions import (
+    StructurePredictions,
+    copy_uncertainties,
+    predict_structures,
+    with_uncertainties,
+)
 
 __all__ = [
     "Differences",
     "Errors",
     "StructurePredictions",
     "align",
+    "copy_uncertainties",
     "errors",
     "evaluate",
     "expected_errors",

@@ -12,7 +12,7 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.expected_error import ExpectedErrors
 
-__all__ = ["StructurePredictions", "predict_structures", "with_uncertainties"]
+__all__ = ["StructurePredictions", "copy_uncertainties", "predict_structures", "with_uncertainties"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +134,12 @@ def with_uncertainties(atoms: Sequence[Atoms], committee: Committee) -> list[Ato
             if np.isfinite(variance).all():
                 copy.arrays["atom_uncertainty"] = np.sqrt(variance)
     return copies
+
+
+def copy_uncertainties(source: Atoms, target: Atoms) -> None:
+    """Give a structure what :func:`with_uncertainties` has written into another one of the same geometry."""
+    target.info.update(
+        {name: source.info[name] for name in ("committee_stress", "stress_variance") if name in source.info}
+    )
+    if "atom_uncertainty" in source.arrays:
+        target.arrays["atom_uncertainty"] = source.arrays["atom_uncertainty"].copy()

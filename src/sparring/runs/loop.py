@@ -20,7 +20,7 @@ from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
 from sparring.committee import Committee
-from sparring.evaluation import Errors, errors, predict_structures, with_uncertainties
+from sparring.evaluation import Errors, copy_uncertainties, errors, predict_structures, with_uncertainties
 from sparring.expected_error import ExpectedErrors
 from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.proposers.base import Proposer, propose
@@ -46,7 +46,7 @@ class Attacked(NamedTuple):
     Attributes:
         candidates: Candidates, with paths where the proposer has some.
         seeds: Structure of the data that each comes from.
-        heirs: The candidates with what they inherit from it, and with the uncertainty of each atom.
+        heirs: The candidates with what they inherit from it, and with uncertainties of their atoms and stresses.
     """
 
     candidates: Candidates
@@ -265,8 +265,8 @@ def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated,
             candidate=index,
             **candidates.numbers(index),
         )
-        if attacked.heirs and (of_atoms := attacked.heirs[index].arrays.get("atom_uncertainty")) is not None:
-            atoms.arrays["atom_uncertainty"] = of_atoms.copy()
+        if attacked.heirs:
+            copy_uncertainties(attacked.heirs[index], atoms)
         chosen.append(atoms)
     if evaluated.expected is not None:
         evaluated.expected.note(chosen)
