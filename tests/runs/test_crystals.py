@@ -1,5 +1,7 @@
 """A run on crystals: what its files say of stresses."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
@@ -9,8 +11,11 @@ from sparring.atoms.reference import STRESS
 from sparring.atoms.strain import from_voigt
 from sparring.atoms.structures import Structures
 from sparring.commands import running
+from sparring.evaluation import Errors
 from sparring.inputs.reading import read_atoms
+from sparring.runs.results import Evaluated
 from sparring.runs.saved_run import SavedRun
+from sparring.runs.stages import evaluation_metrics
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +66,12 @@ def test_selected_structures_are_read_without_labels(generation):
     for atoms in read_atoms(generation.folder / "selected.extxyz", labels="optional"):
         assert STRESS not in atoms.info
         assert "REF_energy" not in atoms.info
+
+
+def test_errors_of_stresses_are_kept_where_there_are_labels_of_them():
+    known = Errors(energy_mae=1.0, energy_rmse=1.0, force_mae=1.0, force_rmse=1.0, n_structures=3)
+    errors = {"test": dataclasses.replace(known, stress_mae=0.1, stress_rmse=0.2), "fit": known}
+    evaluated = Evaluated([], np.zeros(0), errors, {})
+    kept = evaluation_metrics(evaluated)["errors"]
+    assert kept["test"]["stress_rmse"] == 0.2
+    assert not any("stress" in name for name in kept["fit"])
