@@ -79,7 +79,7 @@ def attack(
     from sparring.assembly.proposing import one_of_each, proposer, takes_reference
     from sparring.candidates import Status
     from sparring.committee_files import read_committee
-    from sparring.evaluation import with_atom_uncertainty
+    from sparring.evaluation import with_uncertainties
     from sparring.inputs.extxyz import write_structures
     from sparring.proposers.base import propose
     from sparring.runs.generation import Generation
@@ -96,7 +96,7 @@ def attack(
     molecules, expected = one_of_each([*known, *frames]), Generation(committee).expected_errors()
     made = proposer(resolved, dataset, progress_bars(), molecules=molecules, expected=expected)
     candidates = propose(made, members, starts, resolved.seed)
-    heirs = with_atom_uncertainty(candidates.heirs(frames, inherited(resolved)), members)
+    heirs = with_uncertainties(candidates.heirs(frames, inherited(resolved)), members)
     write_structures(output, attack_frames(candidates, candidates.origins(len(frames)), heirs))
     stopped = ", ".join(f"{candidates.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
     kinds = {"adversarial": "attacks", "random": "attacks", "dynamics": "snapshots"}
