@@ -42,10 +42,10 @@ def with_edges(structures: Structures, cutoff: float, *, method: str | None = No
                 f"give structures without edges, or make them by with_edges(structures, {cutoff})"
             )
         return structures
-    if not structures.periodic:
+    crystals = structures.pbc.any(1)
+    if not structures.periodic or not bool(crystals.any()):
         return replace(structures, edges=all_pairs(structures), edge_cutoff=None, longer_edges=True)
     finder = FINDERS[method or ("vesin" if structures.positions.device.type == "cpu" else "torch")]
-    crystals = structures.pbc.any(1)
     if bool(crystals.all()):
         return replace(structures, edges=finder(structures, cutoff), edge_cutoff=cutoff, longer_edges=False)
     parts = []
