@@ -1,7 +1,7 @@
 """Environments of atoms, cut from structures that are too large to label.
 
 An environment has a core, about one atom, and a shell about it, within which the forces on the core are those of the
-large structure as far as the potential reaches. Only the core moves in an attack, and only its forces are learnt.
+large structure as far as the potential reaches. Only the core moves in an attack.
 
 * ``periodic``: a cell with the lattice directions of the structure, large enough for core and shell, whose lengths are
   chosen so that atoms at opposite faces fit best. Where the structure is not larger, it stays as it is.

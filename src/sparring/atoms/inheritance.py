@@ -29,8 +29,8 @@ _NOT_OWN = {*all_properties, *_FORMAT, *_LABELS}
 def inherit(child: Atoms, parent: Atoms, extra: Sequence[str] = ()) -> Atoms:
     """A copy of a structure with the inherited properties of its parent, which has the same atoms in the same order.
 
-    These are charge, multiplicity and config type, initial moments and charges, tags, the mask of the forces that are
-    learnt, and constraints.
+    These are charge, multiplicity and config type, initial moments and charges, tags, the mask of the core of an
+    environment, and constraints.
 
     Args:
         child: Structure with the geometry.

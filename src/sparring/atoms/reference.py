@@ -29,7 +29,7 @@ STRESS = "REF_stress"
 """Name of the stress of a label in `info`: six components in eV/Å³, in the order xx, yy, zz, yz, xz, xy, positive under
 tension, as in ASE."""
 FORCES_MASK = "REF_forces_mask"
-"""Name in `arrays` of the mask of the atoms whose forces are learnt: the core of an environment."""
+"""Name in `arrays` of the mask of an environment's core, whose forces are those of the larger structure."""
 HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP = "REF_hessian_direction", "REF_hessian_product", "REF_hessian_step"
 HESSIAN = (HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP)
 """Names of a Hessian-vector label (:mod:`sparring.atoms.curvature`): two in `arrays`, and the step in `info`."""

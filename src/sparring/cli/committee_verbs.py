@@ -108,9 +108,7 @@ def cut(
     structures: Annotated[Path, typer.Argument(help="Structures that are too large to label, extended XYZ.")],
     output: Annotated[Path, typer.Option(help="Extended XYZ file for the environments.")],
     n: Annotated[int, typer.Option(help="Largest number of environments of a structure.")] = 1,
-    core: Annotated[str, typer.Option(help="Radius about the atom within which atoms move and forces are learnt.")] = (
-        "3 Å"
-    ),
+    core: Annotated[str, typer.Option(help="Radius about the atom within which atoms move.")] = ("3 Å"),
     shell: Annotated[str, typer.Option(help="Thickness of the shell of fixed atoms about the core.")] = "6 Å",
     kind: Annotated[str | None, typer.Option(help="periodic or cluster [default: as the structure is].")] = None,
 ) -> None:

@@ -108,7 +108,8 @@ TABLE = (
         f'info["{STRESS}"]',
         "eV/Å³, eV",
         "six components (xx, yy, zz, yz, xz, xy) or 3 x 3; a stress is positive under tension, a virial is minus the "
-        "volume times the stress; of structures periodic along three vectors only",
+        "volume times the stress; of structures periodic along three vectors only. Kept in the data, not yet trained "
+        "on",
     ),
 )
 
