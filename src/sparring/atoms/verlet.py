@@ -26,14 +26,15 @@ from sparring.atoms.cell_lists import translations
 from sparring.atoms.neighbors import joined_edges, with_edges
 from sparring.atoms.structures import Edges, Structures
 
-__all__ = ["SKIN", "NeighborList"]
+__all__ = ["NeighborList"]
 
-SKIN = 0.5
+SKINS = {"cpu": 0.25, "cuda": 0.5}
 """Largest skin in Å."""
-LEVELS = 10
+LEVELS = 5
 """Number of skins to choose from."""
 MORE_EDGES = {"cpu": 0.03}
-"""Share of edges that a skin may add. Each takes time in a network; on a graphics card it is the host that takes it."""
+"""Share of edges that a skin may add, in all and to the atom with most, by which tables of neighbours are as wide. Each
+takes time in a network; on a graphics card it is the host that takes it."""
 TOLERANCE = 1e-3
 """Distance in Å by which a pair has to stay outside of the cutoff, far more than single precision rounds."""
 
@@ -76,15 +77,15 @@ class NeighborList:
 
     Args:
         cutoff: Distance up to which all pairs are edges, in Å.
-        skin: Largest skin in Å.
+        skin: Largest skin in Å; None for that of the device.
         more_edges: Share of edges that the skin may add; None for that of the device.
         ahead: True to expect when structures are due, as described; None for all devices but the CPU.
     """
 
     def __init__(
-        self, cutoff: float, *, skin: float = SKIN, more_edges: float | None = None, ahead: bool | None = None
+        self, cutoff: float, *, skin: float | None = None, more_edges: float | None = None, ahead: bool | None = None
     ) -> None:
-        if not skin > 0:
+        if skin is not None and not skin > 0:
             raise ValueError(f"the skin must be positive, got {skin} Å")
         self.cutoff, self.skin, self.more_edges, self.ahead = cutoff, skin, more_edges, ahead
         self._known: _Known | None = None
@@ -152,7 +153,7 @@ class NeighborList:
         square = (moved - centre.index_select(0, index)).square().sum(1)
         farthest = square.new_zeros(n).scatter_reduce(0, index, square, "amax").sqrt()
         shortening = (1 - change.flatten(1).norm(dim=1)).clamp(min=0.0)
-        slack = shortening * (self.cutoff + skin) - 2 * farthest - self.cutoff
+        slack: Tensor = shortening * (self.cutoff + skin) - 2 * farthest - self.cutoff
         return slack.nan_to_num(nan=-torch.inf, posinf=torch.inf)
 
     def take(self, chosen: Int[Tensor, " n_taken"]) -> "NeighborList":
@@ -197,52 +198,55 @@ class NeighborList:
 
     def _found(self, structures: Structures, due: Bool[Tensor, " n_structures"] | None) -> _Known:
         """The list with structures that are due at their present geometry; all of them where none is known."""
-        device = structures.positions.device
         positions, cells = (values.detach().double() for values in (structures.positions, structures.cells))
         here = replace(structures, positions=positions, cells=cells, edges=None)
-        due = torch.ones_like(here.pbc[:, 0]) if due is None else due.to(device)
-        rows = due.nonzero().squeeze(1)
-        part, skin_of_part = self._with_skin(here.take(rows))
-        skin = torch.full_like(here.cells[:, 0, 0], torch.inf).index_copy(0, rows, skin_of_part)
         inverse = torch.linalg.pinv(_periodic(here))
-        atoms = due.index_select(0, here.structure_index)
-        parts = [(atoms.nonzero().squeeze(1), part)]
-        old = self._known
-        if old is not None:
-            known, skin_before, inverse_before = old
-            assert known.edges is not None
-            skin = torch.where(due, skin, skin_before)
+        if self._known is None or due is None or bool(due.all()):
+            part, skin = self._with_skin(here)
+            edges = part._replace(shifts=part.shifts.to(structures.positions.dtype))
+        else:
+            before, skin, inverse_before = self._known
+            assert before.edges is not None
+            due = due.to(positions.device)
+            rows, moved = due.nonzero().squeeze(1), due.index_select(0, here.structure_index)
+            part, skin_of_part = self._with_skin(here.take(rows))
+            skin = skin.index_copy(0, rows, skin_of_part)
             inverse = torch.where(due[:, None, None], inverse, inverse_before)
-            cells = torch.where(due[:, None, None], cells, known.cells)
-            here = replace(here, positions=torch.where(atoms.unsqueeze(1), positions, known.positions), cells=cells)
-            rest = (~atoms.index_select(0, known.edges.target)).nonzero().squeeze(1)
-            every = torch.arange(len(atoms), device=device)
-            parts.append((every, Edges(*(column.index_select(0, rest) for column in known.edges))))
-        edges = joined_edges(structures, parts)
-        if old is not None and old.structures.edges is not None and _same(old.structures.edges, edges):
-            edges = old.structures.edges  # the same tensors, by which layouts are known
+            cells = torch.where(due[:, None, None], cells, before.cells)
+            here = replace(here, positions=torch.where(moved.unsqueeze(1), positions, before.positions), cells=cells)
+            rest = (~moved.index_select(0, before.edges.target)).nonzero().squeeze(1)
+            others = Edges(*(column.index_select(0, rest) for column in before.edges))
+            every = torch.arange(len(moved), device=moved.device)
+            edges = joined_edges(structures, [(moved.nonzero().squeeze(1), part), (every, others)])
+        known = None if self._known is None else self._known.structures.edges
+        if known is not None and _same(known, edges):
+            edges = known  # the same tensors, by which layouts are known
         return _Known(replace(here, edges=edges), skin, inverse)
 
     def _with_skin(self, structures: Structures) -> tuple[Edges, Float[Tensor, " n_structures"]]:
         """Edges of structures up to the cutoff and the widest skin that adds few, and that skin."""
-        edges = with_edges(structures, self.cutoff + self.skin).edges
+        device = structures.positions.device.type
+        widest = SKINS.get(device, max(SKINS.values())) if self.skin is None else self.skin
+        share = MORE_EDGES.get(device, torch.inf) if self.more_edges is None else self.more_edges
+        edges = with_edges(structures, self.cutoff + widest).edges
         assert edges is not None
         owner = structures.structure_index.index_select(0, edges.target)
         crystal = structures.pbc.any(1)
-        vectors = structures.positions.index_select(0, edges.source) - structures.positions.index_select(
-            0, edges.target
-        )
-        vectors = vectors + translations(edges.shifts, structures.cells.index_select(0, owner))
-        beyond = (vectors.square().sum(1).sqrt() - self.cutoff) * LEVELS / self.skin
+        ends = (structures.positions.index_select(0, atom) for atom in edges[:2])
+        vectors = next(ends) - next(ends) + translations(edges.shifts, structures.cells.index_select(0, owner))
+        beyond = (vectors.square().sum(1).sqrt() - self.cutoff) * LEVELS / widest
         level = torch.where(crystal[owner], beyond.ceil().clamp(0, LEVELS), 0.0).long()
-        n = structures.n_structures
-        count = torch.bincount(owner * (LEVELS + 1) + level, minlength=n * (LEVELS + 1)).reshape(n, -1).cumsum(1)
-        share = MORE_EDGES.get(owner.device.type, torch.inf) if self.more_edges is None else self.more_edges
-        allowed = (count <= (1 + share) * count[:, :1]).long().cumprod(1).sum(1) - 1
+        n, index = structures.n_structures, structures.structure_index
+        around = torch.bincount(edges.target * (LEVELS + 1) + level, minlength=len(index) * (LEVELS + 1))
+        around = around.reshape(-1, LEVELS + 1).cumsum(1)  # neighbours of each atom, with each skin
+        total = around.new_zeros(n, LEVELS + 1).index_add(0, index, around)
+        most = torch.zeros_like(total).scatter_reduce(0, index.unsqueeze(1).expand_as(around), around, "amax")
+        is_few = (total <= (1 + share) * total[:, :1]) & (most <= (1 + share) * most[:, :1])
+        allowed = is_few.long().cumprod(1).sum(1) - 1
         chosen = allowed.clamp(min=1)
         rows = (level <= chosen.index_select(0, owner)).nonzero().squeeze(1)
         kept = Edges(*(column.index_select(0, rows) for column in edges))
-        return kept, torch.where(crystal, chosen.double() * self.skin / LEVELS, torch.inf)
+        return kept, torch.where(crystal, chosen.double() * widest / LEVELS, torch.inf)
 
 
 def _periodic(structures: Structures) -> Float[Tensor, "n_structures 3 3"]:
