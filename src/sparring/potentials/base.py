@@ -82,7 +82,7 @@ class StackedModel(MemberEnergies, Protocol):
 class Potential(Protocol):
     """Energies of structures, in eV. A plain function is a potential.
 
-    It may have a ``cutoff`` in Å; then :class:`sparring.Committee` adds edges up to that length to the structures.
+    It may have a ``cutoff`` in Å; then structures come with all edges up to that length, and some beyond it.
     """
 
     def __call__(self, structures: Structures) -> Float[Tensor, " n_structures"]:
@@ -107,8 +107,8 @@ class Architecture(nn.Module):
 
     A subclass defines ``forward(structures)``, sets ``kind``, ``hyperparameters`` and ``cutoff``, and overrides
     :meth:`initialise`. All other attributes and methods have defaults. All parameters are trained; constants belong in
-    buffers. Edges of molecules are all pairs of atoms, so energies must go to zero smoothly at the cutoff. A package
-    makes its architecture known to configurations and to saved committees by an entry point::
+    buffers. Edges are longer than the cutoff, too, so energies must go to zero smoothly there. A package makes its
+    architecture known to configurations and to saved committees by an entry point::
 
         [project.entry-points."sparring.potentials"]
         my_network = "my_package:MyNetwork"  # the name is the `kind` of the class
