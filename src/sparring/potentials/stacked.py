@@ -116,7 +116,7 @@ class StackedModule:
         return self._layouts.get(
             target,
             (shifts.dtype, n_members),  # tables hold shifts in the precision of the positions
-            lambda: tuple(cut_into_blocks(structures, n_edges, lambda local, _: dense_or_edges(local))),
+            lambda: tuple(cut_into_blocks(structures, n_edges, dense_or_edges)),
         )
 
     def _energies(

@@ -19,8 +19,9 @@ from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import PartialLoss
 from sparring.potentials.blocks import Block, cut_into_blocks
-from sparring.potentials.schnet_fast.derivatives import AnalyticSchNet, Backward, Forward
+from sparring.potentials.schnet_fast.derivatives import AnalyticSchNet
 from sparring.potentials.schnet_fast.neighbor_table import NeighborTable
+from sparring.potentials.schnet_fast.passes import Backward, Forward
 from sparring.potentials.schnet_fast.radial import EdgeFeatures
 from sparring.potentials.schnet_fast.weight_gradients import WeightGradients
 from sparring.support.cache import TensorCache
@@ -133,8 +134,9 @@ class TiledSchNet:
         target, shifts = structures.edges.target, structures.edges.shifts
         tile_bytes = TILE_BYTES.get(target.device.type, TILE_BYTES["cuda"])
         bytes_an_edge = self.n_filters * shifts.element_size()
-        at_once = max(1, min(self.n_members, tile_bytes // max(bytes_an_edge * len(target), 1)))
-        return Layout(tuple(cut_into_blocks(structures, tile_bytes // (at_once * bytes_an_edge), _table)), at_once)
+        at_once = self.n_members if self.n_members * bytes_an_edge * len(target) <= tile_bytes else 1
+        table_of = partial(_table, n_members=at_once, n_filters=self.n_filters)
+        return Layout(tuple(cut_into_blocks(structures, tile_bytes // (at_once * bytes_an_edge), table_of)), at_once)
 
     def _tiles(self, structures: Structures) -> Iterator[tuple[slice, tuple[Block[NeighborTable], ...]]]:
         """Slices of members, each with the blocks of structures that they evaluate one after another."""
@@ -143,9 +145,9 @@ class TiledSchNet:
             yield slice(first, min(first + layout.n_members, self.n_members)), layout.blocks
 
 
-def _table(structures: Structures, size: int | None) -> NeighborTable:
+def _table(structures: Structures, n_members: int, n_filters: int) -> NeighborTable:
     assert structures.edges is not None
-    return NeighborTable.of(structures.edges, structures.n_atoms, size=size)
+    return NeighborTable.of(structures.edges, structures.n_atoms, n_members=n_members, n_filters=n_filters)
 
 
 def _accumulate_gradient(
