@@ -118,9 +118,10 @@ def test_single_bonds_that_are_cut_end_in_hydrogen(chain, shell, formula):
 
 
 def test_caps_are_no_part_of_the_core(chain):
-    cut = cut_environment(chain, 18, core=2.0, shell=0.5)
-    is_cap = np.arange(len(cut)) >= len(cut) - 2
-    assert not cut.arrays[FORCES_MASK][is_cap].any()
+    cut = cut_environment(chain, 18, core=2.5, shell=0.05)
+    caps = np.arange(len(cut) - 2, len(cut))
+    assert cut.get_distances(0, caps).max() < 2.5
+    assert not cut.arrays[FORCES_MASK][caps].any()
 
 
 def test_a_double_bond_is_not_cut():

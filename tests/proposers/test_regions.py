@@ -9,7 +9,7 @@ from ase.io import read
 from sparring.atoms.reference import FORCES_MASK
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.committee_files import write_committee
+from sparring.committee_files import read_committee, write_committee
 from sparring.proposers.ascent import attack
 from sparring.proposers.environments import cut
 from sparring.proposers.objectives import force_variance, free_force_variance, log
@@ -144,4 +144,12 @@ def test_environments_go_from_a_file_to_a_file_and_can_be_attacked(sparring, sch
     assert answer.out.startswith("1 environments of ")
     (environment,) = read(tmp_path / "cut.extxyz", ":")
     assert 0 < environment.arrays[FORCES_MASK].sum() < len(environment)
-    assert len(environment.constraints[0].index) == (~environment.arrays[FORCES_MASK].astype(bool)).sum()
+    core = environment.arrays[FORCES_MASK].astype(bool)
+    seeds = Structures.from_atoms([environment])
+    result = attacked(read_committee(tmp_path / "committee"), seeds, 0)
+    np.testing.assert_array_equal(moved(result, seeds).numpy(), core)
+
+
+def test_no_environments_are_an_error(committee, crystal):
+    with pytest.raises(ValueError, match="wanted at least one environment of each structure, got n=0"):
+        cut(committee(), [crystal], n=0)

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool
 
-from sparring.assembly.spaces import Bonds, bonds_of, have_torsions, one_of_each, space_of
+from sparring.assembly.spaces import Bonds, bonds_of, have_cells, have_torsions, one_of_each, parts_of, space_of
 from sparring.atoms.constraints import fixed_coordinates
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
@@ -181,21 +181,16 @@ def plugin_of(section: sections.AttackPlugin) -> Proposer:
     return registry.plugin(section.name, section.parameters)
 
 
-def _with_torsions(
+def _fitting_space(
     section: sections.Adversarial | sections.Random, config: Config, structures: Sequence[Atoms]
 ) -> Bool[np.ndarray, " n_structures"]:
-    """Mask of the structures that have the torsions of the space and all their bonds, or cells that can be strained."""
+    """Mask of the structures that have what the space moves: torsions with all bonds, or cells without fixed atoms."""
     allowed = np.ones(len(structures), dtype=bool)
-    for part in getattr(section.space, "spaces", (section.space,)):
+    for part in parts_of(section.space):
         if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
             allowed &= have_torsions(part.torsions, structures, bonds_of(config))
         if isinstance(part, section_of.Strain | section_of.RandomStrain):
-            allowed &= np.array([bool(atoms.pbc.any()) and not atoms.constraints for atoms in structures])
-            if not allowed.any():
-                raise ValueError(
-                    "no structure has a cell that can be strained: all are without periodic boundaries or have fixed "
-                    "atoms; leave the strain out of `space`"
-                )
+            allowed &= have_cells(structures)
     return allowed
 
 
@@ -222,8 +217,8 @@ def _n_frames(section: sections.Dynamics | sections.BiasedDynamics, n_seeds: int
 
 
 PROPOSERS: Mapping[str, ProposerKind] = {
-    "adversarial": ProposerKind(_attack, attackable=_with_torsions),
-    "random": ProposerKind(_random, attackable=_with_torsions),
+    "adversarial": ProposerKind(_attack, attackable=_fitting_space),
+    "random": ProposerKind(_random, attackable=_fitting_space),
     "dynamics": ProposerKind(_dynamics, _n_frames, _can_move),
     "biased_dynamics": ProposerKind(_biased_dynamics, _n_frames, _can_move),
     "scan": ProposerKind(

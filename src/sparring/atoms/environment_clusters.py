@@ -12,7 +12,7 @@ from sparring.atoms.environment_cells import images_within
 __all__ = ["cluster_about"]
 
 MARGIN = 6.0
-"""Width in Å beyond the shell of a cluster within which atoms may be added, so that no ring is cut."""
+"""Width in Å beyond the shell of a cluster within which atoms may be added, so that no double bond is cut."""
 HYDROGEN = 1
 USUAL_BONDS = {5: 3, 6: 4, 7: 3, 8: 2, 14: 4, 15: 3, 16: 2}
 """Number of neighbours from which on an atom has single bonds only."""

@@ -36,8 +36,10 @@ def cut(
         kind: "periodic" or "cluster"; by default periodic for structures that are.
 
     Raises:
-        ValueError: If the committee does not know an element, has one member only, or a length is not positive.
+        ValueError: If the committee does not know an element, has one member only, or a length or n is not positive.
     """
+    if n < 1:
+        raise ValueError(f"wanted at least one environment of each structure, got n={n}")
     committee.require_known(structures)
     batch = Structures.from_atoms(structures, ignore_constraints=True)
     spread = atom_variances(committee, batch).sqrt().cpu().split(batch.counts.tolist())
