@@ -200,7 +200,13 @@ def _can_move(
     """Mask of the structures that the ensemble can move: at constant pressure crystals without fixed atoms."""
     if section.ensemble not in AT_PRESSURE:
         return np.ones(len(structures), dtype=bool)
-    return np.array([bool(atoms.pbc.all()) and fixed_coordinates(atoms) is None for atoms in structures])
+    found = np.array([bool(atoms.pbc.all()) and fixed_coordinates(atoms) is None for atoms in structures])
+    if not found.any():
+        raise ValueError(
+            f"ensemble {section.ensemble} moves cells, and no structure is periodic in three directions without fixed "
+            "atoms; use nose_hoover or langevin"
+        )
+    return found
 
 
 def _allowed_by_plugin(

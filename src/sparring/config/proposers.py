@@ -148,7 +148,7 @@ def require_barostat(ensemble: str, pressure: float | None) -> None:
     Raises:
         ValueError: If there is one.
     """
-    if pressure is not None and ensemble not in ("npt", "npt_cell"):
+    if pressure is not None and ensemble not in BAROSTATS:
         raise ValueError(f"a pressure needs ensemble npt or npt_cell, got {ensemble}; leave the pressure out")
 
 
@@ -171,8 +171,10 @@ class _Moving(Section):
     max_memory: Memory | None = 4e9
 
     @model_validator(mode="after")
-    def _pressure_has_a_barostat(self) -> "_Moving":
+    def _cells_can_move(self) -> "_Moving":
         require_barostat(self.ensemble, self.pressure)
+        if self.ensemble in BAROSTATS and set(self.axes) != set("xyz"):
+            raise ValueError(f"ensemble {self.ensemble} moves cells along all axes, got axes {self.axes}; leave them out")
         return self
 
 
