@@ -128,7 +128,7 @@ def stress_named(name: str, value: object, atoms: Atoms, where: str) -> Float[np
     """
     if "virial" not in name.lower():
         return checked_stress(name, value, where)
-    volume = abs(atoms.cell.volume)
+    volume = abs(float(atoms.cell.volume))
     return -checked_stress(name, value, where, unit=volume) / volume
 
 
