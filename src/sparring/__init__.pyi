@@ -59,6 +59,9 @@ from .dynamics import (
     NoseHooverChain as NoseHooverChain,
 )
 from .dynamics import (
+    ThermalExpansion as ThermalExpansion,
+)
+from .dynamics import (
     UncertainForces as UncertainForces,
 )
 from .dynamics import (
@@ -66,6 +69,9 @@ from .dynamics import (
 )
 from .dynamics import (
     simulate as simulate,
+)
+from .dynamics import (
+    thermal_expansion as thermal_expansion,
 )
 from .dynamics.calculator import CommitteeCalculator as CommitteeCalculator
 from .dynamics.trajectories import md as md

@@ -43,6 +43,8 @@ __all__ = [
 
 DATA_SOURCES = ("file", "minimum", "uniform", "normal_mode", "langevin", "displacement", "grid")
 """Sources of starting data, which no proposer may have."""
+BAROSTATS = ("npt", "npt_cell")
+"""Ensembles whose cells move."""
 Seeds = Literal["lowest_energy", "random"]
 
 
@@ -174,7 +176,9 @@ class _Moving(Section):
     def _cells_can_move(self) -> "_Moving":
         require_barostat(self.ensemble, self.pressure)
         if self.ensemble in BAROSTATS and set(self.axes) != set("xyz"):
-            raise ValueError(f"ensemble {self.ensemble} moves cells along all axes, got axes {self.axes}; leave them out")
+            raise ValueError(
+                f"ensemble {self.ensemble} moves cells along all axes, got axes {self.axes}; leave them out"
+            )
         return self
 
 

@@ -5,6 +5,7 @@ from sparring.dynamics.bias import HAL, UDD, Bias
 from sparring.dynamics.bonds import BondsKept
 from sparring.dynamics.criteria import CloserThan, DistanceWindow, EnergyBelow, UncertainForces
 from sparring.dynamics.ensembles import NVE, Ensemble, Langevin, NoseHooverChain, Temperature
+from sparring.dynamics.expansion import ThermalExpansion, thermal_expansion
 from sparring.dynamics.phase import Criterion, Observation, Status
 from sparring.dynamics.records import State
 from sparring.dynamics.results import DynamicsResult
@@ -29,9 +30,11 @@ __all__ = [
     "State",
     "Status",
     "Temperature",
+    "ThermalExpansion",
     "UncertainForces",
     "init",
     "side_by_side",
     "simulate",
     "step",
+    "thermal_expansion",
 ]
