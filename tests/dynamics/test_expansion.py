@@ -63,8 +63,10 @@ def test_copper_has_the_energies_forces_and_stresses_of_ase(copper):
 
 
 def test_copper_expands_as_with_the_integrator_of_ase(copper):
-    # ASE: EMT and IsotropicMTKNPT, 32 atoms, 1 bar, steps of 4 fs, tdamp 50 fs, pdamp 200 fs, two runs of 20 ps each.
-    of_ase, error_of_ase = torch.tensor([0.0, 0.0]), torch.tensor([0.0, 0.0])
+    # EMT and IsotropicMTKNPT of ASE 3.29, 32 atoms, 1 bar, steps of 4 fs, tdamp 50 fs, pdamp 400 fs, two runs of 20 ps at
+    # 93/96 of each temperature (ASE counts the centre of mass, which rests, as three degrees of freedom), one degree of
+    # freedom in the chain of the cell: 376.75 +- 0.04 and 392.80 +- 0.11 Å³.
+    of_ase = torch.tensor([376.75, 392.80], dtype=torch.float64)
     found = thermal_expansion(
         Committee([CopperEMT()]),
         Structures.from_atoms([copper]),
@@ -75,10 +77,10 @@ def test_copper_expands_as_with_the_integrator_of_ase(copper):
         timestep=4.0,
         cell_time_constant=300.0,
     )
-    print(found)
     assert found.n_failed == (0, 0)
-    assert ((found.volume - of_ase).abs() < 4 * (found.volume_error.square() + error_of_ase.square()).sqrt()).all()
-    assert (found.volume_error < 0.004 * found.volume).all()
+    torch.testing.assert_close(found.volume, of_ase, rtol=0, atol=1.0)
+    assert (found.volume_error < 0.5).all()
+    assert found.coefficient.item() == pytest.approx(2.32e-5, rel=0.1)
 
 
 def test_an_ideal_gas_expands_with_its_temperature():

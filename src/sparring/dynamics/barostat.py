@@ -62,8 +62,8 @@ class NPT:
         isotropic: True to move the volume alone, False for all lengths and angles of the cell; liquids would flow.
         time_constant: Time constant of the chain of the atoms, in fs; some tens of time steps.
         cell_time_constant: :math:`\tau_b` of the cell and its chain, in fs; some hundreds of time steps. Stiff crystals
-            oscillate faster: volumes with an angular frequency of :math:`\sqrt{9 B V / (f + 3) kT} / \tau_b`, where B is
-            the bulk modulus.
+            oscillate faster: volumes with an angular frequency of :math:`\sqrt{9 B V / (f + 3) kT} / \tau_b`, where B
+            is the bulk modulus.
         n_links: Length of the chains.
 
     Raises:

@@ -6,6 +6,7 @@ r"""Thermal expansion: mean volumes at constant pressure and several temperature
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor
@@ -84,7 +85,7 @@ def thermal_expansion(
     """
     if crystal.n_structures != 1:
         raise ValueError(f"need one crystal, got {crystal.n_structures} structures")
-    if not temperatures or any(not low < high for low, high in zip(temperatures, temperatures[1:], strict=False)):
+    if not temperatures or any(not low < high for low, high in pairwise(temperatures)):
         raise ValueError(f"need temperatures in ascending order, got {list(temperatures)}")
     if n_copies < 2 or not timestep > 0 or not settling >= 0 or not timestep <= duration < math.inf:
         raise ValueError(
