@@ -1,8 +1,7 @@
 """Minibatches with structures of its own for every member."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -10,10 +9,12 @@ from torch import Tensor
 
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import with_edges
+from sparring.atoms.strain import has_stress, volumes
 from sparring.atoms.structures import Edges, Structures
 from sparring.support.cache import Cache
+from sparring.training.batches import Batch
 
-__all__ = ["Batch", "PackedDataset", "Rows"]
+__all__ = ["PackedDataset", "Rows"]
 
 
 @dataclass(frozen=True)
@@ -57,46 +58,6 @@ class Rows:
             yield chosen, torch.stack(share).to(chosen.device)
 
 
-class Batch(NamedTuple):
-    """One minibatch a member, with a leading axis of members.
-
-    Attributes:
-        structures: Fields that are the same for all members.
-        per_member: Fields of the structures that differ between members, positions among them.
-        energy: Reference energies in eV.
-        forces: Reference forces in eV/Å; zero for padding atoms.
-        weight: Weight of each atom's forces: 1 / 3n in a structure of n atoms, zero for padding atoms and for atoms
-            without forces.
-        owner: Structure of each atom.
-        structure_weight: Weight of each structure's loss; None for equal weights.
-    """
-
-    structures: Structures
-    per_member: Mapping[str, object]
-    energy: Float[Tensor, "n_members n_batch"]
-    forces: Float[Tensor, "n_members n_atoms 3"]
-    weight: Float[Tensor, "n_members n_atoms"]
-    owner: Int[Tensor, "n_members n_atoms"]
-    structure_weight: Float[Tensor, "n_members n_batch"] | None = None
-
-    @property
-    def positions(self) -> Float[Tensor, "n_members n_atoms 3"]:
-        """Positions of each member's atoms, in Å."""
-        positions = self.per_member["positions"]
-        assert isinstance(positions, Tensor)
-        return positions
-
-    def part(self, members: slice, structures: slice, atoms: slice) -> "Batch":
-        """Labels of some members' structures, where all members share their edges."""
-        return self._replace(
-            energy=self.energy[members, structures],
-            forces=self.forces[members, atoms],
-            weight=self.weight[members, atoms],
-            owner=self.owner[members, atoms] - structures.start,
-            structure_weight=None if self.structure_weight is None else self.structure_weight[members, structures],
-        )
-
-
 @dataclass(frozen=True)
 class PackedDataset:
     """A data set in flat tensors, from which minibatches are gathered without a Python loop over structures.
@@ -116,6 +77,8 @@ class PackedDataset:
         uniform: True if all structures are of one molecule, atom by atom.
         force_weight: One for structures with forces and zero for the others; None if all have forces.
         structure_weight: Weight of each structure's loss; None for equal weights.
+        virial: Derivatives of the energies in the strain, in eV, zero where they are not known; None if none is.
+        virial_weight: Weight of each virial: 1 / 9n² in a structure of n atoms, zero where it is not known.
         padded: True for minibatches that can be evaluated in one pass; False for those of one member at a time, which
             have no padding.
     """
@@ -130,6 +93,8 @@ class PackedDataset:
     uniform: bool
     force_weight: Tensor | None = None
     structure_weight: Tensor | None = None
+    virial: Tensor | None = None
+    virial_weight: Tensor | None = None
     padded: bool = True
     # Batches of one size share their edges, always as the same object, by which layouts of edges are found again.
     _shared: Cache[Structures] = field(default_factory=Cache, init=False, repr=False, compare=False)
@@ -160,6 +125,7 @@ class PackedDataset:
         if uniform:
             numbers = structures.atomic_numbers.reshape(-1, int(sizes))
             uniform = bool((numbers == numbers[0]).all())
+        virial, virial_weight = _virials(dataset)
         return cls(
             structures=structures.to(dtype=dtype),
             energy=dataset.energy.to(device),
@@ -171,15 +137,19 @@ class PackedDataset:
             uniform=uniform,
             force_weight=None if dataset.has_forces is None else dataset.has_forces.to(device=device, dtype=dtype),
             structure_weight=None if structure_weight is None else structure_weight.to(device),
+            virial=None if virial is None else virial.to(device=device, dtype=dtype),
+            virial_weight=None if virial_weight is None else virial_weight.to(device=device, dtype=dtype),
             padded=padded,
         )
 
     def gather(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         """The minibatch of each member."""
         batch = self._uniform_batch(indices) if self.uniform else self._padded_batch(indices)
-        if self.structure_weight is None:
+        if self.structure_weight is not None:
+            batch = batch._replace(structure_weight=self.structure_weight[indices])
+        if self.virial is None or self.virial_weight is None:
             return batch
-        return batch._replace(structure_weight=self.structure_weight[indices])
+        return batch._replace(virial=self.virial[indices], virial_weight=self.virial_weight[indices])
 
     def of_atoms(self, values: Float[Tensor, "n_all_atoms ..."], indices: Int[Tensor, "n_members n_batch"]) -> Tensor:
         """Values of the atoms of each member's minibatch, (n_members, n_atoms, ...); zero for padding atoms."""
@@ -242,6 +212,20 @@ class PackedDataset:
         owner = torch.stack([part.structure_index for part in padded])
         forces = self.of_atoms(self.forces, indices)
         return Batch(padded[0], per_member, self.energy[indices], forces, of_atoms, owner)
+
+
+def _virials(
+    dataset: Dataset,
+) -> tuple[Float[Tensor, "n_structures 3 3"] | None, Float[Tensor, " n_structures"] | None]:
+    """Virials of the structures in eV, and their weights; None where no structure has a stress."""
+    structures = dataset.structures
+    if dataset.stress is None:
+        return None, None
+    known = dataset.stress.isfinite().all(-1).all(-1) & has_stress(structures)
+    if not bool(known.any()):
+        return None, None
+    virial = torch.where(known[:, None, None], dataset.stress * volumes(structures.cells)[:, None, None], 0.0)
+    return virial, known.double() / (9 * structures.counts.square())
 
 
 def _no_edges(structures: Structures) -> Edges:

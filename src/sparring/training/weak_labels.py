@@ -31,8 +31,9 @@ from torch.nn import functional
 
 from sparring.atoms.curvature import HessianLabels
 from sparring.support import philox
+from sparring.training.batches import Batch
 from sparring.training.loss import Loss
-from sparring.training.minibatches import Batch, PackedDataset
+from sparring.training.minibatches import PackedDataset
 
 __all__ = ["REACH", "HessianTerm", "Taylor", "TaylorTerm", "WeakTerm", "weak_terms"]
 
@@ -174,7 +175,7 @@ class HessianTerm:
         direction, product = (data.of_atoms(values, chosen) for values in (labels.direction, labels.product))
         moved = (direction * of_atoms(offset).unsqueeze(-1)).to(batch.positions)
         batch = batch._replace(per_member={**batch.per_member, "positions": batch.positions + moved})
-        _, slopes = loss.energies_and_slopes(weights, batch, create_graph=False)
+        _, slopes, _ = loss.energies_and_slopes(weights, batch, create_graph=False)
         sign = of_atoms((1.0 - 2.0 * second).expand(chosen.shape).to(step))
         # The copy of a structure stands behind it, so that the same atom of the other is as far as it has atoms.
         other = (
