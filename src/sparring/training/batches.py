@@ -19,10 +19,11 @@ class Batch(NamedTuple):
         per_member: Fields of the structures that differ between members, positions among them.
         energy: Reference energies in eV.
         forces: Reference forces in eV/Å; zero for padding atoms.
-        weight: Weight of each atom's forces: 1 / 3n in a structure of n atoms, zero for padding atoms and for atoms
-            without forces.
+        weight: Weight of each atom's forces: 1 / 3n in a structure with forces on n atoms, zero for padding atoms and
+            for atoms without forces.
         owner: Structure of each atom.
         structure_weight: Weight of each structure's loss; None for equal weights.
+        energy_weight: One for energies that count and zero for the others; None if all do.
         virial: Reference derivatives of the energies in the strain, in eV; None if no structure has one.
         virial_weight: Weight of each virial: 1 / 9n² in a structure of n atoms, zero for structures without.
     """
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     weight: Float[Tensor, "n_members n_atoms"]
     owner: Int[Tensor, "n_members n_atoms"]
     structure_weight: Float[Tensor, "n_members n_batch"] | None = None
+    energy_weight: Float[Tensor, "n_members n_batch"] | None = None
     virial: Float[Tensor, "n_members n_batch 3 3"] | None = None
     virial_weight: Float[Tensor, "n_members n_batch"] | None = None
 
@@ -60,6 +62,7 @@ class Batch(NamedTuple):
             weight=self.weight[members, atoms],
             owner=self.owner[members, atoms] - structures.start,
             structure_weight=None if self.structure_weight is None else self.structure_weight[members, structures],
+            energy_weight=None if self.energy_weight is None else self.energy_weight[members, structures],
         )
         if self.virial is None or self.virial_weight is None:
             return part

@@ -10,6 +10,9 @@ molecules of different size weigh the same. A structure's loss may have a factor
 The last term is not in the paper. It compares virials V S = dE/dε of each atom, in eV, so that supercells weigh the
 same, and so does the vacuum around a slab. Structures without a stress have none, and where no structure has one, no
 derivative in the strain is taken.
+
+Of an environment that was cut from a larger structure, the forces on its core are those of that structure, and nothing
+else is (:attr:`sparring.Dataset.force_mask`): the mean is over these components, and the other terms are left out.
 """
 
 from collections.abc import Callable
@@ -251,6 +254,8 @@ class Loss:
     ) -> Float[Tensor, "n_members n_batch"]:
         """Eq. 3, given energies and their derivatives in the positions (minus the forces) and, if any, in the cells."""
         energy_error = (energy[:, : batch.energy.shape[1]] - batch.energy).square()
+        if batch.energy_weight is not None:
+            energy_error = energy_error * batch.energy_weight
         of_atoms = (energy_gradient + batch.forces).square().sum(-1) * batch.weight
         force_error = torch.zeros_like(energy, dtype=of_atoms.dtype).scatter_add(1, batch.owner, of_atoms)
         losses = self.energy_weight * energy_error + self.force_weight * force_error[:, : batch.energy.shape[1]]

@@ -19,6 +19,8 @@ def low_energy_weights(dataset: Dataset, energy_scale: float) -> Float[Tensor, "
     (Qu, Yu and Bowman, doi:10.1146/annurev-physchem-050317-021139). Not in the paper, where all structures have equal
     weights: there, the few structures of high energy that attacks find dominate the loss.
 
+    Environments, whose energies do not count, have a weight of one.
+
     Args:
         dataset: Labelled structures.
         energy_scale: Energy :math:`E_s` above the lowest, in eV, at which an error has half the weight.
@@ -28,7 +30,10 @@ def low_energy_weights(dataset: Dataset, energy_scale: float) -> Float[Tensor, "
     """
     if not energy_scale > 0:
         raise ValueError(f"energy_scale must be a positive energy in eV, or None, got {energy_scale}")
-    structures = dataset.to_atoms()
-    lowest = lowest_energies(structures)
-    above = dataset.energy - torch.tensor([lowest[composition(atoms)] for atoms in structures], dtype=torch.float64)
+    structures, counts = dataset.to_atoms(), dataset.has_energy.tolist()
+    lowest = lowest_energies([atoms for atoms, has in zip(structures, counts, strict=True) if has])
+    rows = zip(structures, dataset.energy.tolist(), counts, strict=True)
+    above = torch.tensor(
+        [energy - lowest[composition(atoms)] if has else 0.0 for atoms, energy, has in rows], dtype=torch.float64
+    )
     return (energy_scale / (energy_scale + above)).square()

@@ -129,7 +129,9 @@ class Trainer:
             # A member that has diverged is dropped; its energies are of no use.
             if torch.isfinite(error[:size]).all():
                 chosen = rows.indices[row, :size]
-                weight = None if self.loss.data.structure_weight is None else self.loss.data.structure_weight[chosen]
+                weight = torch.ones_like(error[:size])
+                for factor in (self.loss.data.structure_weight, self.loss.data.has_energy):
+                    weight = weight if factor is None else weight * factor[chosen]
                 references[row] += reference_energies(structures.take(chosen), error[:size], weight)
         return replace(self, loss=replace(self.loss, references=references))
 

@@ -117,7 +117,7 @@ class TaylorTerm:
         assert self.energy is not None
         batch = loss.data.gather(chosen)
         weight = torch.full_like(batch.energy, loss.energy_weight * self.options.weight)
-        for factor in (self.data.force_weight, self.data.structure_weight):
+        for factor in (self.data.complete, self.data.structure_weight):
             weight = weight if factor is None else weight * factor[chosen]
         positions = batch.positions + loss.data.of_atoms(self.displacement, chosen)
         per_member = {**batch.per_member, "positions": positions}
@@ -185,7 +185,8 @@ class HessianTerm:
         ahead = slopes.gather(1, other.unsqueeze(-1).expand_as(slopes))
         slope_of = (ahead - slopes).double() * (sign / of_atoms(step, 1.0)).unsqueeze(-1)
         weight = self.weight * labels.known[chosen] / (3 * data.atoms_count[chosen])
-        weight = weight if data.structure_weight is None else weight * data.structure_weight[chosen]
+        for factor in (data.has_energy, data.structure_weight):  # products on the edge of an environment do not count
+            weight = weight if factor is None else weight * factor[chosen]
         factor = -2 * sign * of_atoms(weight) / of_atoms(step, 1.0)
         return batch._replace(forces=(factor.unsqueeze(-1) * (slope_of - product)).to(batch.forces))
 
