@@ -1,0 +1,49 @@
+"""``sparring validate equation-of-state``."""
+
+from typing import Annotated
+
+import typer
+
+from sparring.validation.arguments import CommitteeFolder, Device, Output
+from sparring.validation.bulk_arguments import CrystalLabels, Crystals
+
+__all__ = ["equation_of_state"]
+
+Range = Annotated[float, typer.Option(help="Largest change of the volume, as a part of it.")]
+Points = Annotated[int, typer.Option(help="Number of volumes.")]
+Fixed = Annotated[bool, typer.Option("--fixed-atoms", help="Keep fractional coordinates: do not relax the atoms.")]
+
+
+def equation_of_state(
+    committee: CommitteeFolder,
+    crystals: Crystals = None,
+    volume_range: Range = 0.1,
+    points: Points = 11,
+    fixed_atoms: Fixed = False,
+    labels: CrystalLabels = 100,
+    output: Output = None,
+    device: Device = "cpu",
+) -> None:
+    """Energy of crystals against their volume, with equilibrium volume and bulk modulus, beside those of labels.
+
+    The same command resumes an interrupted one: labels are kept in the store of the run.
+    """
+    from sparring.validation.bulk_results import answered
+    from sparring.validation.equation_of_state.compute import equations_of_state
+    from sparring.validation.equation_of_state.figure import state_figure
+    from sparring.validation.equation_of_state.table import state_table
+
+    answered(
+        committee,
+        "equation_of_state",
+        equations_of_state,
+        state_table,
+        state_figure,
+        file=crystals,
+        labels=labels,
+        output=output,
+        device=device,
+        volume_range=volume_range,
+        n_points=points,
+        relax_atoms=not fixed_atoms,
+    )
