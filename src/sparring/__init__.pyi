@@ -1,6 +1,7 @@
 """The public names of Sparring and their modules, for type checkers and for ``import sparring``."""
 
 from .atoms.dataset import Dataset as Dataset
+from .atoms.environments import cut_environment as cut_environment
 from .atoms.internal_coordinates import bonds_and_angles as bonds_and_angles
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
@@ -152,6 +153,8 @@ from .proposers.ascent import AttackResult as AttackResult
 from .proposers.ascent import attack as attack
 from .proposers.base import Proposer as Proposer
 from .proposers.biased_dynamics import biased_dynamics as biased_dynamics
+from .proposers.boltzmann import boltzmann as boltzmann
+from .proposers.boltzmann import boltzmann_weighted as boltzmann_weighted
 from .proposers.bond_window import bond_window as bond_window
 from .proposers.dynamics import take_snapshots as take_snapshots
 from .proposers.early_stop import EarlyStop as EarlyStop
@@ -159,18 +162,13 @@ from .proposers.early_stop import early_stopped as early_stopped
 from .proposers.energy_floor import EnergyFloor as EnergyFloor
 from .proposers.energy_floor import below_floor as below_floor
 from .proposers.energy_floor import reachable as reachable
+from .proposers.environments import cut as cut
 from .proposers.mutual_repulsion import mutual_repulsion as mutual_repulsion
 from .proposers.objectives import (
     Objective as Objective,
 )
 from .proposers.objectives import (
     Term as Term,
-)
-from .proposers.objectives import (
-    boltzmann as boltzmann,
-)
-from .proposers.objectives import (
-    boltzmann_weighted as boltzmann_weighted,
 )
 from .proposers.objectives import (
     closeness as closeness,
@@ -185,12 +183,20 @@ from .proposers.objectives import (
     force_variance as force_variance,
 )
 from .proposers.objectives import (
+    free_force_variance as free_force_variance,
+)
+from .proposers.objectives import (
     log as log,
 )
 from .proposers.objectives import (
     mean_energy as mean_energy,
 )
+from .proposers.objectives import (
+    stress_variance as stress_variance,
+)
 from .proposers.portfolio import Portfolio as Portfolio
+from .proposers.regions import Region as Region
+from .proposers.regions import in_region as in_region
 from .proposers.scan import scan as scan
 from .proposers.spaces import (
     Cartesian as Cartesian,
@@ -212,6 +218,9 @@ from .proposers.spaces import (
 )
 from .proposers.spaces import (
     Space as Space,
+)
+from .proposers.spaces import (
+    Strain as Strain,
 )
 from .proposers.spaces import (
     Uniform as Uniform,

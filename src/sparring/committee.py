@@ -17,8 +17,8 @@ from sparring.atoms.structures import Structures
 from sparring.domain import TrainingDomain
 from sparring.expected_error import ExpectedErrors
 from sparring.potentials import Potential
-from sparring.potentials.base import potentials_of
-from sparring.potentials.evaluation import MemberEnergies, energies_by_architecture
+from sparring.potentials.base import MemberEnergies, potentials_of
+from sparring.potentials.evaluation import energies_by_architecture
 from sparring.potentials.heads.evaluation import SharedBackbone, shares_backbone
 from sparring.potentials.looped import looped_energies, require_same_precision, weights_of
 from sparring.potentials.saving import digest, restored, saved

@@ -166,7 +166,8 @@ def predict_structures(committee: Committee, structures: Structures, *, n_at_onc
         prediction = committee.predict(part, differentiable=False)
         summary = prediction.summary(part.structure_index.to(prediction.forces.device))
         energy, forces, energy_variance, force_variance, atom_variance = (
-            values.cpu().numpy() for values in summary if values is not None
+            values.cpu().numpy()
+            for values in summary[:5]  # without stresses
         )
         sizes = part.counts.cumsum(0)[:-1].tolist()
         parts.append(

@@ -1,7 +1,7 @@
 """The only conversion factors of the package, and the reader of quantities such as "20 kcal/mol".
 
-Inside, the units are always eV, Å, fs, K, eV/Å, 1/fs, rad and bytes. Factors follow the exact SI constants of 2019 and
-CODATA 2018 (doi:10.1103/RevModPhys.93.025010).
+Inside, the units are always eV, Å, fs, K, eV/Å, eV/Å³, 1/fs, rad and bytes. Factors follow the exact SI constants of
+2019 and CODATA 2018 (doi:10.1103/RevModPhys.93.025010).
 """
 
 import math
@@ -78,6 +78,15 @@ _LENGTH = {
     "Bohr": BOHR,
     "bohr": BOHR,
 }
+_PRESSURE = {
+    **{f"eV/{cube}": 1.0 for cube in ("Å3", "A3", "Å^3", "A^3")},  # Å³ is read as Å3, as all raised digits are
+    "GPa": GPA,
+    "MPa": 1e-3 * GPA,
+    "Pa": 1e-9 * GPA,
+    "kbar": 0.1 * GPA,
+    "bar": 1e-4 * GPA,
+    "atm": 1.01325e-4 * GPA,
+}
 _UNITS: dict[str, dict[str, float]] = {
     "energy": _ENERGY,
     "temperature": {"K": 1.0},
@@ -85,6 +94,7 @@ _UNITS: dict[str, dict[str, float]] = {
     "rate": {f"{one}/{time}": 1 / fs for time, fs in _TIME.items() for one in ("1", "")},
     "length": _LENGTH,
     "force": {f"{energy}/{length}": _ENERGY[energy] / _LENGTH[length] for energy in _ENERGY for length in _LENGTH},
+    "pressure": _PRESSURE,
     "angle": {"rad": 1.0, "deg": math.pi / 180, "°": math.pi / 180},
     "memory": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
 }
@@ -104,7 +114,7 @@ def quantity(value: str | float | int, dimension: str | None = None) -> float:
     Args:
         value: A number with its unit, or a bare number.
         dimension: Expected dimension: energy (eV), temperature (K), time (fs), rate (1/fs), length (Å), force (eV/Å),
-            angle (rad) or memory (bytes). None takes any.
+            pressure (eV/Å³), angle (rad) or memory (bytes). None takes any.
 
     Raises:
         ValueError: If the number cannot be read or is not finite, the unit is unknown, or it measures something else.

@@ -14,7 +14,8 @@ from sparring.committee import Committee
 from sparring.evaluation import Differences, predict_structures
 from sparring.potentials import ACE, Architecture, SchNet
 from sparring.proposers.ascent import attack
-from sparring.proposers.objectives import boltzmann_weighted, force_variance
+from sparring.proposers.boltzmann import boltzmann_weighted
+from sparring.proposers.objectives import force_variance
 from sparring.support.files import write_text
 from sparring.training.fitting import fit
 from sparring.training.mixed import fit_mixed

@@ -25,6 +25,7 @@ from sparring.labels import PySCF
 from sparring.plots.style import SOURCES
 from sparring.potentials import CoordinateMLP, SchNet
 from sparring.proposers import objectives
+from sparring.proposers.boltzmann import boltzmann_weighted
 from sparring.proposers.spaces import Cartesian, RandomDisplacement
 from sparring.selection import LCMD, Budget, Distinct, EnergyWindow, MaxDet, UncertaintyAbove
 from sparring.starting_data.relaxation import RelaxationError
@@ -240,7 +241,7 @@ def test_the_objective_is_that_of_its_equation(uncertainty, config, energies):
     def made(rest):
         return objective(config(AMMONIA + f"attack: {{objective: {{uncertainty: {uncertainty}, {rest}}}}}\n"), data)
 
-    weighted = objectives.boltzmann_weighted(variance, kT=0.7, reference=data)
+    weighted = boltzmann_weighted(variance, kT=0.7, reference=data)
     assert evaluated(made("kT: null")) == evaluated(variance)
     assert evaluated(made("kT: 0.7 eV")) == pytest.approx(evaluated(weighted))
     assert evaluated(made("kT: null, logarithm: true")) == pytest.approx(np.log(evaluated(variance)))
@@ -253,7 +254,7 @@ def test_energies_count_as_in_the_paper_for_its_systems_and_per_degree_of_freedo
     data, own = energies(-1.0, -0.5, 0.5), "system: {kind: own, file: some.xyz}\n"
 
     def made(text, per):
-        weighted = objectives.boltzmann_weighted(objectives.force_variance, kT=0.7, reference=data, per=per)
+        weighted = boltzmann_weighted(objectives.force_variance, kT=0.7, reference=data, per=per)
         rest = "" if "per" in text else "attack: {objective: {kT: 0.7 eV}}\n"
         return evaluated(objective(config(text + rest), data)) == evaluated(weighted)
 

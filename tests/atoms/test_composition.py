@@ -8,7 +8,8 @@ from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
 from sparring.proposers.ascent import attack
-from sparring.proposers.objectives import boltzmann, force_variance, log
+from sparring.proposers.boltzmann import boltzmann
+from sparring.proposers.objectives import force_variance, log
 
 
 @pytest.fixture

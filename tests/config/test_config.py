@@ -645,9 +645,26 @@ BAD = {
         WELL + "attack: {space: {kind: combined, spaces: [{kind: cartesian, axes: y}]}}\n",
         "run.yaml:2: attack.space.spaces[0].axes: double_well_1d has only x, got y",
     ),
+    "a strain in a well": (
+        WELL + "attack: {space: {kind: strain}}\n",
+        "run.yaml:2: attack.space.kind: double_well_1d is a particle, which has no cell; use cartesian",
+    ),
+    "a strain in a well, in a combination": (
+        WELL + "attack: {space: {kind: combined, spaces: [{kind: cartesian, axes: x}, {kind: strain}]}}\n",
+        "run.yaml:2: attack.space.spaces[1].kind: double_well_1d is a particle, which has no cell; use cartesian",
+    ),
+    "a region in a well": (
+        WELL + "attack: {region: {radius: 3 Å}}\n",
+        "run.yaml:2: attack.region: double_well_1d is a single particle, which has no region; leave it out",
+    ),
+    "a region in a strained cell": (
+        AMMONIA + "attack: {space: {kind: strain}, region: {radius: 3 Å}}\n",
+        "run.yaml:2: attack.region: a region holds all other atoms, which cannot follow a strained cell; leave one out",
+    ),
     "a combination of a combination": (
         AMMONIA + "attack: {space: {kind: combined, spaces: [{kind: combined, spaces: []}]}}\n",
-        "run.yaml:2: attack.space.spaces[0].kind: 'combined' is not known; accepted: cartesian, dihedrals, plugin",
+        "run.yaml:2: attack.space.spaces[0].kind: 'combined' is not known; accepted: cartesian, dihedrals, strain, "
+        "plugin",
     ),
     "a combination of nothing": (
         AMMONIA + "attack: {space: {kind: combined, spaces: []}}\n",

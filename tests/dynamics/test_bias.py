@@ -84,7 +84,7 @@ def test_a_bias_leads_to_uncertainty_and_is_not_part_of_the_energy(molecules):
     given["fixed_centre"] = False
     plain, led = (simulate(members, molecules, bias=bias, **given) for bias in (None, HAL(tau=2.0)))
     assert (led.energy_variance[-1] > 1.5 * plain.energy_variance[-1]).all()
-    energy, _ = members.predict(led.structures, differentiable=False)
+    energy, *_ = members.predict(led.structures, differentiable=False)
     torch.testing.assert_close(led.energy[-1], energy.mean(0), rtol=1e-9, atol=0)
 
 

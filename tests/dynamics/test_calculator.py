@@ -1,13 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.calculators.fd import calculate_numerical_forces
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
+from sparring.atoms.strain import from_voigt, volumes
 from sparring.atoms.structures import Structures
+from sparring.committee import Committee
 from sparring.dynamics.calculator import CommitteeCalculator
-from sparring.uncertainty import atom_variance, energy_variance, force_variance
+from sparring.uncertainty import atom_variance, energy_variance, force_variance, stress_variance
 
 
 @pytest.mark.parametrize("name", ["ammonia", "salt"])
@@ -67,3 +71,31 @@ def test_single_precision_inside_is_double_outside(committee, ammonia):
     ammonia.calc = CommitteeCalculator(committee(dtype=torch.float32))
     assert ammonia.get_forces().dtype == np.float64
     assert ammonia.calc.results["forces_comm"].dtype == np.float64
+
+
+def test_the_stress_is_that_of_energies_of_strained_cells(committee, rattled):
+    members = committee(cutoff=4.0)
+    crystal = rattled(bulk("NaCl", "rocksalt", a=5.3), 1)[0]
+    crystal.calc = CommitteeCalculator(members)
+    np.testing.assert_allclose(crystal.get_stress(), calculate_numerical_stress(crystal, eps=1e-5), atol=1e-7)
+    stress, results = crystal.get_stress(), crystal.calc.results
+    np.testing.assert_allclose(results["stress_comm"].mean(0), stress)
+    variance = stress_variance(torch.as_tensor(from_voigt(results["stress_comm"])).unsqueeze(1)).item()
+    assert results["stress_uncertainty"] == pytest.approx(variance**0.5)
+
+
+def test_a_cell_relaxes_to_the_volume_of_least_energy():
+    def of_volume(structures):
+        return (volumes(structures.cells) - 40.0).square() / 40 + 0 * structures.positions.sum()
+
+    crystal = bulk("NaCl", "rocksalt", a=5.3)
+    crystal.calc = CommitteeCalculator(Committee([of_volume, of_volume]))
+    BFGS(FrechetCellFilter(crystal), logfile=None).run(fmax=1e-4, steps=60)
+    assert crystal.get_volume() == pytest.approx(40.0, abs=0.01)
+
+
+def test_a_molecule_has_no_stress(committee, ammonia):
+    ammonia.calc = CommitteeCalculator(committee())
+    with pytest.raises(PropertyNotImplementedError):
+        ammonia.get_stress()
+    assert not any("stress" in name for name in ammonia.calc.results)

@@ -10,14 +10,8 @@ from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.proposers.ascent import Ascent, AttackResult, Status, attack, chunk_size, with_reach
-from sparring.proposers.objectives import (
-    boltzmann,
-    boltzmann_weighted,
-    energy_variance,
-    force_variance,
-    log,
-    mean_energy,
-)
+from sparring.proposers.boltzmann import boltzmann, boltzmann_weighted
+from sparring.proposers.objectives import energy_variance, force_variance, log, mean_energy
 from sparring.proposers.spaces import Cartesian, RandomDisplacement
 
 

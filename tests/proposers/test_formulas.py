@@ -1,6 +1,7 @@
 """Objectives as text: the formula that Python has, read and never executed."""
 
 import random
+import re
 import string
 from importlib.metadata import EntryPoint, EntryPoints
 
@@ -10,10 +11,12 @@ from ase.build import molecule
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
+from sparring.committee import Prediction
 from sparring.config import ConfigError, difference, dump, load
 from sparring.config import objectives as section
 from sparring.expected_error import ExpectedErrors, PowerLaw
 from sparring.proposers import objectives
+from sparring.proposers.boltzmann import boltzmann, boltzmann_weighted
 from sparring.proposers.bond_window import bond_window
 from sparring.proposers.energy_floor import below_floor, reachable
 from sparring.proposers.formulas import PLUGIN_GROUP, needs_reference, objective_of
@@ -68,10 +71,10 @@ def from_lowest(*, reference):
 FORMULAS = {
     "force_variance": lambda data: objectives.force_variance,
     "log(force_variance) + boltzmann(20 kcal/mol)": (
-        lambda data: objectives.log(objectives.force_variance) + objectives.boltzmann(KT, data)
+        lambda data: objectives.log(objectives.force_variance) + boltzmann(KT, data)
     ),
     "exp(boltzmann(20 kcal/mol, per=atom)) * energy_variance": (
-        lambda data: objectives.boltzmann_weighted(objectives.energy_variance, kT=KT, reference=data, per="atom")
+        lambda data: boltzmann_weighted(objectives.energy_variance, kT=KT, reference=data, per="atom")
     ),
     "2 * (force_variance - 3) / (1 + energy_variance)": (
         lambda data: 2 * (objectives.force_variance - 3) / (1 + objectives.energy_variance)
@@ -281,3 +284,27 @@ def test_a_target_error_needs_expected_errors_and_no_labelled_structures():
     assert repr(objective_of(formula, expected=expected)) == "2 * target_error(0.025 eV/Å) - 0.1 * mean_energy"
     with pytest.raises(ValueError, match="target_error in the objective needs the errors of at least 5 labels"):
         objective_of(formula)
+
+
+def test_a_weight_may_have_a_pressure_in_any_unit(with_random_labels, salt):
+    data = with_random_labels([salt, salt])
+    made = objective_of("boltzmann(0.5 eV, pressure=1 GPa)", reference=data)
+    same = boltzmann(0.5, data, pressure=1 / 160.2176634)
+    prediction = Prediction(torch.zeros(2, 2).double(), torch.zeros(2, 2 * len(salt), 3).double())
+    torch.testing.assert_close(made(prediction, data.structures), same(prediction, data.structures))
+    assert "pressure=1 GPa" in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("3", "wanted a pressure with its unit, as in pressure=1 GPa, got '3'"),
+        ("3 eV", "'3 eV' measures energy, wanted pressure"),
+        ("-1 GPa", "must be at least 0, got -1 GPa"),
+    ],
+)
+def test_what_is_no_pressure_is_an_error(value, message, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"system: {{kind: ammonia}}\nattack: {{objective: 'boltzmann(1 eV, pressure={value})'}}\n")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load(file)

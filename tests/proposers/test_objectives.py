@@ -10,11 +10,9 @@ from sparring.atoms.dataset import ENERGY, FORCES, Dataset
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee, Prediction
 from sparring.expected_error import ExpectedErrors, PowerLaw
+from sparring.proposers.boltzmann import Boltzmann, boltzmann, boltzmann_weighted
 from sparring.proposers.objectives import (
-    Boltzmann,
     Objective,
-    boltzmann,
-    boltzmann_weighted,
     closeness,
     energy_variance,
     exp,

@@ -99,8 +99,8 @@ def test_members_have_the_mean_of_the_backbone_and_on_average_the_covariance_of_
     white = torch.stack([inverse @ torch.cov(weights.T) @ inverse.T for weights in samples]).mean(0)
     torch.testing.assert_close(white, torch.eye(8, dtype=torch.float64), rtol=0, atol=0.1)
     water = Structures.from_atoms([molecule("H2O")])
-    prediction = llpr(backbone, known).predict(water, differentiable=False)
-    mean = Committee([backbone]).predict(water, differentiable=False)
+    prediction = llpr(backbone, known).predict(water, differentiable=False, stress=True)
+    mean = Committee([backbone]).predict(water, differentiable=False, stress=True)
     for got, wanted in zip(prediction, mean, strict=True):
         torch.testing.assert_close(got.mean(0), wanted[0], rtol=1e-9, atol=1e-9)
 

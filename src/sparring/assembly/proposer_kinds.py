@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool
 
-from sparring.assembly.spaces import Bonds, bonds_of, have_torsions, one_of_each, space_of
+from sparring.assembly.spaces import Bonds, bonds_of, have_cells, have_torsions, one_of_each, parts_of, space_of
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
@@ -29,6 +29,7 @@ from sparring.proposers.early_stop import EarlyStop, early_stopped, largest_numb
 from sparring.proposers.formulas import objective_of
 from sparring.proposers.objectives import Objective
 from sparring.proposers.random import random_displacements
+from sparring.proposers.regions import Region, in_region
 from sparring.proposers.scan import n_scanned, scan
 from sparring.proposers.spaces import Space
 from sparring.proposers.thermal_start import DynamicsStart, NormalModeStart, ThermalStart, started
@@ -94,7 +95,11 @@ def _attack(section: sections.Adversarial, made: Made) -> Proposer:
             _warn_of_relaxations(candidates, kT)
         return candidates
 
-    return attack_all if section.start is None else started(attack_all, _start(section, made.config))
+    chosen: Proposer = attack_all
+    if section.region is not None:
+        arguments: dict[str, Any] = section.region.arguments()
+        chosen = in_region(attack_all, Region(**arguments, max_memory=section.max_memory))
+    return chosen if section.start is None else started(chosen, _start(section, made.config))
 
 
 def _start(section: sections.Adversarial, config: Config) -> ThermalStart:
@@ -174,14 +179,16 @@ def plugin_of(section: sections.AttackPlugin) -> Proposer:
     return registry.plugin(section.name, section.parameters)
 
 
-def _with_torsions(
+def _fitting_space(
     section: sections.Adversarial | sections.Random, config: Config, structures: Sequence[Atoms]
 ) -> Bool[np.ndarray, " n_structures"]:
-    """Mask of the structures that have the torsions of the space, and all their bonds."""
+    """Mask of the structures that have what the space moves: torsions with all bonds, or cells without fixed atoms."""
     allowed = np.ones(len(structures), dtype=bool)
-    for part in getattr(section.space, "spaces", (section.space,)):
+    for part in parts_of(section.space):
         if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
             allowed &= have_torsions(part.torsions, structures, bonds_of(config))
+        if isinstance(part, section_of.Strain | section_of.RandomStrain):
+            allowed &= have_cells(structures)
     return allowed
 
 
@@ -199,8 +206,8 @@ def _n_frames(section: sections.Dynamics | sections.BiasedDynamics, n_seeds: int
 
 
 PROPOSERS: Mapping[str, ProposerKind] = {
-    "adversarial": ProposerKind(_attack, attackable=_with_torsions),
-    "random": ProposerKind(_random, attackable=_with_torsions),
+    "adversarial": ProposerKind(_attack, attackable=_fitting_space),
+    "random": ProposerKind(_random, attackable=_fitting_space),
     "dynamics": ProposerKind(_dynamics, _n_frames),
     "biased_dynamics": ProposerKind(_biased_dynamics, _n_frames),
     "scan": ProposerKind(

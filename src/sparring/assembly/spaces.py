@@ -11,9 +11,10 @@ from sparring.atoms.dataset import ENERGY
 from sparring.atoms.structures import Structures
 from sparring.config import Config
 from sparring.config import spaces as section_of
-from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Space, Uniform, plugin
+from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Space, Strain, Uniform, plugin
+from sparring.proposers.spaces.strain import MOST
 
-__all__ = ["Bonds", "bonds_of", "have_torsions", "one_of_each", "space_of"]
+__all__ = ["Bonds", "bonds_of", "have_cells", "have_torsions", "one_of_each", "parts_of", "space_of"]
 
 Bonds: TypeAlias = Sequence[tuple[int, int]]
 
@@ -32,6 +33,10 @@ def space_of(section: section_of.AnySpace, molecules: Sequence[Atoms] = (), bond
     if isinstance(section, section_of.RandomDihedrals):
         turning = Dihedrals.of(molecules, section.torsions, bonds=bonds)
         return Uniform(space=turning, amplitude=section.amplitude)
+    if isinstance(section, section_of.RandomStrain):
+        return Uniform(space=Strain(which=section.which, radius=MOST), amplitude=section.amplitude)
+    if isinstance(section, section_of.Strain):
+        return Strain(which=section.which, spread=section.initial_spread, radius=section.radius)
     if isinstance(section, section_of.RandomPlugin):
         return Uniform(space=plugin(section.name, section.parameters), amplitude=section.amplitude)
     if isinstance(section, section_of.Plugin):
@@ -58,6 +63,27 @@ def have_torsions(
     if len(errors) == len(one_of_each(structures)):
         raise errors[0]
     return found
+
+
+def have_cells(structures: Sequence[Atoms]) -> Bool[np.ndarray, " n_structures"]:
+    """Mask of the structures that have a cell to strain, and no atom that cannot follow it.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = np.array([bool(atoms.pbc.any()) and not atoms.constraints for atoms in structures])
+    if not found.any():
+        raise ValueError(
+            "no structure has a cell that can be strained: all are without periodic boundaries or have fixed atoms; "
+            "leave the strain out of `space`"
+        )
+    return found
+
+
+def parts_of(section: section_of.AnySpace) -> Sequence[Any]:
+    """The parts of a combination, or the section itself."""
+    parts: Sequence[Any] = getattr(section, "spaces", (section,))
+    return parts
 
 
 def one_of_each(structures: Sequence[Atoms]) -> list[Atoms]:

@@ -12,16 +12,16 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 
-from sparring.atoms.reference import HESSIAN
+from sparring.atoms.reference import FORCES_MASK, HESSIAN
 
 __all__ = ["ARRAYS", "INFO", "RESULTS", "bare_copy", "geometry_of", "inherit", "own_columns"]
 
 INFO = ("charge", "multiplicity", "config_type")
-ARRAYS = ("initial_magmoms", "initial_charges", "tags")
+ARRAYS = ("initial_magmoms", "initial_charges", "tags", FORCES_MASK)
 # Words of the file format itself, which a file cannot have as columns of their own.
 _FORMAT = ("Lattice", "Properties", "pbc", "species", "symbols", "pos", "positions", "Z", "numbers")
 _LABELS = ("REF_energy", "REF_forces", "REF_stress", "label", *HESSIAN)
-RESULTS = (*all_properties, *_LABELS, "virial", "virials", "REF_virials")
+RESULTS = (*all_properties, *_LABELS, "virial", "virials", "REF_virial", "REF_virials")
 """Names in `info` and `arrays` of results, which hold for one geometry only."""
 _NOT_OWN = {*all_properties, *_FORMAT, *_LABELS}
 
@@ -29,7 +29,8 @@ _NOT_OWN = {*all_properties, *_FORMAT, *_LABELS}
 def inherit(child: Atoms, parent: Atoms, extra: Sequence[str] = ()) -> Atoms:
     """A copy of a structure with the inherited properties of its parent, which has the same atoms in the same order.
 
-    These are charge, multiplicity and config type, initial moments and charges, tags, and constraints.
+    These are charge, multiplicity and config type, initial moments and charges, tags, the mask of the core of an
+    environment, and constraints.
 
     Args:
         child: Structure with the geometry.

@@ -10,6 +10,7 @@ from jaxtyping import Float
 __all__ = [
     "ENERGY",
     "FORCES",
+    "FORCES_MASK",
     "HESSIAN",
     "HESSIAN_DIRECTION",
     "HESSIAN_PRODUCT",
@@ -27,6 +28,8 @@ ENERGY, FORCES = "REF_energy", "REF_forces"
 STRESS = "REF_stress"
 """Name of the stress of a label in `info`: six components in eV/Å³, in the order xx, yy, zz, yz, xz, xy, positive under
 tension, as in ASE."""
+FORCES_MASK = "REF_forces_mask"
+"""Name in `arrays` of the mask of an environment's core, whose forces are those of the larger structure."""
 HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP = "REF_hessian_direction", "REF_hessian_product", "REF_hessian_step"
 HESSIAN = (HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP)
 """Names of a Hessian-vector label (:mod:`sparring.atoms.curvature`): two in `arrays`, and the step in `info`."""

@@ -103,6 +103,31 @@ def attack(
 
 
 @app.command()
+def cut(
+    committee: CommitteeFolder,
+    structures: Annotated[Path, typer.Argument(help="Structures that are too large to label, extended XYZ.")],
+    output: Annotated[Path, typer.Option(help="Extended XYZ file for the environments.")],
+    n: Annotated[int, typer.Option(help="Largest number of environments of a structure.")] = 1,
+    core: Annotated[str, typer.Option(help="Radius about the atom within which atoms move.")] = ("3 Å"),
+    shell: Annotated[str, typer.Option(help="Thickness of the shell of fixed atoms about the core.")] = "6 Å",
+    kind: Annotated[str | None, typer.Option(help="periodic or cluster [default: as the structure is].")] = None,
+) -> None:
+    """Cut the environments of the most uncertain atoms of large structures, small enough to label and to attack."""
+    from sparring.committee_files import read_committee
+    from sparring.inputs.extxyz import write_structures
+    from sparring.proposers.environments import cut
+    from sparring.units import quantity
+
+    use_threads()
+    lengths = {name: quantity(text, "length") for name, text in (("core", core), ("shell", shell))}
+    found = cut(read_committee(committee), _geometries(structures), n=n, kind=kind, **lengths)  # type: ignore[arg-type]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_structures(output, found)
+    sizes = sorted(len(atoms) for atoms in found)
+    typer.echo(f"{len(found)} environments of {sizes[0]} to {sizes[-1]} atoms: {output}")
+
+
+@app.command()
 def label(
     structures: Annotated[Path, typer.Argument(help="Structures to label, extended XYZ.")],
     config: ConfigOption,

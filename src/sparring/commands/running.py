@@ -10,6 +10,7 @@ from ase import Atoms
 
 from sparring.assembly.planning import architecture, plan
 from sparring.assembly.proposing import bonds_of, one_of_each, space_of
+from sparring.assembly.spaces import have_cells, parts_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
@@ -239,6 +240,8 @@ def _try_space(config: Config, structures: list[Atoms] | None = None) -> None:
             continue
         structures = config.system.build().structures() if structures is None else structures
         space = space_of(section, one_of_each(structures), bonds_of(config))
+        if any(part.kind == "strain" for part in parts_of(section)):
+            have_cells(structures)
         if held := [atoms for atoms in structures if atoms.constraints]:
             space.owner(Structures.from_atoms(held))  # raises if a torsion cannot turn without a fixed atom
 

@@ -25,8 +25,19 @@ def proposer_contradictions(
         yield from _in_a_well(proposer, at, system, free)
     if isinstance(proposer, Dynamics | BiasedDynamics):
         yield from _of_dynamics(proposer, at, free)
+    if isinstance(proposer, Adversarial) and proposer.region is not None and "strain" in map(_kind, _parts(proposer)):
+        yield (*at, "region"), "a region holds all other atoms, which cannot follow a strained cell; leave one out"
     if proposer.seeds == "lowest_energy" and proposer.n_seeds is None:
         yield (*at, "n_seeds"), "null attacks every structure of the training data: that needs `seeds: random`"
+
+
+def _parts(proposer: Adversarial | Random) -> list[Any]:
+    """Spaces of a proposer, those of a combination one by one."""
+    return list(getattr(proposer.space, "spaces", (proposer.space,)))
+
+
+def _kind(section: Any) -> str:  # noqa: ANN401 - sections of spaces share no type
+    return str(section.kind)
 
 
 def _of_dynamics(proposer: Dynamics | BiasedDynamics, at: KeyPath, free: str | None) -> Iterator[tuple[KeyPath, str]]:
@@ -49,10 +60,11 @@ def _in_a_well(proposer: AnyProposer | AnyPart, at: KeyPath, system: str, free: 
     elif isinstance(proposer, Dynamics | BiasedDynamics):
         parts = {at: proposer}
     elif isinstance(proposer, Adversarial | Random):
-        space: Any = proposer.space
-        parts = {(*at, "space"): space}
-        if space.kind == "combined":
-            parts = {(*at, "space", "spaces", index): part for index, part in enumerate(space.spaces)}
+        found = _parts(proposer)
+        combined = proposer.space.kind == "combined"
+        parts = {(*at, "space", *(("spaces", index) if combined else ())): part for index, part in enumerate(found)}
+    if isinstance(proposer, Adversarial) and proposer.region is not None:
+        yield (*at, "region"), f"{system} is a single particle, which has no region; leave it out"
     if isinstance(proposer, Adversarial) and proposer.start is not None and proposer.start.kind == "normal_modes":
         yield (*at, "start", "kind"), f"{system} is a particle, which has no normal modes; use dynamics"
     if isinstance(proposer, Adversarial):
@@ -62,5 +74,7 @@ def _in_a_well(proposer: AnyProposer | AnyPart, at: KeyPath, system: str, free: 
     for place, part in parts.items():
         if part.kind == "dihedrals":
             yield (*place, "kind"), f"{system} is a particle, which has no torsions; use cartesian"
+        elif part.kind == "strain":
+            yield (*place, "kind"), f"{system} is a particle, which has no cell; use cartesian"
         elif part.kind != "plugin" and not set(part.axes) <= set(free):
             yield (*place, "axes"), f"{system} has only {free}, got {part.axes}"

@@ -21,10 +21,11 @@ __all__ = ["Formula", "ObjectiveKeys", "Per", "boltzmann_kT", "boltzmann_per", "
 Per: TypeAlias = Literal["structure", "atom", "degree_of_freedom"]
 
 GROUP = "sparring.objectives"
-TERMS = ("force_variance", "energy_variance", "mean_energy", "closeness")
+TERMS = ("force_variance", "free_force_variance", "energy_variance", "stress_variance", "mean_energy", "closeness")
 FUNCTIONS = ("log", "exp")
 EXAMPLE = "log(force_variance) + boltzmann(20 kcal/mol)"
 ENERGY = values.Quantity("energy", "eV", most=1e6)
+PRESSURE = values.Quantity("pressure", "eV/Å^3", most=100.0, zero=True)
 LEAST_KT, MOST_KT = 1e-6, 1000.0
 
 
@@ -184,8 +185,8 @@ def _checked_call(call: Call) -> Call:
 
 def _checked_weight(call: Call) -> Call:
     given = dict(call.keywords)
-    if len(call.arguments) > 1 or not set(given) <= {"kT", "per"} or len(given) < len(call.keywords):
-        raise ValueError(f"boltzmann {at(call)} takes kT and per: boltzmann(20 kcal/mol, per=atom)")
+    if len(call.arguments) > 1 or not set(given) <= {"kT", "per", "pressure"} or len(given) < len(call.keywords):
+        raise ValueError(f"boltzmann {at(call)} takes kT, per and pressure: boltzmann(20 kcal/mol, per=atom)")
     if ("kT" in given) == bool(call.arguments):
         raise ValueError(f"boltzmann {at(call)} needs one thermal energy: boltzmann(20 kcal/mol)")
     energy = given.get("kT") or call.arguments[0]
@@ -204,8 +205,20 @@ def _checked_weight(call: Call) -> Call:
         raise ValueError(
             f"per={name} {at(per)} is not known{did_you_mean(name, get_args(Per))}; known: {', '.join(get_args(Per))}"
         )
-    keywords = () if per is None else (("per", per),)
+    keywords: tuple[tuple[str, Node], ...] = () if per is None else (("per", per),)
+    if (pressure := given.get("pressure")) is not None:
+        keywords += (("pressure", _pressure(pressure)),)
     return replace(call, arguments=(Quantity(f"{kT!r} eV"),), keywords=keywords)
+
+
+def _pressure(value: Node) -> Quantity:
+    """A pressure in eV/Å³."""
+    try:
+        if not isinstance(value, Quantity):
+            raise ValueError(f"wanted a pressure with its unit, as in pressure=1 GPa, got {text_of(value)!r:.80}")
+        return Quantity(f"{PRESSURE.read(value.text)!r} eV/Å^3")
+    except ValueError as error:
+        raise ValueError(f"pressure {at(value)}: {error}") from None
 
 
 def _beyond(kT: float) -> str | None:

@@ -12,6 +12,7 @@ from sparring.config.spaces import AttackSpace, Axes, RandomSpace
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import (
+    Atoms,
     Count,
     Energy,
     Force,
@@ -105,6 +106,14 @@ class UDD(Section):
     width: Energy = 0.02
 
 
+class Region(Section):
+    """Atoms that an attack moves: those about a centre, or about the most uncertain atoms of a seed."""
+
+    radius: LengthOrZero = 4.0
+    centres: Atoms | None = None
+    most_uncertain: Count = 1
+
+
 class Adversarial(Section):
     """Gradient ascent on the committee's own uncertainty (Eq. 14)."""
 
@@ -118,6 +127,7 @@ class Adversarial(Section):
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
     start: Annotated[NormalModeStart | DynamicsStart, Field(discriminator="kind")] | None = None
+    region: Region | None = None
     objective: Annotated[Formula, Field(validate_default=True)] = "exp(boltzmann(20 kcal/mol)) * force_variance"
 
 

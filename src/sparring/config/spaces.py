@@ -68,6 +68,15 @@ class Dihedrals(Section):
     bound: AngleBound | None = None
 
 
+class Strain(Section):
+    """The cell is strained, and atoms keep their fractional coordinates; a strain has no unit."""
+
+    kind: Literal["strain"]
+    which: Literal["all", "volume", "in_plane"] = "all"
+    initial_spread: Number = 0.01
+    radius: Number = 0.1
+
+
 class Plugin(Section):
     """A space that an installed package registers under the entry-point group ``sparring.spaces``."""
 
@@ -88,6 +97,12 @@ class DihedralsPart(Dihedrals):
     scale: Number = 1.0
 
 
+class StrainPart(Strain):
+    """A strain, in a combination."""
+
+    scale: Number = 1.0
+
+
 class PluginPart(Plugin):
     """A package's space, in a combination."""
 
@@ -99,7 +114,7 @@ class Combined(Section):
 
     kind: Literal["combined"]
     spaces: Annotated[
-        tuple[Annotated[CartesianPart | DihedralsPart | PluginPart, Field(discriminator="kind")], ...],
+        tuple[Annotated[CartesianPart | DihedralsPart | StrainPart | PluginPart, Field(discriminator="kind")], ...],
         AfterValidator(_some),
     ]
 
@@ -121,6 +136,14 @@ class RandomDihedrals(Section):
     amplitude: Angle = math.pi
 
 
+class RandomStrain(Section):
+    """Cells strained by uniform random components."""
+
+    kind: Literal["strain"]
+    which: Literal["all", "volume", "in_plane"] = "all"
+    amplitude: Number = 0.03
+
+
 class RandomPlugin(Plugin):
     """A package's space with a uniform random delta."""
 
@@ -132,14 +155,28 @@ class RandomCombined(Section):
 
     kind: Literal["combined"]
     spaces: Annotated[
-        tuple[Annotated[RandomCartesian | RandomDihedrals | RandomPlugin, Field(discriminator="kind")], ...],
+        tuple[
+            Annotated[RandomCartesian | RandomDihedrals | RandomStrain | RandomPlugin, Field(discriminator="kind")], ...
+        ],
         AfterValidator(_some),
     ]
 
 
-AttackSpace = Annotated[Cartesian | Dihedrals | Combined | Plugin, Field(discriminator="kind")]
-RandomSpace = Annotated[RandomCartesian | RandomDihedrals | RandomCombined | RandomPlugin, Field(discriminator="kind")]
-AnySpace: TypeAlias = Cartesian | Dihedrals | Combined | Plugin | RandomCartesian | RandomDihedrals | RandomCombined
+AttackSpace = Annotated[Cartesian | Dihedrals | Strain | Combined | Plugin, Field(discriminator="kind")]
+RandomSpace = Annotated[
+    RandomCartesian | RandomDihedrals | RandomStrain | RandomCombined | RandomPlugin, Field(discriminator="kind")
+]
+AnySpace: TypeAlias = (
+    Cartesian
+    | Dihedrals
+    | Strain
+    | Combined
+    | Plugin
+    | RandomCartesian
+    | RandomDihedrals
+    | RandomStrain
+    | RandomCombined
+)
 """A space of any attack, alone or in a combination."""
 
 

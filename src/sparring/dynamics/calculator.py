@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from sparring.atoms.strain import to_voigt
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 
@@ -30,9 +31,14 @@ class CommitteeCalculator(Calculator):
     ``energy_error``        expected error of the energy (:class:`sparring.ExpectedErrors`), ()
     ``forces_error``        expected error of the forces, root mean square over components, ()
     ``atom_error``          expected error of the force on each atom, (n_atoms,)
+    ``stress``              mean stress in eV/Å³, (6,) in the order xx, yy, zz, yz, xz, xy
+    ``stress_comm``         each member's stress, (n_members, 6)
+    ``stress_var``          variance of the stress, mean over its nine components, ()
+    ``stress_uncertainty``  its root, ()
     ======================  =====================================================================
 
-    Errors are there if the committee has expected errors, as that of a run has.
+    Errors are there if the committee has expected errors, as that of a run has. Stresses are there for periodic
+    structures with three lattice vectors; of a slab they are those of the whole cell, vacuum included, as in ASE.
     """
 
     implemented_properties = [  # noqa: RUF012  (ASE declares it so)
@@ -49,6 +55,10 @@ class CommitteeCalculator(Calculator):
         "energy_error",
         "forces_error",
         "atom_error",
+        "stress",
+        "stress_comm",
+        "stress_var",
+        "stress_uncertainty",
     ]
 
     def __init__(self, committee: Committee) -> None:
@@ -70,7 +80,9 @@ class CommitteeCalculator(Calculator):
         assert self.atoms is not None  # ASE's own calculate has just put them there
         self.committee.require_known([self.atoms])
         structures = self.committee.prepare(Structures.from_atoms([self.atoms], ignore_constraints=True))
-        prediction = self.committee.without_domain().predict(structures, differentiable=False)
+        # Asked for in any case: ASE takes what was computed for an energy as all there is.
+        stress = bool(self.atoms.pbc.any() and self.atoms.cell.rank == 3)
+        prediction = self.committee.without_domain().predict(structures, differentiable=False, stress=stress)
         summary = prediction.summary(structures.structure_index)
         mean = float(summary.energy)
         self.results: dict[str, Any] = {
@@ -80,7 +92,13 @@ class CommitteeCalculator(Calculator):
             "energy_comm": prediction.energy[:, 0].cpu().numpy(),
             "forces_comm": prediction.forces.double().cpu().numpy(),
         }
+        if prediction.stress is not None:
+            self.results["stress_comm"] = to_voigt(prediction.stress[:, 0].double().cpu().numpy())
+            self.results["stress"] = self.results["stress_comm"].mean(0)
         if self.committee.n_members > 1:
+            if summary.stress_variance is not None:
+                self.results["stress_var"] = float(summary.stress_variance)
+                self.results["stress_uncertainty"] = self.results["stress_var"] ** 0.5
             self.results["energy_var"] = float(summary.energy_variance)
             self.results["forces_var"] = float(summary.force_variance)
             self.results["energy_uncertainty"] = self.results["energy_var"] ** 0.5

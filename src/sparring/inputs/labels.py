@@ -23,6 +23,7 @@ from sparring.inputs.names import (
     like_forces,
     unknown_vectors,
 )
+from sparring.inputs.stress import drop_stress, take_stress
 from sparring.units import quantity
 
 __all__ = ["drop_labels", "take_label"]
@@ -50,7 +51,7 @@ def take_label(
     required: bool = False,
     foreign_units: bool = False,
 ) -> list[str]:
-    """Put the label of a structure under `REF_energy` (eV) and `REF_forces` (eV/Å), and return notes on the decisions.
+    """Put the label of a structure under `REF_energy`, `REF_forces` and `REF_stress` (eV, Å), and return notes.
 
     A structure without any hint of a label is left without; one with an energy and nothing like forces gets the energy
     only. The force on a single atom is zero, also if the file has none.
@@ -87,7 +88,9 @@ def take_label(
     if energy_name is None:
         atoms.calc = None
         atoms.info.pop("label", None)
+        drop_stress(atoms)  # the result of a calculation whose energy is not known is no label
         return notes
+    notes = notes + take_stress(atoms, known_results(atoms), where)
     energy = _energy(energy_name, found.scalars[energy_name], where)
     forces = None if forces_name is None else checked_forces(forces_name, found.columns[forces_name], len(atoms), where)
     if forces is None and len(atoms) == 1:
@@ -108,6 +111,7 @@ def drop_labels(atoms: Atoms) -> list[str]:
     found = _look(atoms)
     scalars = [name for name in found.scalars if name in ENERGIES or name in found.like_energies]
     columns = [name for name in found.columns if name in FORCE_COLUMNS or name in found.like_forces]
+    scalars += drop_stress(atoms)
     atoms.calc = None
     atoms.info.pop("label", None)
     for name in scalars:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS
+from sparring.inputs.stress import NAMES as STRESS_NAMES
 
 __all__ = [
     "CHARGES",
@@ -103,10 +104,12 @@ TABLE = (
     ),
     Meaning(
         "stress, virial",
-        ("stress", "virial", "virials", "REF_stress", "REF_virials"),
-        "left where it is",
+        STRESS_NAMES,
+        f'info["{STRESS}"]',
         "eV/Å³, eV",
-        "not trained on",
+        "six components (xx, yy, zz, yz, xz, xy) or 3 x 3; a stress is positive under tension, a virial is minus the "
+        "volume times the stress; of structures periodic along three vectors only. Kept in the data, not yet trained "
+        "on",
     ),
 )
 

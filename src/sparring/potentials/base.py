@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 
-__all__ = ["N_ELEMENTS", "Architecture", "Backbone", "PartialLoss", "Potential", "StackedModel", "potentials_of"]
+__all__ = [
+    "N_ELEMENTS",
+    "Architecture",
+    "Backbone",
+    "MemberEnergies",
+    "PartialLoss",
+    "Potential",
+    "StackedModel",
+    "potentials_of",
+]
 
 N_ELEMENTS = 100
 """Length of tables with one entry for each atomic number; the dummy atom X is 0."""
@@ -22,8 +31,8 @@ atoms, then energies in eV and dE/dx, (n_members, n_atoms, 3) in eV/Å."""
 
 
 @runtime_checkable
-class StackedModel(Protocol):
-    """All members of a committee of one architecture, with analytic derivatives."""
+class MemberEnergies(Protocol):
+    """Energies of the members of a committee, each at positions and in cells of its own."""
 
     def __call__(
         self,
@@ -40,6 +49,11 @@ class StackedModel(Protocol):
             create_graph: True if the derivative will be differentiated again.
             cells: Lattice vectors for each member, in Å; None for those of the structures.
         """
+
+
+@runtime_checkable
+class StackedModel(MemberEnergies, Protocol):
+    """All members of a committee of one architecture, with analytic derivatives."""
 
     def accumulate_gradient(
         self,

@@ -1,32 +1,16 @@
 """Energies of all members of a committee: those of one architecture in one pass, others one after another."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from sparring.atoms.structures import Structures
-from sparring.potentials.base import Architecture, Potential
+from sparring.potentials.base import Architecture, MemberEnergies, Potential
 from sparring.potentials.looped import looped_energies
 from sparring.potentials.stacking import architectures, can_be_stacked, stack, stacked_energies
 
-__all__ = ["MemberEnergies", "energies_by_architecture"]
-
-
-@runtime_checkable
-class MemberEnergies(Protocol):
-    """Energies of members as a function of positions and cells of their own."""
-
-    def __call__(
-        self,
-        structures: Structures,
-        positions: Float[Tensor, "n_members n_atoms 3"],
-        create_graph: bool,
-        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
-    ) -> Float[Tensor, "n_members n_structures"]:
-        """Energies in eV, for the arguments of :class:`sparring.potentials.base.StackedModel`."""
+__all__ = ["energies_by_architecture"]
 
 
 def energies_by_architecture(members: Sequence[Potential], *, analytic: bool) -> MemberEnergies:

@@ -25,7 +25,7 @@ from sparring.atoms.memory import held_bytes, how_many_fit
 from sparring.atoms.neighbors import shortest_distance, with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.proposers.objectives import Objective
+from sparring.proposers.objectives import Objective, needs_stress
 from sparring.proposers.results import AttackResult, Observation, Status, joined
 from sparring.proposers.spaces import Cartesian, Space
 from sparring.proposers.updates import Moments, Update, adam, update_rule
@@ -227,7 +227,7 @@ class Ascent:
         """Predict for the displaced seeds, and differentiate the objective in the displacement."""
         delta = delta.detach().requires_grad_()
         structures = self.committee.prepare(_with_fresh_edges(self.displace(delta)))
-        prediction = self.committee.predict(structures)
+        prediction = self.committee.predict(structures, stress=needs_stress(self.objective))
         objective = self.objective(prediction, structures)
         (gradient,) = torch.autograd.grad(objective.sum(), delta)
         energy, forces, _ = prediction.detach()
@@ -287,11 +287,12 @@ def _like(flags: Bool[Tensor, " n_rows"], rows: Tensor) -> Tensor:
 
 def chunk_size(committee: Committee, seeds: Structures, objective: Objective, max_memory: float | None) -> int:
     """Number of seeds whose graph of one attack step fits into memory, in whole groups that depend on each other."""
+    stress = needs_stress(objective)
 
     def graph_bytes(structures: Structures) -> int:
         structures = committee.prepare(structures)
         structures = structures.with_positions(structures.positions.detach().requires_grad_())
-        return held_bytes(lambda: objective(committee.predict(structures), structures))
+        return held_bytes(lambda: objective(committee.predict(structures, stress=stress), structures))
 
     among: int = getattr(objective, "among", 1)
     return max(how_many_fit(seeds, graph_bytes, max_memory) // among, 1) * among

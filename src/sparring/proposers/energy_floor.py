@@ -13,7 +13,7 @@ them. The energy of a geometry is compared with a lower bound that the labels se
 :math:`d^\circ_p`       its mean over the data
 :math:`K_p`             force constant in eV, at least zero, by least squares to the forces of the data
 :math:`\mathcal D`      labels of the molecule that are at most R above the lowest one
-:math:`f`               internal degrees of freedom, as in :class:`sparring.proposers.objectives.Boltzmann`
+:math:`f`               internal degrees of freedom, as in :class:`sparring.proposers.boltzmann.Boltzmann`
 :math:`R`               reach of a temperature, :math:`f\,kT/2 + 4 \sqrt{f/2}\,kT`: the expected potential energy, and
                         four standard deviations
 ======================  ==========================================================
@@ -41,7 +41,8 @@ from sparring.atoms.dataset import Dataset
 from sparring.atoms.molecule_tables import MoleculeTables, valence_pairs
 from sparring.atoms.structures import Structures
 from sparring.committee import Prediction
-from sparring.proposers.objectives import AMMONIA_DEGREES_OF_FREEDOM, Term, relative_size
+from sparring.proposers.boltzmann import AMMONIA_DEGREES_OF_FREEDOM, relative_size
+from sparring.proposers.objectives import Term
 from sparring.units import kT
 
 __all__ = ["EnergyFloor", "below_floor", "reachable"]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sparring.atoms.dataset import Dataset
 from sparring.expected_error import ExpectedErrors
 from sparring.proposers import objectives
+from sparring.proposers.boltzmann import boltzmann
 from sparring.proposers.bond_window import bond_window
 from sparring.proposers.energy_floor import below_floor, reachable
 from sparring.proposers.mutual_repulsion import mutual_repulsion
@@ -23,14 +24,16 @@ PLUGIN_GROUP = "sparring.objectives"
 
 TERMS: Mapping[str, Term] = {
     "force_variance": objectives.force_variance,
+    "free_force_variance": objectives.free_force_variance,
     "energy_variance": objectives.energy_variance,
+    "stress_variance": objectives.stress_variance,
     "mean_energy": objectives.mean_energy,
     "closeness": objectives.closeness,
 }
 CALLS: Mapping[str, Callable[..., Term]] = {
     "log": objectives.log,
     "exp": objectives.exp,
-    "boltzmann": objectives.boltzmann,
+    "boltzmann": boltzmann,
     "below_floor": below_floor,
     "bond_window": bond_window,
     "mutual_repulsion": mutual_repulsion,

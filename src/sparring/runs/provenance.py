@@ -7,13 +7,13 @@ from ase import Atoms
 
 from sparring.atoms.dataset import FORCES
 from sparring.atoms.inheritance import inherit, own_columns
-from sparring.atoms.reference import HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP
+from sparring.atoms.reference import HESSIAN_DIRECTION, HESSIAN_PRODUCT, HESSIAN_STEP, STRESS
 
 __all__ = ["PREDICTED", "stamped"]
 
 PREDICTED = "predicted"
 """Name in `info` that marks an energy and forces which are predictions of the committee itself, and no label."""
-KEPT = ("label", "source", "parent", "frame", PREDICTED, HESSIAN_STEP)
+KEPT = ("label", "source", "parent", "frame", PREDICTED, HESSIAN_STEP, STRESS)
 
 
 def stamped(atoms: Atoms, *, generation: int, inherited: Sequence[str] = ()) -> Atoms:

@@ -51,14 +51,15 @@ def test_the_gradient_of_the_force_variance_is_that_of_finite_differences(backbo
         one.rattle(0.05, seed=10 + index)
     committee = llpr(backbone, known, n_members=4)
     structures = committee.prepare(Structures.from_atoms([crystal]))
-    together, apart = (one.predict(structures) for one in (committee, Committee(committee.members, stacked=False)))
+    looped = Committee(committee.members, stacked=False)
+    together, apart = (one.predict(structures, stress=True) for one in (committee, looped))
     for got, wanted in zip(together, apart, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
     gradient, wanted = variance_slope(committee, Structures.from_atoms([crystal]), step=1e-5)
     assert gradient.norm() > 1e-6
     torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max()))
     write_committee(tmp_path, committee)
-    again = read_committee(tmp_path).predict(structures)
+    again = read_committee(tmp_path).predict(structures, stress=True)
     for got, wanted in zip(again, together, strict=True):
         assert torch.equal(got, wanted)
 

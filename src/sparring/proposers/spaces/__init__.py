@@ -7,6 +7,7 @@ from sparring.proposers.spaces.dihedrals import Dihedrals
 from sparring.proposers.spaces.directions import Directions
 from sparring.proposers.spaces.function import CollectiveVariables
 from sparring.proposers.spaces.registry import plugin
+from sparring.proposers.spaces.strain import Strain
 from sparring.proposers.spaces.uniform import RandomDisplacement, Uniform
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Directions",
     "RandomDisplacement",
     "Space",
+    "Strain",
     "Uniform",
     "plugin",
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
-from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS
 from sparring.labels import Bounds, Label, LabelError
 from sparring.plausibility import Comparison, Finding, compare, require
 from sparring.systems.own.structures import is_labelled, read_own
@@ -37,7 +37,7 @@ def read_structures_of(system: "Own") -> list[Atoms]:
 
 
 def in_internal_units(structures: Sequence[Atoms], *, energy_unit: str, forces_unit: str) -> list[Atoms]:
-    """Structures whose labels are in other units, in eV and eV/Å."""
+    """Structures whose labels are in other units, in eV and eV/Å; stresses, whose unit is not named, are left out."""
     energy, force = quantity(f"1 {energy_unit}", "energy"), quantity(f"1 {forces_unit}", "force")
     if energy == force == 1.0:
         return list(structures)
@@ -47,6 +47,7 @@ def in_internal_units(structures: Sequence[Atoms], *, energy_unit: str, forces_u
             atoms.info[ENERGY] = energy * float(atoms.info[ENERGY])
         if FORCES in atoms.arrays:
             atoms.arrays[FORCES] = force * atoms.arrays[FORCES]
+        atoms.info.pop(STRESS, None)
     return converted
 
 
