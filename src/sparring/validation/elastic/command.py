@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sparring.validation.arguments import CommitteeFolder, Device, Output
-from sparring.validation.bulk_arguments import CrystalLabels, Crystals
+from sparring.validation.crystals.arguments import CrystalLabels, Crystals
 
 __all__ = ["elastic"]
 
@@ -25,22 +25,22 @@ def elastic(
     Cells are relaxed on the surface of each member and of the labels. The same command resumes an interrupted one:
     labels are kept in the store of the run.
     """
-    from sparring.validation.bulk_results import answered
-    from sparring.validation.elastic.compute import elastic_of
-    from sparring.validation.elastic.figure import elastic_figure
-    from sparring.validation.elastic.table import constants_table, elastic_table
+    from sparring.validation.crystals.results import answered
+    from sparring.validation.elastic import compute
+    from sparring.validation.elastic.figure import figure
+    from sparring.validation.elastic.table import constants_table, table
 
-    result = answered(
+    found = answered(
         committee,
         "elastic",
-        elastic_of,
-        elastic_table,
-        elastic_figure,
+        compute.elastic,
+        table,
+        figure,
         file=crystals,
-        labels=labels,
+        n_labels=labels,
         output=output,
         device=device,
         strain=strain,
     )
-    for one in result.crystals:
+    for one in found:
         typer.echo(constants_table(one).text())

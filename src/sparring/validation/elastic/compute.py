@@ -17,7 +17,6 @@ and Hill (1952, doi:10.1088/0370-1298/65/5/307); a crystal is stable where all e
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,13 +29,13 @@ from sparring.committee import Committee
 from sparring.starting_data.relaxation import RelaxationError
 from sparring.surfaces.crystals import points_of, relaxed_crystal, strained_copies, with_stress
 from sparring.surfaces.evaluators import Evaluate
-from sparring.validation.bulk import formula_of, of_surfaces, require_crystal
+from sparring.validation.crystals.surfaces import About, of_surfaces
 from sparring.validation.run_labels import LabelFrames
 
-__all__ = ["Averages", "ElasticConstants", "ElasticConstantsOfCrystals", "averages", "elastic_constants", "elastic_of"]
+__all__ = ["Averages", "ElasticConstants", "averages", "elastic"]
 
-STRAIN = 0.005
 DISPLACEMENT = 0.01
+"""Displacement of atoms in Å for force constants."""
 FREE = 2e-3
 """Difference of forces in eV/Å between two strains below which atoms have no freedom to relax."""
 
@@ -61,40 +60,18 @@ class ElasticConstants:
     """Elastic constants of a crystal.
 
     Attributes:
-        formula: Formula unit.
-        n_atoms: Number of atoms of the cell.
+        about: The crystal, and how the constants were computed.
         constants: Constants of the members in eV/Å³ and Voigt order; NaN where there are none.
         volumes: Volumes of the relaxed cells of the members, in Å³.
         label_constants: Constants of the labels, in eV/Å³; NaN if there are none.
         label_volume: Volume of their relaxed cell, in Å³; NaN if there is none.
-        failures: Reasons why members have no constants.
-        unlabelled: Reason why the labels have none.
-        method: Method of the labels; empty without labels.
-        n_labels: Number of labels.
     """
 
-    formula: str
-    n_atoms: int
+    about: About
     constants: Float[np.ndarray, "n_members 6 6"]
     volumes: Float[np.ndarray, " n_members"]
     label_constants: Float[np.ndarray, "6 6"]
     label_volume: float
-    failures: tuple[str, ...] = ()
-    unlabelled: str = ""
-    method: str = ""
-    n_labels: int = 0
-
-    @property
-    def mean(self) -> Float[np.ndarray, "6 6"]:
-        """Mean over the members that have constants."""
-        mean: np.ndarray = np.nanmean(self.constants, axis=0)
-        return mean
-
-    @property
-    def sigma(self) -> Float[np.ndarray, "6 6"]:
-        """Standard deviation between these members; NaN for a single one."""
-        known = self.constants[np.isfinite(self.constants).all(axis=(1, 2))]
-        return known.std(axis=0, ddof=1) if len(known) > 1 else np.full((6, 6), np.nan)
 
     @property
     def averages(self) -> tuple[Averages, ...]:
@@ -105,13 +82,6 @@ class ElasticConstants:
     def label(self) -> Averages:
         """Moduli of the labels."""
         return averages(self.label_constants)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ElasticConstantsOfCrystals:
-    """Elastic constants of several crystals."""
-
-    crystals: tuple[ElasticConstants, ...]
 
 
 def averages(constants: Float[np.ndarray, "6 6"]) -> Averages:
@@ -131,20 +101,11 @@ def averages(constants: Float[np.ndarray, "6 6"]) -> Averages:
     return Averages(bulk=float(voigt_bulk + reuss_bulk) / 2, shear=float(voigt_shear + reuss_shear) / 2, lowest=lowest)
 
 
-def elastic_of(
-    committee: Committee, crystals: Sequence[Atoms], *, n_labels: int = 100, **options: object
-) -> ElasticConstantsOfCrystals:
-    """The elastic constants of each crystal, with as many labels for each; see :func:`elastic_constants`."""
-    found = (elastic_constants(committee, one, n_labels=n_labels, **options) for one in crystals)  # type: ignore[arg-type]
-    return ElasticConstantsOfCrystals(crystals=tuple(found))
-
-
-def elastic_constants(
+def elastic(
     committee: Committee,
     crystal: Atoms,
     *,
-    strain: float = STRAIN,
-    displacement: float = DISPLACEMENT,
+    strain: float = 0.005,
     label: LabelFrames | None = None,
     n_labels: int = 100,
 ) -> ElasticConstants:
@@ -156,42 +117,34 @@ def elastic_constants(
         committee: Committee.
         crystal: Crystal near its equilibrium, best in its smallest cell.
         strain: Engineering strain of the central differences.
-        displacement: Displacement of the atoms, in Å.
         label: Function that labels structures, such as the method ``label`` of a label service; None for no labels.
         n_labels: Largest number of labels.
 
     Raises:
-        ValueError: If the structure is no crystal, or a step is not positive.
+        ValueError: If the structure is no crystal, or the strain is not between 0 and 0.1.
         RelaxationError: If no member has elastic constants.
     """
-    require_crystal(crystal)
-    committee.require_known([crystal])
-    if not (0 < strain < 0.1 and 0 < displacement < 0.5):
-        raise ValueError(
-            f"wanted a strain between 0 and 0.1 and a displacement up to 0.5 Å, got {strain} and {displacement} Å"
-        )
-    compute = partial(_constants, crystal=crystal, strain=strain, displacement=displacement)
-    found = of_surfaces(committee, compute, label=label, n_labels=n_labels)
-    nothing = (np.full((6, 6), np.nan), math.nan)
-    members = [one or nothing for one in found.members]
-    label_constants, label_volume = found.label or nothing
+    if not 0 < strain < 0.1:
+        raise ValueError(f"wanted a strain between 0 and 0.1, got {strain}")
+    found = of_surfaces(
+        committee,
+        crystal,
+        partial(_constants, crystal=crystal, strain=strain),
+        missing=(np.full((6, 6), np.nan), math.nan),
+        label=label,
+        n_labels=n_labels,
+        options={"strain": strain},
+    )
     return ElasticConstants(
-        formula=formula_of(crystal),
-        n_atoms=len(crystal),
-        constants=np.array([constants for constants, _ in members]),
-        volumes=np.array([volume for _, volume in members]),
-        label_constants=label_constants,
-        label_volume=label_volume,
-        failures=found.failures,
-        unlabelled=found.unlabelled,
-        method=found.method,
-        n_labels=found.n_labels,
+        about=found.about,
+        constants=np.array([constants for constants, _ in found.members]),
+        volumes=np.array([volume for _, volume in found.members]),
+        label_constants=found.label[0],
+        label_volume=found.label[1],
     )
 
 
-def _constants(
-    evaluate: Evaluate, *, crystal: Atoms, strain: float, displacement: float
-) -> tuple[Float[np.ndarray, "6 6"], float]:
+def _constants(evaluate: Evaluate, *, crystal: Atoms, strain: float) -> tuple[Float[np.ndarray, "6 6"], float]:
     """Elastic constants of a surface, and the volume of its relaxed cell."""
     relaxed = relaxed_crystal(crystal, evaluate)
     points = points_of(with_stress(evaluate), strained_copies(relaxed, strain))
@@ -200,21 +153,21 @@ def _constants(
     between = np.array([plus.forces - minus.forces for plus, minus in zip(points[::2], points[1::2], strict=True)])
     if len(relaxed) > 1 and np.linalg.norm(between, axis=-1).max() > FREE:
         coupling = -between.reshape(6, -1).T / (2 * strain)
-        stiffness = _force_constants(relaxed, evaluate, displacement)
+        stiffness = _force_constants(relaxed, evaluate)
         constants = constants - coupling.T @ _inverse(stiffness, relaxed) @ coupling / relaxed.cell.volume
     return (constants + constants.T) / 2, float(relaxed.cell.volume)
 
 
-def _force_constants(atoms: Atoms, evaluate: Evaluate, step: float) -> Float[np.ndarray, "n n"]:
+def _force_constants(atoms: Atoms, evaluate: Evaluate) -> Float[np.ndarray, "n n"]:
     """Second derivatives of the energy in the positions of all atoms, with all their images, in eV/Å²."""
     frames = []
     for place in range(3 * len(atoms)):
-        for sign in (step, -step):
+        for sign in (DISPLACEMENT, -DISPLACEMENT):
             moved = bare_copy(atoms)
             moved.positions.flat[place] += sign
             frames.append(moved)
     forces = np.array([point.forces.ravel() for point in points_of(evaluate, frames)])
-    constants = -(forces[::2] - forces[1::2]) / (2 * step)
+    constants = -(forces[::2] - forces[1::2]) / (2 * DISPLACEMENT)
     return np.asarray((constants + constants.T) / 2)
 
 

@@ -1,5 +1,7 @@
 """Figure of elastic constants: those of the committee with their σ, beside those of the labels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -7,20 +9,20 @@ from matplotlib.figure import Figure
 
 from sparring.plots.style import FAINT, STYLE, panels
 from sparring.units import GPA
-from sparring.validation.bulk_results import draw_with_labels
-from sparring.validation.elastic.compute import ElasticConstants, ElasticConstantsOfCrystals
+from sparring.validation.crystals.showing import bars_with_labels
+from sparring.validation.elastic.compute import ElasticConstants
 from sparring.validation.elastic.table import shown_constants
 
-__all__ = ["draw_constants", "elastic_figure"]
+__all__ = ["draw_constants", "figure"]
 
 
-def elastic_figure(result: ElasticConstantsOfCrystals) -> Figure:
+def figure(found: Sequence[ElasticConstants]) -> Figure:
     """A panel for each crystal."""
     with rc_context(STYLE):
-        figure, axes = panels(len(result.crystals), width=4.6, height=3.4)
-        for ax, one in zip(axes, result.crystals, strict=True):
+        drawn, axes = panels(len(found), width=4.6, height=3.4)
+        for ax, one in zip(axes, found, strict=True):
             draw_constants(one, ax)
-    return figure
+    return drawn
 
 
 def draw_constants(one: ElasticConstants, ax: Axes | None = None) -> Axes:
@@ -30,6 +32,6 @@ def draw_constants(one: ElasticConstants, ax: Axes | None = None) -> Axes:
     for key, name in (("bulk", "K"), ("shear", "G")):
         rows.append((name, np.array([getattr(average, key) for average in one.averages]), getattr(one.label, key)))
     ax.axhline(0.0, color=FAINT, lw=0.7)
-    draw_with_labels([(name, members / GPA, label / GPA) for name, members, label in rows], ax)
-    ax.set(title=one.formula, ylabel="elastic constants (GPa)")
+    bars_with_labels([(name, members / GPA, label / GPA) for name, members, label in rows], ax)
+    ax.set(title=one.about.formula, ylabel="elastic constants (GPa)")
     return ax

@@ -5,13 +5,12 @@ from typing import Annotated
 import typer
 
 from sparring.validation.arguments import CommitteeFolder, Device, Output
-from sparring.validation.bulk_arguments import CrystalLabels, Crystals
+from sparring.validation.crystals.arguments import CrystalLabels, Crystals
 
 __all__ = ["equation_of_state"]
 
 Range = Annotated[float, typer.Option(help="Largest change of the volume, as a part of it.")]
 Points = Annotated[int, typer.Option(help="Number of volumes.")]
-Fixed = Annotated[bool, typer.Option("--fixed-atoms", help="Keep fractional coordinates: do not relax the atoms.")]
 
 
 def equation_of_state(
@@ -19,7 +18,6 @@ def equation_of_state(
     crystals: Crystals = None,
     volume_range: Range = 0.1,
     points: Points = 11,
-    fixed_atoms: Fixed = False,
     labels: CrystalLabels = 100,
     output: Output = None,
     device: Device = "cpu",
@@ -28,22 +26,21 @@ def equation_of_state(
 
     The same command resumes an interrupted one: labels are kept in the store of the run.
     """
-    from sparring.validation.bulk_results import answered
-    from sparring.validation.equation_of_state.compute import equations_of_state
-    from sparring.validation.equation_of_state.figure import state_figure
-    from sparring.validation.equation_of_state.table import state_table
+    from sparring.validation.crystals.results import answered
+    from sparring.validation.equation_of_state import compute
+    from sparring.validation.equation_of_state.figure import figure
+    from sparring.validation.equation_of_state.section import table
 
     answered(
         committee,
         "equation_of_state",
-        equations_of_state,
-        state_table,
-        state_figure,
+        compute.equation_of_state,
+        table,
+        figure,
         file=crystals,
-        labels=labels,
+        n_labels=labels,
         output=output,
         device=device,
         volume_range=volume_range,
         n_points=points,
-        relax_atoms=not fixed_atoms,
     )

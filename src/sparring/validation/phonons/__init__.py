@@ -1,4 +1,4 @@
-"""Phonons of crystals by finite displacements."""
+"""Phonons of crystals."""
 
 from sparring.validation.base import Imported, Validation
 from sparring.validation.phonons.command import phonons
@@ -8,10 +8,10 @@ __all__ = ["validation"]
 validation = Validation(
     name="phonons",
     title="Phonons",
-    compute=Imported("sparring.validation.phonons.compute:phonons_of"),
+    compute=Imported("sparring.validation.phonons.compute:phonons"),
     command=phonons,
     read=Imported("sparring.validation.phonons.section:read"),
-    table=Imported("sparring.validation.phonons.table:phonon_table"),
+    table=Imported("sparring.validation.phonons.section:table"),
     figures=Imported("sparring.validation.phonons.section:figures"),
     notes=Imported("sparring.validation.phonons.section:notes"),
     applies=lambda run: run.has_crystals,

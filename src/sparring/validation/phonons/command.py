@@ -1,22 +1,17 @@
 """``sparring validate phonons``."""
 
-from typing import Annotated
-
 import typer
 
 from sparring.validation.arguments import CommitteeFolder, Device, Output
-from sparring.validation.bulk_arguments import CrystalLabels, Crystals, Length
+from sparring.validation.crystals.arguments import CrystalLabels, Crystals, Length
 
 __all__ = ["phonons"]
-
-Displacement = Annotated[str, typer.Option(help="Displacement of the atoms in the finite differences.")]
 
 
 def phonons(
     committee: CommitteeFolder,
     crystals: Crystals = None,
     length: Length = "10 Å",
-    displacement: Displacement = "0.01 Å",
     labels: CrystalLabels = 100,
     output: Output = None,
     device: Device = "cpu",
@@ -26,23 +21,22 @@ def phonons(
     Imaginary modes are named. The same command resumes an interrupted one: labels are kept in the store of the run.
     """
     from sparring.units import quantity
-    from sparring.validation.bulk_results import answered
-    from sparring.validation.phonons.compute import phonons_of
-    from sparring.validation.phonons.figure import phonon_figure
-    from sparring.validation.phonons.table import imaginary_modes, phonon_table
+    from sparring.validation.crystals.results import answered
+    from sparring.validation.phonons import compute
+    from sparring.validation.phonons.figure import figure
+    from sparring.validation.phonons.section import imaginary_modes, table
 
-    result = answered(
+    found = answered(
         committee,
         "phonons",
-        phonons_of,
-        phonon_table,
-        phonon_figure,
+        compute.phonons,
+        table,
+        figure,
         file=crystals,
-        labels=labels,
+        n_labels=labels,
         output=output,
         device=device,
         length=quantity(length, "length"),
-        displacement=quantity(displacement, "length"),
     )
-    for line in imaginary_modes({committee.name: result}):
+    for line in imaginary_modes({committee.name: found}):
         typer.echo(line)

@@ -7,7 +7,6 @@ a step. There are six such supercells for each atom of the cell. Long-range char
 
 import math
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -22,10 +21,11 @@ from sparring.committee import Committee
 from sparring.surfaces.crystals import points_of, relaxed_crystal, repeats
 from sparring.surfaces.evaluators import Evaluate
 from sparring.units import THZ
-from sparring.validation.bulk import formula_of, of_surfaces, require_crystal
+from sparring.validation.crystals.structures import require_crystal
+from sparring.validation.crystals.surfaces import About, of_surfaces
 from sparring.validation.run_labels import LabelFrames
 
-__all__ = ["IMAGINARY", "Lowest", "PhononStates", "PhononStatesOfCrystals", "phonon_states", "phonons_of"]
+__all__ = ["IMAGINARY", "Lowest", "PhononStates", "phonons"]
 
 IMAGINARY = 0.1 * THZ
 """Frequencies below minus this, in eV, count as imaginary; smaller ones are the noise of acoustic modes."""
@@ -60,8 +60,7 @@ class PhononStates:
     """Densities of states and bands of a crystal; frequencies are energies in eV, negative where imaginary.
 
     Attributes:
-        formula: Formula unit.
-        n_atoms: Number of atoms of the cell.
+        about: The crystal, and how the phonons were computed.
         supercell: Numbers of cells of the supercell.
         energies: Energies of the densities of states, in eV.
         states: Densities of states of the members in 1/eV, with an integral of three for each atom; NaN where there are
@@ -73,14 +72,9 @@ class PhononStates:
         label_bands: Frequencies of the labels.
         lowest: Lowest modes of the members, on the path and on the grid of the densities of states.
         label_lowest: Lowest mode of the labels.
-        failures: Reasons why members have no phonons.
-        unlabelled: Reason why the labels have none.
-        method: Method of the labels; empty without labels.
-        n_labels: Number of labels.
     """
 
-    formula: str
-    n_atoms: int
+    about: About
     supercell: tuple[int, int, int]
     energies: Float[np.ndarray, " n_energies"]
     states: Float[np.ndarray, "n_members n_energies"]
@@ -91,17 +85,6 @@ class PhononStates:
     label_bands: Float[np.ndarray, "n_path n_modes"]
     lowest: tuple[Lowest, ...]
     label_lowest: Lowest
-    failures: tuple[str, ...] = ()
-    unlabelled: str = ""
-    method: str = ""
-    n_labels: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhononStatesOfCrystals:
-    """Phonons of several crystals."""
-
-    crystals: tuple[PhononStates, ...]
 
 
 class _Path(NamedTuple):
@@ -120,15 +103,7 @@ class _Found(NamedTuple):
     lowest: Lowest
 
 
-def phonons_of(
-    committee: Committee, crystals: Sequence[Atoms], *, n_labels: int = 100, **options: object
-) -> PhononStatesOfCrystals:
-    """The phonons of each crystal, with as many labels for each; see :func:`phonon_states`."""
-    found = (phonon_states(committee, one, n_labels=n_labels, **options) for one in crystals)  # type: ignore[arg-type]
-    return PhononStatesOfCrystals(crystals=tuple(found))
-
-
-def phonon_states(
+def phonons(
     committee: Committee,
     crystal: Atoms,
     *,
@@ -151,41 +126,38 @@ def phonon_states(
         ValueError: If the structure is no crystal, or a number is not positive.
         RelaxationError: If no member has phonons.
     """
-    require_crystal(crystal)
-    committee.require_known([crystal])
     if not 0 < displacement < 0.5:
         raise ValueError(f"wanted a displacement between 0 and 0.5 Å, got {displacement} Å")
-    supercell, path = repeats(crystal, length), _path(crystal)
+    require_crystal(crystal)
+    supercell, path, modes = repeats(crystal, length), _path(crystal), 3 * len(crystal)
     grid = monkhorst_pack(repeats(crystal, GRID))
-    compute = partial(_phonons, crystal=crystal, supercell=supercell, displacement=displacement, path=path, grid=grid)
-    found = of_surfaces(committee, compute, label=label, n_labels=n_labels)
-    results = [one for one in (*found.members, found.label) if one is not None]
-    low, high = (extreme([extreme(one.grid) for one in results]) for extreme in (np.min, np.max))
-    width = WIDTH * float(high)
-    energies = np.linspace(min(0.0, float(low)) - 3 * width, float(high) + 3 * width, N_ENERGIES)
-    modes = 3 * len(crystal)
-    nothing = _Found(
-        np.full((len(path.points), modes), np.nan), np.full((1, modes), np.nan), Lowest(frequency=math.nan, at="")
+    found = of_surfaces(
+        committee,
+        crystal,
+        partial(_phonons, crystal=crystal, supercell=supercell, displacement=displacement, path=path, grid=grid),
+        missing=_Found(
+            np.full((len(path.points), modes), np.nan), np.full((1, modes), np.nan), Lowest(frequency=math.nan, at="")
+        ),
+        label=label,
+        n_labels=n_labels,
+        options={"length": length, "displacement": displacement},
     )
-    members = [one or nothing for one in found.members]
-    label_found = found.label or nothing
+    everywhere = np.concatenate([one.grid for one in (*found.members, found.label)])
+    low, high = float(np.nanmin(everywhere)), float(np.nanmax(everywhere))
+    width = WIDTH * high
+    energies = np.linspace(min(0.0, low) - 3 * width, high + 3 * width, N_ENERGIES)
     return PhononStates(
-        formula=formula_of(crystal),
-        n_atoms=len(crystal),
+        about=found.about,
         supercell=supercell,
         energies=energies,
-        states=np.array([_density(one.grid, energies, width) for one in members]),
-        label_states=_density(label_found.grid, energies, width),
+        states=np.array([_density(one.grid, energies, width) for one in found.members]),
+        label_states=_density(found.label.grid, energies, width),
         distance=path.distance,
         ticks=path.ticks,
-        bands=np.array([one.bands for one in members]),
-        label_bands=label_found.bands,
-        lowest=tuple(one.lowest for one in members),
-        label_lowest=label_found.lowest,
-        failures=found.failures,
-        unlabelled=found.unlabelled,
-        method=found.method,
-        n_labels=found.n_labels,
+        bands=np.array([one.bands for one in found.members]),
+        label_bands=found.label.bands,
+        lowest=tuple(one.lowest for one in found.members),
+        label_lowest=found.label.lowest,
     )
 
 
@@ -208,12 +180,10 @@ def _phonons(
 ) -> _Found:
     relaxed = relaxed_crystal(crystal, evaluate)
     with tempfile.TemporaryDirectory(prefix="sparring-") as folder:  # where ASE would keep the forces
-        phonons = Phonons(relaxed, supercell=supercell, delta=displacement, name=folder)
-        phonons.cache = _displaced_forces(relaxed, evaluate, supercell, displacement)  # type: ignore[assignment]
-        phonons.read(acoustic=True)
-        bands, everywhere = (
-            np.asarray(phonons.band_structure(points, verbose=False)) for points in (path.points, grid)
-        )
+        found = Phonons(relaxed, supercell=supercell, delta=displacement, name=folder)
+        found.cache = _displaced_forces(relaxed, evaluate, supercell, displacement)  # type: ignore[assignment]
+        found.read(acoustic=True)
+        bands, everywhere = (np.asarray(found.band_structure(points, verbose=False)) for points in (path.points, grid))
     place, where = int(bands.min(axis=1).argmin()), everywhere.min(axis=1)
     if bands.min() <= where.min():
         nearest = min(path.ticks, key=lambda tick: abs(tick[1] - path.distance[place]))

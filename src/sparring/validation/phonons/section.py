@@ -1,40 +1,67 @@
-"""The section of a report about phonons."""
+"""The section of a report about phonons, and its table."""
 
 from collections.abc import Mapping, Sequence
 
-from sparring.units import EnergyUnit
-from sparring.validation.base import ReportedRun, ReportFigure
-from sparring.validation.bulk_results import notes_of
-from sparring.validation.phonons.compute import PhononStatesOfCrystals
-from sparring.validation.phonons.figure import phonon_figure
-from sparring.validation.phonons.table import imaginary_modes
-from sparring.validation.results import Results, each_generation
+import numpy as np
 
-__all__ = ["figures", "notes", "read"]
+from sparring.support.tables import Column, Table
+from sparring.units import THZ, EnergyUnit
+from sparring.validation.base import Published, ReportedRun, ReportFigure, no_published
+from sparring.validation.crystals.showing import columns_of, mean_of, named, newest_figure, notes_of, number, spread
+from sparring.validation.phonons.compute import Lowest, PhononStates
+from sparring.validation.phonons.figure import figure
+from sparring.validation.results import each_generation
+
+__all__ = ["figures", "imaginary_modes", "notes", "read", "table"]
+
+Found = tuple[PhononStates, ...]
+read = each_generation("phonons", Found)
 
 
-def read(files: Results) -> Mapping[str, PhononStatesOfCrystals] | None:
-    """The phonons of each committee."""
-    return each_generation("phonons", PhononStatesOfCrystals)(files)
+def table(results: Mapping[str, Found], unit: EnergyUnit, *, published: Published = no_published) -> Table:
+    """Highest and mean frequency, the error of the bands, and the number of members with imaginary modes."""
+    rows = []
+    for name, formula, one in named(results):
+        error = float(np.sqrt(np.mean((mean_of(one.bands) - one.label_bands) ** 2)))
+        cells = [name, formula]
+        for members, label in (
+            (one.bands.max(axis=(1, 2)), one.label_bands.max()),
+            (one.bands.mean(axis=(1, 2)), one.label_bands.mean()),
+        ):
+            cells += [spread(members, ".2f", THZ), number(float(label), ".2f", THZ)]
+        unstable = sum(lowest.imaginary for lowest in one.lowest)
+        rows.append((*cells, number(error, ".2f", THZ), f"{unstable} of {len(one.lowest)}"))
+    more = (Column(title="error of bands", unit="THz"), Column(title="members with imaginary modes"))
+    return Table(columns=columns_of(("highest frequency (THz)", "mean frequency (THz)"), more), rows=tuple(rows))
 
 
-def figures(results: Mapping[str, PhononStatesOfCrystals], unit: EnergyUnit) -> tuple[ReportFigure, ...]:
+def figures(results: Mapping[str, Found], unit: EnergyUnit) -> tuple[ReportFigure, ...]:
     """Bands and densities of states of the newest committee."""
-    name, newest = list(results.items())[-1]
-    caption = (
-        "Phonons by finite displacements: mean of the committee with the standard deviation σ of its members, labels "
-        "dashed. Frequencies below zero are imaginary."
-    )
-    figure = phonon_figure(newest)
-    return (ReportFigure(name="phonons", title=f"Phonons, {name}", caption=caption, figure=figure),)
+    caption = "Phonons by finite displacements; labels dashed. Frequencies below zero are imaginary."
+    return newest_figure(results, "phonons", "Phonons", caption, figure(list(results.values())[-1]))
 
 
-def notes(results: Mapping[str, PhononStatesOfCrystals], run: ReportedRun) -> Sequence[str]:
+def notes(results: Mapping[str, Found], run: ReportedRun) -> Sequence[str]:
     """Supercells, imaginary modes, labels and what is missing."""
     newest = list(results.values())[-1]
-    cells = "; ".join(f"{one.formula} {' x '.join(map(str, one.supercell))}" for one in newest.crystals)
+    cells = "; ".join(f"{one.about.formula} {' x '.join(map(str, one.supercell))}" for one in newest)
     definitions = (
         f"Supercells: {cells}. The error of bands is the root mean square over all bands of the path. Imaginary: below "
         "-0.1 THz."
     )
     return (definitions, *imaginary_modes(results), *notes_of(results))
+
+
+def imaginary_modes(results: Mapping[str, Found]) -> tuple[str, ...]:
+    """A line for each crystal in which a member or the labels have imaginary modes."""
+    lines = []
+    for name, formula, one in named(results):
+        modes = [(f"member {place + 1}", mode) for place, mode in enumerate(one.lowest)]
+        words = [f"{who} {_named(mode)}" for who, mode in (*modes, ("labels", one.label_lowest)) if mode.imaginary]
+        if words:
+            lines.append(f"{name}, {formula}, imaginary modes: {', '.join(words)}.")
+    return tuple(lines)
+
+
+def _named(mode: Lowest) -> str:
+    return f"{-mode.frequency / THZ:.2f}i THz at {mode.at}"

@@ -1,4 +1,4 @@
-"""Formation energies of vacancies."""
+"""Formation energies of vacancies in crystals."""
 
 from sparring.validation.base import Imported, Validation
 from sparring.validation.vacancy.command import vacancy
@@ -8,10 +8,10 @@ __all__ = ["validation"]
 validation = Validation(
     name="vacancy",
     title="Vacancies",
-    compute=Imported("sparring.validation.vacancy.compute:vacancies_of"),
+    compute=Imported("sparring.validation.vacancy.compute:vacancy"),
     command=vacancy,
     read=Imported("sparring.validation.vacancy.section:read"),
-    table=Imported("sparring.validation.vacancy.table:vacancy_table"),
+    table=Imported("sparring.validation.vacancy.section:table"),
     figures=Imported("sparring.validation.vacancy.section:figures"),
     notes=Imported("sparring.validation.vacancy.section:notes"),
     applies=lambda run: run.has_crystals,

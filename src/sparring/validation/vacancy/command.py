@@ -1,7 +1,7 @@
 """``sparring validate vacancy``."""
 
 from sparring.validation.arguments import CommitteeFolder, Device, Output
-from sparring.validation.bulk_arguments import CrystalLabels, Crystals, Length
+from sparring.validation.crystals.arguments import CrystalLabels, Crystals, Length
 
 __all__ = ["vacancy"]
 
@@ -19,19 +19,19 @@ def vacancy(
     The same command resumes an interrupted one: labels are kept in the store of the run.
     """
     from sparring.units import quantity
-    from sparring.validation.bulk_results import answered
-    from sparring.validation.vacancy.compute import vacancies_of
-    from sparring.validation.vacancy.figure import vacancy_figure
-    from sparring.validation.vacancy.table import vacancy_table
+    from sparring.validation.crystals.results import answered
+    from sparring.validation.vacancy import compute
+    from sparring.validation.vacancy.figure import figure
+    from sparring.validation.vacancy.section import table
 
     answered(
         committee,
         "vacancy",
-        vacancies_of,
-        vacancy_table,
-        vacancy_figure,
+        compute.vacancy,
+        table,
+        figure,
         file=crystals,
-        labels=labels,
+        n_labels=labels,
         output=output,
         device=device,
         length=quantity(length, "length"),

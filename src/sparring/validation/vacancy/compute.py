@@ -19,10 +19,11 @@ from sparring.committee import Committee
 from sparring.starting_data.relaxation import relax
 from sparring.surfaces.crystals import points_of, relaxed_crystal, repeats
 from sparring.surfaces.evaluators import Evaluate, SurfaceCalculator
-from sparring.validation.bulk import formula_of, of_surfaces, require_crystal
+from sparring.validation.crystals.structures import formula_of, require_crystal
+from sparring.validation.crystals.surfaces import About, of_surfaces
 from sparring.validation.run_labels import LabelFrames
 
-__all__ = ["Vacancies", "VacanciesOfCrystals", "inequivalent_sites", "vacancies_of", "vacancy_energies"]
+__all__ = ["Vacancies", "inequivalent_sites", "vacancy"]
 
 FMAX = 0.01
 REACH, ALIKE = 6.0, 0.05
@@ -34,53 +35,23 @@ class Vacancies:
     """Formation energies of the vacancies of a crystal.
 
     Attributes:
-        formula: Formula unit.
+        about: The crystal, and how the energies were computed.
         n_atoms: Number of atoms of the supercell.
         supercell: Numbers of cells of the supercell.
         sites: Indices of the missing atoms in the cell, one of each kind.
         energy: Formation energies by the members, in eV; NaN where there are none.
         label_energy: Formation energies by the labels, in eV; NaN where there are none.
-        failures: Reasons why members have no energies.
-        unlabelled: Reason why the labels have none.
-        method: Method of the labels; empty without labels.
-        n_labels: Number of labels.
     """
 
-    formula: str
+    about: About
     n_atoms: int
     supercell: tuple[int, int, int]
     sites: tuple[int, ...]
     energy: Float[np.ndarray, "n_members n_sites"]
     label_energy: Float[np.ndarray, " n_sites"]
-    failures: tuple[str, ...] = ()
-    unlabelled: str = ""
-    method: str = ""
-    n_labels: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class VacanciesOfCrystals:
-    """Vacancies of several crystals."""
-
-    crystals: tuple[Vacancies, ...]
-
-
-def vacancies_of(
-    committee: Committee, crystals: Sequence[Atoms], *, n_labels: int = 100, **options: object
-) -> VacanciesOfCrystals:
-    """The vacancies of each crystal of one element, with as many labels for each; see :func:`vacancy_energies`.
-
-    Raises:
-        ValueError: If there is no crystal of one element.
-    """
-    elements = [one for one in crystals if len(set(one.numbers.tolist())) == 1]
-    if not elements:
-        raise ValueError(_refusal(crystals[0]))
-    found = (vacancy_energies(committee, one, n_labels=n_labels, **options) for one in elements)  # type: ignore[arg-type]
-    return VacanciesOfCrystals(crystals=tuple(found))
-
-
-def vacancy_energies(
+def vacancy(
     committee: Committee,
     crystal: Atoms,
     *,
@@ -98,31 +69,35 @@ def vacancy_energies(
         n_labels: Largest number of labels.
 
     Raises:
-        ValueError: If the structure is no crystal of one element, or the length is not positive.
+        ValueError: If the structure is no crystal of one element, or the length leaves no room for a vacancy.
         RelaxationError: If no member has energies.
     """
     require_crystal(crystal)
-    committee.require_known([crystal])
     if len(set(crystal.numbers.tolist())) > 1:
-        raise ValueError(_refusal(crystal))
+        raise ValueError(
+            f"{formula_of(crystal)} is a compound, and the formation energy of a vacancy is that of a crystal of one "
+            "element: the energy of the missing atom in a compound depends on its chemical potential"
+        )
     sites, supercell = inequivalent_sites(crystal), repeats(crystal, length)
     n_atoms = len(crystal) * int(np.prod(supercell))
     if n_atoms < 2:
         raise ValueError(f"a supercell of one atom has no room for a vacancy; wanted a longer length than {length:g} Å")
-    compute = partial(_formation_energies, crystal=crystal, supercell=supercell, sites=sites)
-    found = of_surfaces(committee, compute, label=label, n_labels=n_labels)
-    nothing = np.full(len(sites), np.nan)
+    found = of_surfaces(
+        committee,
+        crystal,
+        partial(_formation_energies, crystal=crystal, supercell=supercell, sites=sites),
+        missing=np.full(len(sites), np.nan),
+        label=label,
+        n_labels=n_labels,
+        options={"length": length},
+    )
     return Vacancies(
-        formula=formula_of(crystal),
+        about=found.about,
         n_atoms=n_atoms,
         supercell=supercell,
         sites=sites,
-        energy=np.array([nothing if one is None else one for one in found.members]),
-        label_energy=nothing if found.label is None else found.label,
-        failures=found.failures,
-        unlabelled=found.unlabelled,
-        method=found.method,
-        n_labels=found.n_labels,
+        energy=np.array(found.members),
+        label_energy=found.label,
     )
 
 
@@ -157,10 +132,3 @@ def _formation_energies(
         relaxed = relax(defective, SurfaceCalculator(evaluate), fmax=FMAX)
         found.append(relaxed.get_potential_energy() - len(relaxed) / len(whole) * perfect.energy)
     return np.array(found)
-
-
-def _refusal(crystal: Atoms) -> str:
-    return (
-        f"{formula_of(crystal)} is a compound, and the formation energy of a vacancy is that of a crystal of one "
-        "element: the energy of the missing atom in a compound depends on its chemical potential"
-    )

@@ -10,8 +10,8 @@ __all__ = ["CrystalLabels", "Crystals", "Length"]
 Crystals = Annotated[
     Path | None,
     typer.Argument(
-        help="Crystals, extended XYZ [default: the lowest energy of each formula in the committee's data, in its "
-        "smallest cell]."
+        help="Crystals, extended XYZ [default: the lowest energy of each formula in the data that the run began with, "
+        "in its smallest cell]."
     ),
 ]
 CrystalLabels = Annotated[
