@@ -33,15 +33,13 @@ DASHED = (0, (4, 2))
 def mean_of(values: Float[np.ndarray, "n_members ..."]) -> Float[np.ndarray, "..."]:
     """Mean over the members whose values are all finite; NaN if there are none."""
     known = _known(values)
-    mean: np.ndarray = known.mean(axis=0) if len(known) else np.full(values.shape[1:], np.nan)
-    return mean
+    return np.asarray(known.mean(axis=0) if len(known) else np.full(values.shape[1:], np.nan))
 
 
 def sigma_of(values: Float[np.ndarray, "n_members ..."]) -> Float[np.ndarray, "..."]:
     """Standard deviation between the members whose values are all finite; NaN if there are fewer than two."""
     known = _known(values)
-    sigma: np.ndarray = known.std(axis=0, ddof=1) if len(known) > 1 else np.full(values.shape[1:], np.nan)
-    return sigma
+    return np.asarray(known.std(axis=0, ddof=1) if len(known) > 1 else np.full(values.shape[1:], np.nan))
 
 
 def spread(values: Float[np.ndarray, " n_members"], form: str, size: float = 1.0) -> str:

@@ -131,18 +131,18 @@ def equation_of_state(
 
 
 def fitted(volumes: Float[np.ndarray, " n_points"], energy: Float[np.ndarray, " n_points"]) -> BirchMurnaghan:
-    """The fit of energies; NaN if fewer than five are known, or the minimum is not within the volumes."""
-    known = np.isfinite(energy)
-    if known.sum() < FEWEST:
+    """The fit of energies; NaN if fewer than five are known, or the minimum is not within their volumes."""
+    known = volumes[np.isfinite(energy)]
+    if len(known) < FEWEST:
         return BirchMurnaghan()
-    fit = ASEFit(volumes[known], energy[known], eos="birchmurnaghan")
+    fit = ASEFit(known, energy[np.isfinite(energy)], eos="birchmurnaghan")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the way of the optimiser
             volume, lowest, bulk_modulus = (float(one) for one in fit.fit(warn=False))
     except (RuntimeError, ValueError):
         return BirchMurnaghan()
-    if not (volumes[0] < volume < volumes[-1] and bulk_modulus > 0):
+    if not (known[0] < volume < known[-1] and bulk_modulus > 0):
         return BirchMurnaghan()
     derivative = float(fit.eos_parameters[2])
     return BirchMurnaghan(volume=volume, energy=lowest, bulk_modulus=bulk_modulus, derivative=derivative)

@@ -27,7 +27,7 @@ def table(results: Mapping[str, Found], unit: EnergyUnit, *, published: Publishe
     for name, formula, one in named(results):
         cells = [name, formula]
         for key, (_, form) in QUANTITIES.items():
-            size = GPA if key == "bulk_modulus" else one.about.n_atoms
+            size = GPA if key == "bulk_modulus" else float(one.about.n_atoms)
             cells += [spread(one.of_members(key), form, size), number(getattr(one.label, key), form, size)]
         rows.append(tuple(cells))
     return Table(columns=columns_of([title for title, _ in QUANTITIES.values()]), rows=tuple(rows))
