@@ -20,7 +20,7 @@ Kind: TypeAlias = type[T] | GenericAlias
 
 
 def write_record(path: Path, result: object) -> None:
-    """Write a result: a frozen dataclass of numbers, texts, arrays, tuples, mappings and such dataclasses, or a tuple of them.
+    """Write a result: a frozen dataclass of numbers, texts, arrays, tuples, mappings and such dataclasses; or several.
 
     Numbers that are not finite are written as null.
     """

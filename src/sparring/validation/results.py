@@ -66,18 +66,20 @@ class Results:
             yield generation, self.run.folder / f"generation-{generation:02d}" / "validation" / name
 
 
-def each_generation(name: str, kind: Kind[T]) -> Callable[[Results], dict[str, T] | None]:
+def each_generation(name: str, kind: Kind[T], *, needs_all: bool = True) -> Callable[[Results], dict[str, T] | None]:
     """A function that reads the results of a verb for each committee of a run.
 
     Args:
         name: Name of the verb, which writes ``validation/NAME.json`` into the folder of a committee.
         kind: Dataclass of a result, or a tuple of them.
+        needs_all: True if the report asks for results of all committees; False if it is content with some.
     """
 
     def read(files: Results) -> dict[str, T] | None:
         file = f"{name.replace('-', '_')}.json"
         results = files.of_generations(file, kind)
-        files.ask_for(file, f"sparring validate {name}")
+        if needs_all or not results:
+            files.ask_for(file, f"sparring validate {name}")
         return results or None
 
     return read

@@ -140,7 +140,7 @@ def phonons(
         ),
         label=label,
         n_labels=n_labels,
-        options={"length": length, "displacement": displacement},
+        options={"length": length},
     )
     everywhere = np.concatenate([one.grid for one in (*found.members, found.label)])
     low, high = float(np.nanmin(everywhere)), float(np.nanmax(everywhere))

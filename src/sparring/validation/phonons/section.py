@@ -15,7 +15,7 @@ from sparring.validation.results import each_generation
 __all__ = ["figures", "imaginary_modes", "notes", "read", "table"]
 
 Found = tuple[PhononStates, ...]
-read = each_generation("phonons", Found)
+read = each_generation("phonons", Found, needs_all=False)
 
 
 def table(results: Mapping[str, Found], unit: EnergyUnit, *, published: Published = no_published) -> Table:

@@ -13,7 +13,7 @@ from sparring.validation.vacancy.figure import figure, sites_of
 __all__ = ["figures", "notes", "read", "table"]
 
 Found = tuple[Vacancies, ...]
-read = each_generation("vacancy", Found)
+read = each_generation("vacancy", Found, needs_all=False)
 
 
 def table(results: Mapping[str, Found], unit: EnergyUnit, *, published: Published = no_published) -> Table:
