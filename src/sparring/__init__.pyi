@@ -289,8 +289,16 @@ from .units import kT as kT
 from .units import quantity as quantity
 from .validation.bond_scan.compute import scan_bonds as scan_bonds
 from .validation.bond_scan.scans import BondScan as BondScan
+from .validation.elastic.compute import ElasticConstants as ElasticConstants
+from .validation.elastic.compute import elastic as elastic
+from .validation.equation_of_state.compute import EquationOfState as EquationOfState
+from .validation.equation_of_state.compute import equation_of_state as equation_of_state
+from .validation.phonons.compute import PhononStates as PhononStates
+from .validation.phonons.compute import phonons as phonons
 from .validation.survival.compute import Survival as Survival
 from .validation.survival.compute import own_minimum as own_minimum
 from .validation.survival.compute import survival as survival
+from .validation.vacancy.compute import Vacancies as Vacancies
+from .validation.vacancy.compute import vacancy as vacancy
 
 __version__: str

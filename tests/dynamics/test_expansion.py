@@ -63,9 +63,9 @@ def test_copper_has_the_energies_forces_and_stresses_of_ase(copper):
 
 
 def test_copper_expands_as_with_the_integrator_of_ase(copper):
-    # EMT and IsotropicMTKNPT of ASE 3.29, 32 atoms, 1 bar, steps of 4 fs, tdamp 50 fs, pdamp 400 fs, two runs of 20 ps at
-    # 93/96 of each temperature (ASE counts the centre of mass, which rests, as three degrees of freedom), one degree of
-    # freedom in the chain of the cell: 376.75 +- 0.04 and 392.80 +- 0.11 Å³.
+    # EMT and IsotropicMTKNPT of ASE 3.29, 32 atoms, 1 bar, steps of 4 fs, tdamp 50 fs, pdamp 400 fs, two runs of 20 ps
+    # at 93/96 of each temperature (ASE counts the centre of mass, which rests, as three degrees of freedom), one degree
+    # of freedom in the chain of the cell: 376.75 +- 0.04 and 392.80 +- 0.11 Å³.
     of_ase = torch.tensor([376.75, 392.80], dtype=torch.float64)
     found = thermal_expansion(
         Committee([CopperEMT()]),

@@ -32,6 +32,7 @@ __all__ = [
     "AnyPart",
     "AnyProposer",
     "AttackPlugin",
+    "BAROSTATS",
     "BiasedDynamics",
     "Dynamics",
     "EarlyStop",
@@ -177,7 +178,7 @@ class _Moving(Section):
         require_barostat(self.ensemble, self.pressure)
         if self.ensemble in BAROSTATS and set(self.axes) != set("xyz"):
             raise ValueError(
-                f"ensemble {self.ensemble} moves cells along all axes, got axes {self.axes}; leave them out"
+                f"ensemble {self.ensemble} moves cells along xyz, got axes {self.axes}; use nose_hoover or langevin"
             )
         return self
 
