@@ -44,7 +44,7 @@ def test_layers_chains_and_crystals_are_frameworks_and_adsorbates_above_them_are
         with pytest.raises(ValueError, match="has no guest: all of its atoms are bonded to a framework"):
             molecules_in(host)
     layer, above = graphene(size=(3, 3, 1), vacuum=6.0), water.copy()
-    above.translate(layer.positions.mean(0) + [0.0, 0.0, 3.2])
+    above.translate(layer.positions.mean(0) + np.array([0.0, 0.0, 3.2]))
     assert molecules_in(layer + above) == ((18, 19, 20),)
     wire = Atoms("C", cell=[1.4, 10, 10], pbc=(True, False, False))  # an atom that is bonded to its own images
     with pytest.raises(ValueError, match="C has no guest"):

@@ -23,7 +23,7 @@ Which = Literal["all", "translation", "rotation"]
 
 
 class _Tables(NamedTuple):
-    """Molecules of a batch: their seeds, and of their atoms the index, the molecule, the share of mass and the image."""
+    """Molecules of a batch: their seeds, and of their atoms index, molecule, share of mass, and image."""
 
     owner: Int[Tensor, " n_rows"]
     atoms: Int[Tensor, " n_moving"]
@@ -167,14 +167,14 @@ class Rigid:
         for atom in atoms[seeds.fixed.any(1)[atoms]].tolist()[:1]:
             seed = int(seeds.structure_index[atom])
             raise ValueError(
-                f"seed {seed}: atom {atom - int(seeds.first_atoms[seed])} is fixed, but is part of a molecule that is to "
-                "move; free it (atoms.set_constraint()), or leave the rigid motion out"
+                f"seed {seed}: atom {atom - int(seeds.first_atoms[seed])} is fixed, but is part of a molecule that is "
+                "to move; free it (atoms.set_constraint()), or leave the rigid motion out"
             )
 
 
 def _tables(seeds: Structures, guests: Guests) -> _Tables:
     device = seeds.structure_index.device
-    owner, atoms, body, weight, shifts = [], list[int](), list[int](), list[np.ndarray](), list[np.ndarray]()
+    owner, atoms, body, weight, shifts = list[int](), list[int](), list[int](), list[np.ndarray](), list[np.ndarray]()
     first = seeds.first_atoms.tolist()
     for seed, (frame, molecules) in enumerate(zip(seeds.to_atoms(), guests.molecules(seeds), strict=True)):
         for molecule in molecules:
