@@ -9,7 +9,7 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sparring.atoms.reference import ENERGY, FORCES, STRESS
+from sparring.atoms.reference import ENERGY, FORCES, STRESS, checked_stress, has_volume
 from sparring.atoms.strain import from_voigt, to_voigt
 from sparring.atoms.structures import Structures
 
@@ -51,6 +51,11 @@ class Dataset:
         return len(self) if self.has_forces is None else int(self.has_forces.sum())
 
     @property
+    def n_with_stress(self) -> int:
+        """Number of structures that have a stress."""
+        return 0 if self.stress is None else int(torch.isfinite(self.stress).all(-1).all(-1).sum())
+
+    @property
     def atoms_with_forces(self) -> Bool[Tensor, " n_atoms"]:
         """Mask of the atoms that have a force."""
         if self.has_forces is None:
@@ -61,15 +66,16 @@ class Dataset:
     def from_atoms(cls, atoms: Sequence[Atoms]) -> "Dataset":
         """Collect labelled structures: ``info["REF_energy"]`` in eV and ``arrays["REF_forces"]`` in eV/Å, if any.
 
-        A structure without forces is trained on by its energy alone. It may have a stress, too: ``info["REF_stress"]``,
-        six components in eV/Å³ (xx, yy, zz, yz, xz, xy), positive under tension.
+        A structure without forces is trained on by its energy alone. One that is periodic in three directions may have
+        a stress, too: ``info["REF_stress"]`` in eV/Å³, six components (xx, yy, zz, yz, xz, xy) or a symmetric matrix,
+        positive under tension.
 
         Raises:
             ValueError: If a label is missing, has the wrong shape or is not finite.
         """
         structures = Structures.from_atoms(atoms)
         for index, one in enumerate(atoms):
-            _require_label(one, f"structure {index} ({one.get_chemical_formula()})")
+            _require_label(one, _name(index, one))
         forces = [one.arrays.get(FORCES, np.zeros((len(one), 3))) for one in atoms]
         has_forces = torch.tensor([FORCES in one.arrays for one in atoms], dtype=torch.bool)
         return cls(
@@ -122,8 +128,12 @@ class Dataset:
 
 
 def _stresses(atoms: Sequence[Atoms]) -> Float[Tensor, "n_structures 3 3"] | None:
-    known = [one.info.get(STRESS) for one in atoms]
-    rows = [np.full(6, np.nan) if stress is None else np.asarray(stress, dtype=float) for stress in known]
+    rows = [
+        checked_stress(STRESS, one.info[STRESS], _name(index, one))
+        if STRESS in one.info and has_volume(one)
+        else np.full(6, np.nan)
+        for index, one in enumerate(atoms)
+    ]
     return _some(torch.as_tensor(from_voigt(np.stack(rows))))
 
 
@@ -135,14 +145,15 @@ def _further_arrays(atoms: Atoms) -> dict[str, np.ndarray]:
     return {name: array.copy() for name, array in atoms.arrays.items() if name not in ("numbers", "positions", FORCES)}
 
 
+def _name(index: int, atoms: Atoms) -> str:
+    return f"structure {index} ({atoms.get_chemical_formula()})"
+
+
 def _require_label(atoms: Atoms, name: str) -> None:
     if ENERGY not in atoms.info:
         raise ValueError(f"{name} has no energy: info[{ENERGY!r}] is missing; label it first (sparring label)")
     forces = np.asarray(atoms.arrays.get(FORCES, np.zeros((len(atoms), 3))))
     if forces.shape != (len(atoms), 3):
         raise ValueError(f"{name}: {FORCES} must be ({len(atoms)}, 3), got {forces.shape}")
-    stress = np.asarray(atoms.info.get(STRESS, np.zeros(6)))
-    if stress.shape != (6,):
-        raise ValueError(f"{name}: {STRESS} must have six components (xx, yy, zz, yz, xz, xy), got {stress.shape}")
-    if not all(np.isfinite(values).all() for values in (float(atoms.info[ENERGY]), forces, stress)):
-        raise ValueError(f"{name} has an energy, forces or a stress that is not finite; leave it out or label it again")
+    if not all(np.isfinite(values).all() for values in (float(atoms.info[ENERGY]), forces)):
+        raise ValueError(f"{name} has an energy or forces that are not finite; leave it out or label it again")

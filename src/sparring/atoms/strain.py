@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sparring.atoms.structures import Structures
 
-__all__ = ["from_voigt", "strained", "stress_of", "to_voigt", "volumes"]
+__all__ = ["from_voigt", "has_stress", "strained", "stress_of", "to_voigt", "volumes"]
 
 ROWS, COLUMNS = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
 """Indices of the components in Voigt order: xx, yy, zz, yz, xz, xy."""
@@ -57,6 +57,11 @@ def volumes(cells: Float[Tensor, "*members n_structures 3 3"]) -> Float[Tensor, 
     # Written out: the derivative of a determinant does not exist, as torch has it, where the matrix is singular.
     product: Tensor = (first * torch.linalg.cross(second, third)).sum(-1).abs()
     return product
+
+
+def has_stress(structures: Structures) -> Bool[Tensor, " n_structures"]:
+    """Mask of the structures that have a stress: periodic ones, slabs among them, with three lattice vectors."""
+    return structures.pbc.any(1) & (volumes(structures.cells) > 0)
 
 
 def stress_of(

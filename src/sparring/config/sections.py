@@ -123,6 +123,7 @@ class Evaluation(Section):
     file: Path | None = None
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
+    stress_key: str = "REF_stress"
     near: Energy = quantity("2.5 kcal/mol", "energy")
     survival: SurvivalTest | None = None
 

@@ -72,6 +72,7 @@ class Replay(Section):
     file: Path
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
+    stress_key: str = "REF_stress"
     weight: Weight = 1.0
 
 

@@ -60,6 +60,7 @@ def init(
         raise ValueError(f"need velocities of shape {tuple(positions.shape)}, got {tuple(velocities.shape)}")
     velocities = system.structures.on_free(velocities.to(positions))
     seen = observe(committee, system, criteria, bias, positions)
+    assert system.neighbors.is_complete()  # found at these positions
     return State(
         system=system,
         phase=Phase(positions, velocities, seen, ensemble.bath(system)),
@@ -81,11 +82,13 @@ def step(
 ) -> State:
     """All replicas one time step later.
 
-    No host synchronisation but for the neighbours of periodic structures, which are found on the host.
+    No host synchronisation, except where neighbours of periodic structures are found anew.
     """
     system, old = state.system, state.phase
     look = partial(observe, committee, system, criteria, bias)
     new = ensemble.step(old, system, look, timestep=timestep, step=state.step)
+    while not system.neighbors.is_complete():  # asked when the work is queued, so that no device waits
+        new = ensemble.step(old, system, look, timestep=timestep, step=state.step)
     going = state.status == Status.FINISHED
     status = torch.where(system.finite(new.velocities), new.seen.status, int(Status.NOT_FINITE))
     fails = going & (status != Status.FINISHED)

@@ -10,8 +10,8 @@ from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
+from sparring.atoms.verlet import NeighborList
 from sparring.committee import Committee
 from sparring.dynamics.bias import Bias, bias_of
 from sparring.support import philox
@@ -101,7 +101,7 @@ class System:
     """Everything that stays constant during dynamics.
 
     Attributes:
-        structures: Starting geometries, in the precision of the committee; molecules have their edges.
+        structures: Starting geometries, in the precision of the committee.
         masses: Atomic masses in eV fs²/Å².
         degrees: Degrees of freedom of each replica: its coordinates, less those that are fixed, less the axes along
             which its centre of mass rests.
@@ -112,6 +112,7 @@ class System:
         atom: Index of each atom in the initial batch.
         fixed_centre: Flag for centres of mass at rest, along axes along which no atom is fixed.
         reach: Cutoff of the edges in Å; zero if none are needed.
+        neighbors: Edges of the last positions, from which those of the next ones follow.
     """
 
     structures: Structures
@@ -124,6 +125,7 @@ class System:
     atom: Int[Tensor, " n_atoms"]
     fixed_centre: bool
     reach: float
+    neighbors: NeighborList  # a cache: edges that are found anew lead to the same energies, but for the last bits
 
     @classmethod
     def of(
@@ -140,7 +142,7 @@ class System:
         device = index.device
         atom = torch.arange(structures.n_atoms, device=device)
         return cls(
-            structures=structures if structures.periodic or not reach else with_edges(structures, reach),
+            structures=structures,
             masses=AMU * torch.as_tensor(atomic_masses, device=device).index_select(0, structures.atomic_numbers),
             degrees=_degrees(structures, fixed_centre),
             temperature=temperature.to(device),
@@ -150,6 +152,7 @@ class System:
             atom=atom,
             fixed_centre=fixed_centre,
             reach=reach,
+            neighbors=NeighborList(reach or 1.0),
         )
 
     @property
@@ -174,7 +177,7 @@ class System:
     def at(self, positions: Float[Tensor, "n_atoms 3"]) -> Structures:
         """The replicas at other positions, with the edges that committee and criteria need."""
         structures = self.structures.with_positions(positions.to(self.structures.positions.dtype))
-        return with_edges(structures, self.reach) if self.reach else structures
+        return self.neighbors.update(structures) if self.reach else structures
 
     def kinetic_energy(self, velocities: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, " n_copies"]:
         r"""Kinetic energy :math:`K = \sum_i m_i v_i^2 / 2` of each replica, in eV."""
@@ -204,12 +207,10 @@ class System:
 
     def take(self, copies: Int[Tensor, " n_taken"], atoms: Int[Tensor, " n_atoms_taken"]) -> "System":
         """Some of the replicas, and their atoms."""
-        structures = self.structures.take(copies)
         return replace(
             self,
-            structures=with_edges(structures, self.reach)
-            if self.reach and not self.structures.periodic
-            else structures,
+            structures=self.structures.take(copies),
+            neighbors=self.neighbors.take(copies),
             **{name: getattr(self, name)[copies] for name in ("degrees", "temperature", "key", "copy")},
             **{name: getattr(self, name)[atoms] for name in ("masses", "row", "atom")},
         )

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS, Dataset
 from sparring.inputs.extxyz import frame_text
 from sparring.labels import guard
 from sparring.labels.launch import Guard
@@ -50,6 +50,7 @@ class Program:
         model: Path of the model that it writes, with the same placeholders.
         energy_key: Name of energies in the files of data.
         forces_key: Name of forces.
+        stress_key: Name of stresses, six components in eV/Å³ and positive under tension.
         environment: Environment variables beside those of this process.
         time_limit: Longest time of a member in seconds; None for no limit.
     """
@@ -59,6 +60,7 @@ class Program:
     model: str
     energy_key: str = ENERGY
     forces_key: str = FORCES
+    stress_key: str = STRESS
     environment: Mapping[str, str] = field(default_factory=dict)
     time_limit: float | None = None
 
@@ -192,6 +194,8 @@ def _text(structures: Sequence[Atoms], program: Program) -> str:
         atoms.info[program.energy_key] = atoms.info.pop(ENERGY)
         if FORCES in atoms.arrays:
             atoms.arrays[program.forces_key] = atoms.arrays.pop(FORCES)
+        if STRESS in atoms.info:
+            atoms.info[program.stress_key] = atoms.info.pop(STRESS)
     return "".join(frame_text(atoms, f"structure {index}") for index, atoms in enumerate(structures))
 
 

@@ -152,8 +152,13 @@ def packed(
         dtype=dtype,
         device=device,
         structure_weight=weights,
-        padded=architecture.supports_vmap,
+        padded=architecture.supports_vmap and not _has_stacked_model(architecture),
     )
+
+
+def _has_stacked_model(architecture: Architecture) -> bool:
+    weights = [*architecture.named_parameters(), *architecture.named_buffers()]
+    return architecture.stacked_model({name: weight.detach().unsqueeze(0) for name, weight in weights}) is not None
 
 
 def structure_keys(jobs: Sequence[Job]) -> list[int]:

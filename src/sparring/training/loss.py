@@ -91,6 +91,13 @@ class Loss:
         model = self.stacked_model(weights)
         if model:
             return self._analytic_gradient(model, weights, chosen, share, term)
+        if self.n_members > 1 and not self.data.uniform and not self.data.padded:
+            rows = [
+                part.gradient(weights[members], chosen[members], None if share is None else share[members], term)
+                for members, part in self.parts(chosen.shape[1])
+            ]
+            losses, gradients = zip(*rows, strict=True)
+            return torch.cat(losses), torch.cat(gradients)
         return self._autograd_gradient(weights, chosen, share, term)
 
     def _analytic_gradient(
@@ -146,9 +153,10 @@ class Loss:
     def members_at_once(self, n_batch: int) -> int:
         """Number of members that train in one pass: all whose values of a minibatch stay in the processor's cache.
 
-        Modules that cannot be stacked train one after another, each with the memory of one.
+        Modules that cannot be stacked train one after another, each with the memory of one. So do members whose
+        minibatches have edges of their own, where there are analytic derivatives or tables for one member.
         """
-        if not self.architecture.supports_vmap:
+        if not self.architecture.supports_vmap or not (self.data.uniform or self.data.padded):
             return 1
         edges, width = self.data.structures.edges, self.architecture.edge_width
         if edges is None or not width or self.data.energy.device.type != "cpu":
@@ -160,7 +168,7 @@ class Loss:
         self, weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]
     ) -> tuple[Float[Tensor, "n_members n_batch"], Float[Tensor, "n_members n_batch"]]:
         """Energies of structures that each member has for itself, without a graph, and their labels."""
-        if not self.architecture.supports_vmap and self.n_members > 1:
+        if self.members_at_once(1) == 1 < self.n_members:
             parts = [part.energies_of(weights[members], chosen[members]) for members, part in self.parts(1)]
             predicted, wanted = zip(*parts, strict=True)
             return torch.cat(predicted), torch.cat(wanted)
@@ -173,7 +181,7 @@ class Loss:
         self, weights: Tensor, chosen: Int[Tensor, "n_members n_batch"]
     ) -> Float[Tensor, "n_members n_batch"]:
         """Eq. 3 for structures that each member has for itself, without a graph."""
-        if not self.architecture.supports_vmap and self.n_members > 1:
+        if self.members_at_once(1) == 1 < self.n_members:
             return torch.cat([part.losses_of(weights[rows], chosen[rows]) for rows, part in self.parts(1)])
         batch = self.data.gather(chosen)
         return self.of_energies(*self.energies_and_slopes(weights, batch, create_graph=False), batch).detach()
@@ -206,8 +214,8 @@ class Loss:
         return losses if batch.structure_weight is None else losses * batch.structure_weight
 
     def stacked_model(self, weights: Tensor) -> StackedModel | None:
-        """Analytic derivatives of all members, where the architecture has such and members share their edges."""
-        if not self.data.uniform:
+        """All members in one pass, where the architecture has such and members share their edges, or there is one."""
+        if not self.data.uniform and (self.data.padded or self.n_members > 1):
             return None
         named = self.named(weights.detach())
         # Later models share the preparations of the first one.

@@ -8,7 +8,7 @@ import torch
 from ase.constraints import FixAtoms, FixCartesian
 
 from sparring.atoms.structures import Structures
-from sparring.proposers.ascent import Ascent, attack, with_reach
+from sparring.proposers.ascent import Ascent, attack
 from sparring.proposers.objectives import force_variance
 from sparring.proposers.spaces import (
     Cartesian,
@@ -205,7 +205,7 @@ def test_a_step_asks_nothing_of_the_device(space, seeds, committee, never_asks, 
     if seeds.periodic:
         seeds = Structures.from_atoms(seeds.to_atoms()[:2])
     members = committee()
-    climb = Ascent(members, with_reach(members, seeds, 0.5), force_variance, space, min_distance=0.0)
+    climb = Ascent(members, seeds, force_variance, space, min_distance=0.0)
     state, *_ = climb.step(climb.start(drawn(space, seeds)), 0)
     with never_asks():
         state, *_ = climb.step(state, 1)
@@ -254,7 +254,7 @@ def test_the_slope_that_an_attack_climbs_is_that_of_what_may_move(held, committe
         moved = space.displace(copies(seeds, len(points)), points.flatten(0, 1))
         return force_variance(members.predict(moved), moved).reshape(len(points), -1).sum(1)
 
-    climb = Ascent(members, with_reach(members, seeds, 0.5), force_variance, space)
+    climb = Ascent(members, seeds, force_variance, space)
     *_, gradient = climb.observe(delta)
     largest = gradient.abs().max().item()
     torch.testing.assert_close(gradient, slope(score, delta, step=3e-4), rtol=1e-6, atol=1e-6 * largest)

@@ -38,7 +38,7 @@ __all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature", "own_mini
 
 EVERY = 20
 """Number of steps between two removals of failed copies from the batch."""
-PREDICTED = ("committee_", "energy_variance", "force_variance", "atom_uncertainty", "expected_")
+PREDICTED = ("committee_", "energy_variance", "force_variance", "stress_variance", "atom_uncertainty", "expected_")
 """Beginnings of the names of predictions in `info` and `arrays`."""
 DECIMALS = 4
 NEIGHBOURS, STRAIN = 3.0, 0.2
