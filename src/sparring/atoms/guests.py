@@ -1,7 +1,7 @@
-"""Molecules inside of periodic structures: a guest in a framework, an adsorbate, the molecules of a molecular crystal.
+"""Molecules in periodic structures: a guest in a framework, an adsorbate, the molecules of a molecular crystal.
 
-A molecule is a set of atoms that bonds connect, whose bonds do not lead to images of its own atoms. What extends through
-the cell in this way is a framework: a crystal, a layer, or a chain.
+A molecule is a set of atoms that bonds connect, whose bonds do not lead to images of its own atoms. What extends
+through the cell in this way is a framework: a crystal, a layer, or a chain.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 from sparring.atoms.bonds import find_bonds
 from sparring.atoms.structures import Structures
 
-__all__ = ["Fragment", "Guests", "closest_images", "fragments", "molecules_in"]
+__all__ = ["Fragment", "Guests", "Molecules", "closest_images", "fragments", "made_whole", "molecules_in"]
 
 Molecules = tuple[tuple[int, ...], ...]
+"""Atoms of each molecule."""
 
 
 class Fragment(NamedTuple):
@@ -105,6 +106,16 @@ def closest_images(atoms: Atoms, group: Sequence[int]) -> Int[np.ndarray, "n_gro
     return np.rint(np.linalg.solve(cell.T, (whole - here).T).T).astype(int)
 
 
+def made_whole(atoms: Atoms, groups: Molecules) -> Atoms:
+    """A structure without periodic boundaries in which some groups of atoms are in one piece each."""
+    whole: Atoms = atoms.copy()
+    for group in groups:
+        rows = list(group)
+        whole.positions[rows] += closest_images(atoms, rows) @ atoms.cell.complete().array
+    whole.pbc = False
+    return whole
+
+
 @dataclass(frozen=True)
 class Guests:
     """Molecules of structures that are known by their atomic numbers.
@@ -148,8 +159,8 @@ class Guests:
             if of_seed not in known:
                 formulas = ", ".join(Atoms(one).get_chemical_formula() for one in known)
                 raise ValueError(
-                    f"seed {index} ({Atoms(of_seed).get_chemical_formula()}) is no structure whose guest is known (those "
-                    f"are {formulas}, with the atoms in one order); leave it out, or give that structure too"
+                    f"seed {index} ({Atoms(of_seed).get_chemical_formula()}) is no structure whose guest is known "
+                    f"(those are {formulas}, with the atoms in one order); leave it out, or give that structure too"
                 )
             found.append(known[of_seed])
             start += count

@@ -22,7 +22,7 @@ from sparring.proposers.spaces import (
     Uniform,
 )
 
-MIXED, ALIKE, TURNING, HOSTED = "mixed", "alike", "turning", "hosted"
+MIXED, ALIKE, TURNING, HOSTED, FLEXIBLE = "mixed", "alike", "turning", "hosted", "flexible"
 
 
 def breathe_and_shear(positions, delta):
@@ -45,6 +45,8 @@ def motions(hosted, **arguments):
 
 
 DIRECTIONS = np.random.default_rng(0).normal(size=(3, 4, 3))
+MIDDLE = (0.2, -0.2, 0.2)
+"""A place in a cage where ethanol touches nothing."""
 SPACES = {
     "cartesian": (MIXED, lambda _: Cartesian(spread=0.1)),
     "one axis": (MIXED, lambda _: Cartesian(spread=0.1, axes="y")),
@@ -81,6 +83,13 @@ SPACES = {
     "rotation": (HOSTED, lambda hosted: motions(hosted, which="rotation")),
     "bounded rigid": (HOSTED, lambda hosted: motions(hosted, max_translation=0.1, max_rotation=0.2)),
     "random rotation": (HOSTED, lambda hosted: Uniform(space=motions(hosted, which="rotation"), amplitude=math.pi)),
+    "torsions of guests": (FLEXIBLE, lambda hosted: Dihedrals.of(hosted, ["rotatable"], spread=0.5)),
+    "rigid, torsions and then atoms": (
+        FLEXIBLE,
+        lambda hosted: Combined(
+            spaces=(motions(hosted), Dihedrals.of(hosted, ["rotatable"], spread=0.5), Cartesian(spread=0.02)),
+        ),
+    ),
     "rigid and then atoms": (
         HOSTED,
         lambda hosted: Combined(spaces=(motions(hosted), Cartesian(spread=0.02, radius=0.1)), scales=(1.0, 0.1)),
@@ -97,9 +106,10 @@ def case(request, ammonia, water, salt, ethanol, butane, rattled, in_cage):
         ALIKE: rattled(ammonia, 4),
         TURNING: [*rattled(ethanol, 1, stdev=0.03), *rattled(butane, 1, stdev=0.03), ethanol],
         HOSTED: [*rattled(in_cage(water), 1, stdev=0.03), *rattled(in_cage(ammonia), 2, stdev=0.03)],
+        FLEXIBLE: rattled(in_cage(ethanol, shift=MIDDLE), 3, stdev=0.03),
     }[which]
-    known = [in_cage(water), in_cage(ammonia)] if which == HOSTED else [ethanol, butane]
-    return make(known), Structures.from_atoms(frames)
+    known = {HOSTED: [in_cage(water), in_cage(ammonia)], FLEXIBLE: [in_cage(ethanol, shift=MIDDLE)]}
+    return make(known.get(which, [ethanol, butane])), Structures.from_atoms(frames)
 
 
 @pytest.fixture
@@ -224,8 +234,10 @@ def held(request, ammonia, water, salt, ethanol, butane, rattled, in_cage):
         ALIKE: rattled(ammonia, 4),
         TURNING: [*rattled(ethanol, 1, stdev=0.03), *rattled(butane, 1, stdev=0.03), ethanol.copy()],
         HOSTED: [*rattled(in_cage(water), 1, stdev=0.03), *rattled(in_cage(ammonia), 2, stdev=0.03)],
+        FLEXIBLE: rattled(in_cage(ethanol, shift=MIDDLE), 3, stdev=0.03),
     }[which]
-    space = make([in_cage(water), in_cage(ammonia)] if which == HOSTED else [ethanol, butane])
+    known = {HOSTED: [in_cage(water), in_cage(ammonia)], FLEXIBLE: [in_cage(ethanol, shift=MIDDLE)]}
+    space = make(known.get(which, [ethanol, butane]))
     if which == TURNING:
         frames[0].set_constraint(FixAtoms([6, 7]))  # of ethanol's methyl group
         frames[1].set_constraint(FixAtoms([0]))
