@@ -16,7 +16,16 @@ from jaxtyping import Float, Int
 from sparring.atoms.bonds import find_bonds
 from sparring.atoms.structures import Structures
 
-__all__ = ["Fragment", "Guests", "Molecules", "closest_images", "fragments", "made_whole", "molecules_in"]
+__all__ = [
+    "Fragment",
+    "Guests",
+    "Molecules",
+    "closest_images",
+    "fragments",
+    "made_whole",
+    "molecules_in",
+    "require_host",
+]
 
 Molecules = tuple[tuple[int, ...], ...]
 """Atoms of each molecule."""
@@ -83,6 +92,19 @@ def molecules_in(atoms: Atoms, named: Sequence[int] | None = None) -> Molecules:
             "the atoms of the guest, counted from 0"
         )
     return found
+
+
+def require_host(atoms: Atoms, molecules: Molecules) -> None:
+    """Check that there are other atoms than those of guests.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if sum(map(len, molecules)) == len(atoms):
+        raise ValueError(
+            f"all atoms of {atoms.get_chemical_formula()} belong to molecules, and nothing extends through the cell that "
+            "could be their host; name the atoms of the guest, counted from 0"
+        )
 
 
 def closest_images(atoms: Atoms, group: Sequence[int]) -> Int[np.ndarray, "n_group 3"]:

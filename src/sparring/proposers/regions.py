@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring import uncertainty
-from sparring.atoms.guests import Guests
+from sparring.atoms.guests import Guests, require_host
 from sparring.atoms.memory import held_bytes, how_many_fit
 from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.structures import Structures
@@ -88,15 +88,10 @@ class Region:
 def _atoms_of(guests: Guests, seeds: Structures) -> list[int]:
     """Indices of the atoms of all guests."""
     found, first = list[int](), 0
-    for seed, (count, molecules) in enumerate(zip(seeds.counts.tolist(), guests.molecules(seeds), strict=True)):
-        atoms = [atom for molecule in molecules for atom in molecule]
-        if len(atoms) == count:
-            raise ValueError(
-                f"all atoms of seed {seed} belong to molecules, and there is no framework that could be the host; name "
-                "the atoms of the guest as centres of the region"
-            )
-        found += [first + atom for atom in atoms]
-        first += count
+    for atoms, molecules in zip(seeds.to_atoms(), guests.molecules(seeds), strict=True):
+        require_host(atoms, molecules)
+        found += [first + atom for molecule in molecules for atom in molecule]
+        first += len(atoms)
     return found
 
 

@@ -17,7 +17,7 @@ from sparring.atoms.guests import Guests, closest_images
 from sparring.atoms.structures import Structures
 from sparring.proposers.spaces.base import check_sizes, normal, within
 
-__all__ = ["Rigid"]
+__all__ = ["Rigid", "Which"]
 
 Which = Literal["all", "translation", "rotation"]
 
