@@ -2,6 +2,7 @@
 
 from .atoms.dataset import Dataset as Dataset
 from .atoms.environments import cut_environment as cut_environment
+from .atoms.guests import Guests as Guests
 from .atoms.internal_coordinates import bonds_and_angles as bonds_and_angles
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
@@ -224,6 +225,9 @@ from .proposers.spaces import (
 )
 from .proposers.spaces import (
     RandomDisplacement as RandomDisplacement,
+)
+from .proposers.spaces import (
+    Rigid as Rigid,
 )
 from .proposers.spaces import (
     Space as Space,

@@ -8,7 +8,17 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool
 
-from sparring.assembly.spaces import Bonds, bonds_of, have_cells, have_torsions, one_of_each, parts_of, space_of
+from sparring.assembly.regions import in_region_of
+from sparring.assembly.spaces import (
+    Bonds,
+    bonds_of,
+    have_cells,
+    have_guests,
+    have_torsions,
+    of_seeds,
+    parts_of,
+    space_of,
+)
 from sparring.atoms.constraints import fixed_coordinates
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
@@ -30,7 +40,6 @@ from sparring.proposers.early_stop import EarlyStop, early_stopped, largest_numb
 from sparring.proposers.formulas import objective_of
 from sparring.proposers.objectives import Objective
 from sparring.proposers.random import random_displacements
-from sparring.proposers.regions import Region, in_region
 from sparring.proposers.scan import n_scanned, scan
 from sparring.proposers.spaces import Space
 from sparring.proposers.thermal_start import DynamicsStart, NormalModeStart, ThermalStart, started
@@ -87,7 +96,7 @@ def _attack(section: sections.Adversarial, made: Made) -> Proposer:
     kT = boltzmann_kT(section.objective)
 
     def attack_all(committee: Committee, seeds: Structures, seed: int) -> Candidates:
-        space, arguments = attack_arguments(section, _of_seeds(made.molecules, seeds), bonds_of(made.config))
+        space, arguments = attack_arguments(section, of_seeds(made.molecules, seeds), bonds_of(made.config))
         progress = made.progress_bars("attack")
         candidates = attack(
             committee, seeds, climbed, space=space, seed=seed, progress=progress, **arguments
@@ -98,8 +107,7 @@ def _attack(section: sections.Adversarial, made: Made) -> Proposer:
 
     chosen: Proposer = attack_all
     if section.region is not None:
-        arguments: dict[str, Any] = section.region.arguments()
-        chosen = in_region(attack_all, Region(**arguments, max_memory=section.max_memory))
+        chosen = in_region_of(section, attack_all, made.molecules)
     return chosen if section.start is None else started(chosen, _start(section, made.config))
 
 
@@ -115,7 +123,7 @@ def _start(section: sections.Adversarial, config: Config) -> ThermalStart:
 
 def _random(section: sections.Random, made: Made) -> Proposer:
     def displace_all(committee: Committee, seeds: Structures, seed: int) -> Candidates:
-        space = space_of(section.space, _of_seeds(made.molecules, seeds), bonds_of(made.config))
+        space = space_of(section.space, of_seeds(made.molecules, seeds), bonds_of(made.config))
         return random_displacements(committee, seeds, space=space, seed=seed, progress=made.progress_bars("attack"))
 
     return displace_all
@@ -148,9 +156,8 @@ def _biased_dynamics(section: sections.BiasedDynamics, made: Made) -> Proposer:
 def _moving(section: sections.Dynamics | sections.BiasedDynamics, made: Made) -> dict[str, Any]:
     """Arguments of all kinds of dynamics."""
     of_ensemble = ("friction", "time_constant", "pressure", "cell_time_constant")
-    ensemble = ensemble_of(
-        section.ensemble, section.temperature, **{name: getattr(section, name) for name in of_ensemble}
-    )
+    more = {name: getattr(section, name) for name in of_ensemble}
+    ensemble = ensemble_of(section.ensemble, section.temperature, **more)
     names = ("duration", "timestep", "every", "axes", "max_memory")
     progress = made.progress_bars("dynamics")
     return {"ensemble": ensemble, "progress": progress, **{name: getattr(section, name) for name in names}}
@@ -188,9 +195,13 @@ def _fitting_space(
     allowed = np.ones(len(structures), dtype=bool)
     for part in parts_of(section.space):
         if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
-            allowed &= have_torsions(part.torsions, structures, bonds_of(config))
+            allowed &= have_torsions(part.torsions, structures, bonds_of(config), part.guest)
+        if isinstance(part, section_of.Rigid | section_of.RandomRigid):
+            allowed &= have_guests(structures, part.atoms)
         if isinstance(part, section_of.Strain | section_of.RandomStrain):
             allowed &= have_cells(structures)
+    if isinstance(section, sections.Adversarial) and section.region is not None and section.region.centres == "guest":
+        allowed &= have_guests(structures, in_host=True)
     return allowed
 
 
@@ -240,12 +251,6 @@ PROPOSERS: Mapping[str, ProposerKind] = {
 
 
 # --- their arguments ------------------------------------------------------------------------------------------------
-
-
-def _of_seeds(molecules: Sequence[Atoms], seeds: Structures) -> list[Atoms]:
-    """The molecules that are among the seeds: others need not have the torsions."""
-    attacked = {tuple(one.numbers) for one in one_of_each(seeds.to_atoms())}
-    return [one for one in molecules if tuple(one.numbers) in attacked]
 
 
 def objective(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sparring.config import spaces
 from sparring.config.objectives import Formula
@@ -12,7 +12,6 @@ from sparring.config.spaces import AttackSpace, Axes, RandomSpace
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import (
-    Atoms,
     Count,
     Energy,
     Force,
@@ -23,16 +22,17 @@ from sparring.schema.values import (
     Rate,
     Temperature,
     Time,
+    as_atoms,
     shown,
 )
 from sparring.units import quantity
 
 __all__ = [
+    "BAROSTATS",
     "Adversarial",
     "AnyPart",
     "AnyProposer",
     "AttackPlugin",
-    "BAROSTATS",
     "BiasedDynamics",
     "Dynamics",
     "EarlyStop",
@@ -111,11 +111,27 @@ class UDD(Section):
     width: Energy = 0.02
 
 
+def _centres(value: object) -> object:
+    if value == "guest":
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"wanted guest, or some atoms, counted from 0, such as [0, 3], got {shown(value)}")
+    return as_atoms(value)
+
+
+def _region(value: object) -> object:
+    if value == "guest":
+        return {"centres": "guest", "radius": 0.0}
+    if isinstance(value, str):
+        raise ValueError(f"wanted guest, or keys such as {{most_uncertain: 1, radius: 4 Å}}, got {shown(value)}")
+    return value
+
+
 class Region(Section):
-    """Atoms that an attack moves: those about a centre, or about the most uncertain atoms of a seed."""
+    """Atoms that an attack moves: those about a centre, a guest or the most uncertain atoms of a seed."""
 
     radius: LengthOrZero = 4.0
-    centres: Atoms | None = None
+    centres: Annotated[Literal["guest"] | tuple[int, ...], BeforeValidator(_centres)] | None = None
     most_uncertain: Count = 1
 
 
@@ -132,7 +148,7 @@ class Adversarial(Section):
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
     start: Annotated[NormalModeStart | DynamicsStart, Field(discriminator="kind")] | None = None
-    region: Region | None = None
+    region: Annotated[Region | None, BeforeValidator(_region)] = None
     objective: Annotated[Formula, Field(validate_default=True)] = "exp(boltzmann(20 kcal/mol)) * force_variance"
 
 

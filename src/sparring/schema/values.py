@@ -141,7 +141,12 @@ def _list(names: object) -> object:
     return (names,) if isinstance(names, str) else names
 
 
-def _atoms(atoms: object) -> object:
+def as_atoms(atoms: object) -> object:
+    """Indices of atoms as a tuple.
+
+    Raises:
+        ValueError: If they are none, or not all are indices.
+    """
     if not isinstance(atoms, list | tuple) or not atoms or not all(map(_is_index, atoms)):
         raise ValueError(f"wanted some atoms, counted from 0, such as [0, 3], got {shown(atoms)}")
     return tuple(atoms)
@@ -188,7 +193,7 @@ Temperatures = Annotated[
 ]
 TemperatureRange = Annotated[tuple[Temperature, Temperature], AfterValidator(_in_order)]
 Fractions = Annotated[tuple[Number, Number, Number], AfterValidator(_whole)]
-Atoms = Annotated[tuple[int, ...], BeforeValidator(_atoms)]
+Atoms = Annotated[tuple[int, ...], BeforeValidator(as_atoms)]
 Torsions = Annotated[tuple[Any, ...], BeforeValidator(_torsions)]
 Norm = Annotated[float, BeforeValidator(_number), AfterValidator(_norm)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)]
