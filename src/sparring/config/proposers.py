@@ -28,11 +28,11 @@ from sparring.schema.values import (
 from sparring.units import quantity
 
 __all__ = [
+    "BAROSTATS",
     "Adversarial",
     "AnyPart",
     "AnyProposer",
     "AttackPlugin",
-    "BAROSTATS",
     "BiasedDynamics",
     "Dynamics",
     "EarlyStop",
