@@ -22,7 +22,7 @@ def presets(file):
     return [None, *re.findall(r"^  (\w+):", section, flags=re.MULTILINE)]
 
 
-NEEDS = {"foundation_model": "chgnet", "mace": "mace"}
+NEEDS = {"foundation_model": "chgnet", "mace": "mace", "silicon": "chgnet"}
 """Extras of examples whose potentials are of other packages."""
 
 

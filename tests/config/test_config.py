@@ -20,11 +20,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PRESETS = {
     "alanine_dipeptide.yaml": (None, "laptop", "schnet"),
     "ammonia.yaml": (None, "paper", "schnet", "demo"),
+    "copper.yaml": (None,),
     "double_well_1d.yaml": (None, "random", "quick"),
     "double_well_2d.yaml": (None, "random", "quick"),
     "foundation_model.yaml": (None, "short_range"),
     "mace.yaml": (None,),
     "own_molecule.yaml": (None,),
+    "silicon.yaml": (None,),
 }
 EVERY = [(name, preset) for name, presets in PRESETS.items() for preset in presets]
 AMMONIA = "system: {kind: ammonia}\n"

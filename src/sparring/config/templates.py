@@ -9,6 +9,8 @@ EXAMPLES = {
     **{kind: section.example for kind, section in SECTIONS.items() if section.example},
     "foundation_model": ("foundation_model.yaml", "magnesium_oxide.xyz"),
     "mace": ("mace.yaml", "own_molecule.xyz"),
+    "copper": ("copper.yaml", "copper.xyz", "copper_bulk.xyz"),
+    "silicon": ("silicon.yaml", "silicon.xyz"),
 }
 """Files of the example for each kind of system, and of further examples, by name."""
 
