@@ -50,6 +50,7 @@ class Residuals:
         energy: Differences of energies in eV, without those of the elements.
         forces: Differences of forces along the directions of the rows, in eV/Å.
         has_forces: One for a structure with forces, zero without.
+        has_energy: One for a structure whose energy counts, zero for others.
         counts: Number of atoms of each element.
     """
 
@@ -57,6 +58,7 @@ class Residuals:
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_structures n_directions"]
     has_forces: Float[Tensor, " n_structures"]
+    has_energy: Float[Tensor, " n_structures"]
     counts: Float[Tensor, "n_structures n_elements"]
 
 
@@ -68,7 +70,9 @@ def residuals_of(backbone: nn.Module, dataset: Dataset) -> tuple[list[Residuals]
         dataset: Labelled structures.
     """
     parts = list(_compared(backbone, dataset))
-    offsets = reference_energies(dataset.structures, torch.cat([part.energy for part in parts]))
+    offsets = reference_energies(
+        dataset.structures, torch.cat([part.energy for part in parts]), dataset.has_energy.double()
+    )
     known = offsets.to(parts[0].energy)
     return [_without(part, known) for part in parts], offsets
 
@@ -76,13 +80,15 @@ def residuals_of(backbone: nn.Module, dataset: Dataset) -> tuple[list[Residuals]
 def _compared(backbone: nn.Module, dataset: Dataset) -> Iterator[Residuals]:
     has = torch.ones(len(dataset)) if dataset.has_forces is None else dataset.has_forces
     first_atom = 0
-    for rows in rows_of(backbone, dataset.structures):
+    has_energy = dataset.has_energy
+    for rows in rows_of(backbone, dataset.structures, moving=dataset.force_mask):
         stop = first_atom + rows.structures.n_atoms
         yield Residuals(
             rows=rows,
             energy=dataset.energy[rows.indices].to(rows.energy) - rows.energy,
             forces=rows.along(dataset.forces[first_atom:stop].to(rows.forces) - rows.forces),
             has_forces=has[rows.indices].to(rows.energy),
+            has_energy=has_energy[rows.indices].to(rows.energy),
             counts=rows.structures.element_counts(N_ELEMENTS)[:, :N_ELEMENTS].to(rows.energy),
         )
         first_atom = stop
@@ -122,7 +128,7 @@ class Normal:
             slopes = torch.cat([slopes, slopes.new_zeros(*slopes.shape[:2], N_ELEMENTS)], dim=2)
             used = own * part.has_forces * force_weight
             for columns, residuals, weight in (
-                (energies.unsqueeze(1), part.energy.unsqueeze(1), own * energy_weight),
+                (energies.unsqueeze(1), part.energy.unsqueeze(1), own * part.has_energy * energy_weight),
                 (slopes, part.forces, used),
             ):
                 weighted = (columns * weight.reshape(-1, 1, 1)).flatten(0, 1)

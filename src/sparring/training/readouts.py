@@ -10,11 +10,11 @@ r"""The linear model behind heads and last-layer prediction rigidity: features o
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sparring.atoms.neighbors import with_edges
@@ -59,7 +59,12 @@ class Rows:
 
 
 def rows_of(
-    backbone: Potential, structures: Structures, *, n_directions: int | None = N_DIRECTIONS, seed: int = 0
+    backbone: Potential,
+    structures: Structures,
+    *,
+    n_directions: int | None = N_DIRECTIONS,
+    seed: int = 0,
+    moving: Bool[Tensor, " n_atoms"] | None = None,
 ) -> Iterator[Rows]:
     r"""Features of structures and their derivatives, some structures at a time.
 
@@ -71,6 +76,7 @@ def rows_of(
         structures: Structures.
         n_directions: R; None for all.
         seed: Seed of the directions.
+        moving: Mask of the atoms that directions move; None for all.
 
     Raises:
         ValueError: If the backbone has no features, or does not know an element.
@@ -80,6 +86,7 @@ def rows_of(
     weight = next(iter(backbone.parameters()), structures.positions) if isinstance(backbone, nn.Module) else None
     generator = torch.Generator().manual_seed(seed)
     start, sizes = 0, structures.counts.tolist()
+    masks = (torch.ones(structures.n_atoms).bool() if moving is None else moving).cpu().split(sizes)
     while start < len(sizes):
         stop, n_atoms = start + 1, sizes[start]
         while stop < len(sizes) and n_atoms + sizes[stop] <= N_ATOMS:
@@ -87,22 +94,24 @@ def rows_of(
             stop += 1
         part = structures.take(range(start, stop))
         part = part if weight is None else part.to(dtype=weight.dtype, device=weight.device)
-        yield _rows(backbone, part, slice(start, stop), _directions(sizes[start:stop], n_directions, generator))
+        yield _rows(backbone, part, slice(start, stop), _directions(masks[start:stop], n_directions, generator))
         start = stop
 
 
 def _directions(
-    sizes: list[int], n_directions: int | None, generator: torch.Generator
+    masks: Sequence[Bool[Tensor, " _"]], n_directions: int | None, generator: torch.Generator
 ) -> Float[Tensor, "n_directions n_atoms 3"]:
+    sizes = [int(mask.sum()) for mask in masks]
     most = min(3 * max(sizes), n_directions or 3 * max(sizes))
-    found = torch.zeros(most, sum(sizes), 3, dtype=torch.float64)
+    found = torch.zeros(most, sum(len(mask) for mask in masks), 3, dtype=torch.float64)
+    moving = torch.cat(list(masks)).nonzero().flatten()
     for index, size in enumerate(sizes):
         own = torch.eye(3 * size, dtype=torch.float64)
         if 3 * size > most:
             noise = torch.randn(3 * size, most, generator=generator, dtype=torch.float64)
             own = torch.linalg.qr(noise)[0].T * math.sqrt(3 * size / most)
         start = sum(sizes[:index])
-        found[: len(own), start : start + size] = own.unflatten(1, (size, 3))
+        found[: len(own), moving[start : start + size]] = own.unflatten(1, (size, 3))
     return found
 
 
