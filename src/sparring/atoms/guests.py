@@ -102,8 +102,8 @@ def require_host(atoms: Atoms, molecules: Molecules) -> None:
     """
     if sum(map(len, molecules)) == len(atoms):
         raise ValueError(
-            f"all atoms of {atoms.get_chemical_formula()} belong to molecules, and nothing extends through the cell that "
-            "could be their host; name the atoms of the guest, counted from 0"
+            f"all atoms of {atoms.get_chemical_formula()} belong to molecules, and nothing extends through the cell "
+            "that could be their host; name the atoms of the guest, counted from 0"
         )
 
 
