@@ -21,6 +21,9 @@ from .dynamics import (
     HAL as HAL,
 )
 from .dynamics import (
+    NPT as NPT,
+)
+from .dynamics import (
     NVE as NVE,
 )
 from .dynamics import (
@@ -57,6 +60,9 @@ from .dynamics import (
     NoseHooverChain as NoseHooverChain,
 )
 from .dynamics import (
+    ThermalExpansion as ThermalExpansion,
+)
+from .dynamics import (
     UncertainForces as UncertainForces,
 )
 from .dynamics import (
@@ -64,6 +70,9 @@ from .dynamics import (
 )
 from .dynamics import (
     simulate as simulate,
+)
+from .dynamics import (
+    thermal_expansion as thermal_expansion,
 )
 from .dynamics.calculator import CommitteeCalculator as CommitteeCalculator
 from .dynamics.trajectories import md as md
@@ -284,8 +293,16 @@ from .units import kT as kT
 from .units import quantity as quantity
 from .validation.bond_scan.compute import scan_bonds as scan_bonds
 from .validation.bond_scan.scans import BondScan as BondScan
+from .validation.elastic.compute import ElasticConstants as ElasticConstants
+from .validation.elastic.compute import elastic as elastic
+from .validation.equation_of_state.compute import EquationOfState as EquationOfState
+from .validation.equation_of_state.compute import equation_of_state as equation_of_state
+from .validation.phonons.compute import PhononStates as PhononStates
+from .validation.phonons.compute import phonons as phonons
 from .validation.survival.compute import Survival as Survival
 from .validation.survival.compute import own_minimum as own_minimum
 from .validation.survival.compute import survival as survival
+from .validation.vacancy.compute import Vacancies as Vacancies
+from .validation.vacancy.compute import vacancy as vacancy
 
 __version__: str

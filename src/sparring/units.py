@@ -30,6 +30,8 @@ AMU = 1.66053906660e-27 * 1e10 / _ELEMENTARY_CHARGE  # 1 (Å/fs)² = 1e10 (m/s)�
 """One atomic mass unit in eV fs²/Å²."""
 GPA = 1e9 * 1e-30 / _ELEMENTARY_CHARGE
 """One GPa in eV/Å³."""
+THZ = 6.62607015e-34 * 1e12 / _ELEMENTARY_CHARGE
+"""Energy of a quantum of one THz in eV."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.structures import Structures
 from sparring.atoms.verlet import NeighborList
 from sparring.committee import Committee
-from sparring.dynamics import NVE, Langevin, simulate
+from sparring.dynamics import NPT, NVE, Langevin, simulate
 
 
 class Morse:
@@ -55,7 +55,9 @@ def run(start, *, temperature=600.0, n_steps=100, every=10, **options):
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-@pytest.mark.parametrize("ensemble", [NVE(600.0), Langevin(600.0, 0.01)], ids=["nve", "langevin"])
+@pytest.mark.parametrize(
+    "ensemble", [NVE(600.0), Langevin(600.0, 0.01), NPT(600.0, 0.03, False)], ids=["nve", "langevin", "npt"]
+)
 def test_a_hot_crystal_finds_neighbours_a_few_times_and_goes_the_same_way(monkeypatch, searches, ahead, ensemble):
     original = NeighborList.__init__
     monkeypatch.setattr(NeighborList, "__init__", lambda self, cutoff, **_: original(self, cutoff, ahead=ahead))
@@ -68,6 +70,9 @@ def test_a_hot_crystal_finds_neighbours_a_few_times_and_goes_the_same_way(monkey
     found = run(copper(1), ensemble=ensemble)
     torch.testing.assert_close(kept.structures.positions, found.structures.positions, rtol=0, atol=1e-7)
     torch.testing.assert_close(kept.energy, found.energy, rtol=0, atol=1e-8)
+    torch.testing.assert_close(kept.structures.cells, found.structures.cells, rtol=0, atol=1e-7)
+    if ensemble.moves_cells:
+        assert kept.volume[-1].item() < 0.96 * kept.volume[0].item()
     assert float((kept.conserved - kept.conserved[0]).abs().max()) < 0.05
 
 

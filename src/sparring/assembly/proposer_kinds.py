@@ -19,6 +19,7 @@ from sparring.assembly.spaces import (
     parts_of,
     space_of,
 )
+from sparring.atoms.constraints import fixed_coordinates
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
@@ -28,7 +29,7 @@ from sparring.config import proposers as sections
 from sparring.config import spaces as section_of
 from sparring.config.objectives import boltzmann_kT, with_per
 from sparring.dynamics import UDD
-from sparring.dynamics.trajectories import ensemble_of
+from sparring.dynamics.trajectories import AT_PRESSURE, ensemble_of
 from sparring.expected_error import ExpectedErrors
 from sparring.proposers import registry
 from sparring.proposers.ascent import attack
@@ -154,9 +155,9 @@ def _biased_dynamics(section: sections.BiasedDynamics, made: Made) -> Proposer:
 
 def _moving(section: sections.Dynamics | sections.BiasedDynamics, made: Made) -> dict[str, Any]:
     """Arguments of all kinds of dynamics."""
-    ensemble = ensemble_of(
-        section.ensemble, section.temperature, friction=section.friction, time_constant=section.time_constant
-    )
+    of_ensemble = ("friction", "time_constant", "pressure", "cell_time_constant")
+    more = {name: getattr(section, name) for name in of_ensemble}
+    ensemble = ensemble_of(section.ensemble, section.temperature, **more)
     names = ("duration", "timestep", "every", "axes", "max_memory")
     progress = made.progress_bars("dynamics")
     return {"ensemble": ensemble, "progress": progress, **{name: getattr(section, name) for name in names}}
@@ -204,6 +205,21 @@ def _fitting_space(
     return allowed
 
 
+def _can_move(
+    section: sections.Dynamics | sections.BiasedDynamics, config: Config, structures: Sequence[Atoms]
+) -> Bool[np.ndarray, " n_structures"]:
+    """Mask of the structures that the ensemble can move: at constant pressure crystals without fixed atoms."""
+    if section.ensemble not in AT_PRESSURE:
+        return np.ones(len(structures), dtype=bool)
+    found = np.array([bool(atoms.pbc.all()) and fixed_coordinates(atoms) is None for atoms in structures])
+    if not found.any():
+        raise ValueError(
+            f"ensemble {section.ensemble} moves cells, and no structure is periodic in three directions without fixed "
+            "atoms; use nose_hoover or langevin"
+        )
+    return found
+
+
 def _allowed_by_plugin(
     section: sections.AttackPlugin, config: Config, structures: Sequence[Atoms]
 ) -> Bool[np.ndarray, " n_structures"]:
@@ -220,8 +236,8 @@ def _n_frames(section: sections.Dynamics | sections.BiasedDynamics, n_seeds: int
 PROPOSERS: Mapping[str, ProposerKind] = {
     "adversarial": ProposerKind(_attack, attackable=_fitting_space),
     "random": ProposerKind(_random, attackable=_fitting_space),
-    "dynamics": ProposerKind(_dynamics, _n_frames),
-    "biased_dynamics": ProposerKind(_biased_dynamics, _n_frames),
+    "dynamics": ProposerKind(_dynamics, _n_frames, _can_move),
+    "biased_dynamics": ProposerKind(_biased_dynamics, _n_frames, _can_move),
     "scan": ProposerKind(
         _scan, lambda section, n_seeds, molecules: sum(n_scanned(one, section.n_values) for one in molecules)
     ),

@@ -198,9 +198,15 @@ def md(
     copies: Annotated[int, typer.Option(help="Number of replicas of each structure at each temperature.")] = 1,
     time: Annotated[str, typer.Option(help="Length of the trajectories.")] = "5 ps",
     timestep: Annotated[str, typer.Option(help="Time step.")] = "0.5 fs",
-    ensemble: Annotated[str, typer.Option(help="Ensemble: nose_hoover, langevin or nve.")] = "nose_hoover",
+    ensemble: Annotated[
+        str, typer.Option(help="Ensemble: nose_hoover, langevin, nve, npt or npt_cell.")
+    ] = "nose_hoover",
     friction: Annotated[str, typer.Option(help="Friction of langevin.")] = "10 1/ps",
-    time_constant: Annotated[str, typer.Option(help="Time constant of nose_hoover.")] = "50 fs",
+    time_constant: Annotated[str, typer.Option(help="Time constant of the thermostat but langevin's.")] = "50 fs",
+    pressure: Annotated[
+        str | None, typer.Option(help="Pressure of npt (volumes move) and npt_cell (cells move) [default: 1 bar].")
+    ] = None,
+    cell_time_constant: Annotated[str, typer.Option(help="Time constant of the barostat.")] = "500 fs",
     every: Annotated[int, typer.Option(help="Number of steps between frames.")] = 10,
     seed: Annotated[int, typer.Option(help="Random seed of the velocities and the noise.")] = 0,
     min_distance: Annotated[
@@ -234,6 +240,8 @@ def md(
         ensemble=ensemble,
         friction=quantity(friction, "rate"),
         time_constant=quantity(time_constant, "time"),
+        pressure=None if pressure is None else quantity(pressure, "pressure"),
+        cell_time_constant=quantity(cell_time_constant, "time"),
         every=every,
         seed=seed,
         min_distance=quantity(min_distance or "0.5 Å", "length") if criteria is None else 0.0,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
 from sparring.config.problems import KeyPath, dotted
-from sparring.config.sections import Config
+from sparring.config.sections import Config, Evaluation
 from sparring.schema.values import shown
 
 __all__ = ["difference"]
@@ -22,7 +22,7 @@ INDIFFERENT = (
     "attack.max_memory",
     "system.check_labels",
     *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
-    *(f"evaluation.{key}" for key in ("file", "energy_key", "forces_key", "stress_key", "near", "survival")),
+    *(f"evaluation.{key}" for key in Evaluation.model_fields),
 )
 """Keys that do not change the results of a run, only its speed or its report: they and all keys below them may change
 between a run and its continuation."""

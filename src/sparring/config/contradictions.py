@@ -10,17 +10,21 @@ from sparring.support.ranks import fewest_for
 
 __all__ = ["contradictions"]
 
+WITHOUT_PARTICLES = {
+    "survival": "bonds to keep",
+    **dict.fromkeys(("equation_of_state", "elastic", "phonons", "vacancy"), "crystal"),
+}
+"""Tests of a run's committees that need atoms, and why."""
+
 
 def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Values that are right by themselves but do not fit each other."""
     kind, training = config.system.kind, config.training
     dimensions = config.system.n_coordinates
     yield from _networks(config)
-    if config.evaluation.survival is not None and dimensions is not None:
-        yield (
-            ("evaluation", "survival"),
-            f"system {kind} is a single particle, which has no bonds to keep; leave it out",
-        )
+    for key, absent in WITHOUT_PARTICLES.items():
+        if getattr(config.evaluation, key) is not None and dimensions is not None:
+            yield ("evaluation", key), f"system {kind} is a single particle, which has no {absent}; leave it out"
     labeller = config.labels.labeller.kind
     if (labeller == "ground_truth") != (dimensions is not None):
         fitting = "pyscf, openmm, ase, potential or plugin" if dimensions is None else "ground_truth"

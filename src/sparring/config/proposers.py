@@ -18,6 +18,7 @@ from sparring.schema.values import (
     LengthOrZero,
     Memory,
     Number,
+    PressureOrZero,
     Rate,
     Temperature,
     Time,
@@ -27,6 +28,7 @@ from sparring.schema.values import (
 from sparring.units import quantity
 
 __all__ = [
+    "BAROSTATS",
     "Adversarial",
     "AnyPart",
     "AnyProposer",
@@ -36,11 +38,14 @@ __all__ = [
     "EarlyStop",
     "Random",
     "Scan",
+    "require_barostat",
     "source_of",
 ]
 
 DATA_SOURCES = ("file", "minimum", "uniform", "normal_mode", "langevin", "displacement", "grid")
 """Sources of starting data, which no proposer may have."""
+BAROSTATS = ("npt", "npt_cell")
+"""Ensembles whose cells move."""
 Seeds = Literal["lowest_energy", "random"]
 
 
@@ -156,6 +161,16 @@ class Random(Section):
     space: RandomSpace = spaces.RandomCartesian(kind="cartesian")
 
 
+def require_barostat(ensemble: str, pressure: float | None) -> None:
+    """Refuse a pressure in an ensemble whose cells do not move.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if pressure is not None and ensemble not in BAROSTATS:
+        raise ValueError(f"a pressure needs ensemble npt or npt_cell, got {ensemble}; leave the pressure out")
+
+
 class _Moving(Section):
     """Keys of all kinds of dynamics."""
 
@@ -165,12 +180,23 @@ class _Moving(Section):
     duration: Time = quantity("5 ps", "time")
     timestep: Time = quantity("0.5 fs", "time")
     every: Count = 100
-    ensemble: Literal["langevin", "nose_hoover"] = "nose_hoover"
+    ensemble: Literal["langevin", "nose_hoover", "npt", "npt_cell"] = "nose_hoover"
     friction: Rate = quantity("10 1/ps", "rate")
     time_constant: Time = quantity("50 fs", "time")
+    pressure: PressureOrZero | None = None  # 1 bar where cells move
+    cell_time_constant: Time = quantity("500 fs", "time")
     axes: Axes = "xyz"
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
+
+    @model_validator(mode="after")
+    def _cells_can_move(self) -> "_Moving":
+        require_barostat(self.ensemble, self.pressure)
+        if self.ensemble in BAROSTATS and set(self.axes) != set("xyz"):
+            raise ValueError(
+                f"ensemble {self.ensemble} moves cells along xyz, got axes {self.axes}; use nose_hoover or langevin"
+            )
+        return self
 
 
 class Dynamics(_Moving):

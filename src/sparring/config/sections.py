@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from sparring.config.committees import AnyCommittee
 from sparring.config.labellers import Labels
 from sparring.config.problems import KeyPath
-from sparring.config.proposers import AnyPart, AnyProposer
+from sparring.config.proposers import AnyPart, AnyProposer, require_barostat
 from sparring.config.training import Command, FineTune, NoTraining, Training
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
@@ -20,6 +20,8 @@ from sparring.schema.values import (
     Force,
     Integer,
     Length,
+    Number,
+    PressureOrZero,
     Temperatures,
     Time,
     Weight,
@@ -108,17 +110,54 @@ class SurvivalTest(Section):
     copies: Count = 20
     time: Time = quantity("30 ps", "time")
     timestep: Time = 0.5
+    ensemble: Literal["nose_hoover", "langevin", "nve", "npt", "npt_cell"] = "nose_hoover"
+    pressure: PressureOrZero | None = None  # 1 bar where cells move
     labels: Annotated[Integer, Field(ge=0)] = 10
 
     @model_validator(mode="after")
-    def _lasts_a_step(self) -> "SurvivalTest":
+    def _makes_sense(self) -> "SurvivalTest":
         if self.timestep > self.time:
             raise ValueError(f"time is {self.time:g} fs, less than a timestep of {self.timestep:g} fs")
+        require_barostat(self.ensemble, self.pressure)
         return self
 
 
+class _CrystalTest(Section):
+    """A property of the crystals that a run began with, by its first and its last committee, beside that of labels."""
+
+    labels: Annotated[Integer, Field(ge=0)] = 100
+
+
+class EquationOfStateTest(_CrystalTest):
+    """Energy against volume: keys are options of ``sparring validate equation-of-state``."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {
+        "volume_range": (1e-3, 0.49, ""),
+        "points": (5, 1000, ""),
+    }
+
+    volume_range: Number = 0.1
+    points: Count = 11
+
+
+class ElasticTest(_CrystalTest):
+    """Elastic constants: keys are options of ``sparring validate elastic``."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"strain": (1e-5, 0.09, "")}
+
+    strain: Number = 0.005
+
+
+class SupercellTest(_CrystalTest):
+    """Phonons or vacancies: keys are options of ``sparring validate phonons`` and ``vacancy``."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"length": (1, 1000, "Å")}
+
+    length: Length = 10.0
+
+
 class Evaluation(Section):
-    """Structures on which the report compares all committees of a run, and tests of the last one."""
+    """Structures on which the report compares all committees of a run, and tests of the first and the last one."""
 
     file: Path | None = None
     energy_key: str = "REF_energy"
@@ -126,6 +165,10 @@ class Evaluation(Section):
     stress_key: str = "REF_stress"
     near: Energy = quantity("2.5 kcal/mol", "energy")
     survival: SurvivalTest | None = None
+    equation_of_state: EquationOfStateTest | None = None
+    elastic: ElasticTest | None = None
+    phonons: SupercellTest | None = None
+    vacancy: SupercellTest | None = None
 
 
 class Stop(Section):

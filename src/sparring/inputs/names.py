@@ -112,7 +112,7 @@ TABLE = (
         f'info["{STRESS}"]',
         "eV/Å³, eV",
         "six components (xx, yy, zz, yz, xz, xy) or nine, positive under tension as in ASE; virial = -volume · stress. "
-        "Only with pbc `T T T`. Another name: `stress_key`. Kept in the data, not yet trained on",
+        "Only with pbc `T T T`. Another name: `stress_key`.",
     ),
 )
 

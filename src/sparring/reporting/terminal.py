@@ -128,17 +128,25 @@ def dynamics_table(result: DynamicsResult, temperatures: Sequence[float]) -> str
         finished = int((result.status[copies] == Status.FINISHED).sum())
         measured = float(result.temperature[:, copies].nanmean())
         uncertainty = float(result.force_variance[:, copies].nanmean().sqrt())
-        rows.append((temperature, size, finished, measured, uncertainty, _first_failure(result, copies)))
+        volume, pressure = (float(trace[:, copies].nanmean()) for trace in (result.volume, result.pressure))
+        # Only cells that move have a pressure.
+        moved = (None, None) if math.isnan(pressure) else (volume, pressure / GPA)
+        rows.append((temperature, size, finished, measured, *moved, uncertainty, _first_failure(result, copies)))
     columns = (
         Column(title="wanted", format="{:g} K"),
         Column(title="copies"),
         Column(title="finished"),
         Column(title="T", format="{:.1f} K"),
+        Column(title="V", format="{:.2f} Å³"),
+        Column(title="P", format="{:.2f} GPa"),
         Column(title="uncertainty", format="{:.4f} eV/Å"),
         Column(title="failure", left=True),
     )
-    legend = "T: mean temperature measured; uncertainty: root of the mean variance of forces; failure: the first"
-    return Table(columns=columns, rows=tuple(rows), caption=(legend,)).text()
+    at_pressure = any(row[4] is not None for row in rows)
+    measured_too = ", V and P: mean volume of a cell and mean pressure" if at_pressure else ""
+    legend = "T: mean temperature measured" + measured_too
+    legend += "; uncertainty: root of the mean variance of forces; failure: the first"
+    return Table(columns=columns, rows=tuple(rows), caption=(legend,)).without_empty_columns().text()
 
 
 def _first_failure(result: DynamicsResult, rows: slice) -> str:

@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from sparring.atoms.primitive import is_crystal
 from sparring.reporting.data import Run
 from sparring.reporting.paper import published, remarks
 from sparring.support.tables import Table
@@ -93,6 +94,7 @@ def _reported(run: Run) -> ReportedRun:
         unit=run.unit,
         generations=tuple(one.number for one in run.generations if one.metric("n_members") is not None),
         has_molecules=run.system.is_molecular,
+        has_crystals=any(is_crystal(atoms) for origin in run.origins for atoms in origin.frames),
         has_labels=run.labels,
         has_endpoints=run.system.endpoints is not None,
         has_grid=run.system.torsions is not None or run.system.grid is not None,

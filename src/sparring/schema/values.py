@@ -173,6 +173,8 @@ Force = Annotated[float, Quantity("force", "eV/Å", most=1e6)]
 Length = Annotated[float, Quantity("length", "Å", most=1e4)]
 LengthOrZero = Annotated[float, Quantity("length", "Å", most=1e4, zero=True)]
 Temperature = Annotated[float, Quantity("temperature", "K", most=1e6)]
+PRESSURE = Quantity("pressure", "eV/Å^3", most=100.0, zero=True)
+PressureOrZero = Annotated[float, PRESSURE]
 Time = Annotated[float, Quantity("time", "fs", most=1e23)]
 TimeOrZero = Annotated[float, Quantity("time", "fs", most=1e23, zero=True)]
 Rate = Annotated[float, Quantity("rate", "1/fs", most=1e3)]

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from jaxtyping import Float
 
+from sparring.atoms.strain import to_voigt
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.labels import LabelError, Labeller, LabelReport
@@ -25,17 +26,19 @@ __all__ = [
 
 
 class SinglePoint(NamedTuple):
-    """Energy and forces of one structure.
+    """Energy and forces of one structure, and its stress where there is one.
 
     Attributes:
         energy: Energy in eV.
         forces: Forces in eV/Å.
         member_energy: Energy of each member of a committee, whose mean is the energy; any other surface has one member.
+        stress: Stress in eV/Å³ and Voigt order, as ASE has it; None if it is not known.
     """
 
     energy: float
     forces: Float[np.ndarray, "n_atoms 3"]
     member_energy: Float[np.ndarray, " n_members"]
+    stress: Float[np.ndarray, "6"] | None = None
 
 
 Evaluate: TypeAlias = Callable[[Sequence[Atoms]], Sequence[SinglePoint | LabelError]]
@@ -51,19 +54,26 @@ class Labelling(Protocol):
         ...
 
 
-def committee_surface(committee: Committee) -> Evaluate:
+def committee_surface(committee: Committee, *, stress: bool = False) -> Evaluate:
     """The mean of a committee (Eq. 4 and 6); all structures of a call in one pass.
 
     A call raises a ValueError for structures that the committee does not know.
+
+    Args:
+        committee: The committee.
+        stress: True for stresses, too.
     """
 
     def evaluate(structures: Sequence[Atoms]) -> list[SinglePoint]:
         committee.require_known(structures)
         batch = Structures.from_atoms(structures, ignore_constraints=True)
-        energy, forces, _ = committee.without_domain().predict(batch, differentiable=False)
-        members = energy.double().cpu().numpy().T
-        mean = np.split(forces.double().mean(0).cpu().numpy(), batch.counts.cumsum(0)[:-1].tolist())
-        return [SinglePoint(float(one.mean()), force, one) for one, force in zip(members, mean, strict=True)]
+        found = committee.without_domain().predict(batch, differentiable=False, stress=stress)
+        members = found.energy.double().cpu().numpy().T
+        mean = np.split(found.forces.double().mean(0).cpu().numpy(), batch.counts.cumsum(0)[:-1].tolist())
+        no_stresses: list[None] = [None] * len(structures)
+        stresses = no_stresses if found.stress is None else to_voigt(found.stress.double().mean(0).cpu().numpy())
+        points = zip(members, mean, stresses, strict=True)
+        return [SinglePoint(float(one.mean()), forces, one, of_cell) for one, forces, of_cell in points]
 
     return evaluate
 
@@ -79,7 +89,7 @@ def label_surface(label_service: Labelling) -> Evaluate:
                 here = f"structure {index} ({atoms.get_chemical_formula()}): "
                 points.append(LabelError(label.reason, str(label).removeprefix(here)))
             else:
-                points.append(SinglePoint(label.energy, label.forces, np.array([label.energy])))
+                points.append(SinglePoint(label.energy, label.forces, np.array([label.energy]), label.stress))
         return points
 
     return evaluate
@@ -96,19 +106,19 @@ def labeller_surface(labeller: Labeller) -> Evaluate:
             label = compute(labeller, atoms)
         except LabelError as error:
             return error
-        return SinglePoint(label.energy, label.forces, np.array([label.energy]))
+        return SinglePoint(label.energy, label.forces, np.array([label.energy]), label.stress)
 
     return lambda structures: [one(atoms) for atoms in structures]
 
 
 class SurfaceCalculator(Calculator):
-    """A surface as an ASE calculator.
+    """A surface as an ASE calculator; it has a stress where the surface has one.
 
     Raises:
         LabelError: From a calculation, if the structure has no label.
     """
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (ASE declares it so)
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012  (ASE declares it so)
 
     def __init__(self, evaluate: Evaluate) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -127,3 +137,5 @@ class SurfaceCalculator(Calculator):
         if isinstance(point, LabelError):
             raise point
         self.results = {"energy": point.energy, "forces": point.forces}
+        if point.stress is not None:
+            self.results["stress"] = point.stress

@@ -20,6 +20,7 @@ import numpy as np
 from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES, STRESS, Dataset
+from sparring.atoms.reference import FORCES_MASK
 from sparring.inputs.extxyz import frame_text
 from sparring.labels import guard
 from sparring.labels.launch import Guard
@@ -143,6 +144,12 @@ def train_members(
     Raises:
         TrainingError: If the program is not there, fails, takes too long, or writes no model.
     """
+    if dataset.force_mask is not None:
+        logger.warning(
+            "trainer %r: %d structures are environments with a %s; unless the program reads it, it learns all of their "
+            "labels",
+            *(program.name, int((~dataset.has_energy).sum()), FORCES_MASK),
+        )
     tasks = [_task(program, dataset, splits, member, seed, folder) for member in range(splits.n_members)]
     for task in tasks:
         if not task.is_done():
@@ -179,12 +186,13 @@ def _task(program: Program, dataset: Dataset, splits: Splits, member: int, seed:
 
 def reference_energies_of(dataset: Dataset) -> str:
     """Energies of elements in eV by atomic number, such as ``{1: -13.6, 8: -430.0}``: of isolated atoms, or fitted."""
+    known = dataset.has_energy.numpy()
     counts = dataset.structures.element_counts(N_ELEMENTS)[:, :N_ELEMENTS].double().numpy()
     energies = np.array([dataset.atomic_energies.get(number, 0.0) for number in range(N_ELEMENTS)])
     present = np.flatnonzero(counts.any(0))
     fitted = [number for number in present if number not in dataset.atomic_energies]
     left = dataset.energy.numpy() - counts @ energies
-    energies[fitted] = np.linalg.lstsq(counts[:, fitted], left, rcond=1e-10)[0]
+    energies[fitted] = np.linalg.lstsq(counts[known][:, fitted], left[known], rcond=1e-10)[0]
     return "{" + ", ".join(f"{number}: {energies[number]:.8f}" for number in present) + "}"
 
 

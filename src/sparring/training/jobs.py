@@ -18,7 +18,7 @@ from sparring.potentials.base import N_ELEMENTS
 from sparring.potentials.stacking import same_architecture
 from sparring.starting_data.screening import require_one_state
 from sparring.support.seeds import derive
-from sparring.training.loss import low_energy_weights
+from sparring.training.low_energies import low_energy_weights
 from sparring.training.minibatches import PackedDataset
 from sparring.training.replay import aligned_replay, with_replay
 from sparring.training.splits import Splits

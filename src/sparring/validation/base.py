@@ -72,6 +72,7 @@ class ReportedRun:
         unit: Unit of energies.
         generations: Numbers of the generations that have a committee.
         has_molecules: True if structures have real atoms; False for toy wells.
+        has_crystals: True if the data have a crystal.
         has_labels: True if the run has a labeller, whose labels a committee can be compared with.
         has_endpoints: True if the system has a path with endpoints of its own.
         has_grid: True if the system has a grid of its own.
@@ -84,6 +85,7 @@ class ReportedRun:
     unit: "EnergyUnit"
     generations: tuple[int, ...]
     has_molecules: bool = True
+    has_crystals: bool = False
     has_labels: bool = True
     has_endpoints: bool = False
     has_grid: bool = False

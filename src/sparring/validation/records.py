@@ -5,27 +5,29 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from types import GenericAlias, UnionType
+from typing import Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from sparring.support.files import write_text
 
-__all__ = ["read_record", "write_record"]
+__all__ = ["Kind", "read_record", "write_record"]
 
 T = TypeVar("T")
+Kind: TypeAlias = type[T] | GenericAlias
+"""The dataclass of a result, or a tuple of them: `tuple[Result, ...]`."""
 
 
 def write_record(path: Path, result: object) -> None:
-    """Write a result, a frozen dataclass of numbers, texts, arrays, tuples, mappings and other such dataclasses.
+    """Write a result: a frozen dataclass of numbers, texts, arrays, tuples, mappings and such dataclasses; or several.
 
     Numbers that are not finite are written as null.
     """
     write_text(path, json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
 
 
-def read_record(path: Path, kind: type[T]) -> T:
+def read_record(path: Path, kind: Kind[T]) -> T:
     """Read a result of a kind; its arrays are arrays again, and null in them is nan.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sparring.validation.base import ReportedRun
-from sparring.validation.records import read_record
+from sparring.validation.records import Kind, read_record
 
 __all__ = ["Results", "each_generation"]
 
@@ -28,7 +28,7 @@ class Results:
     missing: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def read(self, path: Path, kind: type[T]) -> T | None:
+    def read(self, path: Path, kind: Kind[T]) -> T | None:
         """A result; None if there is no file, or it cannot be used."""
         if not path.is_file():
             return None
@@ -40,12 +40,12 @@ class Results:
             self.problems.append(f"{path.relative_to(self.run.folder)} cannot be read: {error}; {again}")
             return None
 
-    def of_run(self, name: str, kind: type[T], command: str) -> T | None:
+    def of_run(self, name: str, kind: Kind[T], command: str) -> T | None:
         """The result of the whole run; the command counts as missing until :meth:`complete`."""
         self.missing.append(command)
         return self.read(self.run.folder / "validation" / name, kind)
 
-    def of_generations(self, name: str, kind: type[T]) -> dict[str, T]:
+    def of_generations(self, name: str, kind: Kind[T]) -> dict[str, T]:
         """The results of single committees, by the names of their generations."""
         results = ((generation, self.read(path, kind)) for generation, path in self._paths(name))
         return {f"generation {generation}": result for generation, result in results if result is not None}
@@ -66,18 +66,20 @@ class Results:
             yield generation, self.run.folder / f"generation-{generation:02d}" / "validation" / name
 
 
-def each_generation(name: str, kind: type[T]) -> Callable[[Results], dict[str, T] | None]:
+def each_generation(name: str, kind: Kind[T], *, needs_all: bool = True) -> Callable[[Results], dict[str, T] | None]:
     """A function that reads the results of a verb for each committee of a run.
 
     Args:
         name: Name of the verb, which writes ``validation/NAME.json`` into the folder of a committee.
-        kind: Dataclass of a result.
+        kind: Dataclass of a result, or a tuple of them.
+        needs_all: True if the report asks for results of all committees; False if it is content with some.
     """
 
     def read(files: Results) -> dict[str, T] | None:
         file = f"{name.replace('-', '_')}.json"
         results = files.of_generations(file, kind)
-        files.ask_for(file, f"sparring validate {name}")
+        if needs_all or not results:
+            files.ask_for(file, f"sparring validate {name}")
         return results or None
 
     return read
