@@ -23,7 +23,7 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.potentials import Architecture, PaiNN
 from sparring.potentials.foreign.loading import load_potential
-from sparring.proposers.ascent import Ascent, with_reach
+from sparring.proposers.ascent import Ascent
 from sparring.proposers.objectives import force_variance
 from sparring.proposers.spaces import Cartesian
 from sparring.training.heads import fit_heads
@@ -99,7 +99,7 @@ def _seconds(backbone: Architecture, frames: list[Atoms], n_members: int, n_repe
 
 def _step(committee: Committee, seeds: Structures) -> Callable[[], object]:
     committee = committee.without_domain()
-    ascent = Ascent(committee, with_reach(committee, seeds, 0.5), force_variance, Cartesian())
+    ascent = Ascent(committee, seeds, force_variance, Cartesian())
     state = ascent.start(torch.zeros_like(seeds.positions))
     return lambda: ascent.step(state, 0)
 

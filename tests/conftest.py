@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
+from ase import Atoms, spacegroup
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -65,6 +65,34 @@ def salt():
     crystal = bulk("NaCl", "rocksalt", a=5.0)
     crystal.rattle(0.1, seed=3)
     return crystal
+
+
+@pytest.fixture
+def sodalite():
+    """A silica framework of 18 atoms with a cage about the corners of its cell (Richardson et al. 1988)."""
+    return spacegroup.crystal(
+        ["Si", "O"],
+        [(0.25, 0.5, 0.0), (0.1471, 0.1471, 0.5)],
+        spacegroup=229,
+        cellpar=[8.83] * 3 + [90] * 3,
+        primitive_cell=True,
+    )
+
+
+@pytest.fixture
+def in_cage(sodalite):
+    """A molecule, turned, in the cage of sodalite; its atoms are the last ones, and lie across faces of the cell."""
+
+    def make(guest, *, angle=40.0, shift=(1.1, -1.0, 1.5), wrap=True):
+        guest = guest.copy()
+        guest.translate(shift - guest.get_center_of_mass())
+        guest.rotate(angle, (1, 2, 3), center=shift)
+        hosted = sodalite + guest
+        if wrap:
+            hosted.wrap()
+        return hosted
+
+    return make
 
 
 @pytest.fixture

@@ -1,15 +1,27 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
-from ase.build import molecule
+from ase.build import bulk, fcc111, molecule
 
 from sparring import uncertainty
-from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS, Dataset
+from sparring.atoms.strain import from_voigt, to_voigt
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.evaluation import Differences, align, errors, evaluate, predict_structures, with_atom_uncertainty
+from sparring.evaluation import (
+    Differences,
+    align,
+    copy_uncertainties,
+    errors,
+    evaluate,
+    predict_structures,
+    with_uncertainties,
+)
+from sparring.inputs.extxyz import write_structures
+from sparring.inputs.reading import read_atoms
 
 
 @pytest.fixture
@@ -119,15 +131,15 @@ def test_the_mean_square_of_the_uncertainties_of_atoms_is_the_variance_of_the_fo
 
 
 def test_structures_get_the_uncertainty_of_their_atoms_unless_it_is_not_finite(committee, mixed):
-    assert with_atom_uncertainty([], committee()) == []
-    found = with_atom_uncertainty(mixed, committee())
+    assert with_uncertainties([], committee()) == []
+    found = with_uncertainties(mixed, committee())
     for atoms, wanted in zip(
         found, predict_structures(committee(), Structures.from_atoms(mixed)).annotate(mixed), strict=True
     ):
         np.testing.assert_array_equal(atoms.arrays["atom_uncertainty"], wanted.arrays["atom_uncertainty"])
     assert not any("atom_uncertainty" in atoms.arrays for atoms in mixed)
     lost = Committee([lambda s: torch.nan * uncertainty.sum_over_atoms(s.positions[:, 0], s.structure_index, 15)] * 2)
-    assert not any("atom_uncertainty" in atoms.arrays for atoms in with_atom_uncertainty(mixed, lost))
+    assert not any("atom_uncertainty" in atoms.arrays for atoms in with_uncertainties(mixed, lost))
 
 
 # --- energies of another code ---------------------------------------------------------------------------------------
@@ -162,3 +174,115 @@ def test_errors_without_alignment_see_a_shift(committee, labelled_by):
     members = committee()
     data = shifted(labelled_by(members), [0.25] * 15)
     assert errors(predict_structures(members, data.structures), data).energy_mae == pytest.approx(0.25)
+
+
+# --- stress ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixture(rattled):
+    """Molecules, a molecule in a box that is not periodic, a slab and crystals."""
+    boxed = molecule("H2O", vacuum=3.0)
+    slab = fcc111("Cu", (1, 1, 2), vacuum=4.0, periodic=False)
+    crystals = [one for name in ("Si", "Cu") for one in rattled(bulk(name), 2)]
+    return [molecule("H2O"), boxed, slab, *crystals]
+
+
+def with_stresses(frames, stresses):
+    """A data set of structures with these stresses, None for structures without; energies and forces are zero."""
+    labelled = []
+    for atoms, stress in zip(frames, stresses, strict=True):
+        copy = atoms.copy()
+        copy.info[ENERGY], copy.arrays[FORCES] = 0.0, np.zeros((len(atoms), 3))
+        if stress is not None:
+            copy.info[STRESS] = stress
+        labelled.append(copy)
+    return Dataset.from_atoms(labelled)
+
+
+def test_periodic_structures_with_a_volume_have_a_stress_and_others_none(committee, mixture):
+    members, structures = committee(), Structures.from_atoms(mixture)
+    found, parts = predict_structures(members, structures), predict_structures(members, structures, n_at_once=2)
+    stress = members.predict(structures, stress=True).stress.detach()
+    known = [False, False, True, True, True, True, True]
+    assert np.isfinite(found.stress).all((1, 2)).tolist() == known == np.isfinite(found.stress_variance).tolist()
+    np.testing.assert_allclose(found.stress[known], stress.mean(0)[known], rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(found.stress_variance[known], uncertainty.stress_variance(stress)[known], rtol=1e-9)
+    np.testing.assert_allclose(parts.stress, found.stress, rtol=1e-9, atol=1e-14)
+    np.testing.assert_array_equal(found.take([5, 0]).stress, found.stress[[5, 0]])
+    np.testing.assert_array_equal(found.take([5, 0]).stress_variance, found.stress_variance[[5, 0]])
+
+
+def test_molecules_do_not_pay_for_stresses(committee, mixture, monkeypatch):
+    asked = []
+    predict = Committee.predict
+
+    def noted(self, structures, *, differentiable=True, stress=False):
+        asked.append(stress)
+        return predict(self, structures, differentiable=differentiable, stress=stress)
+
+    monkeypatch.setattr(Committee, "predict", noted)
+    found = predict_structures(committee(), Structures.from_atoms(mixture[:2]))
+    assert (found.stress, found.stress_variance) == (None, None)
+    predict_structures(committee(), Structures.from_atoms(mixture), n_at_once=2)
+    assert asked == [False, False, True, True, True]
+
+
+def test_errors_of_stresses_are_means_over_nine_components_of_structures_that_have_a_label(committee, mixture):
+    members = committee()
+    predicted = predict_structures(members, Structures.from_atoms(mixture))
+    off = np.array([0.3, 0.0, 0.0, -0.6, 0.0, 0.0])  # xx and yz, which stands twice in the matrix
+    known = [None if k not in (3, 4, 5) else to_voigt(predicted.stress[k]) for k in range(7)]
+    known[4] = known[4] - off
+    known[0] = np.zeros(6)  # a molecule has none, whatever its file says
+    data = with_stresses(mixture, known)
+    found = Differences.of(predicted, data)
+    assert found.errors().stress_mae == pytest.approx((0.3 + 2 * 0.6) / 27)
+    assert found.errors().stress_rmse == pytest.approx(np.sqrt((0.3**2 + 2 * 0.6**2) / 27))
+    rows = np.array([False, False, True, False, True, True, True])
+    assert found.take(rows).errors().stress_mae == pytest.approx((0.3 + 2 * 0.6) / 18)
+    chosen = np.flatnonzero(rows).tolist()
+    wanted = Differences.of(predicted.take(chosen), data.take(chosen))
+    np.testing.assert_array_equal(found.take(rows).stress, wanted.stress)
+    np.testing.assert_array_equal(found.take(rows).stress_owner, wanted.stress_owner)
+    assert found.take(~rows).errors().stress_mae == pytest.approx(0.0, abs=1e-12)
+
+
+def test_without_labels_of_stresses_their_errors_are_not_known(committee, mixture):
+    found = evaluate(committee(), with_stresses(mixture, [None] * 7))
+    assert math.isnan(found.stress_mae)
+    assert math.isnan(found.stress_rmse)
+    assert found.force_mae > 0
+
+
+def test_a_turned_crystal_has_the_same_errors_of_its_stress(committee, rattled):
+    crystal, turned = rattled(bulk("Cu"), 1)[0], rattled(bulk("Cu"), 1)[0]
+    turned.rotate(40, (1, 2, 3), rotate_cell=True)
+    turn = np.linalg.solve(crystal.cell.array, turned.cell.array)
+    label = from_voigt(np.array([0.1, -0.2, 0.05, 0.3, 0.0, -0.1]))
+    labels = [to_voigt(label), to_voigt(turn.T @ label @ turn)]
+    one, other = (
+        evaluate(committee(), with_stresses([atoms], [stress]))
+        for atoms, stress in zip((crystal, turned), labels, strict=True)
+    )
+    assert one.stress_rmse == pytest.approx(other.stress_rmse, rel=1e-9)
+
+
+def test_files_have_stresses_of_crystals_beside_their_variance(committee, mixture):
+    predicted = predict_structures(committee(), Structures.from_atoms(mixture))
+    for annotated in (predicted.annotate(mixture), with_uncertainties(mixture, committee())):
+        assert ["committee_stress" in atoms.info for atoms in annotated] == [False] * 2 + [True] * 5
+        np.testing.assert_allclose(annotated[3].info["committee_stress"], to_voigt(predicted.stress[3]))
+        assert annotated[3].info["stress_variance"] == pytest.approx(predicted.stress_variance[3])
+    bare = mixture[3].copy()
+    copy_uncertainties(annotated[3], bare)
+    np.testing.assert_array_equal(bare.info["committee_stress"], annotated[3].info["committee_stress"])
+    np.testing.assert_array_equal(bare.arrays["atom_uncertainty"], annotated[3].arrays["atom_uncertainty"])
+
+
+def test_predictions_in_a_file_are_no_labels(committee, mixture, tmp_path):
+    file = tmp_path / "predicted.extxyz"
+    write_structures(file, with_uncertainties(mixture, committee()))
+    read = read_atoms(file, labels="optional")
+    assert not any({STRESS, ENERGY} & atoms.info.keys() for atoms in read)
+    np.testing.assert_allclose(read[3].info["committee_stress"].shape, (6,))

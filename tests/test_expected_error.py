@@ -12,7 +12,7 @@ from sparring.atoms.reference import ENERGY, FORCES
 from sparring.committee_files import EXPECTED, read_committee, write_committee
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.evaluation import expected_errors, predict_structures
-from sparring.expected_error import ExpectedErrors, PowerLaw
+from sparring.expected_error import ExpectedErrors, PowerLaw, stress_error
 
 ANY = np.random.default_rng(0)
 
@@ -196,3 +196,52 @@ def test_predictions_and_the_calculator_show_what_errors_to_expect(committee, am
     atoms.calc = CommitteeCalculator(members)
     atoms.get_potential_energy()
     assert "forces_error" not in atoms.calc.results
+
+
+# --- stress ---------------------------------------------------------------------------------------------------------
+
+
+def stressed(errors, sigmas):
+    """Crystals whose predicted stresses err by given values in every component."""
+    frames = found(errors, sigmas)
+    for atoms, error, sigma in zip(frames, errors, sigmas, strict=True):
+        atoms.info["REF_stress"] = ANY.standard_normal(6)
+        atoms.info["committee_stress"] = atoms.info["REF_stress"] + error * ANY.choice([-1.0, 1.0], 6)
+        atoms.info["stress_variance"] = sigma**2
+    return frames
+
+
+def test_errors_of_stresses_are_expected_by_those_of_labels_and_stand_in_files_of_crystals():
+    sigma, error = sample(100)
+    expected = ExpectedErrors.of(stressed(error, sigma))
+    law = PowerLaw.fit(sigma, error)
+    assert (expected.stress.factor, expected.stress.exponent) == pytest.approx((law.factor, law.exponent))
+    crystal, other = stressed([0.1], [0.2])[0], found([0.1], [0.2])[0]
+    expected.note([crystal, other])
+    assert crystal.info["expected_stress_error"] == pytest.approx(float(expected.stress(np.array(0.2))))
+    assert "expected_stress_error" not in other.info
+    assert ExpectedErrors.from_dict(json.loads(json.dumps(expected.to_dict()))) == expected
+
+
+def test_the_root_mean_square_error_of_a_stress_is_that_of_its_nine_components():
+    (crystal,) = stressed([0.0], [0.1])
+    crystal.info["committee_stress"] = crystal.info["REF_stress"] + np.array([0, 0, 0, 0.3, 0, 0])
+    assert stress_error(crystal) == pytest.approx(np.sqrt(2 * 0.3**2 / 9))
+
+
+def test_labels_without_stresses_say_nothing_of_their_errors_as_files_of_older_versions():
+    expected = ExpectedErrors.of(found(*sample(100)))
+    assert expected.stress is None
+    older = expected.to_dict()
+    del older["stress"]
+    assert ExpectedErrors.from_dict(json.loads(json.dumps(older))) == expected
+
+
+def test_the_calculator_expects_an_error_of_the_stress(committee, salt, ammonia):
+    expected = ExpectedErrors.of(stressed(*sample(100)))
+    salt.calc = CommitteeCalculator(committee().with_expected(expected))
+    sigma = np.array(salt.calc.get_property("stress_uncertainty", salt))
+    assert salt.calc.get_property("stress_error", salt) == pytest.approx(float(expected.stress(sigma)))
+    ammonia.calc = CommitteeCalculator(committee().with_expected(expected))
+    ammonia.get_potential_energy()
+    assert "stress_error" not in ammonia.calc.results

@@ -35,6 +35,23 @@ def test_a_label_is_the_mean_energy_and_its_slope(ammonias, ammonia):
         assert made.forces[atom, axis] == pytest.approx(-(above - below) / (2 * step), rel=1e-5, abs=1e-7)
 
 
+def test_a_label_of_a_crystal_has_the_slope_of_the_energy_in_a_strain(ammonias, ammonia):
+    ammonia.set_cell([[4.0, 0.3, 0.0], [0.0, 4.2, 0.0], [0.1, 0.0, 3.8]])
+    assert PotentialLabeller(ammonias)(ammonia).stress is None
+    ammonia.pbc = True
+    found, step = PotentialLabeller(ammonias)(ammonia).stress, 1e-4
+    for index, (i, j) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
+        ends = []
+        for sign in (1, -1):
+            strain, moved = np.zeros((3, 3)), ammonia.copy()
+            strain[i, j] += sign * step / 2
+            strain[j, i] += sign * step / 2
+            moved.set_cell(ammonia.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+            ends.append(PotentialLabeller(ammonias)(moved).energy)
+        slope = (ends[0] - ends[1]) / (2 * step) / ammonia.get_volume()
+        assert found[index] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+
+
 def test_other_weights_have_another_name_and_the_same_weights_elsewhere_the_same(ammonias, schnet, tmp_path):
     labeller = PotentialLabeller(ammonias)
     write_committee(tmp_path / "a", ammonias)

@@ -11,6 +11,7 @@ from sparring.testing import (
     check_batches,
     check_derivatives,
     check_extensivity,
+    check_longer_edges,
     check_potential,
     check_symmetries,
 )
@@ -73,6 +74,12 @@ def test_a_plain_function_can_be_checked_too(ammonia, water):
 def test_what_is_wrong_with_a_potential_is_named(change, check, message, ammonia, water):
     with pytest.raises(AssertionError, match=message):
         check(altered(change), [ammonia, water])
+
+
+def test_a_potential_that_counts_pairs_beyond_its_cutoff_is_found_by_a_crystal(ammonia, salt):
+    check_longer_edges(pairs, [ammonia])
+    with pytest.raises(AssertionError, match="edges up to the cutoff and with longer ones differ by up to"):
+        check_longer_edges(pairs, [ammonia, salt])
 
 
 def test_a_potential_that_knows_atoms_by_their_place_is_found(ammonia):

@@ -3,7 +3,7 @@ import math
 import ase.units
 import pytest
 
-from sparring.units import AMU, BOHR, HARTREE, KCAL_PER_MOL, kT, quantity
+from sparring.units import AMU, BOHR, GPA, HARTREE, KCAL_PER_MOL, kT, quantity
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,11 @@ from sparring.units import AMU, BOHR, HARTREE, KCAL_PER_MOL, kT, quantity
         ("4 GB", "memory", 4e9),
         ("0.02 1/fs", "rate", 0.02),
         ("10 /ps", "rate", 0.01),
+        ("1 GPa", "pressure", 1 / 160.2176634),
+        ("10 kbar", "pressure", 1 / 160.2176634),
+        ("-1 bar", "pressure", -1e-4 / 160.2176634),
+        ("0.1 eV/Å³", "pressure", 0.1),
+        ("0.1 eV/A^3", "pressure", 0.1),
     ],
 )
 def test_a_quantity_is_read_in_the_internal_unit(text, dimension, expected):
@@ -49,6 +54,7 @@ def test_the_constants_agree_with_those_of_ase():
     assert pytest.approx(ase.units.Hartree, rel=1e-7) == HARTREE
     assert pytest.approx(ase.units.Bohr, rel=1e-7) == BOHR
     assert pytest.approx(ase.units.fs**-2, rel=1e-7) == AMU
+    assert pytest.approx(ase.units.GPa, rel=1e-7) == GPA
     assert kT(300.0) == pytest.approx(300 * ase.units.kB, rel=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 from .atoms.dataset import Dataset as Dataset
 from .atoms.environments import cut_environment as cut_environment
+from .atoms.guests import Guests as Guests
 from .atoms.internal_coordinates import bonds_and_angles as bonds_and_angles
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
@@ -18,6 +19,9 @@ from .config import ConfigError as ConfigError
 from .domain import TrainingDomain as TrainingDomain
 from .dynamics import (
     HAL as HAL,
+)
+from .dynamics import (
+    NPT as NPT,
 )
 from .dynamics import (
     NVE as NVE,
@@ -56,6 +60,9 @@ from .dynamics import (
     NoseHooverChain as NoseHooverChain,
 )
 from .dynamics import (
+    ThermalExpansion as ThermalExpansion,
+)
+from .dynamics import (
     UncertainForces as UncertainForces,
 )
 from .dynamics import (
@@ -63,6 +70,9 @@ from .dynamics import (
 )
 from .dynamics import (
     simulate as simulate,
+)
+from .dynamics import (
+    thermal_expansion as thermal_expansion,
 )
 from .dynamics.calculator import CommitteeCalculator as CommitteeCalculator
 from .dynamics.trajectories import md as md
@@ -215,6 +225,9 @@ from .proposers.spaces import (
 )
 from .proposers.spaces import (
     RandomDisplacement as RandomDisplacement,
+)
+from .proposers.spaces import (
+    Rigid as Rigid,
 )
 from .proposers.spaces import (
     Space as Space,

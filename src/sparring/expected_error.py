@@ -23,10 +23,11 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float
 
-from sparring.atoms.reference import ENERGY, FORCES
+from sparring.atoms.reference import ENERGY, FORCES, STRESS
+from sparring.atoms.strain import from_voigt
 from sparring.support.ranks import bounding_rank
 
-__all__ = ["CONFIDENCE", "ExpectedErrors", "PowerLaw", "atom_errors", "force_error", "force_sigma"]
+__all__ = ["CONFIDENCE", "ExpectedErrors", "PowerLaw", "atom_errors", "force_error", "force_sigma", "stress_error"]
 
 CONFIDENCE = 0.9
 """Confidence of bounds where none is named."""
@@ -44,7 +45,7 @@ class PowerLaw:
     r"""The error to expect where σ has a value, :math:`\hat e = a\, \sigma^b`, and bounds of the error.
 
     Attributes:
-        factor: a, in eV/Å (eV) to the power 1 - b.
+        factor: a, in eV/Å (eV, eV/Å³) to the power 1 - b.
         exponent: b.
         ratios: Ratios of true to expected errors of the structures that bounds are taken from, in rising order.
         n: Number of structures that were fitted to.
@@ -125,7 +126,7 @@ def _line(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[float
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedErrors:
-    """Expected errors of a committee: of forces and energies of structures, and of forces on atoms.
+    """Expected errors of a committee: of forces, energies and stresses of structures, and of forces on atoms.
 
     Attributes:
         forces: Root mean square error of the components of the forces of a structure, in eV/Å, from its σ_F.
@@ -133,6 +134,8 @@ class ExpectedErrors:
         elements: Factor of the power law of forces for atoms of each element; others have that of structures.
         n_labels: Number of labels among the structures, bought in the generation before.
         n_test: Number of test structures among them.
+        stress: Root mean square error of the nine components of the stress of a crystal, in eV/Å³, from its σ_S; None
+            where it is not known.
     """
 
     forces: PowerLaw
@@ -140,6 +143,7 @@ class ExpectedErrors:
     elements: Mapping[str, float]
     n_labels: int
     n_test: int
+    stress: PowerLaw | None = None
 
     @classmethod
     def of(cls, labels: Sequence[Atoms], test: Sequence[Atoms] = ()) -> "ExpectedErrors | None":
@@ -167,8 +171,15 @@ class ExpectedErrors:
             np.array([abs(atoms.info["committee_energy"] - atoms.info[ENERGY]) for atoms in frames]),
             bounding,
         )
+        stress = PowerLaw.fit(
+            np.array([_sigma(atoms, "stress_variance") for atoms in frames]),
+            np.array([stress_error(atoms) for atoms in frames]),
+            bounding,
+        )
         elements = _elements(frames, forces)
-        return cls(forces=forces, energy=energy, elements=elements, n_labels=len(labels), n_test=len(test))
+        return cls(
+            forces=forces, energy=energy, elements=elements, n_labels=len(labels), n_test=len(test), stress=stress
+        )
 
     def of_atoms(self, sigma: Float[np.ndarray, " n_atoms"], symbols: Sequence[str]) -> Float[np.ndarray, " n_atoms"]:
         """Expected errors of the forces on atoms, root mean square over components, in eV/Å.
@@ -181,11 +192,16 @@ class ExpectedErrors:
         return np.asarray(factors * sigma**self.forces.exponent)
 
     def note(self, frames: Sequence[Atoms]) -> None:
-        """Write ``expected_force_error`` (eV/Å) and ``expected_energy_error`` (eV) beside the variances of frames."""
+        """Write expected errors beside the variances of frames.
+
+        They are ``expected_force_error`` (eV/Å), ``expected_energy_error`` (eV) and ``expected_stress_error`` (eV/Å³).
+        """
         for atoms in frames:
             atoms.info["expected_force_error"] = float(self.forces(_sigma(atoms, "force_variance")))
             if self.energy is not None:
                 atoms.info["expected_energy_error"] = float(self.energy(_sigma(atoms, "energy_variance")))
+            if self.stress is not None and "stress_variance" in atoms.info:
+                atoms.info["expected_stress_error"] = float(self.stress(_sigma(atoms, "stress_variance")))
 
     def to_dict(self) -> dict[str, object]:
         """The same as plain numbers, for a file."""
@@ -196,9 +212,9 @@ class ExpectedErrors:
         """The expected errors of a file."""
         laws = {
             name: None
-            if content[name] is None
+            if content.get(name) is None
             else PowerLaw(**{**content[name], "ratios": tuple(content[name]["ratios"])})
-            for name in ("forces", "energy")
+            for name in ("forces", "energy", "stress")
         }
         return cls(**{**content, **laws})
 
@@ -214,6 +230,14 @@ def atom_errors(atoms: Atoms) -> Float[np.ndarray, " n_atoms"] | None:
     if not {"committee_forces", FORCES} <= set(atoms.arrays):
         return None
     return np.asarray(np.sqrt(np.square(atoms.arrays["committee_forces"] - atoms.arrays[FORCES]).mean(1)))
+
+
+def stress_error(atoms: Atoms) -> float:
+    """Root mean square error of the components of a predicted stress, in eV/Å³; NaN without label or prediction."""
+    if not {"committee_stress", STRESS} <= set(atoms.info):
+        return math.nan
+    difference = np.asarray(atoms.info["committee_stress"]) - np.asarray(atoms.info[STRESS])
+    return float(np.sqrt(np.square(from_voigt(difference)).mean()))
 
 
 def force_sigma(atoms: Atoms) -> float:

@@ -27,6 +27,7 @@ __all__ = [
     "check_batches",
     "check_derivatives",
     "check_extensivity",
+    "check_longer_edges",
     "check_potential",
     "check_symmetries",
 ]
@@ -38,7 +39,7 @@ STEP = 1e-4
 def check_potential(
     potential: Potential, structures: Sequence[Atoms], *, symmetric: bool = True, tolerance: float = 1e-6, seed: int = 0
 ) -> None:
-    """Check everything that Sparring relies on: derivatives, batches and symmetries.
+    """Check everything that Sparring relies on: derivatives, batches, longer edges and symmetries.
 
     Args:
         potential: Potential, with weights that make its energies depend on positions.
@@ -52,6 +53,7 @@ def check_potential(
     """
     check_derivatives(potential, structures, tolerance=tolerance, seed=seed)
     check_batches(potential, structures, tolerance=tolerance)
+    check_longer_edges(potential, structures, tolerance=tolerance)
     if symmetric:
         check_symmetries(potential, structures, tolerance=tolerance, seed=seed)
 
@@ -119,6 +121,28 @@ def check_batches(potential: Potential, structures: Sequence[Atoms], *, toleranc
     assert together.shape == (len(batch),), f"energies must have shape ({len(batch)},), got {tuple(together.shape)}"
     alone = torch.cat([energies(Structures.from_atoms([atoms], ignore_constraints=True)) for atoms in batch])
     _compare(together, alone, tolerance, "energies of a batch and of its structures alone")
+
+
+def check_longer_edges(potential: Potential, structures: Sequence[Atoms], *, tolerance: float = 1e-6) -> None:
+    """Check that pairs beyond the cutoff do not count in crystals.
+
+    While atoms move, edges may be longer than the cutoff: neighbours are found with a skin.
+
+    Args:
+        potential: Potential to check.
+        structures: Molecules, which are left out, or crystals.
+        tolerance: Largest absolute deviation in eV, beside a relative one of the same size.
+
+    Raises:
+        AssertionError: If energies change with pairs that are farther apart than the cutoff.
+    """
+    cutoff: float | None = getattr(potential, "cutoff", None)
+    crystals = [atoms for atoms in structures if atoms.pbc.any()]
+    if cutoff is None or not crystals:
+        return
+    energies, batch = _energies(potential), Structures.from_atoms(crystals, ignore_constraints=True)
+    names = "energies of crystals with edges up to the cutoff and with longer ones"
+    _compare(energies(with_edges(batch, cutoff + 1.0)), energies(batch), tolerance, names)
 
 
 def check_symmetries(

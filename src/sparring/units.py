@@ -79,7 +79,12 @@ _LENGTH = {
     "bohr": BOHR,
 }
 _PRESSURE = {
-    **{f"eV/{cube}": 1.0 for cube in ("Å3", "A3", "Å^3", "A^3")},  # Å³ is read as Å3, as all raised digits are
+    **{  # Å³ is read as Å3, as all raised digits are
+        f"{energy}/{length}{power}": _ENERGY[energy] / _LENGTH[length] ** 3
+        for energy in _ENERGY
+        for length in _LENGTH
+        for power in ("3", "^3")
+    },
     "GPa": GPA,
     "MPa": 1e-3 * GPA,
     "Pa": 1e-9 * GPA,
@@ -163,9 +168,14 @@ def _factor(value: str | float | int, unit: str, dimension: str | None) -> float
 def _accepted(dimension: str | None) -> list[str]:
     if dimension == "force":
         return ["eV/Å", "meV/Å", "kcal/mol/Å", "kJ/mol/Å", "Ha/Bohr", "and any other energy/length"]
+    if dimension == "pressure":
+        return ["eV/Å³", "GPa", "MPa", "kbar", "bar", "atm", "Ha/Bohr³", "and any other energy/length³"]
     if dimension is not None:
         return list(_UNITS[dimension])
-    return [unit for name, units in _UNITS.items() if name != "force" for unit in units] + ["energy/length"]
+    return [unit for name, units in _UNITS.items() if name not in ("force", "pressure") for unit in units] + [
+        "energy/length",
+        "GPa",
+    ]
 
 
 def _suggestion(unit: str, dimension: str | None) -> str:

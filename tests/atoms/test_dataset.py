@@ -78,5 +78,5 @@ def test_a_label_that_is_not_finite_is_an_error(labelled, what):
         labelled[0].info[ENERGY] = float("nan")
     else:
         labelled[0].arrays[FORCES][1, 1] = np.inf
-    with pytest.raises(ValueError, match=r"structure 0 \(H3N\) has an energy, forces or a stress that is not finite"):
+    with pytest.raises(ValueError, match=r"structure 0 \(H3N\) has an energy or forces that are not finite"):
         Dataset.from_atoms(labelled)

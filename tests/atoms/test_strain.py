@@ -22,13 +22,13 @@ from sparring.uncertainty import force_variance, stress_variance, sum_over_atoms
 STEP = 1e-5
 
 
-def network(kind, seed):
+def network(kind, seed, cutoff=3.5):
     sizes = {
         "schnet": {"n_filters": 6},
         "painn": {"repulsion": True},
         "ace": {"energy_scale": 0.01, "repulsion": True},
     }[kind]
-    made = {"schnet": SchNet, "painn": PaiNN, "ace": ACE}[kind](n_features=8, n_interactions=2, cutoff=3.5, **sizes)
+    made = {"schnet": SchNet, "painn": PaiNN, "ace": ACE}[kind](n_features=8, n_interactions=2, cutoff=cutoff, **sizes)
     made.initialise(torch.Generator().manual_seed(seed))
     return cast(made, dtype=torch.float64)
 
@@ -130,16 +130,30 @@ def test_stress_has_the_sign_the_unit_and_the_order_of_ase():
 def test_repeating_a_cell_changes_nothing_that_is_counted_per_atom(crystals, kind):
     committee = committee_of(kind)
     for atoms in crystals.to_atoms():
-        repeats = [2 if periodic else 1 for periodic in atoms.pbc]
-        one, many = (Structures.from_atoms([some]) for some in (atoms, atoms * repeats))
-        small, large = (committee.predict(batch, stress=True) for batch in (one, many))
-        copies = many.n_atoms // one.n_atoms
-        torch.testing.assert_close(large.energy, copies * small.energy, rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(large.stress, small.stress, rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(large.forces, small.forces.repeat(1, copies, 1), rtol=1e-10, atol=1e-10)
-        mine, theirs = small.summary(one.structure_index), large.summary(many.structure_index)
-        torch.testing.assert_close(theirs.force_variance, mine.force_variance, rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(theirs.stress_variance, mine.stress_variance, rtol=1e-10, atol=1e-10)
+        require_the_same(committee, atoms, [2 if periodic else 1 for periodic in atoms.pbc])
+
+
+@pytest.mark.parametrize("kind", ["schnet", "painn", "ace"])
+def test_a_cell_much_smaller_than_the_cutoff_is_right(kind, rattled):
+    committee = Committee([network(kind, seed, cutoff=5.0) for seed in range(3)])
+    for crystal in ("Si", "Cu"):
+        cell = rattled(bulk(crystal) * 2, 1)[0]
+        heights = 1 / np.linalg.norm(np.linalg.inv(cell.cell.array), axis=0)
+        assert heights.max() < 2 * 5.0  # several images of an atom are neighbours
+        require_the_same(committee, cell, [3, 3, 3])
+
+
+def require_the_same(committee, atoms, repeats):
+    """What is counted per atom is the same in a cell and in a larger one of the same crystal."""
+    one, many = (Structures.from_atoms([some]) for some in (atoms, atoms * repeats))
+    small, large = (committee.predict(batch, stress=True) for batch in (one, many))
+    copies = many.n_atoms // one.n_atoms
+    torch.testing.assert_close(large.energy, copies * small.energy, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(large.stress, small.stress, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(large.forces, small.forces.repeat(1, copies, 1), rtol=1e-10, atol=1e-10)
+    mine, theirs = small.summary(one.structure_index), large.summary(many.structure_index)
+    torch.testing.assert_close(theirs.force_variance, mine.force_variance, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(theirs.stress_variance, mine.stress_variance, rtol=1e-10, atol=1e-10)
 
 
 def test_a_molecule_beside_crystals_has_no_stress_and_its_slopes_are_finite(ammonia, rattled):

@@ -195,8 +195,8 @@ CUBE = Atoms("C2OH6", positions=molecule("CH3CH2OH").positions, cell=[9, 9, 9], 
         (molecule("C6H6"), ["c:c:c:c"], r"is in a ring.*\(-!@ in a SMARTS matches bonds outside of rings\)"),
         (ETHANOL, [], r"wanted a list of torsions, such as \['phi', \(4, 6, 8, 14\)\], got \[\]"),
         (ETHANOL, "phi", "wanted a list of torsions, .* got 'phi'"),
-        (CUBE, ["phi"], "C2H6O is periodic, so the atoms on one side of a bond are not defined"),
-        (bulk("Si", cubic=True), [(0, 1, 2, 3)], "Si8 is periodic"),
+        (CUBE, ["phi"], "C2H6O has no phi"),
+        (bulk("Si", cubic=True), [(0, 1, 2, 3)], "Si8 has no guest: all of its atoms are bonded to a framework"),
     ],
 )
 def test_a_torsion_that_cannot_turn_is_an_error_that_says_why(atoms, torsions, message):
@@ -220,3 +220,25 @@ def test_bonds_that_are_given_count_and_those_of_distances_do_not():
     with pytest.raises(ValueError, match=r"6-8 \(N-C\) are not bonded \(2\.50 Å apart\)"):
         find(stretched, [PHI])
     assert find(stretched, [PHI], BONDS)[0].moving == tuple(range(9, 22))
+
+
+def test_torsions_of_a_guest_are_those_of_the_molecule_alone_by_any_name(in_cage):
+    hosted, n = in_cage(ETHANOL, shift=(0.3, -0.3, 0.3)), 18
+    wanted = ["rotatable", (3, 2, 1, 0), "[#1]-O-C-C"] if importlib.util.find_spec("rdkit") else ["rotatable"]
+    for torsions in ([one] for one in wanted):
+        alone = find(ETHANOL, torsions)
+        shifted = [tuple(n + i for i in one) if isinstance(one, tuple) else one for one in torsions]
+        found = find(hosted, shifted)
+        assert [one.atoms for one in found] == [tuple(n + i for i in one.atoms) for one in alone]
+        assert [one.moving for one in found] == [tuple(n + i for i in one.moving) for one in alone]
+    assert [one.atoms for one in find(hosted, ["rotatable"], guest=range(n, n + 9))] == [
+        one.atoms for one in find(hosted, ["rotatable"])
+    ]
+
+
+def test_bonds_of_a_framework_do_not_turn_and_bonds_of_a_periodic_structure_cannot_be_given(in_cage):
+    hosted = in_cage(ETHANOL, shift=(0.3, -0.3, 0.3))
+    with pytest.raises(ValueError, match=r"torsion 6-0-7-1 of .*: 6-0 \(Si-O\) are not bonded"):
+        find(hosted, [(6, 0, 7, 1)])
+    with pytest.raises(ValueError, match="is periodic, and bonds can be given for molecules only; leave them out"):
+        find(hosted, ["rotatable"], [(18, 19)])

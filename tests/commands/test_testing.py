@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 
 from sparring.commands import running
 from sparring.commands.running import run
@@ -89,6 +89,22 @@ def test_a_finished_run_gets_the_test_that_is_asked_for_since_and_only_once(writ
     assert len(reports) == 2
     run(written(TEST.replace("copies: 2", "copies: 3")), folder)
     assert read_record(folder / "generation-02" / "validation" / "survival.json", Survival).n_copies == 6
+
+
+@pytest.mark.usefixtures("reports")
+def test_copies_of_a_crystal_move_at_constant_pressure_and_only_once(written, tmp_path, rattled, monkeypatch):
+    folder, copper = tmp_path / "run", bulk("Cu", cubic=True)
+    file = written("{survival: {temperature: 200 K, copies: 2, time: 3 fs, ensemble: npt_cell, pressure: 1 GPa}}")
+    write_structures(tmp_path / "molecule.xyz", [copper, *rattled(copper, 6, stdev=0.03)])
+    run(file, folder)
+    result = read_record(folder / "generation-02" / "validation" / "survival.json", Survival)
+    assert result.settings.ensemble == "npt_cell, 10000 bar, time constant 50 fs, of the cell 500 fs"
+
+    def again(*_, **__):
+        raise AssertionError("it is known")
+
+    monkeypatch.setattr(keeping, "survival", again)
+    run(file, folder)
 
 
 @pytest.mark.usefixtures("reports")

@@ -573,6 +573,22 @@ BAD = {
         AMMONIA + "attack: {kind: dynamics, duration: 10 fs}\n",
         "run.yaml:2: attack.every: 100 steps of 0.5 fs are longer than the duration of 10 fs; take fewer",
     ),
+    "a pressure where cells do not move": (
+        AMMONIA + "attack: {kind: dynamics, pressure: 1 bar}\n",
+        "run.yaml:2: attack: a pressure needs ensemble npt or npt_cell, got nose_hoover; leave the pressure out",
+    ),
+    "a pressure where cells do not move in trials": (
+        AMMONIA + "evaluation: {survival: {ensemble: langevin, pressure: 1 bar}}\n",
+        "run.yaml:2: evaluation.survival: a pressure needs ensemble npt or npt_cell, got langevin; leave the pressure",
+    ),
+    "a pressure without a unit of pressure": (
+        AMMONIA + "attack: {kind: dynamics, ensemble: npt, pressure: 1 eV}\n",
+        "run.yaml:2: attack.pressure: .*measures energy, wanted pressure",
+    ),
+    "cells of a well": (
+        WELL + "attack: {kind: dynamics, ensemble: npt}\n",
+        "run.yaml:2: attack: .*ensemble npt moves cells along xyz, got axes x; use nose_hoover or langevin",
+    ),
     "dynamics of molecules along an axis": (
         AMMONIA + "attack: {kind: dynamics, axes: x}\n",
         "run.yaml:2: attack.axes: atoms of molecules move along xyz, got x",

@@ -25,7 +25,16 @@ from sparring.dynamics import (
 
 def seen(n_copies, energy=0.0):
     zeros = torch.zeros(n_copies, dtype=torch.float64)
-    return Observation(zeros + energy, zeros.new_zeros(0, 3), zeros, zeros, zeros, zeros.long(), zeros.new_zeros(0))
+    return Observation(
+        zeros + energy,
+        zeros.new_zeros(0, 3),
+        zeros,
+        zeros,
+        zeros,
+        zeros.long(),
+        zeros.new_zeros(0),
+        zeros.new_zeros(len(zeros), 3, 3),
+    )
 
 
 def failing(criterion, *atoms, reach=None):

@@ -8,7 +8,8 @@ from ase.build import molecule
 from sparring.cli import committee_verbs
 from sparring.committee import Committee
 from sparring.config import proposers as sections
-from sparring.dynamics import NVE, Langevin, NoseHooverChain, Status
+from sparring.dynamics import NPT, NVE, Langevin, NoseHooverChain, Status
+from sparring.dynamics.barostat import CELL_TIME_CONSTANT
 from sparring.dynamics.ensembles import FRICTION, TIME_CONSTANT
 from sparring.dynamics.trajectories import ENSEMBLES, committee_on, ensemble_of, md, trajectory
 from sparring.inputs.extxyz import read_structures
@@ -19,7 +20,8 @@ from sparring.validation.survival.compute import survival
 
 
 def test_friction_and_time_constant_have_one_default_everywhere():
-    for name, default in (("friction", FRICTION), ("time_constant", TIME_CONSTANT)):
+    constants = {"friction": FRICTION, "time_constant": TIME_CONSTANT, "cell_time_constant": CELL_TIME_CONSTANT}
+    for name, default in constants.items():
         assert sections.Dynamics.model_fields[name].default == default
         for function in (md, survival, committee_verbs.md, command.survival):
             assert quantity(signature(function).parameters[name].default) == default
@@ -60,9 +62,16 @@ def test_a_frame_that_cannot_be_written_is_named(tmp_path):
 
 def test_ensembles_have_names():
     kinds = [ensemble_of(kind, 300.0, friction=0.1, time_constant=20.0) for kind in ENSEMBLES]
-    assert kinds == [NoseHooverChain(300.0, 20.0), Langevin(300.0, 0.1), NVE(300.0)]
-    with pytest.raises(ValueError, match="unknown ensemble 'npt'; wanted one of nose_hoover, langevin, nve"):
-        ensemble_of("npt", 300.0, friction=0.1, time_constant=20.0)
+    bar = quantity("1 bar", "pressure")
+    at_pressure = [NPT(300.0, bar, isotropic, time_constant=20.0) for isotropic in (True, False)]
+    assert kinds == [NoseHooverChain(300.0, 20.0), Langevin(300.0, 0.1), NVE(300.0), *at_pressure]
+    assert ensemble_of("npt", 300.0, pressure=2.0, cell_time_constant=99.0) == NPT(300.0, 2.0, cell_time_constant=99.0)
+    with pytest.raises(ValueError, match="a pressure needs the ensemble npt or npt_cell, got nve; leave the pressure"):
+        ensemble_of("nve", 300.0, pressure=0.0)
+    with pytest.raises(
+        ValueError, match="unknown ensemble 'npH'; wanted one of nose_hoover, langevin, nve, npt, npt_c"
+    ):
+        ensemble_of("npH", 300.0, friction=0.1, time_constant=20.0)
 
 
 def test_many_temperatures_copies_and_structures_share_a_file(committee, tmp_path):

@@ -1,11 +1,12 @@
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
@@ -19,6 +20,7 @@ from sparring.labels import (
     Labeller,
     LabelStore,
     StoredCalculator,
+    check,
     label,
     label_key,
     plugin,
@@ -185,6 +187,78 @@ def test_periodic_cells_get_their_stress():
     found = ASECalculator("emt")(copper)
     copper.calc = EMT()
     np.testing.assert_array_equal(found.stress, copper.get_stress())
+
+
+class Pressed(Calculator):
+    """Counts its calculations; what it is asked for, and what it gives."""
+
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
+    default_parameters = {"gives": ("stress",)}  # noqa: RUF012
+    n_calculations = 0
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        Calculator.calculate(self, atoms, properties, system_changes)
+        Pressed.n_calculations += 1
+        if self.parameters["gives"] == "an error" and "stress" in properties:
+            raise PropertyNotImplementedError("no stress with these settings")
+        self.results = {"energy": 1.0, "forces": np.zeros((len(self.atoms), 3))}
+        if "stress" in properties and "stress" in self.parameters["gives"]:
+            self.results["stress"] = np.arange(6.0)
+
+
+@pytest.mark.parametrize(("gives", "n_calculations"), [(("stress",), 1), ((), 1), ("an error", 2)])
+def test_a_label_with_a_stress_takes_one_calculation_and_one_without_is_a_label(gives, n_calculations):
+    Pressed.n_calculations = 0
+    found = FromCalculator(Pressed(gives=gives))(bulk("Cu"))
+    assert found.energy == 1.0
+    assert found.stress is None if gives != ("stress",) else found.stress.tolist() == [0, 1, 2, 3, 4, 5]
+    assert Pressed.n_calculations == n_calculations
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, False, True), False])
+def test_only_cells_that_are_periodic_in_three_directions_get_a_stress(pbc):
+    copper = bulk("Cu", cubic=True)
+    copper.pbc = pbc
+    assert ASECalculator("emt")(copper).stress is None
+
+
+def test_a_stored_calculator_has_the_stress_of_its_labeller(tmp_path):
+    copper = bulk("Cu", cubic=True)
+    copper.rattle(0.05, seed=0)
+    copper.calc = EMT()
+    wanted = copper.get_stress()
+    copper.calc = StoredCalculator(EMT(), tmp_path)
+    np.testing.assert_array_equal(copper.get_stress(), wanted)
+    np.testing.assert_array_equal(LabelStore(tmp_path).get(label_key(copper, FromCalculator(EMT()))).stress, wanted)
+    molecule_of_two = molecule("CO")
+    molecule_of_two.calc = copper.calc
+    molecule_of_two.get_forces()
+    with pytest.raises(PropertyNotImplementedError):
+        molecule_of_two.get_stress()
+
+
+def test_a_stress_that_is_not_finite_is_a_failed_label(tmp_path):
+    copper = bulk("Cu")
+    one = FromCalculator(EMT())(copper)
+    with pytest.raises(LabelError, match="gave a stress that is not finite"):
+        check(replace(one, stress=np.array([np.nan, 0, 0, 0, 0, 0])), copper, Bounds())
+
+
+def test_tblite_gives_the_stress_that_its_energies_have(tblite):
+    crystal = bulk("NaCl", "rocksalt", 5.0)
+    crystal.rattle(0.03, seed=0)
+    labeller, step = ASECalculator("tblite", {"method": "GFN1-xTB"}), 1e-3
+    found = labeller(crystal).stress
+    for index, (i, j) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
+        ends = []
+        for sign in (-1, 1):
+            strain = np.zeros((3, 3))
+            strain[i, j] += sign * step / 2
+            strain[j, i] += sign * step / 2
+            moved = crystal.copy()
+            moved.set_cell(crystal.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+            ends.append(labeller(moved).energy)
+        assert (ends[1] - ends[0]) / (2 * step) / crystal.get_volume() == pytest.approx(found[index], abs=1e-4)
 
 
 def test_nothing_but_what_is_in_the_key_reaches_the_calculator(water):

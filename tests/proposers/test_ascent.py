@@ -7,9 +7,10 @@ from ase import Atoms
 from ase.build import bulk
 
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.neighbors import with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.proposers.ascent import Ascent, AttackResult, Status, attack, chunk_size, with_reach
+from sparring.proposers.ascent import Ascent, AttackResult, Status, attack, chunk_size
 from sparring.proposers.boltzmann import boltzmann, boltzmann_weighted
 from sparring.proposers.objectives import energy_variance, force_variance, log, mean_energy
 from sparring.proposers.spaces import Cartesian, RandomDisplacement
@@ -139,7 +140,7 @@ def test_a_space_that_moves_atoms_only_leaves_the_cells_of_the_seeds_and_keeps_n
 def test_neighbours_of_a_strained_crystal_are_found_anew_although_the_space_hands_on_old_ones(committee, salt, strain):
     # With the seeds' list a crystal that shrinks by a tenth would miss images that come within the cutoff.
     members = committee(cutoff=3.3)
-    seeds = with_reach(members, Structures.from_atoms([salt]), 0.5)
+    seeds = with_edges(Structures.from_atoms([salt]), 3.3)
     delta = -0.1 * torch.eye(3, dtype=torch.float64).unsqueeze(0)
     shrunk = strain.displace(seeds, delta)
     assert shrunk.edges is seeds.edges
@@ -425,7 +426,7 @@ def test_arguments_that_make_no_sense_are_an_error(committee, ammonias, argument
 
 def test_a_step_asks_nothing_of_the_device(committee, ammonia, water, never_asks):
     members, objective = committee(dtype=torch.float32), log(force_variance)
-    seeds = with_reach(members, Structures.from_atoms([ammonia, water, ammonia]), 0.5)
+    seeds = Structures.from_atoms([ammonia, water, ammonia])
     climb = Ascent(members, seeds, objective, Cartesian())
     state = climb.start(Cartesian().initial(seeds, torch.Generator().manual_seed(0)))
     state, *_ = climb.step(state, 0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 
 from sparring.assembly.planning import plan
 from sparring.assembly.proposing import proposer
@@ -10,7 +11,7 @@ from sparring.atoms.structures import Structures
 from sparring.candidates import Status
 from sparring.commands.running import check, run
 from sparring.config import load
-from sparring.dynamics import CloserThan, Langevin, NoseHooverChain, simulate
+from sparring.dynamics import NPT, CloserThan, Langevin, NoseHooverChain, simulate
 from sparring.inputs.extxyz import read_labelled
 from sparring.proposers.dynamics import n_snapshots, take_snapshots
 from sparring.reporting import figures
@@ -42,6 +43,21 @@ def taken(committee, seeds):
 def per_row(result, n_seeds=3):
     """Positions of snapshots, a row for each point in time."""
     return result.structures.positions.reshape(-1, 4 * n_seeds, 3)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_snapshots_at_constant_pressure_have_the_cells_of_their_time(committee, isotropic):
+    crystals = Structures.from_atoms([bulk("Si"), bulk("Si", cubic=True)])
+    ensemble = NPT(500.0, 0.01, isotropic, 20.0, 30.0)
+    result = take_snapshots(committee(), crystals, ensemble=ensemble, seed=1, **SHORT)
+    moved = simulate(
+        committee(), crystals, ensemble=ensemble, timestep=0.5, n_steps=12, every=4, seed=1, keep_frames=True
+    )
+    assert (result.structures.cells == moved.cells[1:].flatten(0, 1)).all()
+    assert (result.structures.positions == moved.positions[1:].flatten(0, 1)).all()
+    assert (result.structures.cells[-1] != crystals.cells[1]).any()
+    energies = committee().predict(result.structures).energy.mean(0)
+    torch.testing.assert_close(energies, result.energy)
 
 
 # --- where they lie -------------------------------------------------------------------------------------------------

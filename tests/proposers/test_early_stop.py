@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Structures
 from sparring.candidates import Status
 from sparring.committee import Committee
-from sparring.dynamics import UDD, Langevin, simulate
+from sparring.dynamics import NPT, UDD, Langevin, simulate
 from sparring.proposers.biased_dynamics import biased_dynamics
 from sparring.proposers.early_stop import EarlyStop, early_stopped, largest_number_of_frames, way_down
 from sparring.selection import UncertaintyAbove
@@ -67,6 +68,23 @@ def test_a_replica_that_ends_offers_its_last_frame_and_one_on_the_way_there(comm
     down = 2 * way_down(whole.force_variance[: last + 1 : 2, at].numpy())
     torch.testing.assert_close(mine[n_quiet + 1], path[down], rtol=0, atol=1e-12)
     assert 0 < down <= last
+
+
+def test_frames_at_constant_pressure_have_their_cells(committee):
+    crystals, ensemble = Structures.from_atoms([bulk("Si"), bulk("Si")]), NPT(500.0, 0.01, False, 20.0, 30.0)
+    found = moved(committee(), crystals, ensemble=ensemble)
+    path = trajectory(committee(), crystals, ensemble=ensemble)
+    torch.testing.assert_close(found.structures.cells, path.cells[[20, 40, 20, 40], [0, 0, 1, 1]], rtol=0, atol=1e-12)
+    led = biased_dynamics(
+        committee(),
+        crystals,
+        ensemble=ensemble,
+        seed=3,
+        stop=EarlyStop(**NO_END, quiet=10.0),
+        burn_in=5.0,
+        duration=20.0,
+    )
+    assert (led.structures.cells != crystals.cells[[0, 0, 1, 1]]).any((1, 2)).all()
 
 
 def test_the_way_down_begins_where_uncertainty_leaves_its_median():

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from matplotlib.figure import Figure
 
-from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS, Dataset
 from sparring.evaluation import StructurePredictions
 from sparring.plots.style import panels
 from sparring.reporting import figures
@@ -147,3 +147,55 @@ def test_the_whole_names_what_it_is_of_and_reads_from_left_to_right(report):
 def test_another_kind_is_refused(report):
     with pytest.raises(ValueError, match="force or energy, got 'stress'"):
         figures.roc_curves(report(), kind="stress")
+
+
+# --- stress ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stressed():
+    """A made-up report on crystals; all structures of the lowest energies have no stress."""
+    generator = np.random.default_rng(0)
+    frames = [Atoms("Cu", cell=[2, 2, 2], pbc=True) for _ in range(40)]
+    for place, atoms in enumerate(frames):
+        atoms.info[ENERGY] = KCAL_PER_MOL * 60 * place / 39
+        atoms.arrays[FORCES] = np.zeros((1, 3))
+        if place > 10:
+            atoms.info[STRESS] = generator.normal(size=6)
+    dataset = Dataset.from_atoms(frames)
+    sigma = generator.lognormal(-3, 1, 40)
+    predicted = StructurePredictions(
+        energy=dataset.energy.numpy() + sigma * generator.normal(size=40),
+        forces=tuple(one * generator.normal(size=(1, 3)) for one in sigma),
+        energy_variance=sigma**2,
+        force_variance=sigma**2,
+        atom_variance=tuple(np.full(1, one**2) for one in sigma),
+        stress=dataset.stress.numpy() + sigma[:, None, None] * generator.normal(size=(40, 3, 3)),
+        stress_variance=sigma**2,
+    )
+    return error_report(predicted, dataset, n_members=5, positive="worst", data="copper")
+
+
+def test_stresses_have_a_row_of_panels_of_their_own_in_gigapascals(stressed):
+    figure = figures.errors_figure(stressed, unit=EV)
+    assert len(figure.axes) == 12
+    labels = [ax.get_ylabel() for ax in figure.axes[8:]]
+    assert labels[:2] == ["RMS error of stress (GPa)", "true error of stress (GPa)"]
+    assert labels[3] == "observed share of stress components"
+    assert figure.axes[9].get_aspect() == 1.0
+    assert "GPa" in words(figure.axes[10])
+    (marks,) = figure.axes[9].collections
+    np.testing.assert_allclose(np.sort(marks.get_offsets()[:, 0]), 160.2176634 * np.sort(stressed.stress.sigma))
+
+
+def test_windows_without_stresses_are_left_empty(stressed):
+    ax = figures.error_by_energy(stressed, kind="stress")
+    shown = ax.get_lines()[1].get_ydata()
+    assert np.isnan(shown).any()
+    assert np.isfinite(shown).any()
+
+
+def test_a_report_without_stresses_has_no_figure_of_them(report):
+    assert len(figures.errors_figure(report()).axes) == 8
+    with pytest.raises(ValueError, match="kind must be force or energy, got 'stress'"):
+        figures.sigma_error(report(), kind="stress")

@@ -14,7 +14,7 @@ from sparring.reporting.data import Labelled, Paths, Predictions, Sampled, Train
 from sparring.reporting.overview import overview
 from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import sheets
-from sparring.units import KCAL, KCAL_PER_MOL
+from sparring.units import GPA, KCAL, KCAL_PER_MOL
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +70,31 @@ def test_drawing_leaves_no_trace_in_pyplot():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_mean_absolute_errors_are_noted_in_kcal_per_mol():
+@pytest.fixture
+def predictions():
     energy = np.array([0.0, 0.5, 1.0, 2.0])
-    predictions = Predictions(
+    return Predictions(
         energy=energy,
         committee_energy=energy + KCAL_PER_MOL * np.array([1.0, -1.0, 3.0, -3.0]),
         is_test=np.array([False, False, True, True]),
         forces=np.zeros(2),
         committee_forces=np.zeros(2),
         is_test_component=np.array([False, True]),
+        stress=np.array([0.5, -0.5]),
+        committee_stress=np.array([0.5, -0.5]) + GPA * np.array([2.0, -4.0]),
+        is_test_stress=np.array([False, True]),
     )
+
+
+def test_mean_absolute_errors_are_noted_in_kcal_per_mol(predictions):
     assert words(figures.parity_energy(predictions)) == ["fit: MAE 1 kcal/mol", "test: MAE 3 kcal/mol"]
+
+
+def test_stresses_stand_beside_their_labels_in_gigapascals(predictions):
+    ax = figures.parity_stress(predictions)
+    assert words(ax) == ["fit: MAE 2 GPa", "test: MAE 4 GPa"]
+    assert (ax.get_aspect(), ax.get_xlim()) == (1.0, ax.get_ylim())
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.5 / GPA, 0.5 / GPA + 2.0]])
 
 
 def test_the_dot_is_at_the_best_step_of_each_attack():

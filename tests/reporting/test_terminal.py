@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import pytest
 
 from sparring.evaluation import Errors
@@ -67,6 +70,20 @@ def test_attacks_and_labels_are_counted():
     assert line.split()[4:] == ["30", "3", "19", "17", "1"]
 
 
+def test_stresses_are_in_gigapascals_where_there_are_any():
+    table = GenerationTable()
+    errors = {"energy_mae": 0.0, "force_mae": 0.0}
+    parts = {"test": {**errors, "stress_mae": None}, "fit": {**errors, "stress_mae": 1.0}}
+    legend, heading, line = table.row(metrics(errors=parts)).split("\n")
+    assert "stresses in GPa; E, F, S: mean" in legend
+    assert heading.split()[2:5] == ["E", "F", "S"]
+    assert line.split()[4] == "-"
+    later = table.row(metrics(errors={"test": {**errors, "stress_mae": 2 / 160.2176634}}))
+    assert later.split()[4] == "2.000"
+    without = row(GenerationTable(), errors={"test": {**errors, "stress_mae": None}})
+    assert "S" not in without[0].replace("Å", "")
+
+
 def test_errors_are_shown_in_both_units():
     text = errors_table(
         Errors(energy_mae=KCAL_PER_MOL, energy_rmse=0.1, force_mae=0.2, force_rmse=0.3, n_structures=12)
@@ -76,3 +93,19 @@ def test_errors_are_shown_in_both_units():
     assert [line.split()[0] for line in lines[1:]] == ["energy", "energy", "force", "force"]
     assert lines[1].split() == ["energy", "MAE", f"{KCAL_PER_MOL:.5f}", "eV", "1.0000", "kcal/mol"]
     assert float(lines[4].split()[2]) == pytest.approx(0.3)
+
+
+def test_errors_of_stresses_are_shown_where_they_are_known():
+    known = Errors(
+        energy_mae=0.1,
+        energy_rmse=0.1,
+        force_mae=0.2,
+        force_rmse=0.3,
+        n_structures=12,
+        stress_mae=0.01,
+        stress_rmse=0.02,
+    )
+    *_, mae, rmse = errors_table(known).split("\n")
+    assert mae.split() == ["stress", "MAE", "0.01000", "eV/Å³", f"{1.602176634:.4f}", "GPa"]
+    assert rmse.split()[:3] == ["stress", "RMSE", "0.02000"]
+    assert "stress" not in errors_table(dataclasses.replace(known, stress_mae=math.nan, stress_rmse=math.nan))

@@ -1,5 +1,7 @@
 """Tables for a terminal: whatever the numbers, columns stay apart and line up."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -74,3 +76,9 @@ def test_the_generations_stand_below_each_other_for_each_part_of_the_set():
         ["near", "the", "minimum", "5", "1", *["2.000"] * 4],
         ["2", *["-"] * 4],
     ]
+    stressed = dataclasses.replace(errors(2.0, 5), stress_mae=1 / 160.2176634, stress_rmse=2 / 160.2176634)
+    common = dataclasses.replace(common, errors={"1": {"all": stressed}, "2": {"all": errors(1.0, 5)}})
+    _, legend, heading, *rows = common_table(common, EV).text().split("\n")
+    assert "stresses in GPa" in legend
+    assert heading.split()[-3:] == ["S", "MAE", "RMSE"]
+    assert [row.split()[-2:] for row in rows[:2]] == [["1.000", "2.000"], ["-", "-"]]

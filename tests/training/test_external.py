@@ -5,11 +5,13 @@ import dataclasses
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 
-from sparring.atoms.dataset import Dataset
+from sparring.atoms.dataset import STRESS, Dataset
 from sparring.inputs.extxyz import read_labelled
 from sparring.training.external import Program, reference_energies_of, train_members
 from sparring.training.fitting import TrainingError
@@ -47,6 +49,19 @@ def program(tmp_path):
 def data(ammonia, rattled, with_random_labels):
     dataset = with_random_labels(rattled(ammonia, 10))
     return dataset, Splits.draw(10, n_members=2, seed=0)
+
+
+def test_a_program_gets_the_stress_of_crystals_under_the_name_that_it_wants(
+    program, rattled, with_random_labels, tmp_path
+):
+    frames = with_random_labels(rattled(bulk("Cu", cubic=True), 10)).to_atoms()
+    for number, atoms in enumerate(frames[1:]):
+        atoms.info[STRESS] = number * np.arange(6.0)
+    dataset, splits = Dataset.from_atoms(frames), Splits.draw(10, n_members=1, seed=0)
+    (model,) = train_members(program(stress_key="DFT_stress"), dataset, splits, seed=3, folder=tmp_path / "trained")
+    keys = {"energy_key": "DFT_energy", "forces_key": "DFT_forces", "stress_key": "DFT_stress"}
+    written = Dataset.from_atoms(read_labelled(model.parent / "train.xyz", **keys))
+    torch.testing.assert_close(written.stress, dataset.take(splits.train[0]).stress, equal_nan=True)
 
 
 def test_every_member_trains_on_its_own_data_with_its_own_seed(program, data, tmp_path):

@@ -16,7 +16,7 @@ from sparring.potentials.stacking import cast, stack
 from sparring.support.seeds import derive
 from sparring.training import trainer
 from sparring.training.fitting import fit, reference_energies
-from sparring.training.loss import low_energy_weights
+from sparring.training.low_energies import low_energy_weights
 from sparring.training.splits import Splits
 from sparring.training.trainer import SecondStage
 

@@ -77,8 +77,8 @@ def _tuned(config: Config, training: FineTune, progress_bars: ProgressBars) -> F
     models, again = members(config.committee, getattr(torch, config.dtype)), None
     if training.replay is not None:
         section = training.replay
-        keys = {"energy_key": section.energy_key, "forces_key": section.forces_key}
-        again = Dataset.from_atoms(read_atoms(section.file, labels="required", **keys))  # type: ignore[arg-type]
+        keys = {name: getattr(section, name) for name in ("energy_key", "forces_key", "stress_key")}
+        again = Dataset.from_atoms(read_atoms(section.file, labels="required", **keys))
     arguments = {
         **fit_arguments(config),
         "start_from": models,

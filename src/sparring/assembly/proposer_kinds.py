@@ -8,7 +8,18 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool
 
-from sparring.assembly.spaces import Bonds, bonds_of, have_cells, have_torsions, one_of_each, parts_of, space_of
+from sparring.assembly.regions import in_region_of
+from sparring.assembly.spaces import (
+    Bonds,
+    bonds_of,
+    have_cells,
+    have_guests,
+    have_torsions,
+    of_seeds,
+    parts_of,
+    space_of,
+)
+from sparring.atoms.constraints import fixed_coordinates
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
@@ -18,7 +29,7 @@ from sparring.config import proposers as sections
 from sparring.config import spaces as section_of
 from sparring.config.objectives import boltzmann_kT, with_per
 from sparring.dynamics import UDD
-from sparring.dynamics.trajectories import ensemble_of
+from sparring.dynamics.trajectories import AT_PRESSURE, ensemble_of
 from sparring.expected_error import ExpectedErrors
 from sparring.proposers import registry
 from sparring.proposers.ascent import attack
@@ -29,7 +40,6 @@ from sparring.proposers.early_stop import EarlyStop, early_stopped, largest_numb
 from sparring.proposers.formulas import objective_of
 from sparring.proposers.objectives import Objective
 from sparring.proposers.random import random_displacements
-from sparring.proposers.regions import Region, in_region
 from sparring.proposers.scan import n_scanned, scan
 from sparring.proposers.spaces import Space
 from sparring.proposers.thermal_start import DynamicsStart, NormalModeStart, ThermalStart, started
@@ -86,7 +96,7 @@ def _attack(section: sections.Adversarial, made: Made) -> Proposer:
     kT = boltzmann_kT(section.objective)
 
     def attack_all(committee: Committee, seeds: Structures, seed: int) -> Candidates:
-        space, arguments = attack_arguments(section, _of_seeds(made.molecules, seeds), bonds_of(made.config))
+        space, arguments = attack_arguments(section, of_seeds(made.molecules, seeds), bonds_of(made.config))
         progress = made.progress_bars("attack")
         candidates = attack(
             committee, seeds, climbed, space=space, seed=seed, progress=progress, **arguments
@@ -97,8 +107,7 @@ def _attack(section: sections.Adversarial, made: Made) -> Proposer:
 
     chosen: Proposer = attack_all
     if section.region is not None:
-        arguments: dict[str, Any] = section.region.arguments()
-        chosen = in_region(attack_all, Region(**arguments, max_memory=section.max_memory))
+        chosen = in_region_of(section, attack_all, made.molecules)
     return chosen if section.start is None else started(chosen, _start(section, made.config))
 
 
@@ -114,7 +123,7 @@ def _start(section: sections.Adversarial, config: Config) -> ThermalStart:
 
 def _random(section: sections.Random, made: Made) -> Proposer:
     def displace_all(committee: Committee, seeds: Structures, seed: int) -> Candidates:
-        space = space_of(section.space, _of_seeds(made.molecules, seeds), bonds_of(made.config))
+        space = space_of(section.space, of_seeds(made.molecules, seeds), bonds_of(made.config))
         return random_displacements(committee, seeds, space=space, seed=seed, progress=made.progress_bars("attack"))
 
     return displace_all
@@ -146,9 +155,9 @@ def _biased_dynamics(section: sections.BiasedDynamics, made: Made) -> Proposer:
 
 def _moving(section: sections.Dynamics | sections.BiasedDynamics, made: Made) -> dict[str, Any]:
     """Arguments of all kinds of dynamics."""
-    ensemble = ensemble_of(
-        section.ensemble, section.temperature, friction=section.friction, time_constant=section.time_constant
-    )
+    of_ensemble = ("friction", "time_constant", "pressure", "cell_time_constant")
+    more = {name: getattr(section, name) for name in of_ensemble}
+    ensemble = ensemble_of(section.ensemble, section.temperature, **more)
     names = ("duration", "timestep", "every", "axes", "max_memory")
     progress = made.progress_bars("dynamics")
     return {"ensemble": ensemble, "progress": progress, **{name: getattr(section, name) for name in names}}
@@ -186,10 +195,29 @@ def _fitting_space(
     allowed = np.ones(len(structures), dtype=bool)
     for part in parts_of(section.space):
         if isinstance(part, section_of.Dihedrals | section_of.RandomDihedrals):
-            allowed &= have_torsions(part.torsions, structures, bonds_of(config))
+            allowed &= have_torsions(part.torsions, structures, bonds_of(config), part.guest)
+        if isinstance(part, section_of.Rigid | section_of.RandomRigid):
+            allowed &= have_guests(structures, part.atoms)
         if isinstance(part, section_of.Strain | section_of.RandomStrain):
             allowed &= have_cells(structures)
+    if isinstance(section, sections.Adversarial) and section.region is not None and section.region.centres == "guest":
+        allowed &= have_guests(structures, in_host=True)
     return allowed
+
+
+def _can_move(
+    section: sections.Dynamics | sections.BiasedDynamics, config: Config, structures: Sequence[Atoms]
+) -> Bool[np.ndarray, " n_structures"]:
+    """Mask of the structures that the ensemble can move: at constant pressure crystals without fixed atoms."""
+    if section.ensemble not in AT_PRESSURE:
+        return np.ones(len(structures), dtype=bool)
+    found = np.array([bool(atoms.pbc.all()) and fixed_coordinates(atoms) is None for atoms in structures])
+    if not found.any():
+        raise ValueError(
+            f"ensemble {section.ensemble} moves cells, and no structure is periodic in three directions without fixed "
+            "atoms; use nose_hoover or langevin"
+        )
+    return found
 
 
 def _allowed_by_plugin(
@@ -208,8 +236,8 @@ def _n_frames(section: sections.Dynamics | sections.BiasedDynamics, n_seeds: int
 PROPOSERS: Mapping[str, ProposerKind] = {
     "adversarial": ProposerKind(_attack, attackable=_fitting_space),
     "random": ProposerKind(_random, attackable=_fitting_space),
-    "dynamics": ProposerKind(_dynamics, _n_frames),
-    "biased_dynamics": ProposerKind(_biased_dynamics, _n_frames),
+    "dynamics": ProposerKind(_dynamics, _n_frames, _can_move),
+    "biased_dynamics": ProposerKind(_biased_dynamics, _n_frames, _can_move),
     "scan": ProposerKind(
         _scan, lambda section, n_seeds, molecules: sum(n_scanned(one, section.n_values) for one in molecules)
     ),
@@ -223,12 +251,6 @@ PROPOSERS: Mapping[str, ProposerKind] = {
 
 
 # --- their arguments ------------------------------------------------------------------------------------------------
-
-
-def _of_seeds(molecules: Sequence[Atoms], seeds: Structures) -> list[Atoms]:
-    """The molecules that are among the seeds: others need not have the torsions."""
-    attacked = {tuple(one.numbers) for one in one_of_each(seeds.to_atoms())}
-    return [one for one in molecules if tuple(one.numbers) in attacked]
 
 
 def objective(

@@ -9,7 +9,7 @@ from ase import Atoms
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
-from sparring.atoms.bonds import find_bonds
+from sparring.atoms.guests import fragments
 
 __all__ = ["cell_about", "images_within"]
 
@@ -59,22 +59,11 @@ def cell_about(atoms: Atoms, centre: int, reach: float) -> Atoms:
 
 def _unwrap_molecules(atoms: Atoms) -> None:
     """Put the atoms of every molecule together, and name it by its first atom; what is large counts atom by atom."""
-    beside: list[list[tuple[int, np.ndarray]]] = [[] for _ in atoms]
-    for bond in find_bonds(atoms):
-        beside[bond.first].append((bond.second, np.array(bond.shift)))
-        beside[bond.second].append((bond.first, -np.array(bond.shift)))
-    molecule, shifts = np.full(len(atoms), -1), np.zeros((len(atoms), 3))
-    for start in range(len(atoms)):
-        if molecule[start] >= 0:
-            continue
-        members, molecule[start] = [start], start
-        for atom in members:
-            for other, shift in beside[atom]:
-                if molecule[other] < 0:
-                    molecule[other], shifts[other] = start, shifts[atom] + shift
-                    members.append(other)
-        if len(members) > LARGEST_MOLECULE:
-            molecule[members], shifts[members] = members, 0.0
+    molecule, shifts = np.arange(len(atoms)), np.zeros((len(atoms), 3))
+    for one in fragments(atoms):
+        if len(one.atoms) <= LARGEST_MOLECULE:
+            members = list(one.atoms)
+            molecule[members], shifts[members] = one.atoms[0], one.shifts
     atoms.positions += shifts @ atoms.cell.complete().array
     atoms.set_array("molecule", molecule)
 

@@ -3,6 +3,8 @@
 Functions that attacks differentiate take and return tensors; the RMSD of finished geometries is numpy.
 """
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +18,12 @@ __all__ = [
     "distances",
     "rmsd_matrix",
     "rmsd_of_pairs",
+    "rotate",
     "turn",
 ]
+
+SMALL, N_POWERS = 0.25, 8
+"""Squared angle in rad² up to which rotations are summed as series, and number of their terms."""
 
 
 def distances(positions: Float[Tensor, "*batch n_atoms 3"]) -> Float[Tensor, "*batch n_pairs"]:
@@ -67,6 +73,29 @@ def turn(
     across = torch.linalg.cross(u, vectors)
     sine, versine = angle.sin().unsqueeze(-1), 2 * (angle / 2).sin().square().unsqueeze(-1)
     shift: Tensor = across * sine + torch.linalg.cross(u, across) * versine
+    return shift
+
+
+def rotate(vectors: Float[Tensor, "*batch 3"], rotation: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    r"""Change of vectors that are rotated by a rotation vector: about its direction, by its length in radians.
+
+    The exponential of a skew matrix, with w the rotation vector and :math:`\theta = |w|`; no rotation gives exactly no
+    change, and all derivatives exist there, too:
+
+    .. math:: v' - v = \frac{\sin\theta}{\theta}\, w\times v + \frac{1-\cos\theta}{\theta^2}\, w\times(w\times v)
+    """
+    square = rotation.square().sum(-1, keepdim=True)
+    small = square < SMALL
+    angle = torch.where(small, 1.0, square).sqrt()  # of large ones only: a root has no derivative at zero
+    near = torch.where(small, square, 0.0)
+    sine, versine = torch.zeros_like(square), torch.zeros_like(square)
+    for k in reversed(range(N_POWERS)):  # from the highest power of the squared angle, in which both are series
+        sine = sine * near + (-1) ** k / math.factorial(2 * k + 1)
+        versine = versine * near + (-1) ** k / math.factorial(2 * k + 2)
+    sine = torch.where(small, sine, angle.sin() / angle)
+    versine = torch.where(small, versine, 2 * ((angle / 2).sin() / angle).square())
+    across = torch.linalg.cross(rotation, vectors)
+    shift: Tensor = sine * across + versine * torch.linalg.cross(rotation, across)
     return shift
 
 

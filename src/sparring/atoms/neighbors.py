@@ -1,18 +1,19 @@
 """Neighbours: all pairs of a molecule, a cell list for periodic structures, behind one function."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparring.atoms.cell_lists import FINDERS
 from sparring.atoms.structures import Edges, Structures
 
-__all__ = ["distances", "edge_vectors", "shortest_distance", "with_edges"]
+__all__ = ["distances", "edge_vectors", "joined_edges", "shortest_distance", "with_edges"]
 
 
-def with_edges(structures: Structures, cutoff: float) -> Structures:
+def with_edges(structures: Structures, cutoff: float, *, method: str | None = None) -> Structures:
     """The same batch with its edges.
 
     A batch of molecules gets all pairs at any distance: such a list stays valid as atoms move, and potentials vanish at
@@ -22,12 +23,17 @@ def with_edges(structures: Structures, cutoff: float) -> Structures:
     Args:
         structures: The batch; edges that it already has are kept.
         cutoff: Radius of the cell list, in Å.
+        method: Cell list: "torch" for all structures at once on their device, "vesin" for one after another on the CPU;
+            None for vesin on the CPU and torch elsewhere.
 
     Raises:
-        ValueError: If the cutoff is not positive, or longer than the one that the edges were found with.
+        ValueError: If the cutoff is not positive, or longer than the one that the edges were found with, or the method
+            is not known.
     """
     if cutoff <= 0:
         raise ValueError(f"the cutoff must be positive, got {cutoff} Å")
+    if method not in (None, *FINDERS):
+        raise ValueError(f"unknown cell list {method!r}; wanted one of {', '.join(FINDERS)}")
     if structures.edges is not None:
         reach = structures.edge_cutoff
         if reach is not None and reach < cutoff:
@@ -36,10 +42,17 @@ def with_edges(structures: Structures, cutoff: float) -> Structures:
                 f"give structures without edges, or make them by with_edges(structures, {cutoff})"
             )
         return structures
-    if not structures.periodic:
-        return replace(structures, edges=all_pairs(structures), edge_cutoff=None)
-    crystals = bool(structures.pbc.any(1).all())  # a molecule among them has all its pairs
-    return replace(structures, edges=_mixed(structures, cutoff), edge_cutoff=cutoff if crystals else None)
+    crystals = structures.pbc.any(1)
+    if not structures.periodic or not bool(crystals.any()):
+        return replace(structures, edges=all_pairs(structures), edge_cutoff=None, longer_edges=True)
+    finder = FINDERS[method or ("vesin" if structures.positions.device.type == "cpu" else "torch")]
+    if bool(crystals.all()):
+        return replace(structures, edges=finder(structures, cutoff), edge_cutoff=cutoff, longer_edges=False)
+    parts = []
+    for chosen, find in ((crystals, lambda some: finder(some, cutoff)), (~crystals, all_pairs)):
+        atoms = chosen[structures.structure_index].nonzero().squeeze(1)
+        parts.append((atoms, find(structures.take(chosen.nonzero().squeeze(1)))))
+    return replace(structures, edges=joined_edges(structures, parts), edge_cutoff=cutoff, longer_edges=True)
 
 
 def all_pairs(structures: Structures) -> Edges:
@@ -56,37 +69,17 @@ def all_pairs(structures: Structures) -> Edges:
     return Edges(source, target, structures.positions.new_zeros(len(target), 3))
 
 
-def _mixed(structures: Structures, cutoff: float) -> Edges:
-    pieces, start = [], 0
-    positions, cells = (values.detach().cpu().double().numpy() for values in (structures.positions, structures.cells))
-    pbc = structures.pbc.cpu().numpy()
-    for i, count in enumerate(structures.counts.tolist()):
-        points = positions[start : start + count]
-        if pbc[i].any():
-            source, target, shifts = _cell_list(points, cells[i], pbc[i], cutoff)
-        else:
-            target, source = np.nonzero(~np.eye(count, dtype=bool))
-            shifts = np.zeros((len(target), 3))
-        pieces.append((source + start, target + start, shifts))
-        start += count
-    device, dtype = structures.positions.device, structures.positions.dtype
-    source, target, shifts = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return Edges(
-        torch.as_tensor(source.astype(np.int64), device=device),
-        torch.as_tensor(target.astype(np.int64), device=device),
-        torch.as_tensor(shifts, dtype=dtype, device=device),
-    )
+def joined_edges(structures: Structures, parts: Sequence[tuple[Int[Tensor, " _"], Edges]]) -> Edges:
+    """Edges of parts of a batch as those of the batch, sorted by the target.
 
-
-def _cell_list(
-    points: Float[np.ndarray, "n_atoms 3"], cell: Float[np.ndarray, "3 3"], pbc: np.ndarray, cutoff: float
-) -> tuple[Int[np.ndarray, " n_edges"], Int[np.ndarray, " n_edges"], Float[np.ndarray, "n_edges 3"]]:
-    import vesin
-
-    finder = vesin.NeighborList(cutoff=cutoff, full_list=True)
-    target, source, shifts = finder.compute(points=points, box=cell, periodic=pbc, quantities="ijS")
-    order = np.lexsort((*shifts.T, source, target))
-    return source[order].astype(np.int64), target[order].astype(np.int64), shifts[order].astype(float)
+    Args:
+        structures: The batch.
+        parts: Indices of the atoms of some structures, in their order, and the edges between these.
+    """
+    source = torch.cat([atoms[edges.source] for atoms, edges in parts])
+    target, order = torch.sort(torch.cat([atoms[edges.target] for atoms, edges in parts]), stable=True)
+    shifts = torch.cat([edges.shifts for _, edges in parts])
+    return Edges(source[order], target, shifts[order].to(structures.positions.dtype))
 
 
 def edge_vectors(structures: Structures) -> Float[Tensor, "n_edges 3"]:

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring.atoms.structures import Structures
 
-__all__ = ["from_voigt", "strained", "stress_of", "to_voigt", "volumes"]
+__all__ = ["from_voigt", "has_stress", "strained", "stress_of", "to_voigt", "virials", "volumes"]
 
 ROWS, COLUMNS = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
 """Indices of the components in Voigt order: xx, yy, zz, yz, xz, xy."""
@@ -59,6 +59,33 @@ def volumes(cells: Float[Tensor, "*members n_structures 3 3"]) -> Float[Tensor, 
     return product
 
 
+def has_stress(structures: Structures) -> Bool[Tensor, " n_structures"]:
+    """Mask of the structures that have a stress: periodic ones, slabs among them, with three lattice vectors."""
+    return structures.pbc.any(1) & (volumes(structures.cells) > 0)
+
+
+def virials(
+    owner: Int[Tensor, "*members n_atoms"],
+    positions: Float[Tensor, "*#members n_atoms 3"],
+    cells: Float[Tensor, "*#members n_structures 3 3"],
+    position_gradient: Float[Tensor, "*members n_atoms 3"],
+    cell_gradient: Float[Tensor, "*members n_structures 3 3"],
+) -> Float[Tensor, "*members n_structures 3 3"]:
+    """Derivative of the energy of every structure in its strain, V · S, in eV; that of molecules has a value, too.
+
+    Args:
+        owner: Structure of each atom.
+        positions: Positions in Å.
+        cells: Lattice vectors in Å.
+        position_gradient: Derivatives of the energies in the positions, in eV/Å.
+        cell_gradient: Derivatives of the energies in the lattice vectors, in eV/Å.
+    """
+    of_atoms = positions.unsqueeze(-1) * position_gradient.unsqueeze(-2)
+    index = owner[..., None, None].expand(of_atoms.shape)
+    virial = (cells.transpose(-1, -2) @ cell_gradient).scatter_add(-3, index, of_atoms)
+    return (virial + virial.transpose(-1, -2)) / 2
+
+
 def stress_of(
     structures: Structures,
     position_gradient: Float[Tensor, "*members n_atoms 3"],
@@ -73,11 +100,8 @@ def stress_of(
         position_gradient: Derivatives of the energies in the positions, in eV/Å.
         cell_gradient: Derivatives of the energies in the lattice vectors, in eV/Å.
     """
-    positions, cells = structures.positions, structures.cells
-    of_atoms = positions.unsqueeze(-1) * position_gradient.unsqueeze(-2)
-    virial = cells.transpose(-1, -2) @ cell_gradient
-    virial = virial.index_add(-3, structures.structure_index, of_atoms)
-    virial = (virial + virial.transpose(-1, -2)) / 2
+    cells, owner = structures.cells, structures.structure_index.expand(position_gradient.shape[:-1])
+    virial = virials(owner, structures.positions, cells, position_gradient, cell_gradient)
     volume = volumes(cells)[..., None, None]
     has_volume = volume > 0
     return torch.where(has_volume, virial / torch.where(has_volume, volume, 1.0), 0.0)

@@ -44,7 +44,8 @@ class Structures:
         edges: Neighbours; None until :func:`sparring.atoms.neighbors.with_edges` has found them.
         fixed: Mask of the coordinates that ASE's constraints fix; None where all atoms are free.
         charge: Total charges in e; None where all are zero.
-        edge_cutoff: Radius of the edges, if they are those within it and no others, in Å; None if it is not known.
+        edge_cutoff: Distance up to which every pair of images is an edge, in Å; None if all pairs of molecules are.
+        longer_edges: Flag for edges that may be longer than that.
     """
 
     positions: Float[Tensor, "n_atoms 3"]
@@ -57,6 +58,7 @@ class Structures:
     fixed: Bool[Tensor, "n_atoms 3"] | None = None
     charge: Int[Tensor, " n_structures"] | None = None
     edge_cutoff: float | None = None
+    longer_edges: bool = True
 
     @property
     def n_structures(self) -> int:

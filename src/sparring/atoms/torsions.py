@@ -19,10 +19,11 @@ from ase.data import covalent_radii
 from sparring.atoms.bonds import BondGraph, find_bonds
 from sparring.atoms.electronic_state import total_charge
 from sparring.atoms.geometry import angle
+from sparring.atoms.guests import Molecules, made_whole, molecules_in
 from sparring.atoms.peptides import NAMES, backbone_torsions
 from sparring.support.suggestions import did_you_mean
 
-__all__ = ["Torsion", "bond_graph", "find"]
+__all__ = ["OnePiece", "Torsion", "bond_graph", "find", "in_one_piece"]
 
 STRAIGHT = math.radians(178)
 """Three atoms with a wider angle are on a line, about which no torsion is defined."""
@@ -50,36 +51,39 @@ class Torsion(NamedTuple):
 
 
 def find(
-    atoms: Atoms, torsions: Sequence[str | Sequence[int]], bonds: Sequence[Sequence[int]] | None = None
+    atoms: Atoms,
+    torsions: Sequence[str | Sequence[int]],
+    bonds: Sequence[Sequence[int]] | None = None,
+    guest: Sequence[int] | None = None,
 ) -> tuple[Torsion, ...]:
     """Torsions by atoms, names or SMARTS, in the order in which they are given.
 
-    A torsion that is named twice is found once.
+    A torsion that is named twice is found once. In a periodic structure they are those of its molecules, which are not
+    bonded to a framework.
 
     Args:
-        atoms: The molecule.
+        atoms: The molecule, or a periodic structure.
         torsions: Four atoms each, counted from 0; or "phi", "psi" or "omega" for all of a peptide's chain, with a
             number for that of one residue ("phi2"); or "rotatable" for one about each bond that can turn; or a SMARTS
             of four atoms, which stands for one torsion about each bond that it matches, the one of the lowest atoms
             (this takes RDKit).
         bonds: Pairs of atoms; None to find them from the distances.
+        guest: Atoms of the molecule in a periodic structure; None for all molecules.
 
     Raises:
-        ValueError: If the molecule is periodic; a name or a SMARTS is not known or matches nothing; four atoms are not
-            bonded in a chain, or on a line; a bond is in a ring; two different torsions are about the same bond.
+        ValueError: If a periodic structure has no molecule, or bonds are given for one; a name or a SMARTS is not known
+            or matches nothing; four atoms are not bonded in a chain, or on a line; a bond is in a ring; two different
+            torsions are about the same bond.
         ModuleNotFoundError: If a SMARTS is given and RDKit is not installed.
     """
     if isinstance(torsions, str) or not len(torsions):
         raise ValueError(f"wanted a list of torsions, such as ['phi', (4, 6, 8, 14)], got {torsions!r}")
-    if atoms.pbc.any():
-        raise ValueError(
-            f"{_named(atoms)} is periodic, so the atoms on one side of a bond are not defined; torsions are those of "
-            "molecules (set pbc to False if this is one in a box)"
-        )
+    atoms, groups, bonds = in_one_piece(atoms, bonds, guest)
+    inside: Sequence[int] = sorted(atom for group in groups for atom in group) or range(len(atoms))
     graph = bond_graph(atoms, bonds)
     found: dict[frozenset[int], Torsion] = {}
     for wanted in torsions:
-        for name, four in _resolve(atoms, graph, wanted):
+        for name, four in _resolve(atoms, graph, wanted, inside):
             torsion = _checked(atoms, graph, four, name)
             _, j, k, _ = four
             known = found.setdefault(frozenset((j, k)), torsion)
@@ -91,6 +95,41 @@ def find(
     return tuple(found.values())
 
 
+class OnePiece(NamedTuple):
+    """A structure without periodic boundaries, with its molecules in one piece.
+
+    Attributes:
+        atoms: The structure.
+        groups: Atoms of each molecule of what was periodic; none for a molecule alone.
+        bonds: Bonds of the molecules; None to find them from the distances.
+    """
+
+    atoms: Atoms
+    groups: Molecules
+    bonds: Sequence[Sequence[int]] | None
+
+
+def in_one_piece(
+    atoms: Atoms, bonds: Sequence[Sequence[int]] | None = None, guest: Sequence[int] | None = None
+) -> OnePiece:
+    """The molecules of a structure and their bonds, without those of a framework; arguments are those of :func:`find`.
+
+    Raises:
+        ValueError: If a periodic structure has no molecule, or bonds are given for one.
+    """
+    if not atoms.pbc.any():
+        return OnePiece(atoms, (), bonds)
+    if bonds is not None:
+        raise ValueError(
+            f"{_named(atoms)} is periodic, and bonds can be given for molecules only; leave them out, to find those of "
+            "its molecules from the distances"
+        )
+    groups = molecules_in(atoms, guest)
+    whole, inside = made_whole(atoms, groups), sorted(atom for group in groups for atom in group)
+    found = find_bonds(whole[inside])
+    return OnePiece(whole, groups, [(inside[bond.first], inside[bond.second]) for bond in found])
+
+
 def bond_graph(atoms: Atoms, bonds: Sequence[Sequence[int]] | None = None) -> BondGraph:
     """The bonds of a molecule: those given, or those found from its distances."""
     if bonds is None:
@@ -98,7 +137,9 @@ def bond_graph(atoms: Atoms, bonds: Sequence[Sequence[int]] | None = None) -> Bo
     return BondGraph.of(len(atoms), bonds)
 
 
-def _resolve(atoms: Atoms, graph: BondGraph, torsion: str | Sequence[int]) -> list[tuple[str, Four]]:
+def _resolve(
+    atoms: Atoms, graph: BondGraph, torsion: str | Sequence[int], inside: Sequence[int]
+) -> list[tuple[str, Four]]:
     """The torsions that a name, a SMARTS or four atoms stand for, each with its name."""
     if not isinstance(torsion, str):
         four = tuple(int(atom) for atom in torsion)
@@ -111,7 +152,7 @@ def _resolve(atoms: Atoms, graph: BondGraph, torsion: str | Sequence[int]) -> li
         return [("-".join(map(str, four)), four) for four in _rotatable(atoms, graph)]
     match = re.fullmatch(rf"({'|'.join(NAMES)})(\d*)", torsion)
     if match is None:
-        return [(f"{torsion} at {'-'.join(map(str, four))}", four) for four in _matches(atoms, graph, torsion)]
+        return [(f"{torsion} at {'-'.join(map(str, four))}", four) for four in _matches(atoms, graph, torsion, inside)]
     name, number = match[1], match[2]
     of_residues = backbone_torsions(atoms.numbers.tolist(), graph)[name]
     if not of_residues:
@@ -169,8 +210,15 @@ def _checked(atoms: Atoms, graph: BondGraph, four: Four, name: str) -> Torsion:
     return Torsion(four, tuple(sorted(graph.beyond(j, k) - {k})), name)
 
 
-def _matches(atoms: Atoms, graph: BondGraph, smarts: str) -> list[Four]:
-    """One match for each bond in the middle: that of the lowest atoms, whatever RDKit's order is."""
+def _matches(atoms: Atoms, graph: BondGraph, smarts: str, inside: Sequence[int]) -> list[Four]:
+    """One match for each bond in the middle: that of the lowest atoms, whatever RDKit's order is.
+
+    Args:
+        atoms: The structure.
+        graph: Its bonds.
+        smarts: Pattern of four atoms.
+        inside: Atoms among which it is looked for, in rising order.
+    """
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():
@@ -180,10 +228,13 @@ def _matches(atoms: Atoms, graph: BondGraph, smarts: str) -> list[Four]:
         raise ValueError(f"{smarts!r} is neither one of {', '.join((*NAMES, ROTATABLE))} nor a SMARTS{hint}")
     if pattern.GetNumAtoms() != 4:
         raise ValueError(f"SMARTS {smarts!r} has {pattern.GetNumAtoms()} atoms; a torsion has four")
-    molecule = _with_bond_orders(atoms, graph)
+    place = {atom: index for index, atom in enumerate(inside)}
+    pairs = [(place[first], place[second]) for first, second in graph.bonds]
+    molecule = _with_bond_orders(atoms[list(inside)], BondGraph.of(len(inside), pairs))
     found: dict[frozenset[int], Four] = {}
     for match in sorted(molecule.GetSubstructMatches(pattern, uniquify=False, maxMatches=10**6)):
-        found.setdefault(frozenset(match[1:3]), match)
+        i, j, k, l = (inside[index] for index in match)  # noqa: E741
+        found.setdefault(frozenset((j, k)), (i, j, k, l))
     if not found:
         raise ValueError(f"SMARTS {smarts!r} matches nothing in {_named(atoms)}")
     return list(found.values())

@@ -8,6 +8,7 @@ import typer
 from sparring.validation.arguments import (
     CommitteeFolder,
     Preset,
+    StressKey,
     TrustPickle,
     load_config,
     progress_bars,
@@ -19,6 +20,7 @@ __all__ = [
     "ConfigFile",
     "ConfigOption",
     "Preset",
+    "StressKey",
     "TrustPickle",
     "load_config",
     "progress_bars",

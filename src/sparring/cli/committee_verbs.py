@@ -1,7 +1,7 @@
 """The verbs of single steps, on files: each reads its arguments, calls one library function, and writes a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ from sparring.cli.arguments import (
     CommitteeFolder,
     ConfigOption,
     Preset,
+    StressKey,
     TrustPickle,
     load_config,
     progress_bars,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-UNITS = {"energy_unit": "eV", "forces_unit": "eV/Å"}
+UNITS = {"energy_unit": "eV", "forces_unit": "eV/Å", "stress_unit": None, "stress_sign": "tension"}
 
 app = typer.Typer()
 
@@ -38,24 +39,25 @@ def fit(
     """Train a committee on labelled structures."""
     from sparring import Dataset
     from sparring.assembly.planning import train
-    from sparring.atoms.dataset import ENERGY, FORCES
+    from sparring.atoms.dataset import ENERGY, FORCES, STRESS
     from sparring.inputs.reading import read_atoms
     from sparring.runs.stages import write_fit
     from sparring.systems.own.comparison import in_internal_units
 
     resolved = load_config(config, preset)
     use_threads(resolved.threads)
-    energy_key = getattr(resolved.system, "energy_key", ENERGY)
-    forces_key = getattr(resolved.system, "forces_key", FORCES)
-    frames = read_atoms(data, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
-    units = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
+    keys: dict[str, Any] = {"energy_key": ENERGY, "forces_key": FORCES, "stress_key": STRESS}
+    keys = {name: getattr(resolved.system, name, key) for name, key in keys.items()}
+    frames = read_atoms(data, labels="required", **keys, allow_dummy=True)
+    units: dict[str, Any] = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
     frames = in_internal_units(frames, **units)
     output.mkdir(parents=True, exist_ok=True)
     fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
     write_fit(output, fitted)
     typer.echo(f"committee of {fitted.committee.n_members}: {output}")
     typer.echo(f"trained on {fitted.committee.domain}")
-    typer.echo(f"errors: sparring evaluate {output} {data} --energy-key {energy_key} --forces-key {forces_key}")
+    options = " ".join(f"--{name.replace('_', '-')} {key}" for name, key in keys.items() if key is not None)
+    typer.echo(f"errors: sparring evaluate {output} {data} {options}")
 
 
 @app.command()
@@ -77,7 +79,7 @@ def attack(
     from sparring.assembly.proposing import one_of_each, proposer, takes_reference
     from sparring.candidates import Status
     from sparring.committee_files import read_committee
-    from sparring.evaluation import with_atom_uncertainty
+    from sparring.evaluation import with_uncertainties
     from sparring.inputs.extxyz import write_structures
     from sparring.proposers.base import propose
     from sparring.runs.generation import Generation
@@ -94,7 +96,7 @@ def attack(
     molecules, expected = one_of_each([*known, *frames]), Generation(committee).expected_errors()
     made = proposer(resolved, dataset, progress_bars(), molecules=molecules, expected=expected)
     candidates = propose(made, members, starts, resolved.seed)
-    heirs = with_atom_uncertainty(candidates.heirs(frames, inherited(resolved)), members)
+    heirs = with_uncertainties(candidates.heirs(frames, inherited(resolved)), members)
     write_structures(output, attack_frames(candidates, candidates.origins(len(frames)), heirs))
     stopped = ", ".join(f"{candidates.count(s)} {s.name.lower().replace('_', ' ')}" for s in Status)
     kinds = {"adversarial": "attacks", "random": "attacks", "dynamics": "snapshots"}
@@ -169,6 +171,7 @@ def evaluate(
     ] = False,
     energy_key: Annotated[str, typer.Option(help="Name of the energies in the file, in eV.")] = "REF_energy",
     forces_key: Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")] = "REF_forces",
+    stress_key: StressKey = "REF_stress",
 ) -> None:
     """Print the errors of a committee on labelled structures."""
     from sparring import Dataset
@@ -178,7 +181,8 @@ def evaluate(
     from sparring.reporting.terminal import errors_table
 
     use_threads()
-    frames = read_atoms(data, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    keys: dict[str, Any] = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key}
+    frames = read_atoms(data, labels="required", **keys, allow_dummy=True)
     members = read_committee(committee)
     typer.echo(errors_table(evaluate(members, Dataset.from_atoms(frames), aligned=align)))
     if members.domain is not None:
@@ -194,9 +198,15 @@ def md(
     copies: Annotated[int, typer.Option(help="Number of replicas of each structure at each temperature.")] = 1,
     time: Annotated[str, typer.Option(help="Length of the trajectories.")] = "5 ps",
     timestep: Annotated[str, typer.Option(help="Time step.")] = "0.5 fs",
-    ensemble: Annotated[str, typer.Option(help="Ensemble: nose_hoover, langevin or nve.")] = "nose_hoover",
+    ensemble: Annotated[
+        str, typer.Option(help="Ensemble: nose_hoover, langevin, nve, npt or npt_cell.")
+    ] = "nose_hoover",
     friction: Annotated[str, typer.Option(help="Friction of langevin.")] = "10 1/ps",
-    time_constant: Annotated[str, typer.Option(help="Time constant of nose_hoover.")] = "50 fs",
+    time_constant: Annotated[str, typer.Option(help="Time constant of the thermostat but langevin's.")] = "50 fs",
+    pressure: Annotated[
+        str | None, typer.Option(help="Pressure of npt (volumes move) and npt_cell (cells move) [default: 1 bar].")
+    ] = None,
+    cell_time_constant: Annotated[str, typer.Option(help="Time constant of the barostat.")] = "500 fs",
     every: Annotated[int, typer.Option(help="Number of steps between frames.")] = 10,
     seed: Annotated[int, typer.Option(help="Random seed of the velocities and the noise.")] = 0,
     min_distance: Annotated[
@@ -230,6 +240,8 @@ def md(
         ensemble=ensemble,
         friction=quantity(friction, "rate"),
         time_constant=quantity(time_constant, "time"),
+        pressure=None if pressure is None else quantity(pressure, "pressure"),
+        cell_time_constant=quantity(cell_time_constant, "time"),
         every=every,
         seed=seed,
         min_distance=quantity(min_distance or "0.5 Å", "length") if criteria is None else 0.0,

@@ -59,9 +59,7 @@ def check(config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle =
             f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
         )
     if any(finding.severity == "stop" for finding in estimate.findings):
-        typer.echo(
-            "a run would stop here; labels of two kinds are mixed only with system.check_labels: false", err=True
-        )
+        typer.echo("a run would stop here; it goes on with such labels only with system.check_labels: false", err=True)
         raise typer.Exit(2)
 
 

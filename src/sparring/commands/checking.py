@@ -13,7 +13,7 @@ from sparring.assembly.labels import labeller, limits_of, n_workers
 from sparring.assembly.unlabelled import require_all_or_none
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
-from sparring.atoms.reference import has_labels
+from sparring.atoms.reference import STRESS, has_labels, has_volume
 from sparring.commands.estimates import Estimate, count_labels
 from sparring.config import Config
 from sparring.config.trainers import trainers_file
@@ -57,6 +57,8 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     good = [one for one in labels if isinstance(one, Label)]
     if not good:
         raise next(one for one in labels if isinstance(one, LabelError))
+    labelled = zip((*comparison.frames, *tried), labels, strict=True)
+    of_crystals = [one for index, one in labelled if isinstance(one, Label) and has_volume(structures[index])]
     available, processes = cores(), n_workers(config)
     counts = count_labels(config, system, structures)
     return Estimate(
@@ -71,6 +73,9 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
         n_workers=processes,
         cores=available,
         seconds_per_label=median(one.wall_time for one in good),
+        n_crystals=sum(map(has_volume, structures)),
+        n_with_stress=sum(STRESS in atoms.info for atoms in structures),
+        labels_have_stress=any(one.stress is not None for one in of_crystals) if of_crystals else None,
         findings=(
             *comparison.findings,
             *_failures(structures, tried, labels[len(comparison.labels) :], system.file),

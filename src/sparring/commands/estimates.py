@@ -52,6 +52,9 @@ class Estimate:
         cores: Cores that this process may use; None for a new count.
         seconds_per_label: Time of one label on this machine, in seconds.
         findings: Problems of the input.
+        n_crystals: Number of structures that are periodic in all three directions.
+        n_with_stress: Number of these with a stress in the file.
+        labels_have_stress: True if labels of them have a stress; None if none was computed.
     """
 
     method: str
@@ -66,6 +69,9 @@ class Estimate:
     cores: Cores | None = None
     seconds_per_label: float = 0.0
     findings: tuple[Finding, ...] = ()
+    n_crystals: int = 0
+    n_with_stress: int = 0
+    labels_have_stress: bool | None = None
 
     @property
     def seconds(self) -> float:
@@ -97,8 +103,15 @@ class Estimate:
             *([hessian] if self.n_hessian else []),
             *([relaxations] if self.n_relaxations else []),
             *([compared] if self.n_compared else []),
+            *([self._stresses()] if self.n_crystals else []),
             total,
         ]
+
+    def _stresses(self) -> str:
+        """Number of crystals with a stress, in words."""
+        in_file = f"{self.n_with_stress} of {self.n_crystals} crystals have a stress in the file"
+        known = {True: ", new labels have one, too", False: ", new labels have none", None: ""}
+        return in_file + known[self.labels_have_stress]
 
 
 def count_labels(config: Config, system: System, structures: list[Atoms]) -> Counts:

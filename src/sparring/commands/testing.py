@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sparring.config import Config
+from sparring.config.proposers import BAROSTATS
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import SavedRun
 from sparring.support.progress import ProgressBars
@@ -62,7 +63,8 @@ def planned_tests(config: Config) -> Iterator[str]:
     if wanted is not None:
         temperatures = ", ".join(f"{one:g} K" for one in wanted.temperature)
         time = f"{wanted.time / 1000:g} ps"
-        yield f"at the end {wanted.copies} copies move for {time} at {temperatures} (evaluation.survival)"
+        how = f", {wanted.ensemble}" if wanted.ensemble in BAROSTATS else ""
+        yield f"at the end {wanted.copies} copies move for {time} at {temperatures}{how} (evaluation.survival)"
     for test in crystal_tests(config.evaluation):
         labels = f"at most {test.options['n_labels']} labels for each crystal"
         yield f"at the end {test.title} by the first and the last committee, {labels} (evaluation.{test.key})"

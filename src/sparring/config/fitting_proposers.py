@@ -74,6 +74,8 @@ def _in_a_well(proposer: AnyProposer | AnyPart, at: KeyPath, system: str, free: 
     for place, part in parts.items():
         if part.kind == "dihedrals":
             yield (*place, "kind"), f"{system} is a particle, which has no torsions; use cartesian"
+        elif part.kind == "rigid":
+            yield (*place, "kind"), f"{system} is a particle, which cannot turn; use cartesian"
         elif part.kind == "strain":
             yield (*place, "kind"), f"{system} is a particle, which has no cell; use cartesian"
         elif part.kind != "plugin" and not set(part.axes) <= set(free):

@@ -25,7 +25,6 @@ TERMS = ("force_variance", "free_force_variance", "energy_variance", "stress_var
 FUNCTIONS = ("log", "exp")
 EXAMPLE = "log(force_variance) + boltzmann(20 kcal/mol)"
 ENERGY = values.Quantity("energy", "eV", most=1e6)
-PRESSURE = values.Quantity("pressure", "eV/Å^3", most=100.0, zero=True)
 LEAST_KT, MOST_KT = 1e-6, 1000.0
 
 
@@ -216,7 +215,7 @@ def _pressure(value: Node) -> Quantity:
     try:
         if not isinstance(value, Quantity):
             raise ValueError(f"wanted a pressure with its unit, as in pressure=1 GPa, got {text_of(value)!r:.80}")
-        return Quantity(f"{PRESSURE.read(value.text)!r} eV/Å^3")
+        return Quantity(f"{values.PRESSURE.read(value.text)!r} eV/Å^3")
     except ValueError as error:
         raise ValueError(f"pressure {at(value)}: {error}") from None
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sparring.config import spaces
 from sparring.config.objectives import Formula
@@ -12,21 +12,23 @@ from sparring.config.spaces import AttackSpace, Axes, RandomSpace
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import (
-    Atoms,
     Count,
     Energy,
     Force,
     LengthOrZero,
     Memory,
     Number,
+    PressureOrZero,
     Rate,
     Temperature,
     Time,
+    as_atoms,
     shown,
 )
 from sparring.units import quantity
 
 __all__ = [
+    "BAROSTATS",
     "Adversarial",
     "AnyPart",
     "AnyProposer",
@@ -36,11 +38,14 @@ __all__ = [
     "EarlyStop",
     "Random",
     "Scan",
+    "require_barostat",
     "source_of",
 ]
 
 DATA_SOURCES = ("file", "minimum", "uniform", "normal_mode", "langevin", "displacement", "grid")
 """Sources of starting data, which no proposer may have."""
+BAROSTATS = ("npt", "npt_cell")
+"""Ensembles whose cells move."""
 Seeds = Literal["lowest_energy", "random"]
 
 
@@ -106,11 +111,27 @@ class UDD(Section):
     width: Energy = 0.02
 
 
+def _centres(value: object) -> object:
+    if value == "guest":
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"wanted guest, or some atoms, counted from 0, such as [0, 3], got {shown(value)}")
+    return as_atoms(value)
+
+
+def _region(value: object) -> object:
+    if value == "guest":
+        return {"centres": "guest", "radius": 0.0}
+    if isinstance(value, str):
+        raise ValueError(f"wanted guest, or keys such as {{most_uncertain: 1, radius: 4 Å}}, got {shown(value)}")
+    return value
+
+
 class Region(Section):
-    """Atoms that an attack moves: those about a centre, or about the most uncertain atoms of a seed."""
+    """Atoms that an attack moves: those about a centre, a guest or the most uncertain atoms of a seed."""
 
     radius: LengthOrZero = 4.0
-    centres: Atoms | None = None
+    centres: Annotated[Literal["guest"] | tuple[int, ...], BeforeValidator(_centres)] | None = None
     most_uncertain: Count = 1
 
 
@@ -127,7 +148,7 @@ class Adversarial(Section):
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
     start: Annotated[NormalModeStart | DynamicsStart, Field(discriminator="kind")] | None = None
-    region: Region | None = None
+    region: Annotated[Region | None, BeforeValidator(_region)] = None
     objective: Annotated[Formula, Field(validate_default=True)] = "exp(boltzmann(20 kcal/mol)) * force_variance"
 
 
@@ -140,6 +161,16 @@ class Random(Section):
     space: RandomSpace = spaces.RandomCartesian(kind="cartesian")
 
 
+def require_barostat(ensemble: str, pressure: float | None) -> None:
+    """Refuse a pressure in an ensemble whose cells do not move.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if pressure is not None and ensemble not in BAROSTATS:
+        raise ValueError(f"a pressure needs ensemble npt or npt_cell, got {ensemble}; leave the pressure out")
+
+
 class _Moving(Section):
     """Keys of all kinds of dynamics."""
 
@@ -149,12 +180,23 @@ class _Moving(Section):
     duration: Time = quantity("5 ps", "time")
     timestep: Time = quantity("0.5 fs", "time")
     every: Count = 100
-    ensemble: Literal["langevin", "nose_hoover"] = "nose_hoover"
+    ensemble: Literal["langevin", "nose_hoover", "npt", "npt_cell"] = "nose_hoover"
     friction: Rate = quantity("10 1/ps", "rate")
     time_constant: Time = quantity("50 fs", "time")
+    pressure: PressureOrZero | None = None  # 1 bar where cells move
+    cell_time_constant: Time = quantity("500 fs", "time")
     axes: Axes = "xyz"
     min_distance: LengthOrZero = 0.5
     max_memory: Memory | None = 4e9
+
+    @model_validator(mode="after")
+    def _cells_can_move(self) -> "_Moving":
+        require_barostat(self.ensemble, self.pressure)
+        if self.ensemble in BAROSTATS and set(self.axes) != set("xyz"):
+            raise ValueError(
+                f"ensemble {self.ensemble} moves cells along xyz, got axes {self.axes}; use nose_hoover or langevin"
+            )
+        return self
 
 
 class Dynamics(_Moving):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from sparring.config.committees import AnyCommittee
 from sparring.config.labellers import Labels
 from sparring.config.problems import KeyPath
-from sparring.config.proposers import AnyPart, AnyProposer
+from sparring.config.proposers import AnyPart, AnyProposer, require_barostat
 from sparring.config.training import Command, FineTune, NoTraining, Training
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
@@ -21,6 +21,7 @@ from sparring.schema.values import (
     Integer,
     Length,
     Number,
+    PressureOrZero,
     Temperatures,
     Time,
     Weight,
@@ -109,12 +110,15 @@ class SurvivalTest(Section):
     copies: Count = 20
     time: Time = quantity("30 ps", "time")
     timestep: Time = 0.5
+    ensemble: Literal["nose_hoover", "langevin", "nve", "npt", "npt_cell"] = "nose_hoover"
+    pressure: PressureOrZero | None = None  # 1 bar where cells move
     labels: Annotated[Integer, Field(ge=0)] = 10
 
     @model_validator(mode="after")
-    def _lasts_a_step(self) -> "SurvivalTest":
+    def _makes_sense(self) -> "SurvivalTest":
         if self.timestep > self.time:
             raise ValueError(f"time is {self.time:g} fs, less than a timestep of {self.timestep:g} fs")
+        require_barostat(self.ensemble, self.pressure)
         return self
 
 
@@ -158,6 +162,7 @@ class Evaluation(Section):
     file: Path | None = None
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
+    stress_key: str = "REF_stress"
     near: Energy = quantity("2.5 kcal/mol", "energy")
     survival: SurvivalTest | None = None
     equation_of_state: EquationOfStateTest | None = None

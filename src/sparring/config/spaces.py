@@ -64,6 +64,7 @@ class Dihedrals(Section):
 
     kind: Literal["dihedrals"]
     torsions: Torsions
+    guest: Atoms | None = None
     initial_spread: AngleOrZero = 0.01
     bound: AngleBound | None = None
 
@@ -75,6 +76,18 @@ class Strain(Section):
     which: Literal["all", "volume", "in_plane"] = "all"
     initial_spread: Number = 0.01
     radius: Number = 0.1
+
+
+class Rigid(Section):
+    """Molecules shift and turn as they are: those that are not bonded to a framework, or atoms that are named."""
+
+    kind: Literal["rigid"]
+    atoms: Atoms | None = None
+    which: Literal["all", "translation", "rotation"] = "all"
+    initial_spread: LengthOrZero = 0.01
+    initial_rotation: AngleOrZero = 0.01
+    max_translation: Length | None = None
+    max_rotation: Angle | None = None
 
 
 class Plugin(Section):
@@ -103,6 +116,12 @@ class StrainPart(Strain):
     scale: Number = 1.0
 
 
+class RigidPart(Rigid):
+    """Rigid motions, in a combination."""
+
+    scale: Number = 1.0
+
+
 class PluginPart(Plugin):
     """A package's space, in a combination."""
 
@@ -114,7 +133,10 @@ class Combined(Section):
 
     kind: Literal["combined"]
     spaces: Annotated[
-        tuple[Annotated[CartesianPart | DihedralsPart | StrainPart | PluginPart, Field(discriminator="kind")], ...],
+        tuple[
+            Annotated[CartesianPart | DihedralsPart | StrainPart | RigidPart | PluginPart, Field(discriminator="kind")],
+            ...,
+        ],
         AfterValidator(_some),
     ]
 
@@ -133,6 +155,7 @@ class RandomDihedrals(Section):
 
     kind: Literal["dihedrals"]
     torsions: Torsions
+    guest: Atoms | None = None
     amplitude: Angle = math.pi
 
 
@@ -142,6 +165,15 @@ class RandomStrain(Section):
     kind: Literal["strain"]
     which: Literal["all", "volume", "in_plane"] = "all"
     amplitude: Number = 0.03
+
+
+class RandomRigid(Section):
+    """Molecules shifted and turned by uniform random components, by default turned by any."""
+
+    kind: Literal["rigid"]
+    atoms: Atoms | None = None
+    amplitude: Length = 0.3
+    rotation: Angle = math.pi
 
 
 class RandomPlugin(Plugin):
@@ -156,25 +188,32 @@ class RandomCombined(Section):
     kind: Literal["combined"]
     spaces: Annotated[
         tuple[
-            Annotated[RandomCartesian | RandomDihedrals | RandomStrain | RandomPlugin, Field(discriminator="kind")], ...
+            Annotated[
+                RandomCartesian | RandomDihedrals | RandomStrain | RandomRigid | RandomPlugin,
+                Field(discriminator="kind"),
+            ],
+            ...,
         ],
         AfterValidator(_some),
     ]
 
 
-AttackSpace = Annotated[Cartesian | Dihedrals | Strain | Combined | Plugin, Field(discriminator="kind")]
+AttackSpace = Annotated[Cartesian | Dihedrals | Strain | Rigid | Combined | Plugin, Field(discriminator="kind")]
 RandomSpace = Annotated[
-    RandomCartesian | RandomDihedrals | RandomStrain | RandomCombined | RandomPlugin, Field(discriminator="kind")
+    RandomCartesian | RandomDihedrals | RandomStrain | RandomRigid | RandomCombined | RandomPlugin,
+    Field(discriminator="kind"),
 ]
 AnySpace: TypeAlias = (
     Cartesian
     | Dihedrals
     | Strain
+    | Rigid
     | Combined
     | Plugin
     | RandomCartesian
     | RandomDihedrals
     | RandomStrain
+    | RandomRigid
     | RandomCombined
 )
 """A space of any attack, alone or in a combination."""

@@ -27,6 +27,7 @@ class Trainer(Section):
     model: str
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
+    stress_key: str = "REF_stress"
     environment: Mapping[str, str] = {}
 
 

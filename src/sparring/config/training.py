@@ -32,6 +32,7 @@ class SecondStage(Section):
     learning_rate: Number = 1e-3
     energy_weight: Weight = 1.0
     force_weight: Weight = 1.0
+    stress_weight: Weight = 1.0
 
 
 class Taylor(Section):
@@ -54,6 +55,7 @@ class Training(Section):
     learning_rate: Number = 3e-4
     energy_weight: Weight = 0.1
     force_weight: Weight = 1.0
+    stress_weight: Weight = 1.0
     energy_scale: Energy | None = None
     taylor: Taylor | None = None
     hessian_weight: Weight = 0.01
@@ -72,6 +74,7 @@ class Replay(Section):
     file: Path
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
+    stress_key: str = "REF_stress"
     weight: Weight = 1.0
 
 

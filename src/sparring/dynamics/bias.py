@@ -109,10 +109,11 @@ class UDD:
 
 
 class BiasOfReplicas(NamedTuple):
-    """Energies in eV and forces in eV/Å that a bias adds to the means of a committee."""
+    """Energies in eV, forces in eV/Å and, if needed, stresses in eV/Å³ that a bias adds to the means of a committee."""
 
     energy: Float[Tensor, " n_copies"]
     forces: Float[Tensor, "n_atoms 3"]
+    stress: Float[Tensor, "n_copies 3 3"] | None
 
 
 def sigma(energy_variance: Float[Tensor, " n_copies"]) -> Float[Tensor, " n_copies"]:
@@ -123,11 +124,13 @@ def sigma(energy_variance: Float[Tensor, " n_copies"]) -> Float[Tensor, " n_copi
 def bias_of(
     bias: Bias, prediction: Prediction, structure_index: Int[Tensor, " n_atoms"], n_atoms: Int[Tensor, " n_copies"]
 ) -> BiasOfReplicas:
-    """Energies and forces of a bias, in double precision; no host synchronisation.
+    """Energies, forces and, where the prediction has them, stresses of a bias, in double precision.
+
+    No host synchronisation.
 
     Args:
         bias: Bias.
-        prediction: Energies and forces of several members.
+        prediction: Predictions of several members.
         structure_index: Replica of each atom.
         n_atoms: Number of atoms of each replica.
     """
@@ -136,7 +139,14 @@ def bias_of(
         energy = bias(variance, n_atoms)
         (slope,) = torch.autograd.grad(energy.sum(), variance)
     gradient = variance_gradient(prediction, structure_index)
-    return BiasOfReplicas(energy.detach(), -slope.index_select(0, structure_index).unsqueeze(-1) * gradient)
+    forces = -slope.index_select(0, structure_index).unsqueeze(-1) * gradient
+    if prediction.stress is None:
+        return BiasOfReplicas(energy.detach(), forces, None)
+    # The stress is the derivative of an energy in the strain, as the force is minus that in the positions.
+    stress, members = prediction.stress.detach().double(), prediction.energy.detach().double()
+    deviation = (members - members.mean(0))[..., None, None]
+    of_variance = 2 / (len(members) - 1) * (deviation * (stress - stress.mean(0))).sum(0)
+    return BiasOfReplicas(energy.detach(), forces, slope[:, None, None] * of_variance)
 
 
 def variance_gradient(prediction: Prediction, structure_index: Int[Tensor, " n_atoms"]) -> Float[Tensor, "n_atoms 3"]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparring.atoms.bonds import Bond, find_bonds
 from sparring.atoms.structures import Structures
-from sparring.dynamics.system import Observation
+from sparring.dynamics.phase import Observation
 
 __all__ = ["BondsKept"]
 

@@ -31,6 +31,7 @@ class CommitteeCalculator(Calculator):
     ``energy_error``        expected error of the energy (:class:`sparring.ExpectedErrors`), ()
     ``forces_error``        expected error of the forces, root mean square over components, ()
     ``atom_error``          expected error of the force on each atom, (n_atoms,)
+    ``stress_error``        expected error of the stress, root mean square over its nine components, ()
     ``stress``              mean stress in eV/Å³, (6,) in the order xx, yy, zz, yz, xz, xy
     ``stress_comm``         each member's stress, (n_members, 6)
     ``stress_var``          variance of the stress, mean over its nine components, ()
@@ -55,6 +56,7 @@ class CommitteeCalculator(Calculator):
         "energy_error",
         "forces_error",
         "atom_error",
+        "stress_error",
         "stress",
         "stress_comm",
         "stress_var",
@@ -114,3 +116,5 @@ class CommitteeCalculator(Calculator):
         self.results["atom_error"] = expected.of_atoms(self.results["atom_uncertainty"], symbols)
         if expected.energy is not None:
             self.results["energy_error"] = float(expected.energy(np.array(self.results["energy_uncertainty"])))
+        if expected.stress is not None and "stress_uncertainty" in self.results:
+            self.results["stress_error"] = float(expected.stress(np.array(self.results["stress_uncertainty"])))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparring.atoms.neighbors import distances, shortest_distance
 from sparring.atoms.structures import Structures
-from sparring.dynamics.system import Observation
+from sparring.dynamics.phase import Observation
 
 __all__ = ["CloserThan", "DistanceWindow", "EnergyBelow", "UncertainForces"]
 

@@ -15,17 +15,18 @@ N                           :math:`e^{i L_{NHC} h / 2}`, the chain of thermostat
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sparring import units
-from sparring.dynamics.system import Bath, Look, Phase, System
+from sparring.dynamics.chains import Chain, chain_energy, chain_step
+from sparring.dynamics.phase import Bath, Look, Phase
+from sparring.dynamics.system import System
 
 __all__ = [
-    "ENSEMBLES",
     "FRICTION",
     "NVE",
     "TIME_CONSTANT",
@@ -33,11 +34,10 @@ __all__ = [
     "Langevin",
     "NoseHooverChain",
     "Temperature",
-    "ensemble_of",
     "per_copy",
+    "require_warm",
 ]
 
-ENSEMBLES = ("nose_hoover", "langevin", "nve")
 FRICTION = units.quantity("10 1/ps", "rate")
 """Default friction of Langevin dynamics in 1/fs."""
 TIME_CONSTANT = units.quantity("50 fs", "time")
@@ -72,6 +72,10 @@ class Ensemble(Protocol):
     def temperature(self) -> Temperature:
         """Temperature in K, one for all replicas or one for each."""
 
+    @property
+    def moves_cells(self) -> bool:
+        """True for ensembles in which cells move, and stresses are needed."""
+
     def bath(self, system: System) -> Bath:
         """The thermostats before the first step."""
 
@@ -81,7 +85,7 @@ class Ensemble(Protocol):
         Args:
             phase: Positions, velocities and forces.
             system: Constants of the replicas.
-            look: Function that evaluates energies and forces at new positions.
+            look: Function that evaluates energies and forces at new positions, in given cells.
             timestep: Time step in fs.
             step: Number of this step, from 0, which selects the random numbers.
         """
@@ -100,8 +104,13 @@ def drift(phase: Phase, timestep: float) -> Phase:
 
 def no_bath(system: System) -> Bath:
     """A thermostat without a state of its own."""
-    links = system.temperature.new_zeros(system.n_copies, 0)
-    return Bath(links, links, torch.zeros_like(system.temperature))
+    return bath_at_rest(system, 0)
+
+
+def bath_at_rest(system: System, n_links: int) -> Bath:
+    """Thermostats of some links at rest, and cells at rest."""
+    links = system.temperature.new_zeros(system.n_copies, n_links)
+    return Bath(links, links, torch.zeros_like(system.temperature), links.new_zeros(system.n_copies, 3, 3))
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ class NVE:
     """
 
     temperature: Temperature = 0.0
+    moves_cells: ClassVar[bool] = False
 
     def bath(self, system: System) -> Bath:
         """No thermostat."""
@@ -121,7 +131,7 @@ class NVE:
     def step(self, phase: Phase, system: System, look: Look, *, timestep: float, step: int) -> Phase:
         """One time step."""
         phase = drift(kick(phase, system, timestep / 2), timestep)
-        phase = phase._replace(seen=look(phase.positions))
+        phase = phase._replace(seen=look(phase.positions, phase.cells))
         return kick(phase, system, timestep / 2)
 
 
@@ -142,6 +152,7 @@ class Langevin:
 
     temperature: Temperature
     friction: float
+    moves_cells: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the friction."""
@@ -156,7 +167,7 @@ class Langevin:
         """One time step."""
         phase = drift(kick(phase, system, timestep / 2), timestep / 2)
         phase = drift(self._relax(phase, system, timestep, step), timestep / 2)
-        phase = phase._replace(seen=look(phase.positions))
+        phase = phase._replace(seen=look(phase.positions, phase.cells))
         return kick(phase, system, timestep / 2)
 
     def _relax(self, phase: Phase, system: System, timestep: float, step: int) -> Phase:
@@ -166,11 +177,6 @@ class Langevin:
         velocities = kept * phase.velocities + noise
         heat = system.kinetic_energy(phase.velocities) - system.kinetic_energy(velocities)
         return phase._replace(velocities=velocities, bath=phase.bath._replace(energy=phase.bath.energy + heat))
-
-
-_CUBE_ROOT = 2 ** (1 / 3)
-SUZUKI_YOSHIDA = (1 / (2 - _CUBE_ROOT), -_CUBE_ROOT / (2 - _CUBE_ROOT), 1 / (2 - _CUBE_ROOT))
-"""Weights that make three sub-steps of second order one of fourth (Yoshida 1990, doi:10.1016/0375-9601(90)90092-3)."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,7 @@ class NoseHooverChain:
     temperature: Temperature
     time_constant: float
     n_links: int = 3
+    moves_cells: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -212,68 +219,33 @@ class NoseHooverChain:
         Raises:
             ValueError: If a temperature is zero: the chain would have no inertia.
         """
-        if bool((system.temperature == 0).any()):
-            raise ValueError("a Nosé-Hoover chain needs temperatures above 0 K; Langevin and NVE take 0 K")
-        links = system.temperature.new_zeros(system.n_copies, self.n_links)
-        return Bath(links, links, torch.zeros_like(system.temperature))
+        require_warm(system)
+        return bath_at_rest(system, self.n_links)
 
     def step(self, phase: Phase, system: System, look: Look, *, timestep: float, step: int) -> Phase:
         """One time step."""
         phase = self._thermalise(phase, system, timestep / 2)
         phase = drift(kick(phase, system, timestep / 2), timestep)
-        phase = phase._replace(seen=look(phase.positions))
+        phase = phase._replace(seen=look(phase.positions, phase.cells))
         return self._thermalise(kick(phase, system, timestep / 2), system, timestep / 2)
 
     def _thermalise(self, phase: Phase, system: System, timestep: float) -> Phase:
         """N for a time step."""
-        kT = system.kT
-        energies = [system.degrees * kT, *[kT] * (self.n_links - 1)]
-        masses = [energy * self.time_constant**2 for energy in energies]
-        positions, speeds = list(phase.bath.positions.unbind(-1)), list(phase.bath.velocities.unbind(-1))
+        settings: dict[str, Any] = {"degrees": system.degrees, "kT": system.kT, "time_constant": self.time_constant}
+        chain = Chain(phase.bath.positions, phase.bath.velocities)
         twice_kinetic = 2 * system.kinetic_energy(phase.velocities)
-        scale = torch.ones_like(twice_kinetic)
-        for weight in SUZUKI_YOSHIDA:
-            duration = weight * timestep
-            for link in reversed(range(self.n_links)):
-                speeds[link] = _driven(link, twice_kinetic, speeds, masses, energies, duration / 2)
-            positions = [position + duration * speed for position, speed in zip(positions, speeds, strict=True)]
-            slowed = torch.exp(-duration * speeds[0])
-            scale, twice_kinetic = scale * slowed, twice_kinetic * slowed.square()
-            for link in range(self.n_links):
-                speeds[link] = _driven(link, twice_kinetic, speeds, masses, energies, duration / 2)
-        terms = zip(masses, speeds, energies, positions, strict=True)
-        energy = sum(mass * speed.square() / 2 + energy * position for mass, speed, energy, position in terms)
+        chain, scale = chain_step(chain, twice_kinetic=twice_kinetic, timestep=timestep, **settings)
         return phase._replace(
             velocities=phase.velocities * system.of_atoms(scale),
-            bath=Bath(torch.stack(positions, -1), torch.stack(speeds, -1), torch.as_tensor(energy)),
+            bath=phase.bath._replace(**chain._asdict(), energy=chain_energy(chain, **settings)),
         )
 
 
-def _driven(
-    link: int,
-    twice_kinetic: Tensor,
-    speeds: Sequence[Tensor],
-    masses: Sequence[Tensor],
-    energies: Sequence[Tensor],
-    duration: float,
-) -> Tensor:
-    """The speed of a link, driven by the link before it in the chain and damped by the link behind it."""
-    driving = twice_kinetic if link == 0 else masses[link - 1] * speeds[link - 1].square()
-    damping = torch.exp(-duration / 2 * speeds[link + 1]) if link + 1 < len(speeds) else 1.0
-    return (speeds[link] * damping + duration * (driving - energies[link]) / masses[link]) * damping
-
-
-def ensemble_of(kind: str, temperature: Temperature, *, friction: float, time_constant: float) -> Ensemble:
-    """An ensemble by its name; arguments of the others are ignored.
+def require_warm(system: System) -> None:
+    """Check that chains have an inertia.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If a temperature is zero.
     """
-    match kind:
-        case "nose_hoover":
-            return NoseHooverChain(temperature, time_constant)
-        case "langevin":
-            return Langevin(temperature, friction)
-        case "nve":
-            return NVE(temperature)
-    raise ValueError(f"unknown ensemble {kind!r}; wanted one of {', '.join(ENSEMBLES)}")
+    if bool((system.temperature == 0).any()):
+        raise ValueError("a Nosé-Hoover chain needs temperatures above 0 K; Langevin and NVE take 0 K")

@@ -1,66 +1,26 @@
-"""Traces of replicas, and the result of a simulation."""
+"""State of replicas, and the records of a simulation while it runs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sparring.atoms.strain import volumes
 from sparring.atoms.structures import Structures
-from sparring.dynamics.system import Bath, Observation, Phase, Status, System
+from sparring.dynamics.barostat import inner_pressure
+from sparring.dynamics.phase import Bath, Observation, Phase, Status
+from sparring.dynamics.results import TRACES, DynamicsResult, moved
+from sparring.dynamics.system import System
 from sparring.units import kT
 
-__all__ = ["DynamicsResult", "Log", "State", "Write", "join"]
+__all__ = ["Log", "State", "Write"]
 
 Write = Callable[[list[Atoms]], None]
 """Function that takes the frames of one point in time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DynamicsResult:
-    """Final states and traces of all replicas.
-
-    Traces have a row for every ``every`` steps, from the start on; after the failure of a replica its values are NaN.
-
-    Attributes:
-        structures: Final geometry of each replica; of one that failed, the last before the failure.
-        velocities: Velocities there, in Å/fs.
-        status: End of each trajectory, a :class:`Status`; from 2 on, 2 plus the index of the criterion.
-        failure_time: Time of failure in fs; NaN for a replica that finished.
-        failed: Indices of the replicas that failed.
-        offending: Geometries at which these failed; positions need not be finite.
-        reasons: Description of each status.
-        time: Time of each row of the traces, in fs.
-        energy: Mean energy of the committee, in eV.
-        kinetic_energy: Kinetic energy in eV.
-        temperature: Kinetic energy as a temperature, in K.
-        conserved: Energy of a replica and its thermostat, in eV: constant up to the error of the time step.
-        energy_variance: Variance of the energy over the members, in eV².
-        force_variance: Variance of the forces over the members, in (eV/Å)².
-        positions: Trajectories in Å, with `keep_frames`.
-    """
-
-    structures: Structures
-    velocities: Float[Tensor, "n_atoms 3"]
-    status: Int[Tensor, " n_copies"]
-    failure_time: Float[Tensor, " n_copies"]
-    failed: Int[Tensor, " n_failed"]
-    offending: Structures
-    reasons: tuple[str, ...]
-    time: Float[Tensor, " n_rows"]
-    energy: Float[Tensor, "n_rows n_copies"]
-    kinetic_energy: Float[Tensor, "n_rows n_copies"]
-    temperature: Float[Tensor, "n_rows n_copies"]
-    conserved: Float[Tensor, "n_rows n_copies"]
-    energy_variance: Float[Tensor, "n_rows n_copies"]
-    force_variance: Float[Tensor, "n_rows n_copies"]
-    positions: Float[Tensor, "n_rows n_atoms 3"] | None
-
-
-_TRACES = ("energy", "kinetic_energy", "temperature", "conserved", "energy_variance", "force_variance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +34,7 @@ class State:
         status: State of each trajectory, a :class:`Status`.
         failed_at: Step of the failure; -1 without one.
         offending: Positions at the failure.
+        offending_cells: Cells at the failure.
     """
 
     system: System
@@ -82,20 +43,24 @@ class State:
     status: Int[Tensor, " n_copies"]
     failed_at: Int[Tensor, " n_copies"]
     offending: Float[Tensor, "n_atoms 3"]
+    offending_cells: Float[Tensor, "n_copies 3 3"]
 
     def take(self, chosen: Bool[Tensor, " n_copies"]) -> "State":
         """The chosen replicas."""
         copies, atoms = torch.nonzero(chosen).flatten(), torch.nonzero(chosen[self.system.index]).flatten()
-        positions, velocities, seen, bath = self.phase
+        positions, velocities, seen, bath, cells = self.phase
         rows = {"forces": atoms, "atom_variance": atoms}
         seen = Observation(**{name: value[rows.get(name, copies)] for name, value in seen._asdict().items()})
         return State(
             system=self.system.take(copies, atoms),
-            phase=Phase(positions[atoms], velocities[atoms], seen, Bath(*(value[copies] for value in bath))),
+            phase=Phase(
+                positions[atoms], velocities[atoms], seen, Bath(*(value[copies] for value in bath)), cells[copies]
+            ),
             step=self.step,
             status=self.status[copies],
             failed_at=self.failed_at[copies],
             offending=self.offending[atoms],
+            offending_cells=self.offending_cells[copies],
         )
 
 
@@ -129,9 +94,10 @@ class Log:
         self.status = index.new_zeros(start.n_structures)
         self.failed_at = self.status - 1
         self.last = self.velocities = self.offending = start.positions.double()
+        self.last_cells = self.offending_cells = start.cells.double()
         self.times: list[float] = []
-        self.rows: dict[str, list[Tensor]] = {name: [] for name in _TRACES}
-        self.frames: list[Tensor] | None = [] if keep_frames else None
+        self.rows: dict[str, list[Tensor]] = {name: [] for name in TRACES}
+        self.frames: list[tuple[Tensor, Tensor]] | None = [] if keep_frames else None
 
     def record(self, state: State) -> State:
         """Add a row of traces; returns the replicas that go on."""
@@ -143,10 +109,16 @@ class Log:
             self.rows[name].append(empty.index_copy(0, state.system.copy, noted))
         if self.frames is not None:
             here = torch.where(going[state.system.index].unsqueeze(-1), state.phase.positions, torch.nan)
-            self.frames.append(torch.full_like(self.last, torch.nan).index_copy(0, state.system.atom, here))
+            cells = torch.where(going[:, None, None], state.phase.cells, torch.nan)
+            self.frames.append(
+                (
+                    torch.full_like(self.last, torch.nan).index_copy(0, state.system.atom, here),
+                    torch.full_like(self.last_cells, torch.nan).index_copy(0, state.system.copy, cells),
+                )
+            )
         left = self._drop_failed(state)
         if self.write and left.system.n_copies:
-            self.write(self._frames(left, left.phase.positions, {"step": [state.step] * left.system.n_copies}))
+            self.write(self._frames(left, {"step": [state.step] * left.system.n_copies}))
         if self.watch:
             self.watch(left)
         return left
@@ -155,17 +127,18 @@ class Log:
         """Result of all replicas."""
         self._store_final(self._drop_failed(state))
         failed = torch.nonzero(self.status != Status.FINISHED).flatten()
-        ended = replace(self.start, positions=self.offending, edges=None).take(failed)
+        frames = [None, None] if self.frames is None else [torch.stack(one) for one in zip(*self.frames, strict=True)]
         return DynamicsResult(
-            structures=replace(self.start, positions=self.last, edges=None),
+            structures=moved(self.start, self.last, self.last_cells),
             velocities=self.velocities,
             status=self.status,
             failure_time=torch.where(self.failed_at < 0, torch.nan, self.timestep * self.failed_at.double()),
             failed=failed,
-            offending=ended,
+            offending=moved(self.start, self.offending, self.offending_cells).take(failed),
             reasons=self.reasons,
             time=torch.tensor(self.times, dtype=torch.float64, device=self.status.device),
-            positions=None if self.frames is None else torch.stack(self.frames),
+            positions=frames[0],
+            cells=frames[1],
             **{name: torch.stack(rows) for name, rows in self.rows.items()},
         )
 
@@ -180,11 +153,11 @@ class Log:
             steps = gone.failed_at.tolist()
             # A replica that fails at the start has no state before the failure.
             well = [at > 0 for at in steps]
-            last = self._frames(gone, gone.phase.positions, {"step": [at - 1 for at in steps]})
+            last = self._frames(gone, {"step": [at - 1 for at in steps]})
             why = [self.reasons[status] for status in gone.status.tolist()]
-            offending = self._frames(gone, gone.offending, {"step": steps, "failed": why}, seen=False)
+            offending = self._frames(gone, {"step": steps, "failed": why}, offending=True)
             frames = [one for one, fine in zip(last, well, strict=True) if fine] + offending
-            self.write([one for one in frames if bool(torch.isfinite(torch.as_tensor(one.positions)).all())])
+            self.write([one for one in frames if np.isfinite(one.positions).all() and np.isfinite(one.cell).all()])
         return state.take(~failed)
 
     def _store_final(self, state: State) -> None:
@@ -194,26 +167,28 @@ class Log:
         self.last = self.last.index_copy(0, atom, state.phase.positions)
         self.velocities = self.velocities.index_copy(0, atom, state.phase.velocities)
         self.offending = self.offending.index_copy(0, atom, state.offending)
+        self.last_cells = self.last_cells.index_copy(0, copy, state.phase.cells)
+        self.offending_cells = self.offending_cells.index_copy(0, copy, state.offending_cells)
 
-    def _frames(
-        self, state: State, positions: Tensor, info: dict[str, list[int] | list[str]], *, seen: bool = True
-    ) -> list[Atoms]:
-        """The replicas as ASE structures, each with its own part of the info."""
-        frames = replace(state.system.structures, positions=positions, edges=None).to_atoms()
+    def _frames(self, state: State, info: dict[str, list[int] | list[str]], *, offending: bool = False) -> list[Atoms]:
+        """The replicas as ASE structures, each with its own part of the info; at their failure without predictions."""
+        geometry = (state.offending, state.offending_cells)
+        geometry = geometry if offending else (state.phase.positions, state.phase.cells)
+        frames = moved(state.system.structures, *geometry).to_atoms()
         columns: dict[str, Sequence[object]] = {
             "copy": [self.numbers[copy] for copy in state.system.copy.tolist()],
             **info,
             "time": [int(step) * self.timestep for step in info["step"]],
             "temperature": state.system.temperature.tolist(),
         }
-        if seen:
-            seen_of = state.phase.seen
-            columns["committee_energy"] = seen_of.energy.tolist()
-            columns["energy_variance"] = seen_of.energy_variance.tolist()
-            columns["force_variance"] = seen_of.force_variance.tolist()
+        if not offending:
+            seen = state.phase.seen
+            columns["committee_energy"] = seen.energy.tolist()
+            columns["energy_variance"] = seen.energy_variance.tolist()
+            columns["force_variance"] = seen.force_variance.tolist()
         for index, atoms in enumerate(frames):
             atoms.info.update({name: column[index] for name, column in columns.items()})
-        if seen:
+        if not offending:
             sigma = state.phase.seen.atom_variance.sqrt().cpu().split([len(atoms) for atoms in frames])
             for atoms, values in zip(frames, sigma, strict=True):
                 atoms.arrays["atom_uncertainty"] = values.numpy()
@@ -230,24 +205,6 @@ def _thermodynamics(state: State) -> dict[str, Tensor]:
         "conserved": phase.seen.energy + phase.seen.bias + kinetic + phase.bath.energy,
         "energy_variance": phase.seen.energy_variance,
         "force_variance": phase.seen.force_variance,
+        "volume": volumes(phase.cells),
+        "pressure": inner_pressure(phase, system),
     }
-
-
-def join(start: Structures, parts: Sequence[DynamicsResult]) -> DynamicsResult:
-    """Joined results of the parts of one simulation."""
-    first = parts[0]
-    status = torch.cat([part.status for part in parts])
-    failed = torch.nonzero(status != Status.FINISHED).flatten()
-    frames = [part.positions for part in parts if part.positions is not None]
-    traces: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts], dim=1) for name in _TRACES}
-    return replace(
-        first,
-        structures=replace(start, positions=torch.cat([part.structures.positions for part in parts]), edges=None),
-        velocities=torch.cat([part.velocities for part in parts]),
-        status=status,
-        failure_time=torch.cat([part.failure_time for part in parts]),
-        failed=failed,
-        offending=replace(start.take(failed), positions=torch.cat([part.offending.positions for part in parts])),
-        positions=torch.cat(frames, dim=1) if frames else None,
-        **traces,
-    )

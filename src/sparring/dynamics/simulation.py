@@ -13,8 +13,10 @@ from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics.bias import Bias
 from sparring.dynamics.ensembles import VELOCITIES, Ensemble, Temperature, per_copy
-from sparring.dynamics.records import DynamicsResult, Log, State, Write, join
-from sparring.dynamics.system import Criterion, Phase, Status, System, observe, pick
+from sparring.dynamics.phase import Criterion, Phase, Status, pick
+from sparring.dynamics.records import Log, State, Write
+from sparring.dynamics.results import DynamicsResult, join
+from sparring.dynamics.system import LARGEST_CHANGE, System, observe
 from sparring.support.seeds import derive
 
 __all__ = ["init", "side_by_side", "simulate", "step"]
@@ -59,14 +61,18 @@ def init(
     elif velocities.shape != positions.shape:
         raise ValueError(f"need velocities of shape {tuple(positions.shape)}, got {tuple(velocities.shape)}")
     velocities = system.structures.on_free(velocities.to(positions))
-    seen = observe(committee, system, criteria, bias, positions)
+    bath = ensemble.bath(system)
+    cells = start.cells.to(positions)
+    seen = observe(committee, system, criteria, bias, positions, cells, moving_cells=ensemble.moves_cells)
+    assert system.neighbors.is_complete()  # found at these positions
     return State(
         system=system,
-        phase=Phase(positions, velocities, seen, ensemble.bath(system)),
+        phase=Phase(positions, velocities, seen, bath, cells),
         step=0,
         status=seen.status,
         failed_at=torch.where(seen.status == Status.FINISHED, -1, 0),
         offending=positions,
+        offending_cells=cells,
     )
 
 
@@ -81,21 +87,24 @@ def step(
 ) -> State:
     """All replicas one time step later.
 
-    No host synchronisation but for the neighbours of periodic structures, which are found on the host.
+    No host synchronisation, except where neighbours of periodic structures are found anew.
     """
     system, old = state.system, state.phase
-    look = partial(observe, committee, system, criteria, bias)
+    look = partial(observe, committee, system, criteria, bias, moving_cells=ensemble.moves_cells)
     new = ensemble.step(old, system, look, timestep=timestep, step=state.step)
+    while not system.neighbors.is_complete():  # asked when the work is queued, so that no device waits
+        new = ensemble.step(old, system, look, timestep=timestep, step=state.step)
     going = state.status == Status.FINISHED
     status = torch.where(system.finite(new.velocities), new.seen.status, int(Status.NOT_FINITE))
     fails = going & (status != Status.FINISHED)
     return State(
         system=system,
-        phase=pick(going & ~fails, system, new, old),
+        phase=pick(going & ~fails, system.index, new, old),
         step=state.step + 1,
         status=torch.where(fails, status, state.status),
         failed_at=torch.where(fails, state.step + 1, state.failed_at),
         offending=torch.where(fails[system.index].unsqueeze(-1), new.positions, state.offending),
+        offending_cells=torch.where(fails[:, None, None], new.cells, state.offending_cells),
     )
 
 
@@ -127,8 +136,8 @@ def simulate(
     Args:
         committee: Committee with the mean forces that act.
         start: Starting geometries; see :func:`side_by_side` for many replicas of a structure.
-        ensemble: Ensemble, such as :class:`sparring.NVE`, :class:`sparring.Langevin` or
-            :class:`sparring.NoseHooverChain`.
+        ensemble: Ensemble, such as :class:`sparring.NVE`, :class:`sparring.Langevin`,
+            :class:`sparring.NoseHooverChain` or, with cells that move, :class:`sparring.NPT`.
         timestep: Time step in fs.
         n_steps: Number of steps.
         seed: Seed of the velocities and the noise.
@@ -165,9 +174,9 @@ def simulate(
     committee.require_known(start)
     committee = committee.without_domain()
     start = replace(start.to(device=committee.device), edges=None)
-    reasons = ("finished", "not finite", *(getattr(one, "__name__", repr(one)) for one in criteria))
+    reasons = ("finished", not_finite(ensemble), *(getattr(one, "__name__", repr(one)) for one in criteria))
     new_log = partial(Log, timestep=timestep, reasons=reasons, keep_frames=keep_frames, write=write, watch=watch)
-    size = how_many_fit(start, lambda some: _graph_bytes(committee, some), max_memory)
+    size = how_many_fit(start, lambda some: _graph_bytes(committee, some, ensemble.moves_cells), max_memory)
     parts: list[DynamicsResult] = []
     total = -(-n_copies // size) * n_steps
     for first in range(0, n_copies, size):
@@ -226,6 +235,13 @@ def _numbers(numbers: Sequence[int] | None, n_copies: int) -> Sequence[int]:
     return numbers
 
 
-def _graph_bytes(committee: Committee, structures: Structures) -> int:
+def not_finite(ensemble: Ensemble) -> str:
+    """Description of the end of a trajectory that has no criterion."""
+    if not ensemble.moves_cells:
+        return "not finite"
+    return f"not finite, or the volume changed more than {LARGEST_CHANGE:g}-fold"
+
+
+def _graph_bytes(committee: Committee, structures: Structures, stress: bool) -> int:
     some = committee.prepare(structures)
-    return held_bytes(lambda: committee.predict(some, differentiable=False))
+    return held_bytes(lambda: committee.predict(some, differentiable=False, stress=stress))

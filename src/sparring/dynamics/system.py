@@ -1,99 +1,28 @@
-"""Types of molecular dynamics, for all replicas of a batch at once, and the evaluation of a committee on them."""
+"""Constants of all replicas of a batch, and the evaluation of a committee on them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.atoms.neighbors import with_edges
+from sparring.atoms.strain import volumes
 from sparring.atoms.structures import Structures
+from sparring.atoms.verlet import NeighborList
 from sparring.committee import Committee
 from sparring.dynamics.bias import Bias, bias_of
+from sparring.dynamics.phase import Criterion, Observation, Status
 from sparring.support import philox
 from sparring.uncertainty import sum_over_atoms
 from sparring.units import AMU, kT
 
-__all__ = ["Bath", "Criterion", "Look", "Observation", "Phase", "Status", "System", "observe", "pick"]
+__all__ = ["LARGEST_CHANGE", "System", "observe"]
 
 
-class Status(IntEnum):
-    """End of a trajectory; values from CRITERION on are the index of the criterion plus CRITERION."""
-
-    FINISHED = 0
-    NOT_FINITE = 1
-    CRITERION = 2
-
-
-class Observation(NamedTuple):
-    """Predictions of the committee for every replica, in double precision.
-
-    Attributes:
-        energy: Mean energy of the members, in eV.
-        forces: Forces that act, in eV/Å: the mean forces of the members, and those of a bias.
-        energy_variance: Variance of the energy, in eV²; zero for a single member.
-        force_variance: Variance of the forces, in (eV/Å)²; zero for a single member.
-        bias: Energy of the bias in eV; zero without one.
-        status: End of the trajectory, if any; see :class:`Status`.
-        atom_variance: Variance of the force on each atom, in (eV/Å)²; zero for a single member.
-    """
-
-    energy: Float[Tensor, " n_copies"]
-    forces: Float[Tensor, "n_atoms 3"]
-    energy_variance: Float[Tensor, " n_copies"]
-    force_variance: Float[Tensor, " n_copies"]
-    bias: Float[Tensor, " n_copies"]
-    status: Int[Tensor, " n_copies"]
-    atom_variance: Float[Tensor, " n_atoms"]
-
-
-@runtime_checkable
-class Criterion(Protocol):
-    """A criterion for the failure of replicas. A plain function will do.
-
-    One that needs distances has an attribute ``reach``, in Å, and gets edges at least that long.
-    """
-
-    def __call__(self, structures: Structures, observation: Observation) -> Bool[Tensor, " n_copies"]:
-        """True for the replicas whose trajectory ends here; no host synchronisation."""
-
-
-Look: TypeAlias = Callable[[Tensor], Observation]
-"""Function from positions to the observation of every replica."""
-
-
-class Bath(NamedTuple):
-    """State of the thermostat of every replica.
-
-    Attributes:
-        positions: Positions of the links of a chain, dimensionless.
-        velocities: Velocities of the links, in 1/fs.
-        energy: Energy taken from the replica, in eV; its sum with the replica's own energy is conserved.
-    """
-
-    positions: Float[Tensor, "n_copies n_links"]
-    velocities: Float[Tensor, "n_copies n_links"]
-    energy: Float[Tensor, " n_copies"]
-
-
-class Phase(NamedTuple):
-    """All replicas in phase space, with energies and forces.
-
-    Attributes:
-        positions: Positions in Å, never wrapped into a cell.
-        velocities: Velocities in Å/fs.
-        seen: Energies and forces at these positions.
-        bath: State of the thermostats.
-    """
-
-    positions: Float[Tensor, "n_atoms 3"]
-    velocities: Float[Tensor, "n_atoms 3"]
-    seen: Observation
-    bath: Bath
+LARGEST_CHANGE = 10.0
+"""Factor by which the volume of a cell may change, up or down, before its trajectory ends as not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +30,7 @@ class System:
     """Everything that stays constant during dynamics.
 
     Attributes:
-        structures: Starting geometries, in the precision of the committee; molecules have their edges.
+        structures: Starting geometries, in the precision of the committee.
         masses: Atomic masses in eV fs²/Å².
         degrees: Degrees of freedom of each replica: its coordinates, less those that are fixed, less the axes along
             which its centre of mass rests.
@@ -112,6 +41,7 @@ class System:
         atom: Index of each atom in the initial batch.
         fixed_centre: Flag for centres of mass at rest, along axes along which no atom is fixed.
         reach: Cutoff of the edges in Å; zero if none are needed.
+        neighbors: Edges of the last positions, from which those of the next ones follow.
     """
 
     structures: Structures
@@ -124,6 +54,7 @@ class System:
     atom: Int[Tensor, " n_atoms"]
     fixed_centre: bool
     reach: float
+    neighbors: NeighborList  # a cache: edges that are found anew lead to the same energies, but for the last bits
 
     @classmethod
     def of(
@@ -140,7 +71,7 @@ class System:
         device = index.device
         atom = torch.arange(structures.n_atoms, device=device)
         return cls(
-            structures=structures if structures.periodic or not reach else with_edges(structures, reach),
+            structures=structures,
             masses=AMU * torch.as_tensor(atomic_masses, device=device).index_select(0, structures.atomic_numbers),
             degrees=_degrees(structures, fixed_centre),
             temperature=temperature.to(device),
@@ -150,6 +81,7 @@ class System:
             atom=atom,
             fixed_centre=fixed_centre,
             reach=reach,
+            neighbors=NeighborList(reach or 1.0),
         )
 
     @property
@@ -171,10 +103,15 @@ class System:
         """Values of replicas, repeated for each of their atoms."""
         return values.index_select(0, self.index).unsqueeze(-1)
 
-    def at(self, positions: Float[Tensor, "n_atoms 3"]) -> Structures:
-        """The replicas at other positions, with the edges that committee and criteria need."""
-        structures = self.structures.with_positions(positions.to(self.structures.positions.dtype))
-        return with_edges(structures, self.reach) if self.reach else structures
+    def at(
+        self, positions: Float[Tensor, "n_atoms 3"], cells: Float[Tensor, "n_copies 3 3"] | None = None
+    ) -> Structures:
+        """The replicas at other positions and, where they move, in other cells, with the edges that are needed."""
+        structures = self.structures
+        if cells is not None:
+            structures = replace(structures, cells=cells.to(structures.cells.dtype))
+        structures = structures.with_positions(positions.to(structures.positions.dtype))
+        return self.neighbors.update(structures) if self.reach else structures
 
     def kinetic_energy(self, velocities: Float[Tensor, "n_atoms 3"]) -> Float[Tensor, " n_copies"]:
         r"""Kinetic energy :math:`K = \sum_i m_i v_i^2 / 2` of each replica, in eV."""
@@ -204,12 +141,10 @@ class System:
 
     def take(self, copies: Int[Tensor, " n_taken"], atoms: Int[Tensor, " n_atoms_taken"]) -> "System":
         """Some of the replicas, and their atoms."""
-        structures = self.structures.take(copies)
         return replace(
             self,
-            structures=with_edges(structures, self.reach)
-            if self.reach and not self.structures.periodic
-            else structures,
+            structures=self.structures.take(copies),
+            neighbors=self.neighbors.take(copies),
             **{name: getattr(self, name)[copies] for name in ("degrees", "temperature", "key", "copy")},
             **{name: getattr(self, name)[atoms] for name in ("masses", "row", "atom")},
         )
@@ -237,22 +172,44 @@ def observe(
     criteria: Sequence[Criterion],
     bias: Bias | None,
     positions: Float[Tensor, "n_atoms 3"],
+    cells: Float[Tensor, "n_copies 3 3"],
+    *,
+    moving_cells: bool = False,
 ) -> Observation:
-    """Predictions for the replicas at these positions, and the trajectories that end there."""
-    fine = system.finite(positions)
+    """Predictions for the replicas at these positions and in these cells, and the trajectories that end there.
+
+    Args:
+        committee: Committee.
+        system: Constants of the replicas.
+        criteria: Criteria that end a trajectory.
+        bias: Bias; None for none.
+        positions: Positions in Å.
+        cells: Lattice vectors in Å.
+        moving_cells: Flag for cells that move, and stresses that are needed.
+    """
+    start, fine = system.structures, system.finite(positions)
+    if moving_cells:
+        fine = fine & _like_the_start(cells, start.cells.double())
+        cells = torch.where(fine[:, None, None], cells, start.cells.double())
     # Neighbour lists need finite coordinates: other replicas are evaluated at their starting positions.
-    start = system.structures.positions.double()
-    structures = system.at(torch.where(fine[system.index].unsqueeze(-1), positions, start))
+    positions = torch.where(fine[system.index].unsqueeze(-1), positions, start.positions.double())
+    structures = system.at(positions, cells if moving_cells else None)
     # The domain of the committee is checked before the first step; a check here would make the host wait.
-    prediction = committee.without_domain().predict(structures, differentiable=False)
+    prediction = committee.without_domain().predict(structures, differentiable=False, stress=moving_cells)
     summary = prediction.summary(system.index)
     added = torch.zeros_like(summary.energy)
+    stress = torch.full_like(cells, torch.nan) if summary.stress is None else summary.stress
     if bias is not None:
-        added, forces = bias_of(bias, prediction, system.index, structures.counts)
+        added, forces, of_bias = bias_of(bias, prediction, system.index, structures.counts)
+        stress = stress if of_bias is None else stress + of_bias
         summary = summary._replace(forces=summary.forces + forces)
     fine = fine & torch.isfinite(summary.energy + added) & system.finite(summary.forces)
+    if moving_cells:
+        fine = fine & torch.isfinite(stress).flatten(1).all(1)
+    of_members = ("energy", "forces", "energy_variance", "force_variance", "atom_variance")
     seen = Observation(
-        **{name: value for name, value in summary._asdict().items() if name in Observation._fields},
+        **{name: getattr(summary, name) for name in of_members},
+        stress=stress,
         bias=added,
         status=torch.where(fine, int(Status.FINISHED), int(Status.NOT_FINITE)),
     )
@@ -263,22 +220,12 @@ def observe(
     return seen._replace(status=status)
 
 
-def pick(chosen: Bool[Tensor, " n_copies"], system: System, one: Phase, other: Phase) -> Phase:
-    """The first phase for the chosen replicas, the second for the rest."""
-    of_atoms, links = chosen[system.index], chosen.unsqueeze(-1)
-    atoms = of_atoms.unsqueeze(-1)
-    rows = {"forces": atoms, "atom_variance": of_atoms}
-    seen = {
-        name: torch.where(rows.get(name, chosen), value, getattr(other.seen, name))
-        for name, value in one.seen._asdict().items()
-    }
-    return Phase(
-        positions=torch.where(atoms, one.positions, other.positions),
-        velocities=torch.where(atoms, one.velocities, other.velocities),
-        seen=Observation(**seen),
-        bath=Bath(
-            positions=torch.where(links, one.bath.positions, other.bath.positions),
-            velocities=torch.where(links, one.bath.velocities, other.bath.velocities),
-            energy=torch.where(chosen, one.bath.energy, other.bath.energy),
-        ),
-    )
+def _like_the_start(
+    cells: Float[Tensor, "n_copies 3 3"], start: Float[Tensor, "n_copies 3 3"]
+) -> Bool[Tensor, " n_copies"]:
+    """True for cells that are finite, and whose volume is within a factor of that of the start.
+
+    Lists of neighbours in others could be endless.
+    """
+    change = volumes(cells) / volumes(start)
+    return torch.isfinite(cells).flatten(1).all(1) & (change > 1 / LARGEST_CHANGE) & (change < LARGEST_CHANGE)

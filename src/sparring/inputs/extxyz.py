@@ -22,7 +22,7 @@ from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
 from sparring.atoms.constraints import constraints_of, fixed_coordinates
-from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS
 from sparring.atoms.reference import known_results, with_label
 from sparring.inputs.checks import check_cell, check_rows, columns_of, require_finite_geometry
 from sparring.inputs.header import Header, parse_header
@@ -88,10 +88,11 @@ def read_labelled(
     *,
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
+    stress_key: str = STRESS,
     allow_dummy: bool = False,
     allow_empty: bool = False,
 ) -> list[Atoms]:
-    """Read labelled structures; their labels are named `REF_energy` in eV and `REF_forces` in eV/Å.
+    """Read labelled structures; labels are named `REF_energy` (eV), `REF_forces` (eV/Å) and `REF_stress` (eV/Å³).
 
     With the names left as they are, labels under ASE's own (`energy`, `forces`) are found too.
 
@@ -102,7 +103,8 @@ def read_labelled(
     """
     structures = read_structures(path, allow_dummy=allow_dummy, allow_empty=allow_empty)
     return [
-        with_label(atoms, energy_key, forces_key, _where(Path(path), index)) for index, atoms in enumerate(structures)
+        with_label(atoms, energy_key, forces_key, _where(Path(path), index), stress_key)
+        for index, atoms in enumerate(structures)
     ]
 
 
@@ -163,6 +165,8 @@ def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
         frame.refuse(f"cannot be read: {error}; see that its rows are what the header's Properties announce")
     require_finite_geometry(atoms, frame.where, allow_dummy=allow_dummy)
     check_cell(atoms, frame.where)
+    if atoms.calc is not None and "stress" in header.info:  # ASE keeps one half of the matrix, whatever the other is
+        atoms.calc.results["stress"] = header.info["stress"]
     if "move_mask" in columns:
         fixed = fixed_coordinates(atoms, frame.where)
         atoms.set_constraint([] if fixed is None else constraints_of(fixed))

@@ -11,19 +11,20 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS
 from sparring.atoms.reference import checked_forces, known_results
 from sparring.inputs.checks import check_labels
 from sparring.inputs.names import (
     ENERGIES,
     FORCE_COLUMNS,
+    foreign_pressure,
     foreign_unit,
     is_gradient,
     like_energy,
     like_forces,
     unknown_vectors,
 )
-from sparring.inputs.stress import drop_stress, take_stress
+from sparring.inputs.stress import stress_names, take_stress
 from sparring.units import quantity
 
 __all__ = ["drop_labels", "take_label"]
@@ -48,10 +49,11 @@ def take_label(
     *,
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
+    stress_key: str | None = STRESS,
     required: bool = False,
     foreign_units: bool = False,
 ) -> list[str]:
-    """Put the label of a structure under `REF_energy`, `REF_forces` and `REF_stress` (eV, Å), and return notes.
+    """Put the label of a structure under `REF_energy`, `REF_forces` and `REF_stress`; returns notes on the decisions.
 
     A structure without any hint of a label is left without; one with an energy and nothing like forces gets the energy
     only. The force on a single atom is zero, also if the file has none.
@@ -61,13 +63,14 @@ def take_label(
         where: File and frame, for messages.
         energy_key: The file's name of the energy; left as it is, known names are looked for.
         forces_key: The file's name of the forces; left as it is, known names are looked for.
+        stress_key: The file's name of the stress or virial; left as it is, known names are looked for; None for none.
         required: Flag to raise for a structure without a label.
         foreign_units: Flag for a caller that converts units, so that names with another unit are not refused.
 
     Raises:
         ValueError: If it is not clear what the label is, or it is not finite, of wrong shape or in another unit.
     """
-    found = _look(atoms)
+    found, results = _look(atoms), known_results(atoms)
     if not foreign_units:
         _check_units(atoms, found, where)
     named = (energy_key, forces_key) != (ENERGY, FORCES)
@@ -85,12 +88,19 @@ def take_label(
     )
     if unclear:
         raise ValueError(f"{where}: {_not_seen(atoms, found, energy_name, forces_name, energy_key, forces_key)}")
+    notes += take_stress(
+        atoms,
+        results,
+        where,
+        stress_key=stress_key,
+        energy_name=energy_name,
+        forces_name=forces_name,
+        foreign_units=foreign_units,
+    )
     if energy_name is None:
         atoms.calc = None
         atoms.info.pop("label", None)
-        drop_stress(atoms)  # the result of a calculation whose energy is not known is no label
         return notes
-    notes = notes + take_stress(atoms, known_results(atoms), where)
     energy = _energy(energy_name, found.scalars[energy_name], where)
     forces = None if forces_name is None else checked_forces(forces_name, found.columns[forces_name], len(atoms), where)
     if forces is None and len(atoms) == 1:
@@ -111,7 +121,7 @@ def drop_labels(atoms: Atoms) -> list[str]:
     found = _look(atoms)
     scalars = [name for name in found.scalars if name in ENERGIES or name in found.like_energies]
     columns = [name for name in found.columns if name in FORCE_COLUMNS or name in found.like_forces]
-    scalars += drop_stress(atoms)
+    scalars += stress_names(atoms, known_results(atoms))
     atoms.calc = None
     atoms.info.pop("label", None)
     for name in scalars:
@@ -127,7 +137,9 @@ def _look(atoms: Atoms) -> _Found:
     results = known_results(atoms)
     scalars = {**{name: value for name, value in results.items() if np.ndim(value) == 0}, **atoms.info}
     columns = {**{name: value for name, value in results.items() if np.ndim(value) > 0}, **atoms.arrays}
-    columns = {name: np.asarray(value) for name, value in columns.items() if name not in ("numbers", "positions")}
+    columns = {
+        name: np.asarray(value) for name, value in columns.items() if name not in ("numbers", "positions", "stress")
+    }
     return _Found(
         scalars,
         columns,
@@ -227,14 +239,15 @@ def _check_units(atoms: Atoms, found: _Found, where: str) -> None:
     for name, value in atoms.info.items():
         word = None
         if "unit" in name.lower() and isinstance(value, str):
-            word = next((one for one in re.split(r"[\s,;]+", value) if foreign_unit(one)), None)
+            words = re.split(r"[\s,;]+", value)
+            word = next((one for one in words if foreign_unit(one) or foreign_pressure(one)), None)
         elif value is True and (found.like_energies or found.like_forces):
             word = foreign_unit(name, whole=True)
         if word:
             said = f"{name}={value}" if value is not True else name
             raise ValueError(
                 f"{where}: the header has {said!r}; a unit in a file is not converted: energies are in eV, lengths in "
-                "Å, forces in eV/Å"
+                "Å, forces in eV/Å, stresses in eV/Å³"
             )
 
 

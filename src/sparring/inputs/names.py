@@ -12,21 +12,23 @@ from typing import NamedTuple
 import numpy as np
 
 from sparring.atoms.dataset import ENERGY, FORCES, STRESS
-from sparring.inputs.stress import NAMES as STRESS_NAMES
 
 __all__ = [
     "CHARGES",
     "ENERGIES",
     "FORCE_COLUMNS",
     "MULTIPLICITIES",
+    "STRESSES",
     "TABLE",
     "Meaning",
+    "foreign_pressure",
     "foreign_unit",
     "is_gradient",
     "like_charge",
     "like_energy",
     "like_forces",
     "like_multiplicity",
+    "like_stress",
     "table",
     "unknown_vectors",
 ]
@@ -34,6 +36,8 @@ __all__ = [
 ENERGIES = (ENERGY, "free_energy", "energy", "total_energy")
 """Names of energies that are read by default, the first that is there."""
 FORCE_COLUMNS = (FORCES, "forces")
+STRESSES = (STRESS, "REF_virial", "REF_virials", "stress", "virial", "virials")
+"""Names of stresses and virials; those with `REF_` go with an energy of that kind."""
 CHARGES = ("charge", "total_charge", "net_charge", "molecular_charge")
 MULTIPLICITIES = ("multiplicity", "mult", "spin_multiplicity", "molecular_multiplicity", "total_spin", "spin")
 
@@ -104,12 +108,11 @@ TABLE = (
     ),
     Meaning(
         "stress, virial",
-        STRESS_NAMES,
+        STRESSES,
         f'info["{STRESS}"]',
         "eV/Å³, eV",
-        "six components (xx, yy, zz, yz, xz, xy) or 3 x 3; a stress is positive under tension, a virial is minus the "
-        "volume times the stress; of structures periodic along three vectors only. Kept in the data, not yet trained "
-        "on",
+        "six components (xx, yy, zz, yz, xz, xy) or nine, positive under tension as in ASE; virial = -volume · stress. "
+        "Only with pbc `T T T`. Another name: `stress_key`.",
     ),
 )
 
@@ -140,6 +143,7 @@ _GRADIENT = re.compile(r"grad|^g$|d_?e_?(/|_by_|_)?_?d_?[xr]|jacobian")
 _FOREIGN = re.compile(
     r"hartree|rydberg|kcal|kj|(?<![a-z])(ha|mha|ry|eh|au|a\.u\.?|mev|bohr|cm-1|k/mol)(?![a-z])", re.IGNORECASE
 )
+_PRESSURES = re.compile(r"(?<![a-z])(gpa|mpa|kpa|pa|kbar|mbar|bar|kb|atm)(?![a-z])", re.IGNORECASE)
 _UNIT_WORDS = re.compile(
     r"(hartrees?|rydbergs?|kcal(/mol)?|kj(/mol)?|ha|mha|ry|eh|au|a\.u\.?|mev)(/(å|a|ang|angstrom|bohr|nm))?",
     re.IGNORECASE,
@@ -175,6 +179,14 @@ def unknown_vectors(name: str, value: np.ndarray) -> bool:
     return vectors and not known
 
 
+def like_stress(name: str, value: object) -> bool:
+    """True if a header key looks like a stress or a virial, under a known name or another."""
+    lower = name.lower()
+    if name.startswith("committee_") or any(word in lower for word in (*_OTHER_ENERGIES, "uncertainty")):
+        return False
+    return ("stress" in lower or "virial" in lower) and np.asarray(value).shape in ((6,), (9,), (3, 3))
+
+
 def is_gradient(name: str) -> bool:
     """True if a name stands for dE/dx, whose sign is opposite to a force."""
     return bool(_GRADIENT.search(name.lower())) and "forc" not in name.lower()
@@ -192,6 +204,12 @@ def like_multiplicity(name: str) -> bool:
     if lower in ("magmom", "nelect", "n_electrons", "nelec", "uhf", "nupdown", "n_unpaired", "unpaired", "two_s", "2s"):
         return True
     return lower.startswith("multi") or "multiplic" in lower or "spin" in lower or "magnetization" in lower
+
+
+def foreign_pressure(name: str) -> str | None:
+    """The unit in a name, if it is one of pressure other than eV/Å³."""
+    match = _PRESSURES.search(name.replace("_", " "))
+    return match[0] if match else None
 
 
 def foreign_unit(name: str, *, whole: bool = False) -> str | None:

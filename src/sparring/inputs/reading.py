@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 from ase import Atoms
 
 from sparring.atoms.constraints import drop_other_constraints
-from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS
+from sparring.atoms.reference import known_results
 from sparring.inputs.checks import check_atoms, check_cell, require_finite_geometry
 from sparring.inputs.electronic_state import take_state
 from sparring.inputs.extxyz import read_frames
@@ -45,6 +46,7 @@ def read_atoms(
     labels: Labels = "optional",
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
+    stress_key: str | None = STRESS,
     allow_dummy: bool = False,
     foreign_units: bool = False,
 ) -> list[Atoms]:
@@ -54,6 +56,7 @@ def read_atoms(
         labels=labels,
         energy_key=energy_key,
         forces_key=forces_key,
+        stress_key=stress_key,
         allow_dummy=allow_dummy,
         foreign_units=foreign_units,
     )
@@ -68,10 +71,11 @@ def read_file(
     labels: Labels = "optional",
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
+    stress_key: str | None = STRESS,
     allow_dummy: bool = False,
     foreign_units: bool = False,
 ) -> Reading:
-    """Read structures of any format, with `charge`, `multiplicity`, `REF_energy` (eV) and `REF_forces` (eV/Å).
+    """Read structures of any format, with `charge` and `multiplicity`, and labels by the names of Sparring in eV and Å.
 
     Args:
         path: The file.
@@ -79,6 +83,8 @@ def read_file(
             with a note) or `ignored` (dropped without a note).
         energy_key: The file's name of total energies; left as it is, the known names are looked for.
         forces_key: The file's name of forces.
+        stress_key: The file's name of stresses, or of virials; left as it is, known names are looked for; None to leave
+            stresses aside.
         allow_dummy: Flag to allow the dummy atom X of the toy wells.
         foreign_units: Flag for a caller that converts units, so that names with another unit are not refused.
 
@@ -90,9 +96,11 @@ def read_file(
     path = Path(path)
     notes_of_file: Counter[str] = Counter()
     structures: list[Atoms] = []
+    seen = stress_key in (None, STRESS) or labels in ("relabel", "ignored")
     for index, (atoms, words) in enumerate(_frames(path, notes_of_file, allow_dummy=allow_dummy)):
         where = f"{path}, frame {index} (counting from 0)"
         check_atoms(atoms, where)
+        seen = seen or stress_key in atoms.info or stress_key in known_results(atoms)
         notes = [*drop_other_constraints(atoms), *take_state(atoms, where, words)]
         if labels in ("relabel", "ignored"):
             dropped = drop_labels(atoms)
@@ -103,11 +111,14 @@ def read_file(
                 where,
                 energy_key=energy_key,
                 forces_key=forces_key,
+                stress_key=stress_key,
                 required=labels == "required",
                 foreign_units=foreign_units,
             )
         notes_of_file.update(dict.fromkeys(notes, 1))
         structures.append(atoms)
+    if not seen:
+        raise ValueError(f"{path}: no frame has the stress_key {stress_key!r}; correct it, or leave it out")
     n = len(structures)
     return Reading(
         structures, tuple(f"{path}: {note} ({count} of {n} frames)" for note, count in notes_of_file.items())

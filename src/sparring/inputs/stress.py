@@ -1,96 +1,102 @@
-"""Stress of a frame, under any of its names: a stress in eV/Å³, or a virial in eV.
+"""Stresses and virials in files of users, which belong to the energy of a frame.
 
-Signs are those of ASE: a stress is positive under tension, and a virial is minus the volume times the stress, as in
-files of ASE, MACE, DeePMD and NEP.
+A label without a stress is a label, too: an unknown name is therefore mentioned, and no error. Two values that
+contradict each other are one.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Float
 
-from sparring.atoms.reference import STRESS
-from sparring.atoms.strain import from_voigt, to_voigt
+from sparring.atoms.dataset import ENERGY, STRESS
+from sparring.atoms.reference import has_volume, stress_named
+from sparring.inputs.names import ENERGIES, FORCE_COLUMNS, STRESSES, foreign_pressure, like_stress
 
-__all__ = ["NAMES", "drop_stress", "take_stress"]
+__all__ = ["stress_names", "take_stress"]
 
-STRESSES = (STRESS, "stress")
-VIRIALS = ("REF_virial", "REF_virials", "virial", "virials")
-NAMES = (*STRESSES, *VIRIALS)
-"""Names in headers and results that are read as a stress or a virial."""
-PART, FLOOR = 1e-3, 1e-5
-"""Part of the largest component, and stress in eV/Å³, by which components may differ that should be the same."""
+SAME_SHARE, SAME_STRESS = 1e-3, 1e-5
+"""Stresses that differ by less are the same: by this share of the largest component, and this in eV/Å³."""
 
 
-def take_stress(atoms: Atoms, results: dict[str, object], where: str) -> list[str]:
-    """Put the stress of a structure under `REF_stress` (six components, eV/Å³), and return notes on the decisions.
+def stress_names(atoms: Atoms, results: Mapping[str, object], stress_key: str | None = STRESS) -> list[str]:
+    """Names in a frame that are those of a stress or a virial, or look like it."""
+    return [name for name, value in _values(atoms, results).items() if _is_one(name, value, stress_key)]
 
-    A structure that is not periodic along three vectors has none: the volume of a cell with vacuum means nothing.
+
+def take_stress(
+    atoms: Atoms,
+    results: Mapping[str, object],
+    where: str,
+    *,
+    stress_key: str | None,
+    energy_name: str | None,
+    forces_name: str | None,
+    foreign_units: bool,
+) -> list[str]:
+    """Put the stress of a frame under `REF_stress`, in eV/Å³, and return notes on the decisions.
 
     Args:
-        atoms: Structure, whose `info` is changed.
+        atoms: Structure, whose `info` is changed: known names are removed.
         results: Results of its calculator.
         where: File and frame, for messages.
+        stress_key: The file's name of the stress or the virial; left as it is, known names are looked for; None to
+            leave stresses aside.
+        energy_name: Name of the energy that the frame is labelled with; None if it has none.
+        forces_name: Name of the forces.
+        foreign_units: Flag for a caller that converts units.
 
     Raises:
-        ValueError: If a stress has a wrong shape, is not finite or not symmetric, or two of them differ.
+        ValueError: If the stress is not finite, not symmetric, of wrong shape or in another unit, or there are several
+            that differ.
     """
-    given = {name: value for name, value in {**results, **atoms.info}.items() if name in NAMES and value is not None}
-    for name in given:
+    values = {name: value for name, value in _values(atoms, results).items() if _is_one(name, value, stress_key)}
+    known = [name for name in values if name in STRESSES or name == stress_key]
+    for name in known:
         atoms.info.pop(name, None)
-    if not given:
-        return []
-    if not atoms.pbc.all() or atoms.cell.rank < 3:
-        return [f"{', '.join(given)} left aside: only structures periodic along three vectors have a stress"]
-    volume = atoms.get_volume()
-    stresses = {
-        name: _stress(name, value, -1 / volume if name in VIRIALS else 1.0, where) for name, value in given.items()
-    }
-    name, stress = next((one, stresses[one]) for one in NAMES if one in stresses)
-    for other, value in stresses.items():
-        if _differ(value, stress):
+    if energy_name is None:
+        return [f"{', '.join(known)} without an energy is left aside"] if known else []
+    if stress_key is None:
+        return [f"{', '.join(known)} is left aside (stress_key: null)"] if known else []
+    if not has_volume(atoms):
+        reason = 'a stress is that of a cell that is periodic in all three directions (pbc="T T T")'
+        return [f"{', '.join(known)} is left aside: {reason}"] if known else []
+    chosen = [stress_key] if stress_key != STRESS else _of_the_energy(energy_name, forces_name)
+    taken = {name: stress_named(name, values[name], atoms, where) for name in chosen if name in values}
+    units = [unit for unit in map(foreign_pressure, taken) if unit]
+    if units and not foreign_units:
+        raise ValueError(f"{where}: stress_key {stress_key!r} has a unit by its name; write `stress_unit: {units[0]}`")
+    if not taken:
+        text = f"{', '.join(values)} is not taken for the stress of this label; `stress_key: {min(values, default='')}`"
+        text += " takes it"
+        return [text] if values else []
+    first, *others = taken.items()
+    for name, stress in others:
+        if np.abs(stress - first[1]).max() > SAME_SHARE * np.abs(stress).max() + SAME_STRESS:
             raise ValueError(
-                f"{where}: {name} and {other} differ, as stresses in eV/Å³ {_shown(stress)} and {_shown(value)}; a "
-                "virial is minus the volume times the stress: remove the wrong one"
+                f"{where}: {first[0]} and {name} differ: {_shown(first[1])} and {_shown(stress)} eV/Å³, if a virial is "
+                f"minus the volume times the stress; name the right one: `stress_key: {first[0]}`, or `{name}`"
             )
-    atoms.info[STRESS] = to_voigt(stress)
+    atoms.info[STRESS] = first[1]
     return []
 
 
-def drop_stress(atoms: Atoms) -> list[str]:
-    """Remove everything that is a stress; returns its names."""
-    names = [name for name in NAMES if name in atoms.info]
-    for name in names:
-        del atoms.info[name]
-    return names
+def _values(atoms: Atoms, results: Mapping[str, object]) -> dict[str, object]:
+    there = {**({"stress": results["stress"]} if "stress" in results else {}), **atoms.info}
+    return {name: value for name, value in there.items() if value is not None}
 
 
-def _stress(name: str, value: object, factor: float, where: str) -> Float[np.ndarray, "3 3"]:
-    """A stress in eV/Å³, from a stress or a virial and a factor."""
-    try:
-        numbers = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        numbers = np.zeros(0)
-    if numbers.shape == (6,):
-        numbers = from_voigt(numbers)
-    elif numbers.shape == (9,):
-        numbers = numbers.reshape(3, 3)
-    if numbers.shape != (3, 3):
-        raise ValueError(
-            f"{where}: {name} must be six components (xx, yy, zz, yz, xz, xy) or a 3 x 3 matrix, got {value!r:.80}"
-        )
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"{where}: {name} is not finite, {_shown(numbers)}; label it again, or remove it")
-    if _differ(factor * numbers, factor * numbers.T):
-        raise ValueError(
-            f"{where}: {name} is not symmetric, {numbers.tolist()}; a stress is. Six components come in the order "
-            "xx, yy, zz, yz, xz, xy"
-        )
-    return factor * numbers
+def _is_one(name: str, value: object, stress_key: str | None) -> bool:
+    return name in STRESSES or name == stress_key or like_stress(name, value)
 
 
-def _differ(one: Float[np.ndarray, "3 3"], other: Float[np.ndarray, "3 3"]) -> bool:
-    return bool(abs(one - other).max() > PART * abs(one).max() + FLOOR)
+def _of_the_energy(energy_name: str, forces_name: str | None) -> list[str]:
+    """Known names of the stress that belongs to an energy: of one kind, as for the forces."""
+    if energy_name == ENERGY:
+        return [name for name in STRESSES if name.startswith("REF_")]
+    plain = energy_name in ENERGIES or forces_name in FORCE_COLUMNS[1:]
+    return [name for name in STRESSES if plain and not name.startswith("REF_")]
 
 
-def _shown(stress: Float[np.ndarray, "3 3"]) -> str:
-    return "[" + ", ".join(f"{component:.3g}" for component in to_voigt(stress)) + "]"
+def _shown(stress: np.ndarray) -> str:
+    return "[" + ", ".join(f"{one:.4g}" for one in stress) + "]"

@@ -3,26 +3,24 @@
 import contextlib
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import (
     BaseCalculator,
     CalculationFailed,
     Calculator,
     FileIOCalculator,
-    SCFError,
     all_changes,
 )
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
 from sparring.atoms.electronic_state import electronic_state
 from sparring.labels import guard
-from sparring.labels.base import Label, Labeller, depends_on, label_input
+from sparring.labels.base import Label, Labeller, depends_on
+from sparring.labels.calculators import compute_by
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
@@ -110,7 +108,7 @@ class ASECalculator:
         """
         state = _state_parameters(atoms, self._state_names, self._name)
         with _own_folder() as folder:
-            return _compute(self._make(state, folder), atoms, self.method, self.version, self.depends_on)
+            return compute_by(self._make(state, folder), atoms, self.method, self.version, self.depends_on)
 
     def _make(self, state: Mapping[str, int], folder: str) -> Any:  # noqa: ANN401 - ASE calculators share no type
         quiet = PACKAGES[self._name].quiet if self._name in PACKAGES else {}
@@ -199,7 +197,7 @@ class FromCalculator:
         if _in_worker() and isinstance(self._calculator, FileIOCalculator | GenericFileIOCalculator):
             self._calculator.directory = Path.cwd()
         try:
-            return _compute(self._calculator, atoms, self.method, self.version, self.depends_on)
+            return compute_by(self._calculator, atoms, self.method, self.version, self.depends_on)
         finally:
             if state:
                 self._calculator.set(**before)
@@ -260,39 +258,6 @@ def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: s
             f"{calculator!r} has no parameters for; use a labeller that has"
         )
     return {}
-
-
-def _compute(
-    calculator: Any,  # noqa: ANN401 - no common type
-    atoms: Atoms,
-    method: str,
-    version: str,
-    names: Sequence[str],
-) -> Label:
-    started = time.perf_counter()
-    structure = label_input(atoms, names)
-    structure.calc = calculator
-    properties = getattr(calculator, "implemented_properties", ())
-    energy, forces, stress, converged = np.nan, np.full((len(atoms), 3), np.nan), None, True
-    try:
-        forces = np.array(structure.get_forces(apply_constraint=False), dtype=float)
-        energy = float(structure.get_potential_energy(force_consistent="free_energy" in properties))
-        if structure.pbc.all() and "stress" in properties:
-            stress = np.array(structure.get_stress(apply_constraint=False), dtype=float)
-    except CalculationFailed as error:
-        # Not every interface has a type for this failure; all have the same word in the message.
-        if not isinstance(error, SCFError) and "converge" not in str(error).lower():
-            raise
-        converged = False
-    return Label(
-        energy=energy,
-        forces=forces,
-        stress=stress,
-        method=method,
-        version=version,
-        converged=converged,
-        wall_time=time.perf_counter() - started,
-    )
 
 
 def _names(calculator: Any) -> tuple[str, ...]:  # noqa: ANN401 - no common type

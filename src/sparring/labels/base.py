@@ -213,6 +213,8 @@ def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | Non
         )
     if not (np.isfinite(label.energy) and np.isfinite(label.forces).all()):
         raise LabelError("not_finite", f"{label.method} gave an energy or a force that is not finite")
+    if label.stress is not None and not np.isfinite(label.stress).all():
+        raise LabelError("not_finite", f"{label.method} gave a stress that is not finite")
     lengths = np.linalg.norm(label.forces, axis=1)
     if bounds.max_force is not None and lengths.max(initial=0.0) > bounds.max_force:
         i = int(lengths.argmax())

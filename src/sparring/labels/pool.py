@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from sparring.atoms.composition import composition
-from sparring.atoms.reference import STRESS
+from sparring.atoms.reference import FORCES_MASK, STRESS, has_volume
 from sparring.labels.ase import as_labeller
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance
 from sparring.labels.limits import Limits
@@ -177,14 +177,15 @@ def label(
 def labelled_atoms(atoms: Atoms, label: Label, key: str) -> Atoms:
     """A copy of a structure that carries its label: ``REF_energy``, ``REF_forces``, and ``label``, the key.
 
-    In crystals, ``REF_stress``, too, where the labeller has it.
+    ``REF_stress`` is there if the label has a stress, the structure is periodic in three directions, and its forces are
+    not those of a part of it only, as in an environment that was cut from a larger structure.
     """
     labelled: Atoms = atoms.copy()
     labelled.calc = None
-    labelled.info.pop(STRESS, None)
-    if label.stress is not None and np.isfinite(label.stress).all():
-        labelled.info[STRESS] = np.array(label.stress, dtype=float)
     labelled.info |= {"REF_energy": label.energy, "label": key}
+    labelled.info.pop(STRESS, None)
+    if label.stress is not None and has_volume(atoms) and FORCES_MASK not in atoms.arrays:
+        labelled.info[STRESS] = np.array(label.stress, dtype=float)
     labelled.set_array("REF_forces", np.array(label.forces, dtype=float), shape=(3,))
     return labelled
 

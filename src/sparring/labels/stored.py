@@ -31,7 +31,7 @@ class StoredCalculator(Calculator):
         LabelError: From a calculation, if the structure has no label or one that ``check`` refuses.
     """
 
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (ASE declares it so)
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012  (ASE declares it so)
 
     def __init__(
         self,
@@ -72,3 +72,5 @@ class StoredCalculator(Calculator):
         except LabelError as error:
             raise error.named(structure.get_chemical_formula()) from error
         self.results = {"energy": label.energy, "forces": label.forces.copy()}
+        if label.stress is not None:
+            self.results["stress"] = label.stress.copy()

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sparring.plausibility.findings import ENERGY_UNITS, FORCE_UNITS, Finding, nearest_unit
+from sparring.plausibility.stresses import stress_disagreements
 
 __all__ = ["Compared", "disagreements"]
 
@@ -35,6 +36,8 @@ class Compared(NamedTuple):
         forces: Forces of the file, in eV/Å; None where there are none.
         own_energy: Energy of the labeller, in eV.
         own_forces: Forces of the labeller, in eV/Å.
+        stress: Stress of the file, in eV/Å³; None where there is none.
+        own_stress: Stress of the labeller, in eV/Å³.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Compared(NamedTuple):
     forces: Float[np.ndarray, "n_atoms 3"] | None
     own_energy: float
     own_forces: Float[np.ndarray, "n_atoms 3"]
+    stress: Float[np.ndarray, "6"] | None = None
+    own_stress: Float[np.ndarray, "6"] | None = None
 
     @property
     def noise(self) -> float:
@@ -52,7 +57,13 @@ class Compared(NamedTuple):
 
 
 def disagreements(
-    frames: Sequence[Compared], file: str, *, energy_unit: str = "eV", forces_unit: str = "eV/Å"
+    frames: Sequence[Compared],
+    file: str,
+    *,
+    energy_unit: str = "eV",
+    forces_unit: str = "eV/Å",
+    stress_unit: str = "eV/Å³",
+    stress_sign: str = "tension",
 ) -> list[Finding]:
     """In what the labels of a file differ from the labeller's, with what to do about it; empty if they agree.
 
@@ -61,15 +72,19 @@ def disagreements(
         file: Name of the file.
         energy_unit: Unit that the energies of the file were read in.
         forces_unit: Unit that its forces were read in.
+        stress_unit: Unit that its stresses were read in.
+        stress_sign: Sign that they were read with: positive under "tension" or "compression".
     """
     if not frames:
         return []
+    stresses = [(one.stress, one.own_stress) for one in frames if one.stress is not None and one.own_stress is not None]
     found = [
         *_fixed(frames),
         *_forces(frames, FORCE_UNITS.get(forces_unit, 1.0)),
         *_energies(frames, ENERGY_UNITS.get(energy_unit, 1.0)),
+        *stress_disagreements(stresses, stress_unit, stress_sign),
     ]
-    return [Finding(one.severity, f"{file}: {one.text}") for one in found]
+    return [one._replace(text=f"{file}: {one.text}") for one in found]
 
 
 # --- forces -----------------------------------------------------------------------------------------------------------

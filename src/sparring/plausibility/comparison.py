@@ -8,15 +8,16 @@ from ase import Atoms
 
 from sparring.atoms.composition import composition
 from sparring.atoms.constraints import without_constraints
-from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS
 from sparring.atoms.inheritance import bare_copy
 from sparring.labels import Bounds, Label, LabelError
 from sparring.plausibility.agreement import Compared, disagreements
 from sparring.plausibility.choice import frames_to_compare, name_of
 from sparring.plausibility.consistency import inconsistencies
 from sparring.plausibility.findings import Finding
+from sparring.plausibility.stresses import stress_inconsistencies
 
-__all__ = ["Comparison", "compare", "require"]
+__all__ = ["Comparison", "compare", "require", "stresses_of_file"]
 
 Labels = Sequence[Label | LabelError]
 
@@ -48,18 +49,23 @@ def compare(
     bounds: Bounds | None = None,
     energy_unit: str = "eV",
     forces_unit: str = "eV/Å",
+    stress_unit: str = "eV/Å³",
+    stress_sign: str = "tension",
 ) -> Comparison:
-    """Compare the labels of a file with its own forces, and with those of a labeller on one to three frames.
+    """Compare the labels of a file with its own forces and stresses, and with a labeller's on one to three frames.
 
     Args:
-        structures: Frames of the file, with their labels in eV and eV/Å.
+        structures: Frames of the file, with their labels in eV, eV/Å and eV/Å³.
         label_all: The labeller, for several structures.
         file: Name of the file.
         bounds: Limits outside which a label is not compared.
         energy_unit: Unit that the energies of the file were read in.
         forces_unit: Unit that its forces were read in.
+        stress_unit: Unit that its stresses were read in.
+        stress_sign: Sign that they were read with: positive under "tension" or "compression".
     """
     units = {"energy_unit": energy_unit, "forces_unit": forces_unit}
+    of_stress = {"stress_unit": stress_unit, "stress_sign": stress_sign}
     chosen = frames_to_compare(structures, bounds)
     labels = tuple(label_all([_bare(structures[index]) for index in chosen])) if chosen else ()
     pairs, failures = [], []
@@ -71,8 +77,24 @@ def compare(
             text = f"{file}, {name}: its label cannot be compared, because the labeller failed: {label}"
             failures.append(Finding("warn", text))
     # After a disagreement with a labeller, the consistency of the file adds nothing.
-    found = disagreements(pairs, file, **units) or inconsistencies(structures, file, **units)
+    found = disagreements(pairs, file, **units, **of_stress) or inconsistencies(structures, file, **units)
+    found = found or stress_inconsistencies(structures, file, **of_stress)
     return Comparison((*found, *failures), tuple(chosen), labels)
+
+
+def stresses_of_file(
+    structures: Sequence[Atoms],
+    file: str,
+    *,
+    energy_unit: str,
+    forces_unit: str,
+    stress_unit: str,
+    stress_sign: str,
+) -> tuple[Finding, ...]:
+    """Contradictions of stresses and energies of a file; nothing where energies and forces already contradict."""
+    if inconsistencies(structures, file, energy_unit=energy_unit, forces_unit=forces_unit):
+        return ()
+    return tuple(stress_inconsistencies(structures, file, stress_unit=stress_unit, stress_sign=stress_sign))
 
 
 def require(comparison: Comparison) -> None:
@@ -81,12 +103,20 @@ def require(comparison: Comparison) -> None:
     Raises:
         ValueError: If the severity of a finding is "stop". The message has one line for each.
     """
-    stops = [finding.text for finding in comparison.findings if finding.severity == "stop"]
-    if stops:
-        raise ValueError(
-            "\n".join(stops) + "\nLabels of the file and of the labeller would be mixed in one data set. To mix them "
-            "all the same, write `check_labels: false` in the section system."
+    stops = [finding for finding in comparison.findings if finding.severity == "stop"]
+    if not stops:
+        return
+    if all(finding.about == "stress" for finding in stops):
+        why = (
+            "A committee would learn these stresses. To leave them aside, write `stress_key: null` in the section "
+            "system; to go on all the same, `check_labels: false`."
         )
+    else:
+        why = (
+            "Labels of the file and of the labeller would be mixed in one data set. To mix them all the same, write "
+            "`check_labels: false` in the section system."
+        )
+    raise ValueError("\n".join([*(finding.text for finding in stops), why]))
 
 
 def _compared(atoms: Atoms, name: str, label: Label) -> Compared:
@@ -99,6 +129,8 @@ def _compared(atoms: Atoms, name: str, label: Label) -> Compared:
         forces=None if forces is None else np.asarray(forces, dtype=float),
         own_energy=label.energy,
         own_forces=label.forces,
+        stress=atoms.info.get(STRESS),
+        own_stress=label.stress,
     )
 
 

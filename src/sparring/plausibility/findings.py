@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from sparring.units import quantity
 
-__all__ = ["ENERGY_UNITS", "FORCE_UNITS", "Finding", "nearest_unit"]
+__all__ = ["ENERGY_UNITS", "FORCE_UNITS", "STRESS_UNITS", "Finding", "nearest_unit"]
 
 
 class Finding(NamedTuple):
@@ -14,10 +14,12 @@ class Finding(NamedTuple):
     Attributes:
         severity: ``stop`` for what would put wrong numbers into the data, ``warn`` for what may be meant.
         text: One line: what was found, and what to do.
+        about: ``stress`` for stresses that are wrong by themselves, ``labels`` for all else.
     """
 
     severity: Literal["stop", "warn"]
     text: str
+    about: Literal["labels", "stress"] = "labels"
 
 
 ENERGY_UNITS = {
@@ -30,6 +32,14 @@ FORCE_UNITS = {
     for energy in ENERGY_UNITS
 }
 """Units that forces are found in, in eV/Å."""
+STRESS_UNITS = {
+    name: quantity(f"1 {name}", "pressure")
+    for name in (
+        *("eV/Å³", "GPa", "kbar", "bar", "MPa", "Hartree/Bohr³", "Ry/Bohr³"),
+        *("meV/Å³", "kcal/mol/Å³", "kJ/mol/Å³", "Hartree/Å³", "Ry/Å³"),
+    )
+}
+"""Units that stresses are found in, in eV/Å³; the last are those of virials in such energies."""
 
 
 def nearest_unit(factor: float, units: dict[str, float], within: float) -> str | None:

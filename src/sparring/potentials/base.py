@@ -25,9 +25,10 @@ __all__ = [
 N_ELEMENTS = 100
 """Length of tables with one entry for each atomic number; the dummy atom X is 0."""
 
-PartialLoss = Callable[[slice, slice, slice, Tensor, Tensor], Tensor]
+PartialLoss = Callable[..., Tensor]
 """Loss of each structure, (n_members, n_structures), for a part of a batch: slices of members, of structures and of
-atoms, then energies in eV and dE/dx, (n_members, n_atoms, 3) in eV/Å."""
+atoms, then energies in eV and dE/dx, (n_members, n_atoms, 3) in eV/Å; where members have cells of their own, the last
+argument is the derivative in these, (n_members, n_structures, 3, 3) in eV/Å."""
 
 
 @runtime_checkable
@@ -61,6 +62,7 @@ class StackedModel(MemberEnergies, Protocol):
         positions: Float[Tensor, "n_members n_atoms 3"],
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Losses; the derivatives of each member's sum of losses in its weights are added to ``gradient``.
 
@@ -69,6 +71,7 @@ class StackedModel(MemberEnergies, Protocol):
             positions: Positions of the atoms for each member, in Å.
             loss: Losses of a part of the batch.
             gradient: Derivatives in the weights, by name, with a leading axis of members.
+            cells: Lattice vectors for each member, in Å, where the loss depends on derivatives in them.
         """
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> "StackedModel":
@@ -79,7 +82,7 @@ class StackedModel(MemberEnergies, Protocol):
 class Potential(Protocol):
     """Energies of structures, in eV. A plain function is a potential.
 
-    It may have a ``cutoff`` in Å; then :class:`sparring.Committee` adds edges up to that length to the structures.
+    It may have a ``cutoff`` in Å; then structures come with all edges up to that length, and some beyond it.
     """
 
     def __call__(self, structures: Structures) -> Float[Tensor, " n_structures"]:
@@ -104,8 +107,8 @@ class Architecture(nn.Module):
 
     A subclass defines ``forward(structures)``, sets ``kind``, ``hyperparameters`` and ``cutoff``, and overrides
     :meth:`initialise`. All other attributes and methods have defaults. All parameters are trained; constants belong in
-    buffers. Edges of molecules are all pairs of atoms, so energies must go to zero smoothly at the cutoff. A package
-    makes its architecture known to configurations and to saved committees by an entry point::
+    buffers. Edges are longer than the cutoff, too, so energies must go to zero smoothly there. A package makes its
+    architecture known to configurations and to saved committees by an entry point::
 
         [project.entry-points."sparring.potentials"]
         my_network = "my_package:MyNetwork"  # the name is the `kind` of the class

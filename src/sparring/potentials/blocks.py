@@ -37,15 +37,14 @@ class Block(Generic[Table]):
 
 
 def cut_into_blocks(
-    structures: Structures, n_edges: int, table_of: Callable[[Structures, int | None], Table]
+    structures: Structures, n_edges: int, table_of: Callable[[Structures], Table]
 ) -> list[Block[Table]]:
     """Blocks of about one size, with at most so many edges each, or of a single structure that has more.
 
     Args:
         structures: Batch of structures with edges.
         n_edges: Largest number of edges of a block.
-        table_of: Function that lays out the edges of a block; its second argument is the number of atoms of each
-            molecule, where all are of one size and edges are all their pairs, and None elsewhere.
+        table_of: Function that lays out the edges of a block.
     """
     assert structures.edges is not None
     edges, index = structures.edges, structures.structure_index
@@ -53,8 +52,6 @@ def cut_into_blocks(
     edge_owner = index.index_select(0, edges.target)
     edge_counts = torch.bincount(edge_owner, minlength=len(counts))
     sizes, edge_sizes = counts.tolist(), edge_counts.tolist()
-    # All pairs of a molecule of n atoms are n - 1 to an atom; nothing else without images has as many.
-    all_pairs = not structures.periodic and edge_sizes == [sizes[0] * (sizes[0] - 1)] * len(sizes)
     n_edges = -(-len(edges.target) // -(-len(edges.target) // max(n_edges, 1))) if len(edges.target) else 1
     blocks: list[Block[Table]] = []
     first = first_atom = first_edge = 0
@@ -67,9 +64,7 @@ def cut_into_blocks(
             slice(first_atom, first_atom + n_atoms),
             slice(first_edge, first_edge + n_block_edges),
         )
-        blocks.append(
-            _block(structures, edge_owner, *slices, lambda local: table_of(local, sizes[0] if all_pairs else None))
-        )
+        blocks.append(_block(structures, edge_owner, *slices, table_of))
         first, first_atom, first_edge = last, slices[1].stop, slices[2].stop
     return blocks
 

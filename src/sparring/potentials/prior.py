@@ -222,21 +222,26 @@ class StackedWithPrior:
         positions: Float[Tensor, "n_members n_atoms 3"],
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Losses and their derivatives in the weights, see :class:`sparring.potentials.base.StackedModel`."""
         amplitude = self._weights["amplitude"]
         with torch.enable_grad():
-            moved = positions.detach().requires_grad_()
-            energies = self._priors(structures, moved, False)
-            (slopes,) = torch.autograd.grad(energies.sum(), moved)
+            inputs = [values.detach().requires_grad_() for values in (positions, cells) if values is not None]
+            energies = self._priors(structures, inputs[0], False, *inputs[1:])
+            of_priors = torch.autograd.grad(energies.sum(), inputs, materialize_grads=True)
         energies = amplitude.unsqueeze(-1) * energies.detach()
-        slopes = amplitude.to(slopes)[:, None, None] * slopes
+        scaled = [amplitude.to(values).reshape(-1, *[1] * (values.dim() - 1)) * values for values in of_priors]
 
-        def with_prior(members: slice, rows: slice, atoms: slice, energy: Tensor, slope: Tensor) -> Tensor:
-            return loss(members, rows, atoms, energy + energies[members, rows], slope + slopes[members, atoms])
+        def with_prior(members: slice, rows: slice, atoms: slice, energy: Tensor, *slopes: Tensor) -> Tensor:
+            of_part = zip(slopes, scaled, (atoms, rows), strict=False)
+            total = [slope + prior[members, part] for slope, prior, part in of_part]
+            return loss(members, rows, atoms, energy + energies[members, rows], *total)
 
         own = {name: gradient[f"network.{name}"] for name, _ in self._network.named_parameters()}
-        return self._model.accumulate_gradient(structures, positions, with_prior, own)
+        # Models of other packages that know no cells train without stresses.
+        further = () if cells is None else (cells,)
+        return self._model.accumulate_gradient(structures, positions, with_prior, own, *further)
 
 
 def _parts(network: Architecture, weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

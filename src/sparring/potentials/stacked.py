@@ -83,17 +83,21 @@ class StackedModule:
         positions: Float[Tensor, "n_members n_atoms 3"],
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Losses and their derivatives in the weights, see :class:`sparring.potentials.base.StackedModel`."""
         trained = {name: self._weights[name].detach().requires_grad_() for name, _ in self._network.named_parameters()}
         losses = []
         for block in self.blocks(structures):
             with torch.enable_grad():
-                moved = positions[:, block.atom_slice].detach().requires_grad_()
-                cells = structures.cells[block.structure_slice]  # those of a block that is kept may be others
-                energy = self._energies({**self._weights, **trained}, block, moved, cells)
-                (slope,) = torch.autograd.grad(energy.sum(), moved, create_graph=True)
-                part = loss(slice(0, len(energy)), block.structure_slice, block.atom_slice, energy, slope)
+                inputs = [positions[:, block.atom_slice].detach().requires_grad_()]
+                lattice = structures.cells[block.structure_slice]  # those of a block that is kept may be others
+                if cells is not None:
+                    lattice = cells[:, block.structure_slice].detach().requires_grad_()
+                    inputs.append(lattice)
+                energy = self._energies({**self._weights, **trained}, block, inputs[0], lattice)
+                slopes = torch.autograd.grad(energy.sum(), inputs, create_graph=True, materialize_grads=True)
+                part = loss(slice(0, len(energy)), block.structure_slice, block.atom_slice, energy, *slopes)
                 derivatives = torch.autograd.grad(part.sum(), list(trained.values()), materialize_grads=True)
             for name, derivative in zip(trained, derivatives, strict=True):
                 gradient[name].add_(derivative)
@@ -112,7 +116,7 @@ class StackedModule:
         return self._layouts.get(
             target,
             (shifts.dtype, n_members),  # tables hold shifts in the precision of the positions
-            lambda: tuple(cut_into_blocks(structures, n_edges, lambda local, _: dense_or_edges(local))),
+            lambda: tuple(cut_into_blocks(structures, n_edges, dense_or_edges)),
         )
 
     def _energies(

@@ -13,7 +13,7 @@ The rule that makes a step of a gradient is an argument: Adam, or the equation a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -22,8 +22,9 @@ from torch import Tensor
 
 from sparring import uncertainty
 from sparring.atoms.memory import held_bytes, how_many_fit
-from sparring.atoms.neighbors import shortest_distance, with_edges
+from sparring.atoms.neighbors import shortest_distance
 from sparring.atoms.structures import Structures
+from sparring.atoms.verlet import NeighborList
 from sparring.committee import Committee
 from sparring.proposers.objectives import Objective, needs_stress
 from sparring.proposers.results import AttackResult, Observation, Status, joined
@@ -111,8 +112,7 @@ def attack(
     for start in range(0, seeds.n_structures, size):
         indices = range(start, min(start + size, seeds.n_structures))
         rows = (owner >= indices.start) & (owner < indices.stop)
-        chunk = with_reach(committee, seeds.take(indices), min_distance)
-        ascent = Ascent(committee, chunk, objective, space, rule, learning_rate, min_distance)
+        ascent = Ascent(committee, seeds.take(indices), objective, space, rule, learning_rate, min_distance)
         done = len(results) * (n_steps + 1)
         tick = (lambda k, done=done: progress(done + k, total)) if progress else None
         results.append(ascent.run(delta[rows], n_steps, tick))
@@ -128,19 +128,13 @@ def _some_finite(result: AttackResult) -> AttackResult:
     return result
 
 
-def with_reach(committee: Committee, seeds: Structures, min_distance: float) -> Structures:
-    """The seeds with edges up to the committee's cutoff, and at least up to the distance of an overlap."""
-    # Where the committee has no cutoff and no distance is an overlap, any radius will do.
-    return with_edges(seeds, max(committee.cutoff or 0.0, min_distance) or 1.0)
-
-
 @dataclass(frozen=True)
 class Ascent:
     """Gradient ascent from one chunk of seeds.
 
     Attributes:
         committee: Committee that is attacked.
-        seeds: Starting geometries, with edges (:func:`with_reach`).
+        seeds: Starting geometries.
         objective: Objective to climb.
         space: Space of the displacements.
         update: Update rule.
@@ -155,6 +149,13 @@ class Ascent:
     update: Update = adam
     learning_rate: float = 0.01
     min_distance: float = 0.5
+    # A cache: edges that are found anew lead to the same objective, but for the last bits.
+    _neighbors: NeighborList = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """No neighbours are known yet; any radius will do where none is needed."""
+        reach = max(self.committee.cutoff or 0.0, self.min_distance) or 1.0
+        object.__setattr__(self, "_neighbors", NeighborList(reach))
 
     def run(self, delta: Tensor, n_steps: int, progress: Callable[[int], None] | None = None) -> AttackResult:
         """All steps, and the paths that they make."""
@@ -225,8 +226,15 @@ class Ascent:
 
     def observe(self, delta: Tensor) -> Point:
         """Predict for the displaced seeds, and differentiate the objective in the displacement."""
+        point = self._observe(delta)
+        while not self._neighbors.is_complete():  # asked when the work is queued, so that no device waits
+            point = self._observe(delta)
+        return point
+
+    def _observe(self, delta: Tensor) -> Point:
         delta = delta.detach().requires_grad_()
-        structures = self.committee.prepare(_with_fresh_edges(self.displace(delta)))
+        displaced = self.displace(delta).to(dtype=self.committee.dtype, device=self.committee.device)
+        structures = self.committee.prepare(self._neighbors.update(displaced))
         prediction = self.committee.predict(structures, stress=needs_stress(self.objective))
         objective = self.objective(prediction, structures)
         (gradient,) = torch.autograd.grad(objective.sum(), delta)
@@ -246,8 +254,7 @@ class Ascent:
         """Status of every seed: one that was stopped stays so; an overlap counts before a value that is not finite."""
         finite = torch.stack([torch.isfinite(values) for values in point.observation]).all(0)
         finite &= self._finite_rows(point.gradient)
-        near = with_reach(self.committee, point.structures, self.min_distance)
-        overlap = shortest_distance(near) < self.min_distance
+        overlap = shortest_distance(point.structures) < self.min_distance
         active = before == Status.FINISHED
         status = torch.where(active & ~finite, Status.NOT_FINITE, before)
         return torch.where(active & overlap, Status.OVERLAP, status)
@@ -274,11 +281,6 @@ def _at(step: Int[Tensor, " n_rows"], along: Float[Tensor, "n_points n_rows ..."
     """The values of every row of a path at its own step."""
     index = step.reshape(1, -1, *[1] * (along.dim() - 2)).expand(1, *along.shape[1:])
     return along.gather(0, index).squeeze(0)
-
-
-def _with_fresh_edges(displaced: Structures) -> Structures:
-    """The structures without edges that may be out of date: where atoms or cells of a crystal move, images change."""
-    return replace(displaced, edges=None) if displaced.periodic else displaced
 
 
 def _like(flags: Bool[Tensor, " n_rows"], rows: Tensor) -> Tensor:

@@ -114,9 +114,12 @@ def _burnt_in(
 def _frames(seeds: Structures, result: DynamicsResult) -> Structures:
     """The frames of the second half of a simulation, of replicas that are still there."""
     assert result.positions is not None
+    assert result.cells is not None
     there = [(row, copy) for row, copy in result.energy.isfinite().nonzero().tolist()]
     # At the start velocities are thermal, and positions are not.
     there = [pair for pair in there if 2 * pair[0] >= len(result.positions)] or there
     rows = seeds.to(device=result.positions.device).take([copy for _, copy in there])
     paths = result.positions.split(seeds.counts.tolist(), dim=1)
-    return replace(rows, edges=None).with_positions(torch.cat([paths[copy][row] for row, copy in there]))
+    cells = torch.stack([result.cells[row, copy] for row, copy in there])
+    rows = replace(rows, edges=None, cells=cells)
+    return rows.with_positions(torch.cat([paths[copy][row] for row, copy in there]))

@@ -139,15 +139,18 @@ def check_axes(axes: str) -> None:
 
 def _snapshots(seeds: Structures, result: DynamicsResult, count: int, axes: str) -> Snapshots:
     assert result.positions is not None
+    assert result.cells is not None
     origin = torch.arange(seeds.n_structures).repeat(count)
     rounds = seeds.take(origin)
     positions = along(axes, seeds.positions, result.positions[1:]).reshape(-1, 3)
     predictions = {
         name: getattr(result, name)[1:].reshape(-1) for name in ("energy", "energy_variance", "force_variance")
     }
-    structures = rounds.with_positions(torch.where(torch.isfinite(positions), positions, rounds.positions.double()))
+    cells = result.cells[1:].reshape(-1, 3, 3)
+    structures = replace(rounds, cells=torch.where(torch.isfinite(cells), cells, rounds.cells.double()))
+    positions = torch.where(torch.isfinite(positions), positions, rounds.positions.double())
     return Snapshots(
-        structures=structures,
+        structures=structures.with_positions(positions),
         origin=origin,
         status=torch.where(torch.isfinite(predictions["energy"]), int(Status.FINISHED), _ends(result).repeat(count)),
         **predictions,

@@ -98,12 +98,14 @@ class Frame(NamedTuple):
         seed: Index of its seed.
         kind: QUIET, UNCERTAIN or UNPHYSICAL.
         positions: Positions in Å; None for a replica that has none to offer.
+        cell: Lattice vectors in Å.
         status: Status of the candidate.
     """
 
     seed: int
     kind: int
     positions: Float[Tensor, "n_atoms 3"] | None
+    cell: Float[Tensor, "3 3"]
     status: Status = Status.FINISHED
 
 
@@ -225,23 +227,26 @@ def _offered(
 ) -> Iterator[Frame]:
     """The frames that the replicas of a simulation offer; `quiet` is a number of recorded frames."""
     assert result.positions is not None
+    assert result.cells is not None
     status, sigma = result.status.cpu(), result.force_variance.cpu().numpy()
     uncertain = None if stop.force_sigma is None else len(result.reasons) - 1
     counts = begin.counts.tolist()
     lasts, paths = result.structures.positions.split(counts), result.positions.split(counts, dim=1)
     for place, (index, start) in enumerate(zip(group, begin.positions.double().split(counts), strict=True)):
-        path, last = paths[place], lasts[place]
+        path, last, cells = paths[place], lasts[place], result.cells[:, place]
+        last_cell = result.structures.cells[place]
         recorded = sigma[:, place][np.isfinite(sigma[:, place])]
-        offers = [Frame(index, QUIET, path[row]) for row in range(quiet, len(recorded), quiet)]
+        offers = [Frame(index, QUIET, path[row], cells[row]) for row in range(quiet, len(recorded), quiet)]
         if (ending := int(status[place])) != dynamics.Status.FINISHED:
             kind = UNCERTAIN if ending == uncertain else UNPHYSICAL
             # At the start a replica is its seed, whose label is known.
             if not torch.equal(start, last):
-                offers.append(Frame(index, kind, last))
+                offers.append(Frame(index, kind, last, last_cell))
             if len(recorded) > 1 and (row := way_down(recorded)) and not torch.equal(path[row], last):
-                offers.append(Frame(index, kind, path[row]))
+                offers.append(Frame(index, kind, path[row], cells[row]))
         overlap = ending >= dynamics.Status.CRITERION
-        yield from offers or [Frame(index, QUIET, None, Status.OVERLAP if overlap else Status.NOT_FINITE)]
+        ended = Status.OVERLAP if overlap else Status.NOT_FINITE
+        yield from offers or [Frame(index, QUIET, None, last_cell, ended)]
 
 
 def way_down(force_variance: Float[np.ndarray, " n_frames"]) -> int:
@@ -258,7 +263,7 @@ def _candidates(
     committee: Committee, seeds: Structures, frames: Sequence[Frame], axes: str, max_memory: float | None
 ) -> Candidates:
     origin: Int[np.ndarray, " n"] = np.array([frame.seed for frame in frames])
-    structures = seeds.take(origin.tolist())
+    structures = replace(seeds.take(origin.tolist()), cells=torch.stack([frame.cell for frame in frames]))
     begin = structures.positions.double()
     given = begin.split(structures.counts.tolist())
     offered = torch.cat(

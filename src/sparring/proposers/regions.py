@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring import uncertainty
+from sparring.atoms.guests import Guests, require_host
 from sparring.atoms.memory import held_bytes, how_many_fit
 from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.structures import Structures
@@ -27,7 +28,7 @@ class Region:
 
     Attributes:
         radius: Distance from the nearest centre in Å; 0 for the centres alone.
-        centres: Atoms of each seed, counted from 0; None for the most uncertain ones.
+        centres: Atoms of each seed, counted from 0; or its guests; None for the most uncertain ones.
         most_uncertain: Number of the most uncertain atoms that are centres, where none are named.
         max_memory: Bytes that predictions may take at a time; None for no limit.
 
@@ -36,7 +37,7 @@ class Region:
     """
 
     radius: float = 4.0
-    centres: tuple[int, ...] | None = None
+    centres: tuple[int, ...] | Guests | None = None
     most_uncertain: int = 1
     max_memory: float | None = 4e9
 
@@ -44,7 +45,7 @@ class Region:
         """Check the arguments."""
         if not 0 <= self.radius < float("inf"):
             raise ValueError(f"the radius of a region is a distance from 0 Å on, got {self.radius}")
-        if self.centres is not None and not (self.centres and min(self.centres) >= 0):
+        if isinstance(self.centres, tuple) and not (self.centres and min(self.centres) >= 0):
             raise ValueError(f"centres of a region are some indices of at least 0, got {self.centres}")
         if self.most_uncertain < 1:
             raise ValueError(f"a region needs at least one centre, got most_uncertain={self.most_uncertain}")
@@ -53,7 +54,7 @@ class Region:
         """Mask of the atoms in the region of their seed.
 
         Raises:
-            ValueError: If a seed does not have one of the centres.
+            ValueError: If a seed does not have one of the centres, or its guests are all of it.
         """
         centre = self._centres(committee, seeds)
         if not self.radius:
@@ -75,11 +76,23 @@ class Region:
             if seeds.fixed is not None:
                 variance = torch.where(seeds.fixed.all(1), -1.0, variance)  # a fixed atom cannot be attacked
             return mask.index_fill(0, most_uncertain(variance, seeds, self.most_uncertain), value=True)
+        if isinstance(self.centres, Guests):
+            return mask.index_fill(0, torch.tensor(_atoms_of(self.centres, seeds), device=mask.device), value=True)
         for index, count in enumerate(seeds.counts.tolist()):
             if max(self.centres) >= count:
                 raise ValueError(f"atom {max(self.centres)} is to be a centre, but seed {index} has 0 to {count - 1}")
         centres = torch.tensor(self.centres, device=mask.device)
         return mask.index_fill(0, (seeds.first_atoms.unsqueeze(1) + centres).flatten(), value=True)
+
+
+def _atoms_of(guests: Guests, seeds: Structures) -> list[int]:
+    """Indices of the atoms of all guests."""
+    found, first = list[int](), 0
+    for atoms, molecules in zip(seeds.to_atoms(), guests.molecules(seeds), strict=True):
+        require_host(atoms, molecules)
+        found += [first + atom for molecule in molecules for atom in molecule]
+        first += len(atoms)
+    return found
 
 
 def in_region(proposer: Proposer, region: Region) -> Proposer:

@@ -30,7 +30,8 @@ class Training:
 class Predictions:
     """A committee's mean on its own data set, beside the labels.
 
-    Energies are in eV above the lowest label of the composition. Force components, all atoms' in one row, are in eV/Å.
+    Energies are in eV above the lowest label of the composition. Force components, all atoms' in one row, are in eV/Å,
+    the six components of stresses, all structures' in one row, in eV/Å³.
     """
 
     energy: Float[np.ndarray, " n_structures"]
@@ -39,6 +40,9 @@ class Predictions:
     forces: Float[np.ndarray, " n_components"]
     committee_forces: Float[np.ndarray, " n_components"]
     is_test_component: Bool[np.ndarray, " n_components"]
+    stress: Float[np.ndarray, " n_stress_components"]
+    committee_stress: Float[np.ndarray, " n_stress_components"]
+    is_test_stress: Bool[np.ndarray, " n_stress_components"]
 
 
 @dataclass(frozen=True, kw_only=True)

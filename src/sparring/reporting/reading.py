@@ -192,6 +192,8 @@ def _predictions(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Predic
     is_test = np.array([atoms.info["split"] == "test" for atoms in frames])
     known = np.array(["REF_forces" in atoms.arrays for atoms in frames])
     with_forces = [atoms for atoms, has in zip(frames, known, strict=True) if has]
+    stressed = np.array(["REF_stress" in atoms.info and "committee_stress" in atoms.info for atoms in frames])
+    stresses = [atoms.info for atoms, has in zip(frames, stressed, strict=True) if has]
     nothing = np.zeros(0)
     return Predictions(
         energy=_above(_info(frames, "REF_energy"), frames, lowest),
@@ -202,6 +204,9 @@ def _predictions(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Predic
             [nothing, *(atoms.arrays["committee_forces"].ravel() for atoms in with_forces)]
         ),
         is_test_component=np.repeat(is_test[known], [3 * len(atoms) for atoms in with_forces]),
+        stress=np.concatenate([nothing, *(np.ravel(info["REF_stress"]) for info in stresses)]),
+        committee_stress=np.concatenate([nothing, *(np.ravel(info["committee_stress"]) for info in stresses)]),
+        is_test_stress=np.repeat(is_test[stressed], 6),
     )
 
 

@@ -24,6 +24,7 @@ def sheets(run: Run) -> tuple[ReportFigure, ...]:
         _learning_curves,
         _parity_energy,
         _parity_forces,
+        _parity_stress,
         _path_energy,
         _path_uncertainty,
         _attack_torsions,
@@ -40,14 +41,16 @@ def comparison(run: Run) -> ReportFigure | None:
     """Errors of all generations on one set, beside each one's own test errors; None where they are not known."""
     if run.common is None or not run.common.generations:
         return None
+    known_errors = [run.common.of(number) for number in run.common.generations]
+    stresses = any(errors is not None and np.isfinite(errors.stress_mae) for errors in known_errors)
+    kinds = {"energy": "Energies", "force": "Forces", **({"stress": "Stresses"} if stresses else {})}
     with rc_context(STYLE):
-        figure, axes = panels(2, height=3.4)
-        for kind, ax in zip(("energy", "force"), axes, strict=True):
+        figure, axes = panels(len(kinds), height=3.4)
+        for (kind, title), ax in zip(kinds.items(), axes, strict=True):
             known = ((one.number, one.metric("errors", "test", f"{kind}_mae")) for one in run.generations)
             own = {number: error for number, error in known if error is not None}
             figures.errors_on_one_set(run.common, ax, kind=kind, own=own, unit=run.unit)
-        axes[0].set_title("Energies")
-        axes[1].set_title("Forces")
+            ax.set_title(title)
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=2)
     return ReportFigure(
@@ -114,6 +117,17 @@ def _parity_forces(run: Run) -> ReportFigure | None:
         title="Forces: committee against labels",
         caption="Every Cartesian component of every atom.",
         figure=_panel_each(run, parts, lambda part, ax, _: figures.parity_forces(part, ax, unit=run.unit), height=4.0),
+    )
+
+
+def _parity_stress(run: Run) -> ReportFigure | None:
+    if not (parts := [(generation, part) for generation, part in _predictions(run) if len(part.stress)]):
+        return None
+    return ReportFigure(
+        name="parity_stress",
+        title="Stresses: committee against labels",
+        caption="Six components of every crystal that has a label of its stress; positive under tension.",
+        figure=_panel_each(run, parts, lambda part, ax, _: figures.parity_stress(part, ax), height=4.0),
     )
 
 

@@ -5,10 +5,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from sparring.evaluation import Errors
 from sparring.reporting.data import Generation, Run
 from sparring.support.tables import Cell, Column, Table
 from sparring.systems.base import Metric
-from sparring.units import EnergyUnit
+from sparring.units import GPA, EnergyUnit
 from sparring.validation.errors.common_set import PARTS, CommonErrors
 
 ERROR = "{:.3f}"
@@ -79,6 +80,7 @@ def _columns(run: Run) -> tuple[tuple[Column, Value], ...]:
         *_common_columns(run),
         (_error_column("own test set", "energy", unit), _metric("errors", "test", "energy_mae")),
         (_error_column("own test set", "forces", unit), _metric("errors", "test", "force_mae")),
+        (_stress_column("own test set"), _metric("errors", "test", "stress_mae")),
         *(_system_column(metric, unit) for metric in run.system.metrics if metric.heading),
         (Column(group="attacks", title="seeds"), _metric("attack", "n_seeds")),
         (Column(group="attacks", title="stopped\nearly"), _stopped_early),
@@ -96,14 +98,25 @@ def _common_columns(run: Run) -> tuple[tuple[Column, Value], ...]:
     """Mean absolute errors on the structures that are the same for all generations."""
     columns = []
     for part, name in (("all", "same set"), ("near", "near minimum")):
-        for quantity in ("energy", "force"):
+        columns_of = {
+            "energy": _error_column(name, "energy", run.unit),
+            "force": _error_column(name, "forces", run.unit),
+            "stress": _stress_column(name),
+        }
+        for quantity, column in columns_of.items():
 
             def value(generation: Generation, part: str = part, quantity: str = quantity) -> Cell:
                 errors = None if run.common is None else run.common.of(generation.number, part)
-                return None if errors is None else float(getattr(errors, f"{quantity}_mae"))
+                return None if errors is None else _error(errors, f"{quantity}_mae")
 
-            columns.append((_error_column(name, "energy" if quantity == "energy" else "forces", run.unit), value))
+            columns.append((column, value))
     return tuple(columns)
+
+
+def _error(errors: Errors, field: str) -> float | None:
+    """An error; None for one of stresses where there is none to compare with."""
+    value = float(getattr(errors, field))
+    return None if field.startswith("stress") and math.isnan(value) else value
 
 
 def common_table(common: CommonErrors, unit: EnergyUnit) -> Table:
@@ -118,19 +131,24 @@ def common_table(common: CommonErrors, unit: EnergyUnit) -> Table:
         for place, number in enumerate(common.generations if common.n_structures[part] else ()):
             name = (WORDS[part], common.n_structures[part]) if place == 0 else ("", "")
             errors = common.of(number, part)
-            fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
-            rows.append((*name, number, *(None if errors is None else getattr(errors, field) for field in fields)))
+            fields = ("energy_mae", "energy_rmse", "force_mae", "force_rmse", "stress_mae", "stress_rmse")
+            rows.append((*name, number, *(None if errors is None else _error(errors, one) for one in fields)))
+    stresses = any(row[-1] is not None for row in rows)
+    in_gpa = ", stresses in GPa" if stresses else ""
+    if not stresses:
+        rows = [row[:-2] for row in rows]
     return Table(
         columns=(
             Column(title="structures", left=True),
             Column(title="n"),
             Column(title="gen"),
             *(Column(title=title, format=ERROR, size=unit.size) for title in ("E MAE", "RMSE", "F MAE", "RMSE")),
+            *(Column(title=title, format=ERROR, size=GPA) for title in (("S MAE", "RMSE") if stresses else ())),
         ),
         rows=tuple(rows),
         caption=(
             f"all generations on the same structures, {common.name}; no member has trained on them",
-            f"energies in {unit.name}, forces in {unit.name}/Å; near the minimum: labels at most "
+            f"energies in {unit.name}, forces in {unit.name}/Å{in_gpa}; near the minimum: labels at most "
             f"{common.near / unit.size:.3g} {unit.name} per atom above the lowest of their composition",
         ),
     )
@@ -184,6 +202,10 @@ def _system_column(metric: Metric, unit: EnergyUnit) -> tuple[Column, Value]:
 
 def _error_column(group: str, title: str, unit: EnergyUnit) -> Column:
     return Column(group=group, title=title, format=ERROR, size=unit.size)
+
+
+def _stress_column(group: str) -> Column:
+    return Column(group=group, title="stress\nin GPa", format=ERROR, size=GPA)
 
 
 def _energy_column(group: str, title: str, unit: EnergyUnit, sign: str = "") -> Column:

@@ -58,6 +58,8 @@ def data_metrics(state: State) -> dict[str, object]:
     metrics: dict[str, object] = {"n_structures": len(state.dataset)}
     if state.dataset.has_forces is not None:
         metrics["n_with_forces"] = state.dataset.n_with_forces
+    if state.dataset.stress is not None:
+        metrics["n_with_stress"] = state.dataset.n_with_stress
     if state.failures:
         reasons = count_reasons(state.failures)
         metrics["start"] = {"n_labelled": len(state.dataset), "n_failed": len(state.failures), "reasons": reasons}

@@ -20,7 +20,7 @@ from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
 from sparring.candidates import Candidates
 from sparring.committee import Committee
-from sparring.evaluation import Errors, errors, predict_structures, with_atom_uncertainty
+from sparring.evaluation import Errors, copy_uncertainties, errors, predict_structures, with_uncertainties
 from sparring.expected_error import ExpectedErrors
 from sparring.labels import Label, LabelReport, labelled_atoms
 from sparring.proposers.base import Proposer, propose
@@ -46,7 +46,7 @@ class Attacked(NamedTuple):
     Attributes:
         candidates: Candidates, with paths where the proposer has some.
         seeds: Structure of the data that each comes from.
-        heirs: The candidates with what they inherit from it, and with the uncertainty of each atom.
+        heirs: The candidates with what they inherit from it, and with uncertainties of their atoms and stresses.
     """
 
     candidates: Candidates
@@ -237,7 +237,7 @@ def attack_seeds(state: State, plan: Plan, committee: Committee, evaluated: Eval
     committee = committee.without_domain()  # its own data cannot be new to it
     candidates = propose(plan.proposer(state.dataset, evaluated.expected), committee, chosen.structures, seed)
     parents = tuple(seeds[origin] for origin in candidates.origins(len(seeds)))
-    heirs = with_atom_uncertainty(candidates.heirs(chosen.to_atoms(), plan.inherited), committee)
+    heirs = with_uncertainties(candidates.heirs(chosen.to_atoms(), plan.inherited), committee)
     return Attacked(candidates, parents, tuple(heirs))
 
 
@@ -265,8 +265,8 @@ def choose(state: State, plan: Plan, committee: Committee, evaluated: Evaluated,
             candidate=index,
             **candidates.numbers(index),
         )
-        if attacked.heirs and (of_atoms := attacked.heirs[index].arrays.get("atom_uncertainty")) is not None:
-            atoms.arrays["atom_uncertainty"] = of_atoms.copy()
+        if attacked.heirs:
+            copy_uncertainties(attacked.heirs[index], atoms)
         chosen.append(atoms)
     if evaluated.expected is not None:
         evaluated.expected.note(chosen)

@@ -129,8 +129,9 @@ def evaluation_metrics(evaluated: Evaluated) -> dict[str, object]:
 
 
 def _plain(errors: Errors) -> dict[str, float | None]:
-    """Errors as JSON; None where there are no labels to compare with."""
-    return {name: None if math.isnan(value) else value for name, value in asdict(errors).items()}
+    """Errors as JSON; None where there are no labels to compare with, and nothing of stresses where there are none."""
+    known = {name: None if math.isnan(value) else value for name, value in asdict(errors).items()}
+    return {name: value for name, value in known.items() if value is not None or not name.startswith("stress")}
 
 
 def _errors(part: Mapping[str, Any]) -> Errors:

@@ -141,7 +141,12 @@ def _list(names: object) -> object:
     return (names,) if isinstance(names, str) else names
 
 
-def _atoms(atoms: object) -> object:
+def as_atoms(atoms: object) -> object:
+    """Indices of atoms as a tuple.
+
+    Raises:
+        ValueError: If they are none, or not all are indices.
+    """
     if not isinstance(atoms, list | tuple) or not atoms or not all(map(_is_index, atoms)):
         raise ValueError(f"wanted some atoms, counted from 0, such as [0, 3], got {shown(atoms)}")
     return tuple(atoms)
@@ -168,6 +173,8 @@ Force = Annotated[float, Quantity("force", "eV/Å", most=1e6)]
 Length = Annotated[float, Quantity("length", "Å", most=1e4)]
 LengthOrZero = Annotated[float, Quantity("length", "Å", most=1e4, zero=True)]
 Temperature = Annotated[float, Quantity("temperature", "K", most=1e6)]
+PRESSURE = Quantity("pressure", "eV/Å^3", most=100.0, zero=True)
+PressureOrZero = Annotated[float, PRESSURE]
 Time = Annotated[float, Quantity("time", "fs", most=1e23)]
 TimeOrZero = Annotated[float, Quantity("time", "fs", most=1e23, zero=True)]
 Rate = Annotated[float, Quantity("rate", "1/fs", most=1e3)]
@@ -175,6 +182,7 @@ Angle = Annotated[float, Quantity("angle", "rad", most=1e3)]
 AngleOrZero = Annotated[float, Quantity("angle", "rad", most=1e3, zero=True)]
 EnergyUnit = Annotated[str, UnitOf("energy")]
 ForceUnit = Annotated[str, UnitOf("force")]
+PressureUnit = Annotated[str, UnitOf("pressure")]
 Memory = Annotated[float, Quantity("memory", "B", most=1e18)]
 Count = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_number)]
 Integer = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_number)]
@@ -185,7 +193,7 @@ Temperatures = Annotated[
 ]
 TemperatureRange = Annotated[tuple[Temperature, Temperature], AfterValidator(_in_order)]
 Fractions = Annotated[tuple[Number, Number, Number], AfterValidator(_whole)]
-Atoms = Annotated[tuple[int, ...], BeforeValidator(_atoms)]
+Atoms = Annotated[tuple[int, ...], BeforeValidator(as_atoms)]
 Torsions = Annotated[tuple[Any, ...], BeforeValidator(_torsions)]
 Norm = Annotated[float, BeforeValidator(_number), AfterValidator(_norm)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)]

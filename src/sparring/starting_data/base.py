@@ -69,9 +69,11 @@ def references(isolated: Sequence[Atoms], dataset: Dataset) -> dict[int, float]:
 
 
 def note_forces(dataset: Dataset) -> None:
-    """Log how many structures have energies only."""
+    """Log how many structures have energies only, and how many have a stress."""
     n_without = len(dataset) - dataset.n_with_forces
     if n_without == len(dataset):
         logger.warning("no structure has forces: forces are learnt from %d energies only", n_without)
     elif n_without:
         logger.warning("%d of %d structures have an energy without forces; all are trained on", n_without, len(dataset))
+    if dataset.n_with_stress:
+        logger.warning("%d of %d structures have a stress", dataset.n_with_stress, len(dataset))

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS, Dataset
+from sparring.atoms.reference import FORCES_MASK
 from sparring.inputs.extxyz import frame_text
 from sparring.labels import guard
 from sparring.labels.launch import Guard
@@ -50,6 +51,7 @@ class Program:
         model: Path of the model that it writes, with the same placeholders.
         energy_key: Name of energies in the files of data.
         forces_key: Name of forces.
+        stress_key: Name of stresses, six components in eV/Å³ and positive under tension.
         environment: Environment variables beside those of this process.
         time_limit: Longest time of a member in seconds; None for no limit.
     """
@@ -59,6 +61,7 @@ class Program:
     model: str
     energy_key: str = ENERGY
     forces_key: str = FORCES
+    stress_key: str = STRESS
     environment: Mapping[str, str] = field(default_factory=dict)
     time_limit: float | None = None
 
@@ -141,6 +144,12 @@ def train_members(
     Raises:
         TrainingError: If the program is not there, fails, takes too long, or writes no model.
     """
+    if dataset.force_mask is not None:
+        logger.warning(
+            "trainer %r: %d structures are environments with a %s; unless the program reads it, it learns all of their "
+            "labels",
+            *(program.name, int((~dataset.has_energy).sum()), FORCES_MASK),
+        )
     tasks = [_task(program, dataset, splits, member, seed, folder) for member in range(splits.n_members)]
     for task in tasks:
         if not task.is_done():
@@ -177,12 +186,13 @@ def _task(program: Program, dataset: Dataset, splits: Splits, member: int, seed:
 
 def reference_energies_of(dataset: Dataset) -> str:
     """Energies of elements in eV by atomic number, such as ``{1: -13.6, 8: -430.0}``: of isolated atoms, or fitted."""
+    known = dataset.has_energy.numpy()
     counts = dataset.structures.element_counts(N_ELEMENTS)[:, :N_ELEMENTS].double().numpy()
     energies = np.array([dataset.atomic_energies.get(number, 0.0) for number in range(N_ELEMENTS)])
     present = np.flatnonzero(counts.any(0))
     fitted = [number for number in present if number not in dataset.atomic_energies]
     left = dataset.energy.numpy() - counts @ energies
-    energies[fitted] = np.linalg.lstsq(counts[:, fitted], left, rcond=1e-10)[0]
+    energies[fitted] = np.linalg.lstsq(counts[known][:, fitted], left[known], rcond=1e-10)[0]
     return "{" + ", ".join(f"{number}: {energies[number]:.8f}" for number in present) + "}"
 
 
@@ -192,6 +202,8 @@ def _text(structures: Sequence[Atoms], program: Program) -> str:
         atoms.info[program.energy_key] = atoms.info.pop(ENERGY)
         if FORCES in atoms.arrays:
             atoms.arrays[program.forces_key] = atoms.arrays.pop(FORCES)
+        if STRESS in atoms.info:
+            atoms.info[program.stress_key] = atoms.info.pop(STRESS)
     return "".join(frame_text(atoms, f"structure {index}") for index, atoms in enumerate(structures))
 
 

@@ -53,6 +53,7 @@ def fit(
     learning_rate: float = 3e-4,
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
+    stress_weight: float = 1.0,
     energy_scale: float | None = None,
     taylor: Taylor | None = None,
     hessian_weight: float = 0.01,
@@ -93,8 +94,10 @@ def fit(
         learning_rate: Initial learning rate of Adam.
         energy_weight: Weight α_E of Eq. 3.
         force_weight: Weight α_F of Eq. 3.
+        stress_weight: Weight of stresses, where the data set has some: of squared errors of virials for each atom, see
+            :mod:`sparring.training.loss`; 0 to leave stresses out.
         energy_scale: Energy above the lowest of its composition, in eV, at which a structure's errors have half the
-            weight, see :func:`sparring.training.loss.low_energy_weights`; None for equal weights, as in the paper.
+            weight (:func:`sparring.training.low_energies.low_energy_weights`); None for equal weights, as in the paper.
         taylor: Energies of displaced structures, from forces, as further labels; None for none.
         hessian_weight: Weight of Hessian-vector labels, where the data set has some
             (:mod:`sparring.training.weak_labels`), in (Å²/eV)²; 0 to leave them out.
@@ -132,6 +135,7 @@ def fit(
         learning_rate=learning_rate,
         energy_weight=energy_weight,
         force_weight=force_weight,
+        stress_weight=stress_weight,
         energy_scale=energy_scale,
         taylor=taylor,
         hessian_weight=hessian_weight,
@@ -164,6 +168,7 @@ def fit_many(
     learning_rate: float = 3e-4,
     energy_weight: float = 0.1,
     force_weight: float = 1.0,
+    stress_weight: float = 1.0,
     energy_scale: float | None = None,
     taylor: Taylor | None = None,
     hessian_weight: float = 0.01,
@@ -198,6 +203,7 @@ def fit_many(
         learning_rate: Initial learning rate of Adam.
         energy_weight: Weight α_E of Eq. 3.
         force_weight: Weight α_F of Eq. 3.
+        stress_weight: Weight of virials of each atom, where there are stresses.
         energy_scale: Scale of weights that fall with the energy, as in :func:`fit`.
         taylor: Energies of displaced structures as further labels; None for none.
         hessian_weight: Weight of Hessian-vector labels; 0 to leave them out.
@@ -237,7 +243,7 @@ def fit_many(
     modules = modules_of(architecture, members, start_from)
     architecture = modules[0] if modules else architecture
     references = initial_references(jobs, members, modules)
-    loss = Loss(architecture, data, energy_weight, force_weight, references, modules)
+    loss = Loss(architecture, data, energy_weight, force_weight, references, modules, stress_weight)
     trainer = Trainer(loss, members, batch_size, ema_decay, amsgrad, terms)
     state = trainer.start(learning_rate, dtype, device)
     trainer = trainer.aligned(state.weights)
@@ -259,7 +265,7 @@ def fit_many(
     trainer, results = trainer.aligned(state.best_weights), []
     for index, domain in enumerate(domains):
         rows = sorted((r for r, m in enumerate(members) if m.committee == index), key=lambda r: members[r].number)
-        report = _report(curves, state, rows)
+        report = FitReport.of(curves, state, rows)
         kept = [row for number, row in enumerate(rows) if number not in report.dropped]
         results.append((trainer.committee(state.best_weights, kept).with_domain(domain), report))
     return results
@@ -282,18 +288,3 @@ def _require_two_members(
                 f"than two; lower learning_rate (now {learning_rate:g}) or look for wrong labels in the data set; "
                 f"most of the loss before training was that of {largest_losses(job.part_of(before), job.dataset)}"
             )
-
-
-def _report(
-    curves: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], state: MemberState, rows: list[int]
-) -> FitReport:
-    train_curve, validation_curve, rate_curve = (np.stack(column)[:, rows] for column in zip(*curves, strict=True))
-    n_rollbacks = state.n_rollbacks[rows]
-    return FitReport(
-        train_loss=train_curve,
-        validation_loss=validation_curve,
-        learning_rate=rate_curve,
-        best_epoch=state.best_epoch[rows].cpu().numpy(),
-        rolled_back=tuple(torch.nonzero(n_rollbacks > 0).flatten().tolist()),
-        dropped=tuple(torch.nonzero(n_rollbacks > 1).flatten().tolist()),
-    )

@@ -18,7 +18,7 @@ from sparring.potentials.base import N_ELEMENTS
 from sparring.potentials.stacking import same_architecture
 from sparring.starting_data.screening import require_one_state
 from sparring.support.seeds import derive
-from sparring.training.loss import low_energy_weights
+from sparring.training.low_energies import low_energy_weights
 from sparring.training.minibatches import PackedDataset
 from sparring.training.replay import aligned_replay, with_replay
 from sparring.training.splits import Splits
@@ -152,8 +152,13 @@ def packed(
         dtype=dtype,
         device=device,
         structure_weight=weights,
-        padded=architecture.supports_vmap,
+        padded=architecture.supports_vmap and not _has_stacked_model(architecture),
     )
+
+
+def _has_stacked_model(architecture: Architecture) -> bool:
+    weights = [*architecture.named_parameters(), *architecture.named_buffers()]
+    return architecture.stacked_model({name: weight.detach().unsqueeze(0) for name, weight in weights}) is not None
 
 
 def structure_keys(jobs: Sequence[Job]) -> list[int]:

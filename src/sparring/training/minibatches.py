@@ -1,19 +1,20 @@
 """Minibatches with structures of its own for every member."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.neighbors import with_edges
+from sparring.atoms.strain import has_stress, volumes
 from sparring.atoms.structures import Edges, Structures
 from sparring.support.cache import Cache
+from sparring.training.batches import Batch
 
-__all__ = ["Batch", "PackedDataset", "Rows"]
+__all__ = ["PackedDataset", "Rows"]
 
 
 @dataclass(frozen=True)
@@ -57,46 +58,6 @@ class Rows:
             yield chosen, torch.stack(share).to(chosen.device)
 
 
-class Batch(NamedTuple):
-    """One minibatch a member, with a leading axis of members.
-
-    Attributes:
-        structures: Fields that are the same for all members.
-        per_member: Fields of the structures that differ between members, positions among them.
-        energy: Reference energies in eV.
-        forces: Reference forces in eV/Å; zero for padding atoms.
-        weight: Weight of each atom's forces: 1 / 3n in a structure of n atoms, zero for padding atoms and for atoms
-            without forces.
-        owner: Structure of each atom.
-        structure_weight: Weight of each structure's loss; None for equal weights.
-    """
-
-    structures: Structures
-    per_member: Mapping[str, object]
-    energy: Float[Tensor, "n_members n_batch"]
-    forces: Float[Tensor, "n_members n_atoms 3"]
-    weight: Float[Tensor, "n_members n_atoms"]
-    owner: Int[Tensor, "n_members n_atoms"]
-    structure_weight: Float[Tensor, "n_members n_batch"] | None = None
-
-    @property
-    def positions(self) -> Float[Tensor, "n_members n_atoms 3"]:
-        """Positions of each member's atoms, in Å."""
-        positions = self.per_member["positions"]
-        assert isinstance(positions, Tensor)
-        return positions
-
-    def part(self, members: slice, structures: slice, atoms: slice) -> "Batch":
-        """Labels of some members' structures, where all members share their edges."""
-        return self._replace(
-            energy=self.energy[members, structures],
-            forces=self.forces[members, atoms],
-            weight=self.weight[members, atoms],
-            owner=self.owner[members, atoms] - structures.start,
-            structure_weight=None if self.structure_weight is None else self.structure_weight[members, structures],
-        )
-
-
 @dataclass(frozen=True)
 class PackedDataset:
     """A data set in flat tensors, from which minibatches are gathered without a Python loop over structures.
@@ -114,8 +75,12 @@ class PackedDataset:
         edges_first: Index of the first edge of each structure.
         edges_count: Number of edges of each structure.
         uniform: True if all structures are of one molecule, atom by atom.
-        force_weight: One for structures with forces and zero for the others; None if all have forces.
+        atom_weight: Weight of the forces on each atom: 1 / 3n in a structure with forces on n atoms, zero without.
+        has_energy: One for structures whose energy counts and zero for the others; None if all do.
+        complete: One for structures with an energy and all forces and zero for the others; None if all have.
         structure_weight: Weight of each structure's loss; None for equal weights.
+        virial: Derivatives of the energies in the strain, in eV, zero where they are not known; None if none is.
+        virial_weight: Weight of each virial: 1 / 9n² in a structure of n atoms, zero where it is not known.
         padded: True for minibatches that can be evaluated in one pass; False for those of one member at a time, which
             have no padding.
     """
@@ -128,8 +93,12 @@ class PackedDataset:
     edges_first: Tensor
     edges_count: Tensor
     uniform: bool
-    force_weight: Tensor | None = None
+    atom_weight: Tensor
+    has_energy: Tensor | None = None
+    complete: Tensor | None = None
     structure_weight: Tensor | None = None
+    virial: Tensor | None = None
+    virial_weight: Tensor | None = None
     padded: bool = True
     # Batches of one size share their edges, always as the same object, by which layouts of edges are found again.
     _shared: Cache[Structures] = field(default_factory=Cache, init=False, repr=False, compare=False)
@@ -160,6 +129,8 @@ class PackedDataset:
         if uniform:
             numbers = structures.atomic_numbers.reshape(-1, int(sizes))
             uniform = bool((numbers == numbers[0]).all())
+        atom_weight, has_energy, complete = _known_labels(dataset)
+        virial, virial_weight = _virials(dataset)
         return cls(
             structures=structures.to(dtype=dtype),
             energy=dataset.energy.to(device),
@@ -169,17 +140,25 @@ class PackedDataset:
             edges_first=edges_count.cumsum(0) - edges_count,
             edges_count=edges_count,
             uniform=uniform,
-            force_weight=None if dataset.has_forces is None else dataset.has_forces.to(device=device, dtype=dtype),
+            atom_weight=atom_weight.to(device=device, dtype=dtype),
+            has_energy=None if has_energy is None else has_energy.to(device=device, dtype=dtype),
+            complete=None if complete is None else complete.to(device=device, dtype=dtype),
             structure_weight=None if structure_weight is None else structure_weight.to(device),
+            virial=None if virial is None else virial.to(device=device, dtype=dtype),
+            virial_weight=None if virial_weight is None else virial_weight.to(device=device, dtype=dtype),
             padded=padded,
         )
 
     def gather(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
         """The minibatch of each member."""
         batch = self._uniform_batch(indices) if self.uniform else self._padded_batch(indices)
-        if self.structure_weight is None:
+        if self.structure_weight is not None:
+            batch = batch._replace(structure_weight=self.structure_weight[indices])
+        if self.has_energy is not None:
+            batch = batch._replace(energy_weight=self.has_energy[indices])
+        if self.virial is None or self.virial_weight is None:
             return batch
-        return batch._replace(structure_weight=self.structure_weight[indices])
+        return batch._replace(virial=self.virial[indices], virial_weight=self.virial_weight[indices])
 
     def of_atoms(self, values: Float[Tensor, "n_all_atoms ..."], indices: Int[Tensor, "n_members n_batch"]) -> Tensor:
         """Values of the atoms of each member's minibatch, (n_members, n_atoms, ...); zero for padding atoms."""
@@ -194,13 +173,10 @@ class PackedDataset:
         return gathered
 
     def _uniform_batch(self, indices: Int[Tensor, "n_members n_batch"]) -> Batch:
-        size = self.structures.n_atoms // self.structures.n_structures
         n_batch = indices.shape[1]
         shared = self._shared.get(n_batch, lambda: self._rows(indices[0]))
         forces = self.of_atoms(self.forces, indices)
-        weight = forces.new_full(forces.shape[:2], 1 / (3 * size))
-        if self.force_weight is not None:
-            weight = weight * self.force_weight[indices].repeat_interleave(size, dim=1)
+        weight = self.of_atoms(self.atom_weight, indices)
         return Batch(
             structures=shared,
             per_member={"positions": self.of_atoms(self.structures.positions, indices)},
@@ -236,12 +212,35 @@ class PackedDataset:
         per_member: dict[str, object] = {name: torch.stack([getattr(part, name) for part in padded]) for name in names}
         edges = [part.edges for part in padded if part.edges is not None]
         per_member["edges"] = Edges(*(torch.stack(columns) for columns in zip(*edges, strict=True)))
-        weight = 1 / (3 * self.atoms_count).to(self.forces)
-        weight = weight if self.force_weight is None else weight * self.force_weight
-        of_atoms = self.of_atoms(weight[self.structures.structure_index], indices)
         owner = torch.stack([part.structure_index for part in padded])
-        forces = self.of_atoms(self.forces, indices)
-        return Batch(padded[0], per_member, self.energy[indices], forces, of_atoms, owner)
+        forces, weight = (self.of_atoms(values, indices) for values in (self.forces, self.atom_weight))
+        return Batch(padded[0], per_member, self.energy[indices], forces, weight, owner)
+
+
+def _known_labels(
+    dataset: Dataset,
+) -> tuple[Float[Tensor, " n_atoms"], Bool[Tensor, " n_structures"] | None, Bool[Tensor, " n_structures"] | None]:
+    """Weights of the forces on atoms, and masks of energies that count and of complete labels; None where all do."""
+    owner, counted = dataset.structures.structure_index, dataset.atoms_with_forces.double()
+    n_counted = counted.new_zeros(len(dataset)).index_add(0, owner, counted)
+    has_energy = dataset.has_energy
+    complete = has_energy if dataset.has_forces is None else has_energy & dataset.has_forces
+    masks = [None if bool(mask.all()) else mask for mask in (has_energy, complete)]
+    return counted / (3 * n_counted.clamp(min=1))[owner], masks[0], masks[1]
+
+
+def _virials(
+    dataset: Dataset,
+) -> tuple[Float[Tensor, "n_structures 3 3"] | None, Float[Tensor, " n_structures"] | None]:
+    """Virials of the structures in eV, and their weights; None where no structure has a stress."""
+    structures = dataset.structures
+    if dataset.stress is None:
+        return None, None
+    known = dataset.stress.isfinite().all(-1).all(-1) & has_stress(structures) & dataset.has_energy
+    if not bool(known.any()):
+        return None, None
+    virial = torch.where(known[:, None, None], dataset.stress * volumes(structures.cells)[:, None, None], 0.0)
+    return virial, known.double() / (9 * structures.counts.square())
 
 
 def _no_edges(structures: Structures) -> Edges:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from sparring.training.adam import MemberState
+
 __all__ = ["FitReport", "TrainingError"]
 
 
@@ -33,6 +35,28 @@ class FitReport:
     best_epoch: Int[np.ndarray, " n_members"]
     rolled_back: tuple[int, ...]
     dropped: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, curves: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], state: MemberState, rows: list[int]
+    ) -> "FitReport":
+        """The report of some members of a training that has ended.
+
+        Args:
+            curves: Training loss, validation loss and learning rate of all members after each epoch.
+            state: State of all members.
+            rows: The members.
+        """
+        train, validation, rate = (np.stack(column)[:, rows] for column in zip(*curves, strict=True))
+        n_rollbacks = state.n_rollbacks[rows].cpu().numpy()
+        return cls(
+            train_loss=train,
+            validation_loss=validation,
+            learning_rate=rate,
+            best_epoch=state.best_epoch[rows].cpu().numpy(),
+            rolled_back=tuple(np.flatnonzero(n_rollbacks > 0).tolist()),
+            dropped=tuple(np.flatnonzero(n_rollbacks > 1).tolist()),
+        )
 
     @classmethod
     def untrained(cls, n_members: int) -> "FitReport":

@@ -41,12 +41,14 @@ class SecondStage:
         learning_rate: Initial learning rate.
         energy_weight: Weight α_E of Eq. 3.
         force_weight: Weight α_F of Eq. 3.
+        stress_weight: Weight of virials of each atom, where there are stresses (:mod:`sparring.training.loss`).
     """
 
     n_epochs: int
     learning_rate: float
     energy_weight: float
     force_weight: float = 1.0
+    stress_weight: float = 1.0
 
 
 class Member(NamedTuple):
@@ -127,7 +129,9 @@ class Trainer:
             # A member that has diverged is dropped; its energies are of no use.
             if torch.isfinite(error[:size]).all():
                 chosen = rows.indices[row, :size]
-                weight = None if self.loss.data.structure_weight is None else self.loss.data.structure_weight[chosen]
+                weight = torch.ones_like(error[:size])
+                for factor in (self.loss.data.structure_weight, self.loss.data.has_energy):
+                    weight = weight if factor is None else weight * factor[chosen]
                 references[row] += reference_energies(structures.take(chosen), error[:size], weight)
         return replace(self, loss=replace(self.loss, references=references))
 
@@ -136,7 +140,8 @@ class Trainer:
 
         What was best by another loss does not count any more; of members without a better epoch it is kept.
         """
-        loss = replace(self.loss, energy_weight=stage.energy_weight, force_weight=stage.force_weight)
+        weights = {name: getattr(stage, name) for name in ("energy_weight", "force_weight", "stress_weight")}
+        loss = replace(self.loss, **weights)
         unknown = torch.full_like(state.best_loss, torch.inf)
         return replace(self, loss=loss), state._replace(
             learning_rate=torch.full_like(state.learning_rate, stage.learning_rate),

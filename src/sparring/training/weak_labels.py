@@ -31,8 +31,9 @@ from torch.nn import functional
 
 from sparring.atoms.curvature import HessianLabels
 from sparring.support import philox
+from sparring.training.batches import Batch
 from sparring.training.loss import Loss
-from sparring.training.minibatches import Batch, PackedDataset
+from sparring.training.minibatches import PackedDataset
 
 __all__ = ["REACH", "HessianTerm", "Taylor", "TaylorTerm", "WeakTerm", "weak_terms"]
 
@@ -116,7 +117,7 @@ class TaylorTerm:
         assert self.energy is not None
         batch = loss.data.gather(chosen)
         weight = torch.full_like(batch.energy, loss.energy_weight * self.options.weight)
-        for factor in (self.data.force_weight, self.data.structure_weight):
+        for factor in (self.data.complete, self.data.structure_weight):
             weight = weight if factor is None else weight * factor[chosen]
         positions = batch.positions + loss.data.of_atoms(self.displacement, chosen)
         per_member = {**batch.per_member, "positions": positions}
@@ -174,7 +175,7 @@ class HessianTerm:
         direction, product = (data.of_atoms(values, chosen) for values in (labels.direction, labels.product))
         moved = (direction * of_atoms(offset).unsqueeze(-1)).to(batch.positions)
         batch = batch._replace(per_member={**batch.per_member, "positions": batch.positions + moved})
-        _, slopes = loss.energies_and_slopes(weights, batch, create_graph=False)
+        _, slopes, _ = loss.energies_and_slopes(weights, batch, create_graph=False)
         sign = of_atoms((1.0 - 2.0 * second).expand(chosen.shape).to(step))
         # The copy of a structure stands behind it, so that the same atom of the other is as far as it has atoms.
         other = (
@@ -184,7 +185,8 @@ class HessianTerm:
         ahead = slopes.gather(1, other.unsqueeze(-1).expand_as(slopes))
         slope_of = (ahead - slopes).double() * (sign / of_atoms(step, 1.0)).unsqueeze(-1)
         weight = self.weight * labels.known[chosen] / (3 * data.atoms_count[chosen])
-        weight = weight if data.structure_weight is None else weight * data.structure_weight[chosen]
+        for factor in (data.has_energy, data.structure_weight):  # products on the edge of an environment do not count
+            weight = weight if factor is None else weight * factor[chosen]
         factor = -2 * sign * of_atoms(weight) / of_atoms(step, 1.0)
         return batch._replace(forces=(factor.unsqueeze(-1) * (slope_of - product)).to(batch.forces))
 

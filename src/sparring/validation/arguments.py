@@ -21,6 +21,7 @@ __all__ = [
     "ForcesKey",
     "Output",
     "Preset",
+    "StressKey",
     "TrustPickle",
     "load_config",
     "progress_bars",
@@ -44,6 +45,10 @@ CommitteeOrRun = Annotated[
 ]
 EnergyKey = Annotated[str, typer.Option(help="Name of the energies in the file, in eV.")]
 ForcesKey = Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")]
+StressKey = Annotated[
+    str,
+    typer.Option(help="Name of the stresses in the file, in eV/Å³ and positive under tension, or of virials, in eV."),
+]
 Output = Annotated[Path | None, typer.Option(help="Output folder [default: validation, in the committee's folder].")]
 Device = Annotated[str, typer.Option(help="Device for the computation: cpu, cuda.")]
 TrustPickle = Annotated[

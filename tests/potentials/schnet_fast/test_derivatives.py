@@ -3,12 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 
 from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.potentials.blocks import cut_into_blocks
-from sparring.potentials.schnet_fast import tiles
+from sparring.potentials.schnet_fast import neighbor_table, tiles
 from sparring.potentials.schnet_fast.neighbor_table import NeighborTable
 from sparring.potentials.schnet_fast.radial import edge_features
 from sparring.potentials.stacking import stack
@@ -117,7 +117,7 @@ def test_distances_far_from_every_gaussian_give_no_numbers_that_processors_are_s
     assert (network.interactions[0].seen[0](torch.tensor([0.7, 4.9])) >= smallest).all()
     committee = Committee([network])
     radial = committee.members[0].stacked_model(stack(committee.members)).of_members(0, 1).radial
-    features = edge_features(torch.tensor([[0.7, 4.9]]), radial, cutoff=5.0, envelope=True, filled=None)
+    features = edge_features(torch.tensor([[0.7, 4.9]]), radial, cutoff=5.0, envelope=True)
     assert (features.gaussian >= smallest).all()
 
 
@@ -211,15 +211,26 @@ def test_derivatives_in_the_weights_follow_finite_differences(networks, batches,
         torch.testing.assert_close(expected, (gradient[name][1] * direction).sum(), rtol=2e-6, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
-def test_each_pair_of_a_molecule_has_one_place_or_two_halfway_round(size):
-    atoms = Atoms(f"H{size}", positions=[[i, 0.3 * i * i, 0.0] for i in range(size)])
-    structures = with_edges(Structures.from_atoms([atoms, atoms]), 50.0)
-    (block,) = cut_into_blocks(structures, 10**6, lambda local, n: NeighborTable.of(local.edges, local.n_atoms, size=n))
-    assert block.table.source.shape == (size // 2, 2 * size)
-    source, target, _ = structures.edges
-    placed = [frozenset((int(source[e]), int(target[e]))) for e in block.table.edge]
-    assert set(placed) == {frozenset(pair) for pair in zip(source.tolist(), target.tolist(), strict=True)}
-    twice = {pair for pair in placed if placed.count(pair) == 2}
-    assert all(2 * abs(i - j) == size for i, j in twice)
-    assert len(placed) == 2 * size * (size // 2)
+@pytest.mark.parametrize("kind", ["alike", "different", "lonely", "crystals", "tiny cell"])
+@pytest.mark.parametrize("part_bytes", [1, 200, 10**6])
+def test_each_pair_has_one_entry_in_one_part_and_sums_are_those_over_edges(batches, kind, part_bytes, monkeypatch):
+    batches["tiny cell"] = [bulk("Cu", "fcc", a=3.6), bulk("Cu", "bcc", a=2.9)]  # atoms beside their own images
+    monkeypatch.setitem(neighbor_table.PART_BYTES, "cpu", part_bytes)
+    structures = with_edges(Structures.from_atoms(batches[kind]), 5.0)
+    source, target, shifts = structures.edges
+    table = NeighborTable.of(structures.edges, structures.n_atoms, n_members=2, n_filters=3)
+    rows = torch.cat([source[:, None], target[:, None], shifts.long()], dim=1)
+    reverse = torch.cat([target[:, None], source[:, None], -shifts.long()], dim=1)
+    both = [*map(tuple, rows[table.edge].tolist()), *map(tuple, reverse[table.edge].tolist())]
+    assert sorted(both) == sorted(map(tuple, rows.tolist()))
+    assert sum(len(part.end) for part in table.parts) == len(target)
+    generator = torch.Generator().manual_seed(0)
+    x, filters = (torch.rand(2, n, 3, generator=generator) for n in (structures.n_atoms, len(target)))
+    products = torch.empty(2, 2 * len(table.edge), 3)
+    filters[:, table.edge] = of_pairs = filters[:, table.edge]
+    place = {row: number for number, row in enumerate(map(tuple, rows.tolist()))}
+    filters[:, [place[row] for row in both[len(table.edge) :]]] = of_pairs
+    for part in table.parts:
+        part.products(products).copy_(part.at_ends(x) * of_pairs[:, None, part.entries])
+    expected = torch.zeros_like(x).index_add(1, target, filters * x[:, source])
+    torch.testing.assert_close(table.sum(products), expected)

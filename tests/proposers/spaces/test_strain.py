@@ -9,7 +9,7 @@ from sparring.atoms.strain import volumes
 from sparring.atoms.structures import Structures
 from sparring.config.spaces import RandomStrain
 from sparring.config.spaces import Strain as Section
-from sparring.proposers.ascent import Ascent, attack, with_reach
+from sparring.proposers.ascent import Ascent, attack
 from sparring.proposers.boltzmann import boltzmann
 from sparring.proposers.formulas import objective_of
 from sparring.proposers.objectives import closeness, energy_variance, force_variance, log, mean_energy, stress_variance
@@ -59,7 +59,7 @@ def test_the_slope_of_an_objective_in_a_strain_is_that_of_its_formula(
 ):
     data = with_random_labels(crystals)
     members = committee(cutoff=4.0)
-    seeds = with_reach(members, data.structures, 0.5)
+    seeds = data.structures
     ascent = Ascent(members, seeds, OBJECTIVES[which](data), space)
     delta = drawn(space, seeds)
     gradient, owner = ascent.observe(delta).gradient, space.owner(seeds)

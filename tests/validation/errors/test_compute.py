@@ -2,13 +2,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 from scipy.stats import spearmanr
 
 from sparring.evaluation import StructurePredictions, errors, predict_structures
-from sparring.units import KCAL_PER_MOL
+from sparring.units import EV, KCAL_PER_MOL
 from sparring.validation.errors.compute import ErrorReport, error_report
 from sparring.validation.errors.reliability import root_mean_square
+from sparring.validation.errors.table import errors_table, report_text
 from sparring.validation.records import read_record, write_record
 
 N_MEMBERS = 3
@@ -301,3 +302,93 @@ def test_predictions_that_are_not_finite_are_named(data):
     predicted.forces[2][0, 0] = np.nan
     with pytest.raises(ValueError, match="1 structures are not finite \\(the first is structure 2"):
         error_report(predicted, dataset, n_members=N_MEMBERS)
+
+
+# --- stress ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crystals(rattled, with_random_labels):
+    """Copper, three of four with a stress, and a committee whose errors are spread as its variances say."""
+
+    def make(n=24, *, seed=0):
+        generator = np.random.default_rng(seed)
+        dataset = with_random_labels(rattled(bulk("Cu"), n, seed=seed), seed=seed)
+        matrices = generator.normal(size=(n, 3, 3))
+        labels = matrices + matrices.transpose(0, 2, 1)
+        sigma = 0.1 * generator.lognormal(0, 1, n)
+        error = sigma[:, None, None] * generator.normal(size=(n, 3, 3))
+        predicted = dataclasses.replace(
+            believed(dataset, seed=seed),
+            stress=labels + (error + error.transpose(0, 2, 1)) / 2,
+            stress_variance=sigma**2,
+        )
+        labels[::4] = np.nan
+        return predicted, dataclasses.replace(dataset, stress=dataset.energy.new_tensor(labels))
+
+    return make
+
+
+def test_without_stresses_a_report_says_nothing_of_them(data):
+    dataset = data()
+    report = error_report(believed(dataset), dataset, n_members=N_MEMBERS)
+    assert report.stress is None
+    assert "stress" not in report_text(report, EV)
+    assert "stress" not in errors_table({"": report}, EV).text()
+
+
+def test_the_uncertainty_of_stresses_is_compared_with_their_errors_where_they_are_known(crystals):
+    predicted, dataset = crystals()
+    report = error_report(predicted, dataset, n_members=N_MEMBERS, training=crystals(seed=1))
+    known = np.arange(24) % 4 > 0
+    error = np.sqrt(np.square(predicted.stress - dataset.stress.numpy())[known].mean((1, 2)))
+    np.testing.assert_allclose(report.stress.error, error)
+    np.testing.assert_allclose(report.stress.sigma**2, predicted.stress_variance[known])
+    assert report.stress.correlation.rho > 0.8
+    assert [detection.variance for detection in report.stress.detections] == ["stress", "force"]
+    assert report.stress.detections[0].area > 0.9 > report.stress.detections[1].area
+    assert report.overall.errors.stress_rmse == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert len(report.forces.sigma) == 24
+
+
+def test_stresses_are_shown_in_gigapascals(crystals):
+    predicted, dataset = crystals()
+    report = error_report(predicted, dataset, n_members=N_MEMBERS, training=crystals(seed=1))
+    mae = f"{160.2176634 * report.overall.errors.stress_mae:.4f}"
+    text = report_text(report, EV)
+    assert "stresses (S) in GPa" in text
+    assert mae in text
+    limit = 160.2176634 * report.stress.detections[0].error_limit
+    assert f"stress error >= {limit:.3g} GPa" in text
+    assert mae in errors_table({"generation 1": report}, EV).text()
+
+
+def test_committees_with_and_without_stresses_stand_in_one_table(crystals, data):
+    predicted, dataset = crystals()
+    molecules = data()
+    reports = {
+        "crystals": error_report(predicted, dataset, n_members=N_MEMBERS, windows=[]),
+        "molecules": error_report(believed(molecules), molecules, n_members=N_MEMBERS, windows=[]),
+    }
+    lines = errors_table(reports, EV).text().split("\n")
+    assert lines[-1].split()[:5][-1] == "-"
+    assert "stress (GPa)" in lines[-3]
+
+
+def test_a_training_set_without_stresses_has_no_usual_errors_of_them(crystals):
+    predicted, dataset = crystals()
+    others, known = crystals(seed=1)
+    training = (others, dataclasses.replace(known, stress=None))
+    report = error_report(predicted, dataset, n_members=N_MEMBERS, training=training)
+    assert report.stress.detections == ()
+    assert "usual errors" in report.stress.absent["detection"]
+    assert report.stress.correlation is not None
+
+
+def test_a_report_on_stresses_can_be_written_and_read(crystals, tmp_path):
+    predicted, dataset = crystals()
+    report = error_report(predicted, dataset, n_members=N_MEMBERS)
+    write_record(tmp_path / "errors.json", report)
+    again = read_record(tmp_path / "errors.json", ErrorReport)
+    assert again.overall == report.overall
+    np.testing.assert_allclose(again.stress.error, report.stress.error)

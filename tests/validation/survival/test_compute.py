@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from ase.constraints import FixAtoms
 from ase.data import atomic_masses
 
 from sparring.atoms.neighbors import distances
+from sparring.atoms.strain import volumes
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, DistanceWindow, EnergyBelow
@@ -22,6 +24,16 @@ from sparring.validation.survival.failures import Failure
 from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
 LENGTH, STIFFNESS = 0.75, 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallerThan:
+    """Cells that have grown beyond a volume in Å³ end."""
+
+    volume: float
+
+    def __call__(self, structures, observation):
+        return volumes(structures.cells) > self.volume
 
 
 def of_pairs(energy_at):
@@ -55,6 +67,14 @@ def tried(hydrogen):
     return run
 
 
+@pytest.fixture
+def crystal():
+    """Krypton under tension, whose bonds in the cell go on to images."""
+    atoms = bulk("Kr", "fcc", a=5.0, cubic=True)
+    atoms.rattle(0.02, seed=0)
+    return atoms
+
+
 def by_copy(trial):
     return {failure.copy: (failure.time, failure.reason) for failure in trial.failures}
 
@@ -71,6 +91,26 @@ def test_on_springs_all_copies_are_stable(tried, hydrogen, ensemble):
     assert (result.n_copies, result.n_stable, result.fraction) == (12, 12, 1.0)
     assert all(math.isnan(trial.median_failure_time) for trial in result.trials)
     assert not frames
+
+
+def test_copies_at_constant_pressure_fail_in_cells_of_their_own(committee, crystal, tmp_path):
+    # So hot that they expand as a gas.
+    settings = {"n_copies": 4, "duration": 400.0, "timestep": 1.0, "ensemble": "npt", "pressure": 0.0}
+    given = {**settings, "temperatures": [6000.0], "criteria": [SmallerThan(150.0)], "cell_time_constant": 100.0}
+    frames = []
+    members = committee(dtype=torch.float64)
+    found = survival(members, crystal, **given, write=frames.extend, batches=tmp_path)
+    assert found.n_stable == 0
+    assert found.settings.ensemble == "npt, 0 bar, time constant 50 fs, of the cell 100 fs"
+    ends = [atoms.get_volume() for atoms in frames]
+    assert all(150.0 < volume < 160.0 for volume in ends)
+    assert len(set(ends)) == 4
+    assert {failure.departure.kind for failure in found.failures} <= {"bond", "angle"}
+    again = []
+    assert survival(members, crystal, **given, write=again.extend, batches=tmp_path) == found
+    for one, other in zip(frames, again, strict=True):
+        np.testing.assert_array_equal(one.cell.array, other.cell.array)
+        np.testing.assert_array_equal(one.positions, other.positions)
 
 
 @pytest.mark.parametrize("criterion", [CloserThan(0.5), EnergyBelow(4.0), DistanceWindow("H", "H", 0.5, 3.0)])
@@ -447,7 +487,9 @@ def test_pieces_need_a_committee_and_criteria_that_can_be_told_from_others(tried
         ({"timestep": 0.0}, "a timestep > 0 and a duration of at least one, got 0.0 fs and 10.0 fs"),
         ({"duration": 0.1}, "got 0.5 fs and 0.1 fs"),
         ({"duration": math.nan}, "got 0.5 fs and nan fs"),
-        ({"ensemble": "npt"}, "unknown ensemble 'npt'"),
+        ({"ensemble": "npH"}, "unknown ensemble 'npH'"),
+        ({"ensemble": "npt_cell"}, "periodic in three directions, and replica 0 is not"),
+        ({"pressure": 0.0}, "a pressure needs the ensemble npt or npt_cell, got langevin"),
         ({"criteria": [DistanceWindow("C", "H", 0.8)]}, "the structure has no pair of C and H"),
         (
             {"criteria": [DistanceWindow("H", "H", 0.8)]},

@@ -52,7 +52,7 @@ def hydrogen():
 def test_the_spread_of_a_bond_on_a_spring_is_that_of_equipartition(hydrogen, max_memory):
     spring = of_pairs(lambda distance: STIFFNESS / 2 * (distance - LENGTH) ** 2)
     n_copies = 60 if max_memory is None else 2
-    seen = SpreadOfCopies(bonds_and_angles(hydrogen), torch.zeros(3, 3))
+    seen = SpreadOfCopies(bonds_and_angles(hydrogen))
     simulate(
         Committee([spring]),
         Structures.from_atoms([hydrogen] * n_copies),
@@ -75,7 +75,7 @@ def test_the_spread_of_a_bond_on_a_spring_is_that_of_equipartition(hydrogen, max
 def test_the_last_ten_rows_before_a_failure_do_not_count():
     pulled = of_pairs(lambda distance: 8 * distance.clamp(max=1.0))  # the second molecule is too long to be pulled
     pair = [Atoms("H2", positions=[[0, 0, 0], [0, 0, length]]) for length in (LENGTH, 2.0)]
-    seen = SpreadOfCopies(bonds_and_angles(pair[0]), torch.zeros(3, 3))
+    seen = SpreadOfCopies(bonds_and_angles(pair[0]))
     options = {"ensemble": NVE(temperature=1e-6), "criteria": [CloserThan(0.4)], "watch": seen}
     result = simulate(Committee([pulled]), Structures.from_atoms(pair), timestep=0.1, n_steps=30, seed=0, **options)
     fails = round(float(result.failure_time[0]) / 0.1)

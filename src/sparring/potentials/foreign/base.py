@@ -77,7 +77,7 @@ def close_edges(structures: Structures, cutoff: float) -> tuple[Edges, Float[Ten
     structures = with_edges(structures, cutoff)
     assert structures.edges is not None
     vectors = edge_vectors(structures)
-    if structures.edge_cutoff is not None and structures.edge_cutoff <= cutoff:
+    if not structures.longer_edges and structures.edge_cutoff is not None and structures.edge_cutoff <= cutoff:
         return structures.edges, vectors  # none is longer, and the host need not wait to know how many there are
     near = (vectors.detach().square().sum(1) < cutoff**2).nonzero().squeeze(1)
     source, target, shifts = (values.index_select(0, near) for values in structures.edges)

@@ -23,14 +23,14 @@ The derivative of s is the sigmoid, :math:`s' = \sigma`, and :math:`s'' = \sigma
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sparring.atoms.structures import Structures
-from sparring.potentials.schnet_fast.neighbor_table import NeighborTable, edge_products, sum_over_neighbors
+from sparring.potentials.schnet_fast.neighbor_table import NeighborTable, edge_products
+from sparring.potentials.schnet_fast.passes import Backward, Forward
 from sparring.potentials.schnet_fast.radial import (
     EdgeFeatures,
     RadialParameters,
@@ -42,37 +42,7 @@ from sparring.potentials.schnet_fast.radial import (
 from sparring.potentials.schnet_fast.weight_gradients import WeightGradients
 from sparring.units import KCAL_PER_MOL
 
-__all__ = ["AnalyticSchNet", "Backward", "Forward"]
-
-
-class Forward(NamedTuple):
-    """Tensors of the forward pass that derivatives need, with axes layer, member, atom or entry, feature.
-
-    Attributes:
-        filters: Filters W.
-        source: Source features x, as wrapped copies (see :meth:`NeighborTable.wrap`).
-        sigmoids: Sigmoids of t.
-        readout_sigmoid: Sigmoid of r, without the axis of layers.
-    """
-
-    filters: Tensor
-    source: Tensor
-    sigmoids: Tensor
-    readout_sigmoid: Tensor
-
-
-class Backward(NamedTuple):
-    """Tensors of the backward pass that its own derivative needs.
-
-    Attributes:
-        message_bar: Derivative in m, as wrapped copies.
-        activation_bar: Derivative in s(t).
-        q_bar: Derivative in q.
-    """
-
-    message_bar: Tensor
-    activation_bar: Tensor
-    q_bar: Tensor
+__all__ = ["AnalyticSchNet"]
 
 
 class AnalyticSchNet:
@@ -136,17 +106,19 @@ class AnalyticSchNet:
             table: Table of their edges.
             weight_gradients: Derivatives in the weights, which save activations here.
         """
-        features = edge_features(
-            table.from_edges(distance), self.radial, cutoff=self.cutoff, envelope=self.envelope, filled=table.filled
-        )
+        lengths = table.from_edges(distance)
+        features = edge_features(lengths, self.radial, cutoff=self.cutoff, envelope=self.envelope)
         h = self.embedding.index_select(1, structures.atomic_numbers)
-        W = h.new_empty(self.n_layers, self.n_members, table.source.numel(), self.n_filters)
+        W, products = self._new(table, h, self.n_layers), self._new(table, h, 2)
         sigmoids = torch.empty_like(h.expand(self.n_layers, *h.shape), memory_format=torch.contiguous_format)
-        x = table.new_wrapped(h.new_empty(self.n_members, h.shape[1], self.n_filters), self.n_layers)
+        x = h.new_empty(self.n_layers, *h.shape[:2], self.n_filters)
         for layer in range(self.n_layers):
-            torch.bmm(features.q[layer], self.A_transposed[layer], out=W[layer])  # W_ij = q_ij A^T
-            table.write_wrapped(x[layer], torch.baddbmm(self.n[layer], h, self.N[layer].mT))  # x_j = h_j N^T + n
-            m = sum_over_neighbors(table, x[layer], W[layer])  # m_i = Σ_j W_ij ∘ x_j
+            torch.baddbmm(self.n[layer], h, self.N[layer].mT, out=x[layer])  # x_j = h_j N^T + n
+            for part in table.parts:
+                w = part.filters(W[layer])
+                torch.bmm(features.q[layer, :, part.entries], self.A_transposed[layer], out=w)  # W_ij = q_ij A^T
+                torch.mul(part.at_ends(x[layer]), w.unsqueeze(1), out=part.products(products))
+            m = table.sum(products)  # m_i = Σ_j W_ij ∘ x_j
             t = torch.baddbmm(self.u[layer], m, self.U[layer].mT)  # t_i = m_i U^T + u
             torch.sigmoid(t, out=sigmoids[layer])
             activated = shifted_softplus(t)
@@ -174,16 +146,19 @@ class AnalyticSchNet:
         """Derivative dE/dd in eV/Å; of an edge and its reverse that share an entry, one has the sum, the other zero."""
         W, x, sigmoids, readout_sigmoid = forward
         message_bar, activation_bar = torch.empty_like(x), torch.empty_like(sigmoids)
-        q_bar, W_bar = torch.empty_like(features.q), torch.empty_like(W[0])
+        q_bar, products = torch.empty_like(features.q), self._new(table, x, 2)
         h_bar = torch.bmm(readout_sigmoid * self.w, self.R)  # h̄ = (σ(r) ∘ w) R
         for layer in reversed(range(self.n_layers)):
             torch.bmm(h_bar, self.V[layer], out=activation_bar[layer])
-            m_bar = torch.bmm(activation_bar[layer] * sigmoids[layer], self.U[layer])  # m̄ = (h̄ V ∘ σ(t)) U
-            table.write_wrapped(message_bar[layer], m_bar)
-            edge_products(table, W_bar, message_bar[layer], x[layer])  # W̄_ij = m̄_i ∘ x_j
-            torch.bmm(W_bar, self.A[layer], out=q_bar[layer])  # q̄_ij = W̄_ij A
-            # x̄_j = Σ_i W_ij ∘ m̄_i
-            x_bar = sum_over_neighbors(table, message_bar[layer], W[layer]) if layer else None
+            # m̄ = (h̄ V ∘ σ(t)) U
+            torch.bmm(activation_bar[layer] * sigmoids[layer], self.U[layer], out=message_bar[layer])
+            for part in table.parts:
+                m_bar = part.at_ends(message_bar[layer])
+                W_bar = edge_products(m_bar, part.at_ends(x[layer]))  # W̄_ij = m̄_i ∘ x_j + m̄_j ∘ x_i
+                q_bar[layer, :, part.entries] = torch.bmm(W_bar, self.A[layer])  # q̄_ij = W̄_ij A
+                if layer:
+                    torch.mul(m_bar, part.filters(W[layer]).unsqueeze(1), out=part.products(products))
+            x_bar = table.sum(products) if layer else None  # x̄_j = Σ_i W_ij ∘ m̄_i
             if weight_gradients:
                 weight_gradients.save_backward(h_bar, x_bar)
             if x_bar is not None:  # x of the first layer does not depend on distances
@@ -244,15 +219,18 @@ class AnalyticSchNet:
         r"""Forwards along a direction and back: derivative in q of :math:`\dot E`, or of S of `weight_gradients`."""
         W, x, sigmoids, readout_sigmoid = forward
         q_dot = features.dq * d_dot.unsqueeze(-1)
-        W_dot, x_dot, t_dot = (torch.empty_like(values) for values in (W, x, sigmoids))
+        x_dot, t_dot = torch.empty_like(x), torch.empty_like(sigmoids)
+        W_dot, products = torch.empty_like(W), self._new(table, x, 2)
         h_dot = torch.zeros_like(sigmoids[0])
         for layer in range(self.n_layers):
-            torch.bmm(q_dot[layer], self.A_transposed[layer], out=W_dot[layer])
-            # ṁ_i = Σ_j Ẇ_ij ∘ x_j + W_ij ∘ ẋ_j; ẋ is zero in the first layer
-            m_dot = sum_over_neighbors(table, x[layer], W_dot[layer])
-            if layer:
-                table.write_wrapped(x_dot[layer], torch.bmm(h_dot, self.N[layer].mT))
-                m_dot = sum_over_neighbors(table, x_dot[layer], W[layer], m_dot)
+            torch.bmm(h_dot, self.N[layer].mT, out=x_dot[layer])  # zero in the first layer
+            for part in table.parts:
+                w_dot, product = part.filters(W_dot[layer]), part.products(products)
+                torch.bmm(q_dot[layer, :, part.entries], self.A_transposed[layer], out=w_dot)
+                torch.mul(part.at_ends(x[layer]), w_dot.unsqueeze(1), out=product)
+                if layer:
+                    product.addcmul_(part.at_ends(x_dot[layer]), part.filters(W[layer]).unsqueeze(1))
+            m_dot = table.sum(products)  # ṁ_i = Σ_j Ẇ_ij ∘ x_j + W_ij ∘ ẋ_j
             torch.bmm(m_dot, self.U[layer].mT, out=t_dot[layer])
             if weight_gradients:
                 weight_gradients.save_direction(h_dot, m_dot)
@@ -263,33 +241,41 @@ class AnalyticSchNet:
             r_bar_dot.addcmul_(weight_gradients.energy_bar.unsqueeze(-1), readout_sigmoid * self.w)
             weight_gradients.readout(r_bar_dot, readout_sigmoid, readout_sigmoid * self.w, h_dot, r_dot)
         h_bar_dot = torch.bmm(r_bar_dot, self.R)
-        q_bar_dot, W_bar_dot = torch.empty_like(features.q), torch.empty_like(W[0])
+        q_bar_dot = torch.empty_like(features.q)
         for layer in reversed(range(self.n_layers)):
             # t̄˙ = h̄˙ V ∘ σ(t) + h̄ V ∘ s''(t) ∘ ṫ
             t_bar_dot = torch.bmm(h_bar_dot, self.V[layer]).mul_(sigmoids[layer])
             t_bar_dot.addcmul_(backward.activation_bar[layer], _sigmoid_derivative(sigmoids[layer]).mul_(t_dot[layer]))
-            m_bar_dot = table.wrap(torch.bmm(t_bar_dot, self.U[layer]))
-            # W̄˙_ij = m̄˙_i ∘ x_j + m̄_i ∘ ẋ_j
-            edge_products(table, W_bar_dot, m_bar_dot, x[layer])
-            if layer:
-                edge_products(table, W_bar_dot, backward.message_bar[layer], x_dot[layer], add=True)
-            torch.bmm(W_bar_dot, self.A[layer], out=q_bar_dot[layer])
+            message_bar_dot = torch.bmm(t_bar_dot, self.U[layer])
+            for part in table.parts:
+                m_bar_dot, m_bar, x_j = map(part.at_ends, (message_bar_dot, backward.message_bar[layer], x[layer]))
+                # W̄˙_ij = m̄˙_i ∘ x_j + m̄_i ∘ ẋ_j, and the same with i and j exchanged
+                W_bar_dot = edge_products(m_bar_dot, x_j)
+                if layer:
+                    edge_products(m_bar, part.at_ends(x_dot[layer]), W_bar_dot)
+                q_bar_dot[layer, :, part.entries] = torch.bmm(W_bar_dot, self.A[layer])
+                if weight_gradients:
+                    weight_gradients.filter(layer, W_bar_dot, features.q[layer, :, part.entries])
+                    weight_gradients.filter(layer, edge_products(m_bar, x_j), q_dot[layer, :, part.entries])
+                if layer or weight_gradients:
+                    product = part.products(products)
+                    torch.mul(m_bar_dot, part.filters(W[layer]).unsqueeze(1), out=product)
+                    product.addcmul_(m_bar, part.filters(W_dot[layer]).unsqueeze(1))
             if not layer and not weight_gradients:
                 break
-            # x̄˙_j = Σ_i W_ij ∘ m̄˙_i + Ẇ_ij ∘ m̄_i
-            x_bar_dot = sum_over_neighbors(table, m_bar_dot, W[layer])
-            x_bar_dot = sum_over_neighbors(table, backward.message_bar[layer], W_dot[layer], x_bar_dot)
+            x_bar_dot = table.sum(products)  # x̄˙_j = Σ_i W_ij ∘ m̄˙_i + Ẇ_ij ∘ m̄_i
             if weight_gradients:
                 t_bar, s_dot = backward.activation_bar[layer] * sigmoids[layer], sigmoids[layer] * t_dot[layer]
                 weight_gradients.update(layer, h_bar_dot, s_dot, t_bar_dot, t_bar)
                 weight_gradients.node(layer, x_bar_dot)
-                weight_gradients.filter(layer, W_bar_dot, features.q[layer])
-                edge_products(table, W_bar_dot, backward.message_bar[layer], x[layer])
-                weight_gradients.filter(layer, W_bar_dot, q_dot[layer])
             h_bar_dot.baddbmm_(x_bar_dot, self.N[layer])
         if weight_gradients:
             weight_gradients.embedding(h_bar_dot)
         return q_bar_dot
+
+    def _new(self, table: NeighborTable, like: Tensor, n_rows: int) -> Tensor:
+        """Uninitialised memory for rows of values of all entries and members: one a layer, or one for each end."""
+        return like.new_empty(n_rows, table.n_members * len(table.edge), self.n_filters)
 
 
 def _dot(left: Tensor, right: Tensor) -> Float[Tensor, "n_members n_entries"]:

@@ -89,12 +89,9 @@ def edge_features(
     *,
     cutoff: float,
     envelope: bool,
-    filled: Float[Tensor, " n_entries"] | None,
 ) -> EdgeFeatures:
-    """Features and their derivative in the distance, for all layers at once; zero in entries without an edge."""
+    """Features and their derivative in the distance, for all layers at once."""
     envelopes = envelope_derivatives(distance.unsqueeze(-1), cutoff=cutoff, envelope=envelope)
-    if filled is not None:
-        envelopes = [values * filled.unsqueeze(-1) for values in envelopes]
     f, df, _ = envelopes
     z = (distance.unsqueeze(-1) - radial.centres) / radial.widths
     gaussian = (z.square() * -0.5).clamp(min=LOWEST_EXPONENT).exp()

@@ -5,7 +5,7 @@ numbers as its filters are wide; for many seeds, or large structures, that is hu
 would take longer than the arithmetic. The cut of a batch into tiles changes nothing but the last bits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ from sparring.atoms.neighbors import distances
 from sparring.atoms.structures import Structures
 from sparring.potentials.base import PartialLoss
 from sparring.potentials.blocks import Block, cut_into_blocks
-from sparring.potentials.schnet_fast.derivatives import AnalyticSchNet, Backward, Forward
+from sparring.potentials.schnet_fast.derivatives import AnalyticSchNet
 from sparring.potentials.schnet_fast.neighbor_table import NeighborTable
+from sparring.potentials.schnet_fast.passes import Backward, Forward
 from sparring.potentials.schnet_fast.radial import EdgeFeatures
 from sparring.potentials.schnet_fast.weight_gradients import WeightGradients
 from sparring.support.cache import TensorCache
@@ -105,6 +106,7 @@ class TiledSchNet:
         positions: Float[Tensor, "n_members n_atoms 3"],
         loss: PartialLoss,
         gradient: Mapping[str, Tensor],
+        cells: Float[Tensor, "n_members n_structures 3 3"] | None = None,
     ) -> Float[Tensor, "n_members n_structures"]:
         """Losses and their derivatives in the weights, see :class:`sparring.potentials.base.StackedModel`."""
         losses = positions.new_empty(self.n_members, structures.n_structures, dtype=torch.float64)
@@ -113,8 +115,11 @@ class TiledSchNet:
             of_members = {name: values[members] for name, values in gradient.items()}
             for block in blocks:
                 block_loss = partial(loss, members, block.structure_slice, block.atom_slice)
+                inputs = [positions[members, block.atom_slice]]
+                if cells is not None:
+                    inputs.append(cells[members, block.structure_slice])
                 losses[members, block.structure_slice] = _accumulate_gradient(
-                    network, block, positions[members, block.atom_slice], block_loss, of_members
+                    network, block, inputs, block_loss, of_members
                 )
         return losses
 
@@ -129,8 +134,9 @@ class TiledSchNet:
         target, shifts = structures.edges.target, structures.edges.shifts
         tile_bytes = TILE_BYTES.get(target.device.type, TILE_BYTES["cuda"])
         bytes_an_edge = self.n_filters * shifts.element_size()
-        at_once = max(1, min(self.n_members, tile_bytes // max(bytes_an_edge * len(target), 1)))
-        return Layout(tuple(cut_into_blocks(structures, tile_bytes // (at_once * bytes_an_edge), _table)), at_once)
+        at_once = self.n_members if self.n_members * bytes_an_edge * len(target) <= tile_bytes else 1
+        table_of = partial(_table, n_members=at_once, n_filters=self.n_filters)
+        return Layout(tuple(cut_into_blocks(structures, tile_bytes // (at_once * bytes_an_edge), table_of)), at_once)
 
     def _tiles(self, structures: Structures) -> Iterator[tuple[slice, tuple[Block[NeighborTable], ...]]]:
         """Slices of members, each with the blocks of structures that they evaluate one after another."""
@@ -139,30 +145,30 @@ class TiledSchNet:
             yield slice(first, min(first + layout.n_members, self.n_members)), layout.blocks
 
 
-def _table(structures: Structures, size: int | None) -> NeighborTable:
+def _table(structures: Structures, n_members: int, n_filters: int) -> NeighborTable:
     assert structures.edges is not None
-    return NeighborTable.of(structures.edges, structures.n_atoms, size=size)
+    return NeighborTable.of(structures.edges, structures.n_atoms, n_members=n_members, n_filters=n_filters)
 
 
 def _accumulate_gradient(
     network: AnalyticSchNet,
     block: Block[NeighborTable],
-    positions: Float[Tensor, "n_members n_atoms 3"],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Sequence[Tensor],
+    loss: Callable[..., Tensor],
     gradient: Mapping[str, Tensor],
 ) -> Float[Tensor, "n_members n_structures"]:
-    """Losses of a tile, with their gradient in the weights."""
+    """Losses of a tile, from derivatives in positions and, if given, in cells, with their gradient in the weights."""
     weight_gradients = WeightGradients(gradient, block.structures.atomic_numbers)
-    positions = positions.detach().requires_grad_()
+    inputs = [values.detach().requires_grad_() for values in inputs]
     with torch.enable_grad():
-        distance = _distances(block.structures, positions)
+        distance = _distances(block.structures, *inputs)
     with torch.no_grad():
         energy, features, forward = network.forward(distance, block.structures, block.table, weight_gradients)
         distance_gradient, backward = network.distance_gradient(features, forward, block.table, weight_gradients)
     with torch.enable_grad():
         energy, distance_gradient = energy.requires_grad_(), distance_gradient.requires_grad_()
-        (energy_gradient,) = torch.autograd.grad(distance, positions, distance_gradient, create_graph=True)
-        losses = loss(energy, energy_gradient)
+        slopes = torch.autograd.grad(distance, inputs, distance_gradient, create_graph=True, materialize_grads=True)
+        losses = loss(energy, *slopes)
         energy_bar, direction = torch.autograd.grad(losses.sum(), (energy, distance_gradient), materialize_grads=True)
     with torch.no_grad():
         weight_gradients.energy_bar = energy_bar.index_select(1, block.structures.structure_index).to(distance_gradient)

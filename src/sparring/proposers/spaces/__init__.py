@@ -7,6 +7,7 @@ from sparring.proposers.spaces.dihedrals import Dihedrals
 from sparring.proposers.spaces.directions import Directions
 from sparring.proposers.spaces.function import CollectiveVariables
 from sparring.proposers.spaces.registry import plugin
+from sparring.proposers.spaces.rigid import Rigid
 from sparring.proposers.spaces.strain import Strain
 from sparring.proposers.spaces.uniform import RandomDisplacement, Uniform
 
@@ -17,6 +18,7 @@ __all__ = [
     "Dihedrals",
     "Directions",
     "RandomDisplacement",
+    "Rigid",
     "Space",
     "Strain",
     "Uniform",

@@ -19,29 +19,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from sparring.atoms.bonds import BondGraph
 from sparring.atoms.geometry import dihedral, turn
 from sparring.atoms.structures import Structures
-from sparring.atoms.torsions import Torsion, bond_graph, find
+from sparring.atoms.torsions import Torsion
 from sparring.proposers.spaces.base import check_sizes, normal, within
+from sparring.proposers.spaces.known_molecules import BROKEN, Molecule, images_of, kinds_of, molecule_of, stretches_of
 
 __all__ = ["Dihedrals", "Molecule"]
-
-BROKEN = 1.6
-"""A bond that is longer than this many times its length in the reference molecule is broken."""
-
-
-class Molecule(NamedTuple):
-    """A molecule whose torsions are known.
-
-    Attributes:
-        numbers: Atomic numbers.
-        torsions: Torsions that turn.
-        bonds: Pairs of atoms.
-        lengths: Lengths of the bonds, in Å.
-    """
-
-    numbers: tuple[int, ...]
-    torsions: tuple[Torsion, ...]
-    bonds: tuple[tuple[int, int], ...]
-    lengths: tuple[float, ...]
 
 
 class _Turn(NamedTuple):
@@ -60,6 +42,7 @@ class _Tables(NamedTuple):
     owner: Int[Tensor, " n_rows"]
     atoms: Int[Tensor, "4 n_rows"]
     turns: tuple[_Turn, ...]
+    images: Float[Tensor, "n_atoms 3"] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +52,8 @@ class Dihedrals:
     Delta has a row for each torsion of each seed, seed by seed, in radians: a seed attacked by delta has exactly the
     torsions that it had, plus delta. It may exceed π, to no harm. Which atoms turn follows from the bonds of the
     reference molecule, not from those of a seed, in which a clash would look like a bond. Where a fixed atom is on the
-    side that turns, the other side turns the other way. Best made by :meth:`Dihedrals.of`.
+    side that turns, the other side turns the other way. In a periodic structure the molecules turn, also across faces
+    of the cell, and the framework stays. Best made by :meth:`Dihedrals.of`.
 
     Attributes:
         molecules: Different molecules that seeds may be.
@@ -105,6 +89,7 @@ class Dihedrals:
         torsions: Sequence[str | Sequence[int]],
         *,
         bonds: Sequence[Sequence[int]] | None = None,
+        guest: Sequence[int] | None = None,
         spread: float = 0.01,
         radius: float | None = None,
         norm: float = float("inf"),
@@ -116,6 +101,7 @@ class Dihedrals:
             torsions: As in :func:`sparring.atoms.torsions.find`: names such as "rotatable" or "phi", SMARTS, or four
                 atoms each. What is not four atoms is looked for in every molecule.
             bonds: Pairs of bonded atoms; None to find them from the distances.
+            guest: Atoms of the molecule in a periodic structure; None for all that are not bonded to a framework.
             spread: Standard deviation of the first angles, in rad.
             radius: Radius of the bound, in rad; None for no bound.
             norm: Value of p in the norm of the bound.
@@ -126,7 +112,7 @@ class Dihedrals:
         several = [molecule] if isinstance(molecule, Atoms) else list(molecule)
         if bonds is not None and len(several) > 1:
             raise ValueError(f"bonds can be given for one molecule only, got {len(several)} molecules")
-        known = tuple(_molecule(one, torsions, bonds) for one in several)
+        known = tuple(molecule_of(one, torsions, bonds, guest) for one in several)
         return cls(molecules=known, spread=spread, radius=radius, norm=norm)
 
     def owner(self, seeds: Structures) -> Int[Tensor, " n_rows"]:
@@ -146,13 +132,13 @@ class Dihedrals:
 
     def displace(self, seeds: Structures, delta: Float[Tensor, " n_rows"]) -> Structures:
         """The seeds with their torsions turned by delta; differentiable in delta and in the seeds' positions."""
-        positions = seeds.positions
+        positions = start = self._whole(seeds)
         for moving, first, second, row in self._of(seeds).turns:
             end = positions.index_select(0, second)
             axis = end - positions.index_select(0, first)
             shift = turn(positions.index_select(0, moving) - end, axis, delta.index_select(0, row))
             positions = positions.index_add(0, moving, shift)
-        return seeds.with_positions(positions)
+        return seeds.with_positions(positions if start is seeds.positions else seeds.positions + (positions - start))
 
     def project(self, seeds: Structures, delta: Float[Tensor, " n_rows"]) -> Float[Tensor, " n_rows"]:
         """Delta within the bound."""
@@ -160,8 +146,16 @@ class Dihedrals:
 
     def angles(self, structures: Structures) -> Float[Tensor, " n_rows"]:
         """The torsions as they are, in radians from -π to π, in the order of the rows of delta."""
-        four = structures.positions.index_select(0, self._of(structures).atoms.flatten()).reshape(4, -1, 3)
+        four = self._whole(structures).index_select(0, self._of(structures).atoms.flatten()).reshape(4, -1, 3)
         return dihedral(four.movedim(0, 1), 0, 1, 2, 3)
+
+    def _whole(self, seeds: Structures) -> Float[Tensor, "n_atoms 3"]:
+        """Positions with molecules in one piece."""
+        images = self._of(seeds).images
+        if images is None:
+            return seeds.positions
+        cells = seeds.cells.index_select(0, seeds.structure_index)
+        return seeds.positions + (images.to(cells).unsqueeze(1) @ cells).squeeze(1)
 
     def _of(self, seeds: Structures) -> _Tables:
         tables: _Tables | None = self._tables.get(seeds.structure_index)
@@ -176,12 +170,12 @@ class Dihedrals:
             ValueError: If a structure is none of the molecules.
         """
         whole = np.ones(structures.n_structures, dtype=bool)
-        for of_kind, _, stretch in self._stretches(structures):
+        for of_kind, _, stretch in stretches_of(structures, self.molecules):
             whole[of_kind] = (stretch < BROKEN).all(axis=1)
         return whole
 
     def _check_bonds(self, seeds: Structures) -> None:
-        for of_kind, molecule, stretch in self._stretches(seeds):
+        for of_kind, molecule, stretch in stretches_of(seeds, self.molecules):
             for row, column in np.argwhere(~(stretch < BROKEN))[:1]:
                 symbols = Atoms(molecule.numbers).symbols
                 i, j = molecule.bonds[column]
@@ -191,61 +185,10 @@ class Dihedrals:
                     "known: it is broken, and what turned would be another molecule; leave this structure out"
                 )
 
-    def _stretches(
-        self, structures: Structures
-    ) -> Iterator[tuple[Int[np.ndarray, " n"], Molecule, Float[np.ndarray, "n n_bonds"]]]:
-        """For each molecule: which structures it is, and lengths of their bonds in units of what they should be."""
-        positions = structures.positions.detach().cpu().double().numpy()
-        counts = structures.counts.cpu().numpy()
-        first = counts.cumsum() - counts
-        kinds = _kinds(structures, self.molecules)
-        for number, molecule in enumerate(self.molecules):
-            of_kind = np.flatnonzero(kinds == number)
-            ends = positions[first[of_kind, None, None] + np.array(molecule.bonds)]
-            lengths = np.linalg.norm(ends[:, :, 1] - ends[:, :, 0], axis=-1)
-            yield _Stretch(of_kind, molecule, lengths / np.array(molecule.lengths))
-
-
-class _Stretch(NamedTuple):
-    """Indices of the structures of a molecule, and the lengths of their bonds relative to the reference."""
-
-    of_kind: Int[np.ndarray, " n_of_kind"]
-    molecule: Molecule
-    stretch: Float[np.ndarray, "n_of_kind n_bonds"]
-
-
-def _molecule(atoms: Atoms, torsions: Sequence[str | Sequence[int]], bonds: Sequence[Sequence[int]] | None) -> Molecule:
-    graph = bond_graph(atoms, bonds)
-    return Molecule(
-        numbers=tuple(atoms.numbers.tolist()),
-        torsions=find(atoms, torsions, graph.bonds),
-        bonds=graph.bonds,
-        lengths=tuple(float(atoms.get_distance(i, j)) for i, j in graph.bonds),
-    )
-
-
-def _kinds(seeds: Structures, molecules: Sequence[Molecule]) -> Int[np.ndarray, " n_seeds"]:
-    """Index of the molecule of each seed."""
-    known = {molecule.numbers: index for index, molecule in enumerate(molecules)}
-    numbers, pbc = seeds.atomic_numbers.tolist(), seeds.pbc.any(-1).tolist()
-    kinds, start = [], 0
-    for index, count in enumerate(seeds.counts.tolist()):
-        of_seed = tuple(numbers[start : start + count])
-        if of_seed not in known or pbc[index]:
-            formulas = ", ".join(Atoms(molecule.numbers).get_chemical_formula() for molecule in molecules)
-            raise ValueError(
-                f"seed {index} ({Atoms(of_seed).get_chemical_formula()}{', periodic' * pbc[index]}) is no molecule "
-                f"whose torsions are known (those are of {formulas}, with the atoms in one order); leave it out, or "
-                "give Dihedrals.of that molecule too"
-            )
-        kinds.append(known[of_seed])
-        start += count
-    return np.array(kinds)
-
 
 def _tables(seeds: Structures, molecules: Sequence[Molecule]) -> _Tables:
     device = seeds.structure_index.device
-    kinds, counts = _kinds(seeds, molecules), seeds.counts.cpu().numpy()
+    kinds, counts = kinds_of(seeds, molecules), seeds.counts.cpu().numpy()
     first = counts.cumsum() - counts
     fixed = np.zeros(seeds.n_atoms, dtype=bool) if seeds.fixed is None else seeds.fixed.any(-1).cpu().numpy()
     n_torsions = np.array([len(molecule.torsions) for molecule in molecules])[kinds]
@@ -266,7 +209,14 @@ def _tables(seeds: Structures, molecules: Sequence[Molecule]) -> _Tables:
             ]
         turns.append(_Turn(*torch.as_tensor(np.concatenate(parts, axis=1), device=device)))
     owner = torch.as_tensor(np.repeat(np.arange(len(kinds)), n_torsions), device=device)
-    return _Tables(seeds.fixed, owner, torch.as_tensor(atoms, device=device), tuple(turns))
+    images = images_of(seeds, kinds, molecules)
+    return _Tables(
+        fixed=seeds.fixed,
+        owner=owner,
+        atoms=torch.as_tensor(atoms, device=device),
+        turns=tuple(turns),
+        images=None if images is None else torch.as_tensor(images, dtype=seeds.positions.dtype, device=device),
+    )
 
 
 def _turned(

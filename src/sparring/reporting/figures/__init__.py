@@ -4,7 +4,7 @@ from sparring.plots.ticks import legend_below
 from sparring.reporting.figures.common import errors_on_one_set
 from sparring.reporting.figures.energies import energy_distributions
 from sparring.reporting.figures.expectations import errors_by_generation, expected_errors
-from sparring.reporting.figures.parity import parity_energy, parity_forces
+from sparring.reporting.figures.parity import parity_energy, parity_forces, parity_stress
 from sparring.reporting.figures.run import (
     by_generation,
     label_cost,
@@ -78,6 +78,7 @@ __all__ = [
     "note_paths_outside",
     "parity_energy",
     "parity_forces",
+    "parity_stress",
     "path_energy",
     "path_uncertainty",
     "rmsd_energy",

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparring.evaluation import Errors
 from sparring.plots.style import FAINT, INK, panels
 from sparring.plots.ticks import logarithmic
-from sparring.units import KCAL, EnergyUnit
+from sparring.units import GPA, KCAL, EnergyUnit
 from sparring.validation.errors.common_set import CommonErrors
 
 __all__ = ["errors_on_one_set"]
@@ -33,19 +32,20 @@ def errors_on_one_set(
     Args:
         common: Errors of all committees on the set.
         ax: Axes to draw on.
-        kind: "force" or "energy".
-        own: Errors of each generation on its own test set, in eV or eV/Å; no line joins these.
-        unit: Unit of the axis.
+        kind: "force", "energy" or "stress".
+        own: Errors of each generation on its own test set, in eV, eV/Å or eV/Å³; no line joins these.
+        unit: Unit of energies and forces; stresses are shown in GPa.
     """
     ax = ax or panels()[1][0]
+    size = GPA if kind == "stress" else unit.size
     for part, (colour, marker, words) in PARTS.items():
         known = [(number, errors) for number in common.generations if (errors := common.of(number, part)) is not None]
-        values = np.array([_mae(errors, kind) for _, errors in known]) / unit.size
+        values = np.array([getattr(errors, f"{kind}_mae") for _, errors in known]) / size
         if len(values):
             label = f"{words}, {common.n_structures[part]}"
             ax.plot([n for n, _ in known], values, color=colour, marker=marker, ms=6, mec="white", lw=1.3, label=label)
     if own:
-        values = np.array(list(own.values())) / unit.size
+        values = np.array(list(own.values())) / size
         ax.plot(list(own), values, "D", color=FAINT, mfc="none", ms=7, label="each on its own test set", zorder=1)
     shown = np.concatenate([np.ravel(line.get_ydata()) for line in ax.lines] or [np.empty(0)])
     shown = shown[np.isfinite(shown)]
@@ -55,10 +55,6 @@ def errors_on_one_set(
         ax.set_ylim(0.0, 1.15 * max(shown.max(initial=0.0), 1e-12))
     numbers = common.generations
     ax.set_xticks(numbers[:: -(-len(numbers) // 10)])
-    quantity = f"forces ({unit.name}/Å)" if kind == "force" else f"energies ({unit.name})"
-    ax.set(xlabel="generation", ylabel=f"MAE of {quantity}", xlim=(min(numbers) - 0.4, max(numbers) + 0.4))
+    names = {"force": f"forces ({unit.name}/Å)", "energy": f"energies ({unit.name})", "stress": "stresses (GPa)"}
+    ax.set(xlabel="generation", ylabel=f"MAE of {names[kind]}", xlim=(min(numbers) - 0.4, max(numbers) + 0.4))
     return ax
-
-
-def _mae(errors: Errors, kind: str) -> float:
-    return errors.force_mae if kind == "force" else errors.energy_mae

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from sparring.plots.style import FAINT, FIT, TEST, panels
 from sparring.reporting.data import Predictions
 from sparring.reporting.figures.run import MANY, padded
-from sparring.units import KCAL, EnergyUnit
+from sparring.units import GPA, KCAL, EnergyUnit
 
-__all__ = ["parity_energy", "parity_forces"]
+__all__ = ["parity_energy", "parity_forces", "parity_stress"]
 
 
 def parity_energy(predictions: Predictions, ax: Axes | None = None, *, unit: EnergyUnit = KCAL) -> Axes:
@@ -20,7 +20,7 @@ def parity_energy(predictions: Predictions, ax: Axes | None = None, *, unit: Ene
         predictions.is_test,
         ax,
         quantity="energy above lowest (eV)",
-        unit=unit,
+        size=unit.size,
         unit_name=unit.name,
     )
 
@@ -33,8 +33,21 @@ def parity_forces(predictions: Predictions, ax: Axes | None = None, *, unit: Ene
         predictions.is_test_component,
         ax,
         quantity="force component (eV/Å)",
-        unit=unit,
+        size=unit.size,
         unit_name=f"{unit.name}/Å",
+    )
+
+
+def parity_stress(predictions: Predictions, ax: Axes | None = None) -> Axes:
+    """Components of stresses of the committee against the labels, in GPa, six of each structure."""
+    return _parity(
+        predictions.stress / GPA,
+        predictions.committee_stress / GPA,
+        predictions.is_test_stress,
+        ax,
+        quantity="stress component (GPa)",
+        size=1.0,
+        unit_name="GPa",
     )
 
 
@@ -45,7 +58,7 @@ def _parity(
     ax: Axes | None,
     *,
     quantity: str,
-    unit: EnergyUnit,
+    size: float,
     unit_name: str,
 ) -> Axes:
     ax = ax or panels(height=4.0)[1][0]
@@ -53,7 +66,7 @@ def _parity(
     ax.axline((0.0, 0.0), slope=1.0, color=FAINT, lw=0.8, zorder=1)
     for name, rows, colour in (("fit", ~is_test, FIT), ("test", is_test, TEST)):
         if rows.any():
-            mae = unit.show(np.abs(committee - label)[rows]).mean()
+            mae = np.abs(committee - label)[rows].mean() / size
             marks = {"s": 14, "color": colour, "lw": 0.4, "edgecolors": "white", "rasterized": rows.sum() > MANY}
             ax.scatter(label[rows], committee[rows], label=f"{name}: MAE {mae:.3g} {unit_name}", zorder=2, **marks)
     ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES, STRESS
 from sparring.labels import Bounds, Label, LabelError
-from sparring.plausibility import Comparison, Finding, compare, require
+from sparring.plausibility import Comparison, Finding, compare, require, stresses_of_file
 from sparring.systems.own.structures import is_labelled, read_own
 from sparring.units import quantity
 
@@ -19,8 +19,10 @@ __all__ = ["are_mixed", "compare_own", "findings_of", "in_internal_units", "read
 
 logger = logging.getLogger(__name__)
 
-READING = ("file", "energy_key", "forces_key", "relabel", "charge", "multiplicity")
+READING = ("file", "energy_key", "forces_key", "stress_key", "relabel", "charge", "multiplicity")
 """Keys of the section about the format of a file."""
+UNITS = ("energy_unit", "forces_unit", "stress_unit", "stress_sign")
+"""Keys about the units of its labels, and the sign of stresses."""
 
 
 def read_structures_of(system: "Own") -> list[Atoms]:
@@ -30,16 +32,36 @@ def read_structures_of(system: "Own") -> list[Atoms]:
         ValueError: If the file cannot be read.
         OSError: If it cannot be opened.
     """
-    foreign = (system.energy_unit, system.forces_unit) != ("eV", "eV/Å")
+    units = {name: getattr(system, name) for name in UNITS}
+    foreign = (system.energy_unit, system.forces_unit, system.stress_unit or "eV/Å³") != ("eV", "eV/Å", "eV/Å³")
     reading: dict[str, Any] = {key: getattr(system, key) for key in READING}
     structures = read_own(**reading, foreign_units=foreign)
-    return in_internal_units(structures, energy_unit=system.energy_unit, forces_unit=system.forces_unit)
+    return in_internal_units(structures, **units)
 
 
-def in_internal_units(structures: Sequence[Atoms], *, energy_unit: str, forces_unit: str) -> list[Atoms]:
-    """Structures whose labels are in other units, in eV and eV/Å; stresses, whose unit is not named, are left out."""
+def _units(system: "Own") -> dict[str, str]:
+    return {name: getattr(system, name) or "eV/Å³" for name in UNITS}
+
+
+def in_internal_units(
+    structures: Sequence[Atoms],
+    *,
+    energy_unit: str,
+    forces_unit: str,
+    stress_unit: str | None = None,
+    stress_sign: str = "tension",
+) -> list[Atoms]:
+    """Structures whose labels are in other units, in eV, eV/Å and eV/Å³; stresses positive under tension.
+
+    Stresses whose unit is not named are left out where the other units are not eV and eV/Å.
+    """
     energy, force = quantity(f"1 {energy_unit}", "energy"), quantity(f"1 {forces_unit}", "force")
-    if energy == force == 1.0:
+    stress = quantity(f"1 {stress_unit or 'eV/Å³'}", "pressure") * (-1 if stress_sign == "compression" else 1)
+    if stress_unit is None and not energy == force == 1.0:
+        if n_with_stress := sum(STRESS in atoms.info for atoms in structures):
+            logger.warning("the stresses of %d frames are left out: name their unit (`stress_unit`)", n_with_stress)
+        stress = 0.0
+    if energy == force == stress == 1.0:
         return list(structures)
     converted = [atoms.copy() for atoms in structures]
     for atoms in converted:
@@ -47,7 +69,10 @@ def in_internal_units(structures: Sequence[Atoms], *, energy_unit: str, forces_u
             atoms.info[ENERGY] = energy * float(atoms.info[ENERGY])
         if FORCES in atoms.arrays:
             atoms.arrays[FORCES] = force * atoms.arrays[FORCES]
-        atoms.info.pop(STRESS, None)
+        if not stress:
+            atoms.info.pop(STRESS, None)
+        elif STRESS in atoms.info:
+            atoms.info[STRESS] = stress * atoms.info[STRESS]
     return converted
 
 
@@ -57,14 +82,13 @@ def compare_own(
     label_all: Callable[[Sequence[Atoms]], Sequence[Label | LabelError]],
     bounds: Bounds,
 ) -> Comparison:
-    """The labels of the file against its own forces and those of the labeller."""
+    """The labels of the file against its own forces and stresses, and those of the labeller."""
     return compare(
         structures,
         label_all,
         file=str(system.file),
         bounds=bounds,
-        energy_unit=system.energy_unit,
-        forces_unit=system.forces_unit,
+        **_units(system),
     )
 
 
@@ -81,7 +105,9 @@ def findings_of(
     comparison = compare_own(structures, system, label_all, bounds)
     if are_mixed(structures, system, generations):
         return comparison
-    return comparison._replace(findings=tuple(Finding("warn", finding.text) for finding in comparison.findings))
+    stresses = stresses_of_file(structures, str(system.file), **_units(system))
+    others = [Finding("warn", finding.text) for finding in comparison.findings if finding.about != "stress"]
+    return comparison._replace(findings=(*stresses, *others))
 
 
 def are_mixed(structures: Sequence[Atoms], system: "Own", generations: int) -> bool:
@@ -97,14 +123,19 @@ def require_comparable(
     *,
     generations: int,
 ) -> None:
-    """Stop before labels of two kinds are mixed in one data set. Nothing is compared where there are none to mix.
+    """Stop before labels of two kinds are mixed in one data set, or stresses that contradict the energies are learnt.
+
+    Nothing is labelled where there are no labels to mix.
 
     Raises:
-        ValueError: If the labels of the file are not the labeller's, with what was found.
+        ValueError: If the labels of the file are not the labeller's, or not stresses, with what was found.
     """
-    if not system.check_labels or not are_mixed(structures, system, generations):
+    if not system.check_labels:
         return
-    comparison = compare_own(structures, system, label_all, bounds)
+    if are_mixed(structures, system, generations):
+        comparison = compare_own(structures, system, label_all, bounds)
+    else:
+        comparison = Comparison(stresses_of_file(structures, str(system.file), **_units(system)))
     require(comparison)
     for finding in comparison.findings:
         logger.warning("%s", finding.text)

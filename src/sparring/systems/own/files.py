@@ -37,6 +37,12 @@ def torsions_of(
     if not molecules:
         raise ValueError("system.torsions: the file has isolated atoms only, which have no torsions")
     molecule = molecules[0]
+    if molecule.pbc.any():
+        formula = molecule.get_chemical_formula()
+        raise ValueError(
+            f"system.torsions: {formula} is periodic, and maps over torsions are those of molecules; leave them out "
+            "(set pbc to False if this is a molecule in a box)"
+        )
     try:
         graph = bond_graph(molecule)
         found = find(molecule, torsions, graph.bonds)

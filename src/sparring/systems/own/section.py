@@ -15,6 +15,7 @@ from sparring.schema.values import (
     Length,
     LengthOrZero,
     Number,
+    PressureUnit,
     TemperatureRange,
     Torsions,
     shown,
@@ -135,9 +136,12 @@ class Own(SystemSection):
     file: Path
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
+    stress_key: str | None = "REF_stress"
     relabel: bool = False
     energy_unit: EnergyUnit = "eV"
     forces_unit: ForceUnit = "eV/Å"
+    stress_unit: PressureUnit | None = None
+    stress_sign: Literal["tension", "compression"] = "tension"
     check_labels: bool = True
     charge: Integer = 0
     multiplicity: Count | None = None

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS
 from sparring.atoms.reference import has_labels
 from sparring.inputs.reading import read_atoms
 from sparring.labels.base import Bounds, LabelError, electronic_state
@@ -60,6 +60,7 @@ def read_own(
     *,
     energy_key: str = ENERGY,
     forces_key: str = FORCES,
+    stress_key: str | None = STRESS,
     relabel: bool = False,
     charge: int = 0,
     multiplicity: int | None = None,
@@ -74,6 +75,7 @@ def read_own(
         file: Extended XYZ, or another format that :func:`sparring.inputs.reading.read_atoms` reads.
         energy_key: The file's name of total energies, in eV; left as it is, known names are looked for.
         forces_key: The file's name of forces, in eV/Å.
+        stress_key: The file's name of stresses, in eV/Å³, or of virials, in eV; None to leave them aside.
         relabel: True to leave labels of the file aside and compute them anew.
         charge: Charge of structures that do not have their own.
         multiplicity: Multiplicity of these; None for the lowest one that the number of electrons allows.
@@ -86,7 +88,12 @@ def read_own(
     """
     labels: Literal["relabel", "optional"] = "relabel" if relabel else "optional"
     structures = read_atoms(
-        file, labels=labels, energy_key=energy_key, forces_key=forces_key, foreign_units=foreign_units
+        file,
+        labels=labels,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        stress_key=stress_key,
+        foreign_units=foreign_units,
     )
     for atoms in structures:
         atoms.info.update(source="file", parent=-1)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from sparring.atoms.dataset import Dataset
 from sparring.inputs.reading import read_atoms
@@ -23,7 +23,7 @@ def windows_of(text: str) -> list[float]:
 
 
 def evaluation_data(
-    folder: Path, file: Path | None, *, later: bool, energy_key: str, forces_key: str
+    folder: Path, file: Path | None, *, later: bool, energy_key: str, forces_key: str, stress_key: str = "REF_stress"
 ) -> EvaluationData:
     """Labelled structures that the committee of a folder was not trained on: of a file, or of its run.
 
@@ -34,7 +34,8 @@ def evaluation_data(
         return data_of_generation(folder, later=later)
     if later:
         raise ValueError("--later adds labels of the run to its test split; leave out either --later or the file")
-    frames = read_atoms(file, labels="required", energy_key=energy_key, forces_key=forces_key, allow_dummy=True)
+    keys: dict[str, Any] = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key}
+    frames = read_atoms(file, labels="required", **keys, allow_dummy=True)
     return data_of_file(folder, Dataset.from_atoms(frames), str(file))
 
 

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sparring.validation.arguments import CommitteeFolder, EnergyKey, ForcesKey, Output, use_threads, write_results
+from sparring.validation.arguments import (
+    CommitteeFolder,
+    EnergyKey,
+    ForcesKey,
+    Output,
+    StressKey,
+    use_threads,
+    write_results,
+)
 
 __all__ = ["errors"]
 
@@ -39,6 +47,7 @@ def errors(
     align: Align = False,
     energy_key: EnergyKey = "REF_energy",
     forces_key: ForcesKey = "REF_forces",
+    stress_key: StressKey = "REF_stress",
     output: Output = None,
 ) -> None:
     """Errors on unseen labels, by energy and by group; correlation, calibration and detection by the uncertainty."""
@@ -52,7 +61,9 @@ def errors(
 
     use_threads()
     members, folder = read_committee(committee), output or committee / "validation"
-    chosen = evaluation_data(committee, data, later=later, energy_key=energy_key, forces_key=forces_key)
+    chosen = evaluation_data(
+        committee, data, later=later, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key
+    )
     members.require_known(chosen.dataset)
     training, predicted = chosen.training, predict_structures(members, chosen.dataset.structures)
     report = error_report(

@@ -138,6 +138,7 @@ def read_evaluation_file(section: Evaluation) -> Dataset | None:
         labels="required",
         energy_key=section.energy_key,
         forces_key=section.forces_key,
+        stress_key=section.stress_key,
         allow_dummy=True,
     )
     return Dataset.from_atoms(frames)
@@ -162,6 +163,7 @@ def _key(folder: Path) -> _Key | None:
     newest, config = with_data[-1], run.config()
     section = config.evaluation
     facts = [*map(file_digest, newest.data_files), section.near, section.energy_key, section.forces_key]
+    facts += [section.stress_key] * (section.stress_key != "REF_stress")
     facts.append(None if section.file is None else section.file.name)
     return _Key(
         newest=newest.folder,

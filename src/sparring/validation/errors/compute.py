@@ -70,6 +70,7 @@ class ErrorReport:
         percentile: Percentile that defines limits of errors and variances.
         forces: Reliability of the uncertainty of forces.
         energy: Reliability of the uncertainty of energies.
+        stress: Reliability of the uncertainty of stresses, None if no structure has one to compare with.
     """
 
     data: str
@@ -84,6 +85,7 @@ class ErrorReport:
     percentile: float
     forces: Reliability
     energy: Reliability
+    stress: Reliability | None = None
 
 
 def error_report(
@@ -105,7 +107,8 @@ def error_report(
     its 80th percentile, to decide where "the output of the NN is reliable"; its main text does not define which outputs
     are unreliable. With `beyond_training`, an error is unreliable from the same percentile of the training errors on.
     `worst` needs no training set: the limit is that percentile of the held-out errors themselves. Both variances are
-    tested on both errors, as the paper expects that of forces to be the better descriptor.
+    tested on both errors, as the paper expects that of forces to be the better descriptor. Errors of stresses are those
+    of structures that have one; the variance of stresses is tested on them, beside that of forces.
 
     Args:
         predicted: Predictions of the committee for the held-out structures.
@@ -138,13 +141,11 @@ def error_report(
     trained = None if training is None else (training[0], Differences.of(*training))
 
     def reliability(own: str) -> Reliability:
-        predictions, differences = _with_forces(predicted, found) if own == "force" else (predicted, found)
-        difference, owner = _differences(differences, own)
+        predictions, differences = _that_have(own, predicted, found)
         reference = None if trained is None else _reference(*trained, own)
         return assess(
-            difference,
-            owner,
-            _variances(predictions),
+            *_differences(differences, own),
+            _variances(predictions, own),
             own,
             n_members=n_members,
             positive=positive,
@@ -165,6 +166,7 @@ def error_report(
         percentile=percentile,
         forces=reliability("force"),
         energy=reliability("energy"),
+        stress=reliability("stress") if len(found.stress) else None,
     )
 
 
@@ -238,25 +240,36 @@ def _by_group(found: Differences, dataset: Dataset, key: str) -> dict[str, Part]
 # --- uncertainty ----------------------------------------------------------------------------------------------------
 
 
-def _variances(predicted: StructurePredictions) -> dict[str, Float[np.ndarray, " n_structures"]]:
+def _variances(predicted: StructurePredictions, own: str) -> dict[str, Float[np.ndarray, " n_structures"]]:
+    """Variances that may detect errors of a kind."""
+    if own == "stress":
+        assert predicted.stress_variance is not None  # there are differences
+        return {"stress": predicted.stress_variance, "force": predicted.force_variance}
     return {"force": predicted.force_variance, "energy": predicted.energy_variance}
 
 
 def _differences(found: Differences, kind: str) -> tuple[Float[np.ndarray, " n_values"], Int[np.ndarray, " n_values"]]:
     """Differences of one kind, and the structure of each."""
+    if kind == "stress":
+        return found.stress, found.stress_owner
     return (found.force, found.owner) if kind == "force" else (found.energy, np.arange(len(found.energy)))
 
 
-def _with_forces(predicted: StructurePredictions, found: Differences) -> tuple[StructurePredictions, Differences]:
-    """The structures that have forces to compare with."""
-    known = np.bincount(found.owner, minlength=len(found.energy)) > 0
+def _that_have(
+    kind: str, predicted: StructurePredictions, found: Differences
+) -> tuple[StructurePredictions, Differences]:
+    """The structures that have a label of a kind to compare with."""
+    known = np.bincount(_differences(found, kind)[1], minlength=len(found.energy)) > 0
     return predicted.take(np.flatnonzero(known).tolist()), found.take(known)
 
 
-def _reference(predicted: StructurePredictions, found: Differences, kind: str) -> Reference:
-    predicted, found = _with_forces(predicted, found) if kind == "force" else (predicted, found)
+def _reference(predicted: StructurePredictions, found: Differences, kind: str) -> Reference | None:
+    """Errors and variances of a kind in the training set; None if it has none."""
+    predicted, found = _that_have(kind, predicted, found)
+    if not len(found.energy):
+        return None
     error = root_mean_square(*_differences(found, kind), len(found.energy))
-    return Reference(error=error, variances=_variances(predicted))
+    return Reference(error=error, variances=_variances(predicted, kind))
 
 
 def _require_finite(predicted: StructurePredictions) -> None:

@@ -10,25 +10,32 @@ from matplotlib.figure import Figure
 
 from sparring.plots.style import FAINT, GENERATIONS, INK, STYLE, panels
 from sparring.plots.ticks import logarithmic
-from sparring.units import KCAL, EnergyUnit
+from sparring.units import GPA, KCAL, EnergyUnit
 from sparring.validation.errors.calibration import independent_ratio
-from sparring.validation.errors.compute import ErrorReport, Window
+from sparring.validation.errors.compute import ErrorReport, Part, Window
 from sparring.validation.errors.reliability import Reliability
 
 __all__ = ["calibration_curve", "coverage_curve", "error_by_energy", "errors_figure", "roc_curves", "sigma_error"]
 
 # Above this many marks an SVG is slow to draw; they are then painted as pixels, the axes stay lines.
 MANY = 600
-SIGMA = {"force": "σ$_F$", "energy": "σ$_E$"}
-COLOURS = {"force": GENERATIONS[0], "energy": GENERATIONS[1]}
-DASHES: dict[str, tuple[float, ...]] = {"force": (1.0, 0.0), "energy": (5.0, 2.0)}  # both curves may be the same
+SIGMA = {"force": "σ$_F$", "energy": "σ$_E$", "stress": "σ$_S$"}
+COLOURS = {"force": GENERATIONS[0], "energy": GENERATIONS[1], "stress": GENERATIONS[2]}
+# Curves of two variances may be the same.
+DASHES: dict[str, tuple[float, ...]] = {"force": (1.0, 0.0), "energy": (5.0, 2.0), "stress": (3.0, 1.5)}
+COMPONENTS = {"force": "force components", "energy": "energies", "stress": "stress components"}
 
 
 def errors_figure(report: ErrorReport, *, unit: EnergyUnit = KCAL) -> Figure:
-    """All of a report: forces above, energies below; by energy, σ against error, ROC curves, coverage."""
+    """All of a report: a row for forces, one for energies, and one for stresses where there are any.
+
+    Columns are errors by energy, σ against error, ROC curves, and coverage.
+    """
+    kinds = ("force", "energy") if report.stress is None else ("force", "energy", "stress")
     with rc_context(STYLE):
-        figure, axes = panels(8, n_columns=4, width=3.9, height=3.7)
-        for kind, row in (("force", axes[:4]), ("energy", axes[4:])):
+        figure, axes = panels(4 * len(kinds), n_columns=4, width=3.9, height=3.7)
+        for place, kind in enumerate(kinds):
+            row = axes[4 * place : 4 * place + 4]
             error_by_energy(report, row[0], kind=kind, unit=unit)
             sigma_error(report, row[1], kind=kind, unit=unit)
             calibration_curve(report, row[1], kind=kind, unit=unit)
@@ -50,19 +57,21 @@ def error_by_energy(
     if not windows:
         return _reason(ax, "no composition has two labels, so there is no zero of energy")
     places = np.arange(len(windows))
-    inside = np.array([_rmse(window, kind) for window in windows]) / unit.size
-    caps = {window.high: _rmse(window, kind) for window in report.up_to}
+    size, _ = _unit(kind, unit)
+    inside = np.array([_rmse(window.part, kind) for window in windows]) / size
+    caps = {window.high: _rmse(window.part, kind) for window in report.up_to}
     if np.isfinite(report.energy_above).all():
-        caps[None] = report.overall.errors.force_rmse if kind == "force" else report.overall.errors.energy_rmse
-    reached = [(place, caps[window.high] / unit.size) for place, window in enumerate(windows) if window.high in caps]
+        caps[None] = _rmse(report.overall, kind)
+    reached = [(place, caps[window.high] / size) for place, window in enumerate(windows) if window.high in caps]
     colour = COLOURS[kind]
     ax.plot(*zip(*reached, strict=True), color=FAINT, lw=1.2, marker="_", ms=12, mew=1.4, label="up to its end")
     ax.plot(places, inside, "o", color=colour, ms=6, mec="white", mew=0.6, label="in the window")
-    if inside.max() > 20 * inside.min() > 0:
+    known = inside[np.isfinite(inside)]  # some windows may hold no structure with forces or a stress
+    if len(known) and known.max() > 20 * known.min() > 0:
         logarithmic(ax)
         ax.margins(y=0.15)
     else:
-        ax.set_ylim(0.0, 1.15 * max(inside.max(), 1e-12))
+        ax.set_ylim(0.0, 1.15 * max(known.max(initial=0.0), 1e-12))
     ax.set_xticks(places, [_window_label(window, unit) for window in windows])
     ax.set_xlim(-0.6, len(windows) - 0.4)
     ax.grid(visible=False, axis="x")
@@ -78,7 +87,8 @@ def sigma_error(report: ErrorReport, ax: Axes | None = None, *, kind: str = "for
     """
     ax = ax or panels(height=4.0)[1][0]
     reliability = _of(report, kind)
-    sigma, error = reliability.sigma / unit.size, reliability.error / unit.size
+    size, _ = _unit(kind, unit)
+    sigma, error = reliability.sigma / size, reliability.error / size
     shown = (sigma > 0) & (error > 0)  # a logarithm has no place for zero
     if not shown.any():
         return _reason(ax, reliability.absent.get("calibration", "every σ or every error is zero"))
@@ -110,7 +120,8 @@ def calibration_curve(
     calibration = reliability.calibration
     if calibration is None:
         return _reason(ax, reliability.absent.get("calibration", "")) if fresh else ax
-    sigma, error = calibration.bin_sigma / unit.size, calibration.bin_error / unit.size
+    size, _ = _unit(kind, unit)
+    sigma, error = calibration.bin_sigma / size, calibration.bin_error / size
     sizes = " or ".join(str(size) for size in np.unique(calibration.bin_size))
     ax.plot(
         sigma, error, "-D", color=INK, lw=1.2, ms=5, mec="white", mew=0.6, label=f"RMS in bins of {sizes}", zorder=3
@@ -125,7 +136,7 @@ def calibration_curve(
 
 
 def roc_curves(report: ErrorReport, ax: Axes | None = None, *, kind: str = "force", unit: EnergyUnit = KCAL) -> Axes:
-    """ROC curves of the classifier of Eq. 8 for unreliable structures, by either variance.
+    """ROC curves of the classifier of Eq. 8 for unreliable structures, by each of two variances.
 
     Dots are the classifier at its t. The diagonal is what guesses reach.
     """
@@ -145,7 +156,8 @@ def roc_curves(report: ErrorReport, ax: Axes | None = None, *, kind: str = "forc
     first = reliability.detections[0]
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     ax.set(xlabel=f"false alarms, share of {first.n_negative}", ylabel=f"unreliable found, share of {first.n_positive}")
-    limit = f"unreliable: error ≥ {first.error_limit / unit.size:.3g} {_unit(kind, unit)}"
+    size, name = _unit(kind, unit)
+    limit = f"unreliable: error ≥ {first.error_limit / size:.3g} {name}"
     ax.legend(loc="lower right", handletextpad=0.4, title=limit, title_fontsize=8)
     return ax
 
@@ -166,30 +178,34 @@ def coverage_curve(report: ErrorReport, ax: Axes | None = None, *, kind: str = "
     scale = _with_interval(calibration.scale, calibration.interval)
     words = f"area {calibration.miscalibration:.3f}\nerror/σ = {scale}"
     ax.plot(calibration.expected, calibration.observed, color=colour, lw=1.5, label=words)
-    what = "force components" if kind == "force" else "energies"
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-    ax.set(xlabel="expected share within so many σ", ylabel=f"observed share of {what}")
+    ax.set(xlabel="expected share within so many σ", ylabel=f"observed share of {COMPONENTS[kind]}")
     ax.legend(loc="upper left", handletextpad=0.4)
     return ax
 
 
 def _of(report: ErrorReport, kind: str) -> Reliability:
-    if kind not in COLOURS:
-        raise ValueError(f"kind must be force or energy, got {kind!r}")
-    return report.forces if kind == "force" else report.energy
+    found = {"force": report.forces, "energy": report.energy, "stress": report.stress}.get(kind)
+    if found is None:
+        wanted = "force or energy" if report.stress is None else "force, energy or stress"
+        raise ValueError(f"kind must be {wanted}, got {kind!r}")
+    return found
 
 
-def _rmse(window: Window, kind: str) -> float:
-    errors = window.part.errors
-    return errors.force_rmse if kind == "force" else errors.energy_rmse
+def _rmse(part: Part, kind: str) -> float:
+    value: float = getattr(part.errors, f"{kind}_rmse")
+    return value
 
 
-def _unit(kind: str, unit: EnergyUnit) -> str:
-    return f"{unit.name}/Å" if kind == "force" else unit.name
+def _unit(kind: str, unit: EnergyUnit) -> tuple[float, str]:
+    """Size and name of the unit in which errors of a kind are shown."""
+    if kind == "stress":
+        return GPA, "GPa"
+    return unit.size, f"{unit.name}/Å" if kind == "force" else unit.name
 
 
 def _quantity(kind: str, unit: EnergyUnit) -> str:
-    return f"{kind} ({_unit(kind, unit)})"
+    return f"{kind} ({_unit(kind, unit)[1]})"
 
 
 def _window_label(window: Window, unit: EnergyUnit) -> str:
@@ -214,7 +230,8 @@ def _frame(ax: Axes, values: Sequence[Float[np.ndarray, " n"]], kind: str, unit:
         ax.axline((low, low), (high, high), color=FAINT, lw=0.8, zorder=1)
     logarithmic(ax, "xy").set(xlim=(low, high), ylim=(low, high), aspect="equal")
     ax.set(
-        xlabel=f"{SIGMA[kind]} of the committee ({_unit(kind, unit)})", ylabel=f"true error of {_quantity(kind, unit)}"
+        xlabel=f"{SIGMA[kind]} of the committee ({_unit(kind, unit)[1]})",
+        ylabel=f"true error of {_quantity(kind, unit)}",
     )
     ax.legend(loc="upper left", handletextpad=0.4)
     return ax

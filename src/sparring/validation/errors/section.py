@@ -30,10 +30,12 @@ def figures(results: Mapping[str, ErrorReport], unit: EnergyUnit) -> tuple[Repor
 def notes(results: Mapping[str, ErrorReport], run: ReportedRun) -> Sequence[str]:
     """Units, data and symbols of the table."""
     sets = dict.fromkeys(report.data for report in results.values())
+    stresses = any(report.stress is not None for report in results.values())
     different = "The structures differ from row to row: rows cannot be compared with each other."
     return (
         *((different,) if len(sets) > 1 else ()),
         f"Energies in {run.unit.name}, components of forces in {run.unit.name}/Å, of n structures: {', '.join(sets)}. "
+        f"{'Components of stresses in GPa, of the structures that have a label. ' if stresses else ''}"
         "ρ: rank correlation of the committee's σ_F and its true error; error/σ: scale factor that recalibrates σ; "
         "AUC: area under the ROC curve of Eq. 8, 0.5 for guesses. In brackets: 95 % intervals.",
     )

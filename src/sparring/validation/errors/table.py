@@ -1,10 +1,11 @@
 """Tables of errors: all of one committee, or a row for each committee."""
 
+import math
 from collections.abc import Mapping
 from itertools import chain
 
 from sparring.support.tables import Cell, Column, Table
-from sparring.units import EnergyUnit
+from sparring.units import GPA, EnergyUnit
 from sparring.validation.base import Published, no_published
 from sparring.validation.errors.calibration import independent_ratio
 from sparring.validation.errors.compute import ErrorReport, Part, Window
@@ -16,8 +17,8 @@ __all__ = ["detection_table", "errors_table", "parts_table", "report_text", "unc
 ERROR = "{:z.4f}"
 INTERVAL = "{:z.2f}\n[{:z.2f}, {:z.2f}]"
 SHARE = "{:.0%}"
-VARIANCES = {"force": "σ_F²", "energy": "σ_E²"}
-KINDS = {"forces": "force", "energies": "energy"}
+VARIANCES = {"force": "σ_F²", "energy": "σ_E²", "stress": "σ_S²"}
+KINDS = {"forces": "force", "energies": "energy", "stresses": "stress"}
 POSITIVES: dict[Positive, str] = {
     "beyond_training": "error at or above the {:g}th percentile of the training errors",
     "worst": "error at or above the {:g}th percentile of the errors here",
@@ -25,14 +26,19 @@ POSITIVES: dict[Positive, str] = {
 
 
 def errors_table(results: Mapping[str, ErrorReport], unit: EnergyUnit, *, published: Published = no_published) -> Table:
-    """A row for each committee: errors of all structures and by energy, and how well σ_F predicts them."""
+    """A row for each committee: errors of all structures and by energy, and how well σ_F predicts them.
+
+    Errors of stresses, in GPa, are those of all structures that have one, if any has.
+    """
     windows = chain.from_iterable(report.up_to for report in results.values())
     caps = sorted({window.high for window in windows if window.high is not None})
+    stresses = any(report.stress is not None for report in results.values())
     rows: list[tuple[Cell, ...]] = []
     for name, report in results.items():
         below = {window.high: window.part.errors for window in report.up_to}
         errors = report.overall.errors
         cells: list[Cell] = [name, errors.n_structures, errors.energy_mae, errors.force_mae]
+        cells += [_known(errors.stress_mae)] if stresses else []
         for cap in caps:
             cells += [below[cap].energy_rmse, below[cap].force_rmse] if cap in below else [None, None]
         areas = [_with_interval(one.area, one.interval) for one in report.forces.detections if one.variance == "force"]
@@ -46,6 +52,7 @@ def errors_table(results: Mapping[str, ErrorReport], unit: EnergyUnit, *, publis
         Column(title="", left=True),
         Column(title="n"),
         *both("MAE, all"),
+        *((Column(title="stress", unit="GPa", group="MAE, all", format=ERROR, size=GPA),) if stresses else ()),
         *(column for cap in caps for column in both(f"RMSE ≤ {cap / unit.size:g} {unit.name}")),
         *(Column(title=title, group="σ_F and error", format=INTERVAL) for title in ("ρ", "error/σ", "AUC")),
     )
@@ -73,24 +80,29 @@ def parts_table(report: ErrorReport, unit: EnergyUnit) -> Table:
     for name, part in named:
         errors = part.errors
         energies = (errors.energy_mae, errors.energy_rmse, part.energy_bias, part.energy_rmse_per_atom)
-        rows.append((name, errors.n_structures, *energies, errors.force_mae, errors.force_rmse))
+        stresses = () if report.stress is None else (_known(errors.stress_mae), _known(errors.stress_rmse))
+        rows.append((name, errors.n_structures, *energies, errors.force_mae, errors.force_rmse, *stresses))
     titles = ("E MAE", "E RMSE", "E bias", "E RMSE/atom", "F MAE", "F RMSE")
+    of_stress = () if report.stress is None else ("S MAE", "S RMSE")
+    in_gpa = "" if report.stress is None else ", stresses (S) in GPa"
     return Table(
         columns=(
             Column(title="", left=True),
             Column(title="n"),
             *(Column(title=title, format=ERROR, size=unit.size) for title in titles),
+            *(Column(title=title, format=ERROR, size=GPA) for title in of_stress),
         ),
         rows=tuple(rows),
         caption=(
             f"{report.data}; committee of {report.n_members}",
-            f"energies in {unit.name}, forces in {unit.name}/Å; windows above the lowest label of the composition",
+            f"energies in {unit.name}, forces in {unit.name}/Å{in_gpa}; "
+            "windows above the lowest label of the composition",
         ),
     )
 
 
 def uncertainty_table(report: ErrorReport) -> Table:
-    """Correlation and calibration of the uncertainty of forces and of energies."""
+    """Correlation and calibration of the uncertainty of forces, of energies, and of stresses if there are any."""
     rows: list[tuple[Cell, ...]] = []
     for name, reliability in _kinds(report):
         calibration = reliability.calibration
@@ -117,10 +129,12 @@ def detection_table(report: ErrorReport, unit: EnergyUnit) -> Table:
     """Detection of unreliable structures by Eq. 8, for each kind of error and each variance."""
     rows: list[tuple[Cell, ...]] = []
     for name, reliability in _kinds(report):
-        per = "/Å" if name == "forces" else ""
+        size, shown = unit.size, f"{unit.name}/Å" if name == "forces" else unit.name
+        if name == "stresses":
+            size, shown = GPA, "GPa"
         for detection in reliability.detections:
             n = detection.n_positive + detection.n_negative
-            limit = f"{detection.error_limit / unit.size:.3g} {unit.name}{per}"
+            limit = f"{detection.error_limit / size:.3g} {shown}"
             unreliable = f"{KINDS[name]} error >= {limit} ({detection.n_positive} of {n})"
             area = _with_interval(detection.area, detection.interval)
             rows.append((unreliable, VARIANCES[detection.variance], area, *_rates(detection)))
@@ -157,7 +171,13 @@ def _rho_and_scale(reliability: Reliability) -> tuple[Cell, Cell]:
 
 
 def _kinds(report: ErrorReport) -> tuple[tuple[str, Reliability], ...]:
-    return ("forces", report.forces), ("energies", report.energy)
+    stresses = () if report.stress is None else (("stresses", report.stress),)
+    return ("forces", report.forces), ("energies", report.energy), *stresses
+
+
+def _known(error: float) -> float | None:
+    """An error; None where there is no label to compare with."""
+    return error if math.isfinite(error) else None
 
 
 def _span(window: Window, unit: EnergyUnit) -> str:

@@ -23,7 +23,11 @@ from sparring.validation.records import read_record, write_record
 from sparring.validation.survival.failures import Failure
 from sparring.validation.survival.spread import Moments
 
-__all__ = ["MDBatch", "identity", "once"]
+__all__ = ["Cell", "MDBatch", "Positions", "identity", "once"]
+
+
+Positions = Float[np.ndarray, "_ 3"]
+Cell = Float[np.ndarray, "3 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class MDBatch:
         failures: Failures among these copies.
         positions: Positions at each failure in Å; the last finite ones if a number was not finite.
         moments: Moments of bonds and angles of these copies.
+        cells: Cells at each failure in Å; None where they are that of the start.
     """
 
     identity: str
@@ -45,8 +50,14 @@ class MDBatch:
     first: int
     n_copies: int
     failures: tuple[Failure, ...]
-    positions: tuple[Float[np.ndarray, "_ 3"], ...]
+    positions: tuple[Positions, ...]
     moments: Moments
+    cells: tuple[Cell, ...] | None = None
+
+    def ends(self, cell: Cell) -> list[tuple[Failure, Positions, Cell]]:
+        """Failures with positions and cells; `cell` is that of the start."""
+        cells = [cell] * len(self.failures) if self.cells is None else self.cells
+        return list(zip(self.failures, self.positions, cells, strict=True))
 
 
 def identity(committee: Committee, start: Atoms, criteria: Sequence[Criterion], settings: Mapping[str, object]) -> str:

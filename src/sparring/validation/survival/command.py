@@ -35,9 +35,13 @@ EnergyBelow = Annotated[
     str | None,
     typer.Option(help="Largest allowed energy below the committee's own minimum, e.g. 1 meV."),
 ]
-Thermostat = Annotated[str, typer.Option(help="Ensemble: nose_hoover, langevin or nve.")]
+Thermostat = Annotated[str, typer.Option(help="Ensemble: nose_hoover, langevin, nve, npt or npt_cell.")]
 Friction = Annotated[str, typer.Option(help="Friction of langevin.")]
-TimeConstant = Annotated[str, typer.Option(help="Time constant of nose_hoover.")]
+TimeConstant = Annotated[str, typer.Option(help="Time constant of the thermostat but langevin's.")]
+Pressure = Annotated[
+    str | None, typer.Option(help="Pressure of npt (volumes move) and npt_cell (cells move) [default: 1 bar].")
+]
+CellTimeConstant = Annotated[str, typer.Option(help="Time constant of the barostat.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 Labels = Annotated[
     int,
@@ -62,6 +66,8 @@ def survival(
     ensemble: Thermostat = "nose_hoover",
     friction: Friction = "10 1/ps",
     time_constant: TimeConstant = "50 fs",
+    pressure: Pressure = None,
+    cell_time_constant: CellTimeConstant = "500 fs",
     seed: Seed = 0,
     at_once: AtOnce = 50,
     labels: Labels = 10,
@@ -104,6 +110,8 @@ def survival(
         ensemble=ensemble,
         friction=quantity(friction, "rate"),
         time_constant=quantity(time_constant, "time"),
+        pressure=None if pressure is None else quantity(pressure, "pressure"),
+        cell_time_constant=quantity(cell_time_constant, "time"),
         seed=seed,
         n_at_once=at_once,
         batches=folder / "survival",

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
-from jaxtyping import Float
 
 from sparring.atoms.inheritance import bare_copy, inherit
 from sparring.atoms.internal_coordinates import InternalCoordinate, bonds_and_angles
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.dynamics import Criterion, DynamicsResult, Ensemble, Status, simulate
+from sparring.dynamics import Criterion, DynamicsResult, Ensemble, Status, Temperature, simulate
 from sparring.dynamics.calculator import CommitteeCalculator
 from sparring.dynamics.records import Write
 from sparring.dynamics.trajectories import ensemble_of
@@ -28,23 +26,21 @@ from sparring.starting_data.relaxation import RelaxationError, relax
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
 from sparring.validation.run_labels import LabelFrames
-from sparring.validation.survival.batches import MDBatch, identity, once
+from sparring.validation.survival.batches import Cell, MDBatch, Positions, identity, once
 from sparring.validation.survival.failures import Failure, explained, with_predictions
 from sparring.validation.survival.labels import compared, labelled_failures
 from sparring.validation.survival.spread import Moments, SpreadOfCopies
-from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
+from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature, in_words
 
 __all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature", "own_minimum", "survival"]
 
 EVERY = 20
 """Number of steps between two removals of failed copies from the batch."""
-PREDICTED = ("committee_", "energy_variance", "force_variance", "atom_uncertainty", "expected_")
+PREDICTED = ("committee_", "energy_variance", "force_variance", "stress_variance", "atom_uncertainty", "expected_")
 """Beginnings of the names of predictions in `info` and `arrays`."""
 DECIMALS = 4
 NEIGHBOURS, STRAIN = 3.0, 0.2
 """In a minimum of its own a structure keeps distances shorter than this, in Å, within this part of their length."""
-
-Positions = Float[np.ndarray, "_ 3"]
 
 
 def survival(
@@ -59,6 +55,8 @@ def survival(
     ensemble: str = "nose_hoover",
     friction: float = 0.01,
     time_constant: float = 50.0,
+    pressure: float | None = None,
+    cell_time_constant: float = 500.0,
     seed: int = 0,
     n_at_once: int = 50,
     batches: Path | str | None = None,
@@ -89,9 +87,11 @@ def survival(
         n_copies: Number of copies at each temperature.
         duration: Length of a trajectory in fs.
         timestep: Time step in fs.
-        ensemble: Ensemble: ``nose_hoover``, ``langevin`` or ``nve``.
+        ensemble: Ensemble: ``nose_hoover``, ``langevin``, ``nve``, or with cells that move ``npt`` or ``npt_cell``.
         friction: Friction of the Langevin thermostat in 1/fs.
         time_constant: Time constant of the Nosé-Hoover chain in fs.
+        pressure: Pressure in eV/Å³ where cells move, by default 1 bar.
+        cell_time_constant: Time constant of the barostat in fs.
         seed: Random seed of velocities and noise.
         n_at_once: Number of copies that are simulated together. Larger batches use a graphics card better; smaller ones
             lose less when the computation is interrupted.
@@ -111,12 +111,21 @@ def survival(
     _check(temperatures, n_copies, n_at_once, duration, timestep)
     committee.require_known([start])
     batches = None if batches is None else Path(batches)
-    ensemble_at = partial(ensemble_of, ensemble, friction=friction, time_constant=time_constant)
+    constants: dict[str, Any] = {
+        "friction": friction,
+        "time_constant": time_constant,
+        "pressure": pressure,
+        "cell_time_constant": cell_time_constant,
+    }
+
+    def ensemble_at(temperature: Temperature) -> Ensemble:
+        return ensemble_of(ensemble, temperature, **constants)
+
     settings = Settings(
         formula=start.get_chemical_formula(),
         duration=round(duration / timestep) * timestep,
         timestep=timestep,
-        ensemble=_in_words(ensemble, friction, time_constant),
+        ensemble=in_words(ensemble, **constants),
         criteria=tuple(str(getattr(criterion, "__name__", criterion)) for criterion in criteria),
         seed=seed,
     )
@@ -212,7 +221,7 @@ class _Work:
     ) -> MDBatch:
         """Simulate copies together."""
         many = Structures.from_atoms([self.start]).take([0] * len(copies))
-        spread = SpreadOfCopies(self.coordinates, torch.as_tensor(self.start.cell.array))
+        spread = SpreadOfCopies(self.coordinates)
         result = self._simulate(
             many,
             ensemble,
@@ -222,7 +231,7 @@ class _Work:
             watch=spread,
             progress=progress_bars(title),
         )
-        words = ("finished", "not finite", *self.settings.criteria)
+        words = (*result.reasons[: Status.CRITERION], *self.settings.criteria)
         status, times, failed = result.status.tolist(), result.failure_time.tolist(), result.failed.tolist()
         # Geometries after a blow-up are useless as training data.
         ends = zip(failed, result.offending.to_atoms(), result.structures.take(failed).to_atoms(), strict=True)
@@ -234,6 +243,7 @@ class _Work:
             n_copies=len(copies),
             failures=tuple(Failure(copy=copies[i], time=times[i], reason=words[status[i]]) for i in failed),
             positions=tuple(atoms.positions for atoms in shown),
+            cells=tuple(atoms.cell.array for atoms in shown) if ensemble.moves_cells else None,
             moments=spread.moments(),
         )
 
@@ -251,13 +261,13 @@ class _Work:
 
     def failures(self, temperature: float, parts: Sequence[MDBatch]) -> tuple[list[Failure], list[Atoms]]:
         """Failures at a temperature in order of time, explained, and their frames with predictions of the committee."""
-        pairs = [pair for part in parts for pair in zip(part.failures, part.positions, strict=True)]
-        ends = sorted(pairs, key=lambda pair: _order(pair[0]))
+        ends = [end for part in parts for end in part.ends(self.start.cell.array)]
+        ends = sorted(ends, key=lambda end: _order(end[0]))
         if not ends:
             return [], []
-        geometries = [self._frame(temperature, failure, positions) for failure, positions in ends]
+        geometries = [self._frame(temperature, *end) for end in ends]
         failures = explained(
-            [failure for failure, _ in ends],
+            [failure for failure, *_ in ends],
             geometries,
             self.start,
             self.coordinates,
@@ -274,8 +284,8 @@ class _Work:
                     del values[name]
         return with_predictions(failures, predicted), frames
 
-    def _frame(self, temperature: float, failure: Failure, positions: Positions) -> Atoms:
-        atoms = inherit(Atoms(self.start.numbers, positions, cell=self.start.cell, pbc=self.start.pbc), self.start)
+    def _frame(self, temperature: float, failure: Failure, positions: Positions, cell: Cell) -> Atoms:
+        atoms = inherit(Atoms(self.start.numbers, positions, cell=cell, pbc=self.start.pbc), self.start)
         atoms.info.update(copy=failure.copy, temperature=temperature, time=failure.time, failed=failure.reason)
         return atoms
 
@@ -287,9 +297,3 @@ def _check(temperatures: Sequence[float], n_copies: int, n_at_once: int, duratio
         raise ValueError(f"need at least one copy, and one at once, got {n_copies} and {n_at_once}")
     if not 0 < timestep <= duration < math.inf:
         raise ValueError(f"need a timestep > 0 and a duration of at least one, got {timestep} fs and {duration} fs")
-
-
-def _in_words(ensemble: str, friction: float, time_constant: float) -> str:
-    """An ensemble with what matters to it."""
-    more = {"nose_hoover": f", time constant {time_constant:g} fs", "langevin": f", friction {friction:g} 1/fs"}
-    return ensemble + more.get(ensemble, "")

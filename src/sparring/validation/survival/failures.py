@@ -143,9 +143,9 @@ def explained(
     contacts = [_contact(atoms, bonded) for atoms in frames]
     if not coordinates:
         return [replace(failure, contact=contact) for failure, contact in zip(failures, contacts, strict=True)]
-    cell = torch.as_tensor(start.cell.array)
-    before = values(torch.as_tensor(start.positions), coordinates, cell).numpy()
-    now = values(torch.as_tensor(np.stack([atoms.positions for atoms in frames])), coordinates, cell).numpy()
+    before = values(torch.as_tensor(start.positions), coordinates, torch.as_tensor(start.cell.array)).numpy()
+    positions, cells = (np.stack([getattr(atoms, name) for atoms in frames]) for name in ("positions", "cell"))
+    now = values(torch.as_tensor(positions), coordinates, torch.as_tensor(cells)).numpy()
     spread = moments.spread([one.kind for one in coordinates])
     worst = np.abs((now - before) / spread).argmax(axis=1)
     found = []

@@ -14,7 +14,7 @@ from sparring.validation.run_labels import label_service_of_run
 from sparring.validation.run_system import start_of
 from sparring.validation.survival.arguments import criteria_of
 from sparring.validation.survival.compute import survival
-from sparring.validation.survival.trials import Survival, SurvivalAtTemperature
+from sparring.validation.survival.trials import Survival, SurvivalAtTemperature, in_words
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,6 +37,7 @@ def has_survival(folder: Path, wanted: SurvivalTest) -> bool:
     settings = known.settings
     return trials == tuple((one, wanted.copies) for one in wanted.temperature) and (
         (settings.duration, settings.timestep) == (wanted.time, wanted.timestep)
+        and settings.ensemble == in_words(wanted.ensemble, pressure=wanted.pressure)
     )
 
 
@@ -75,6 +76,8 @@ def keep_survival(
         n_copies=wanted.copies,
         duration=wanted.time,
         timestep=wanted.timestep,
+        ensemble=wanted.ensemble,
+        pressure=wanted.pressure,
         batches=output / "survival",
         write=frames.extend,
         label=None if service is None else service.label,

@@ -71,11 +71,10 @@ class SpreadOfCopies:
 
     Args:
         coordinates: Bonds and angles.
-        cell: Lattice vectors of all copies.
     """
 
-    def __init__(self, coordinates: Sequence[InternalCoordinate], cell: Float[Tensor, "3 3"]) -> None:
-        self.coordinates, self.cell = coordinates, cell
+    def __init__(self, coordinates: Sequence[InternalCoordinate]) -> None:
+        self.coordinates = coordinates
         self.rows: deque[tuple[Int[Tensor, " n_copies"], Float[Tensor, "n_copies n_coordinates"]]] = deque()
         self.origin: Tensor | None = None
         self.count, self.sums, self.squares = torch.zeros(()), torch.zeros(()), torch.zeros(())
@@ -88,7 +87,7 @@ class SpreadOfCopies:
         if state.step == 0:  # copies that did not fit the memory begin anew
             self.rows.clear()
         positions = state.phase.positions.unflatten(0, (n_copies, -1))
-        now = values(positions, self.coordinates, self.cell.to(positions))
+        now = values(positions, self.coordinates, state.phase.cells)
         if self.origin is None:  # all copies have the same start: sums about it lose no digits
             self.origin = now[0].clone()
             self.count, self.sums, self.squares = self.count.to(now), self.sums.to(now), self.squares.to(now)

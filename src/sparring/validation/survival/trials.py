@@ -9,11 +9,31 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binomtest
 
+from sparring.dynamics.barostat import CELL_TIME_CONSTANT, PRESSURE
+from sparring.dynamics.ensembles import FRICTION, TIME_CONSTANT
+from sparring.dynamics.trajectories import AT_PRESSURE
+from sparring.units import quantity
 from sparring.validation.survival.failures import Failure
 
-__all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature"]
+__all__ = ["Failure", "Settings", "Survival", "SurvivalAtTemperature", "in_words"]
 
 CONFIDENCE = 0.95
+
+
+def in_words(
+    ensemble: str,
+    *,
+    friction: float = FRICTION,
+    time_constant: float = TIME_CONSTANT,
+    pressure: float | None = None,
+    cell_time_constant: float = CELL_TIME_CONSTANT,
+) -> str:
+    """An ensemble with what matters to it; for the arguments see :func:`.ensemble_of`."""
+    bar = (PRESSURE if pressure is None else pressure) / quantity("1 bar", "pressure")
+    of_chain = f", time constant {time_constant:g} fs"
+    at_pressure = f", {bar:.6g} bar{of_chain}, of the cell {cell_time_constant:g} fs"
+    more = {"nose_hoover": of_chain, "langevin": f", friction {friction:g} 1/fs"}
+    return ensemble + (at_pressure if ensemble in AT_PRESSURE else more.get(ensemble, ""))
 
 
 @dataclass(frozen=True, kw_only=True)
