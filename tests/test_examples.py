@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase.io import read
 
 from sparring.assembly import labels
 from sparring.assembly.planning import plan
+from sparring.atoms.guests import made_whole, molecules_in
 from sparring.commands import running
 from sparring.commands.running import check
 from sparring.config import load
@@ -22,7 +25,7 @@ def presets(file):
     return [None, *re.findall(r"^  (\w+):", section, flags=re.MULTILINE)]
 
 
-NEEDS = {"foundation_model": "chgnet", "mace": "mace"}
+NEEDS = {"foundation_model": "chgnet", "mace": "mace", "silicon": "chgnet"}
 """Extras of examples whose potentials are of other packages."""
 
 
@@ -36,15 +39,15 @@ EVERY = [with_its_package(file, preset) for file in EXAMPLES for preset in prese
 
 @pytest.fixture
 def cheap_labels(monkeypatch):
-    """EMT in the place of what an example asks for; gives what was asked for."""
+    """EMT in the place of what an example asks for, Lennard-Jones for silica; gives what was asked for."""
     asked = []
 
-    def emt(**arguments):
+    def cheap(**arguments):
         asked.append(arguments)
-        return ASECalculator("emt")
+        return ASECalculator("lj" if arguments.get("parameters") == {"method": "GFN1-xTB"} else "emt")
 
-    monkeypatch.setattr(labels, "PySCF", emt)
-    monkeypatch.setattr(labels, "ASECalculator", emt)
+    monkeypatch.setattr(labels, "PySCF", cheap)
+    monkeypatch.setattr(labels, "ASECalculator", cheap)
     return asked
 
 
@@ -65,6 +68,8 @@ def test_every_example_can_be_checked(file, preset, cheap_labels):
     if file.stem == "foundation_model":
         assert (estimate.n_start, estimate.n_labels) == (0, 4)
         assert estimate.method.startswith("chgnet, sha256")
+    if file.stem == "guest_in_host":
+        assert (cheap_labels[0]["name"], estimate.n_start, estimate.n_labels) == ("tblite", 2 + 28, 16)
     if file.stem == "own_molecule":
         assert (cheap_labels[0]["name"], estimate.n_start) == ("tblite", 2 + 60 + 2 * 6 * 9 + 24 * 24)
     if file.stem == "alanine_dipeptide":
@@ -99,3 +104,14 @@ def test_short_range_attacks_find_atoms_of_magnesium_oxide_that_merge(sparring, 
     assert re.match(r"[12] of 2 attacks broke the model \((Mg–O|O–O|Mg–Mg) in", line)
     assert re.match(r"[12] structures? to be labelled: ", selected)
     assert sparring("validate", "holes", folder).exit_code == 0
+
+
+def test_the_guest_of_the_example_is_ethanol_that_turns_as_it_is():
+    frames = read(ROOT / "examples" / "guest_in_host.xyz", ":")
+    turned = read(ROOT / "examples" / "guest_in_host_turn.xyz", ":")
+    ((*atoms,),) = molecules_in(frames[0])
+    assert frames[0][atoms].get_chemical_formula() == "C2H6O"
+    distances = [made_whole(one, (tuple(atoms),))[atoms].get_all_distances() for one in (frames[0], *turned)]
+    for one in distances[1:]:
+        np.testing.assert_allclose(one, distances[0], atol=1e-6)
+    assert [one.info["turn"] for one in turned] == list(range(0, 181, 15))

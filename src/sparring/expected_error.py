@@ -23,7 +23,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float
 
-from sparring.atoms.reference import ENERGY, FORCES, STRESS
+from sparring.atoms.reference import ENERGY, FORCES, STRESS, forces_mask
 from sparring.atoms.strain import from_voigt
 from sparring.support.ranks import bounding_rank
 
@@ -168,7 +168,7 @@ class ExpectedErrors:
             return None
         energy = PowerLaw.fit(
             np.array([_sigma(atoms, "energy_variance") for atoms in frames]),
-            np.array([abs(atoms.info["committee_energy"] - atoms.info[ENERGY]) for atoms in frames]),
+            np.array([_energy_error(atoms) for atoms in frames]),
             bounding,
         )
         stress = PowerLaw.fit(
@@ -220,9 +220,18 @@ class ExpectedErrors:
 
 
 def force_error(atoms: Atoms) -> float:
-    """Root mean square error of the components of predicted forces, in eV/Å; NaN without labels or predictions."""
+    """Root mean square error of the components of predicted forces, in eV/Å; NaN without labels or predictions.
+
+    Of an environment, forces on its core count alone.
+    """
     errors = atom_errors(atoms)
-    return math.nan if errors is None else float(np.sqrt(np.square(errors).mean()))
+    return math.nan if errors is None else float(np.sqrt(np.square(errors[forces_mask(atoms)]).mean()))
+
+
+def _energy_error(atoms: Atoms) -> float:
+    """Absolute error of an energy in eV; NaN for environments."""
+    whole = bool(forces_mask(atoms).all())
+    return abs(atoms.info["committee_energy"] - atoms.info[ENERGY]) if whole else math.nan
 
 
 def atom_errors(atoms: Atoms) -> Float[np.ndarray, " n_atoms"] | None:
@@ -234,7 +243,7 @@ def atom_errors(atoms: Atoms) -> Float[np.ndarray, " n_atoms"] | None:
 
 def stress_error(atoms: Atoms) -> float:
     """Root mean square error of the components of a predicted stress, in eV/Å³; NaN without label or prediction."""
-    if not {"committee_stress", STRESS} <= set(atoms.info):
+    if not {"committee_stress", STRESS} <= set(atoms.info) or not forces_mask(atoms).all():
         return math.nan
     difference = np.asarray(atoms.info["committee_stress"]) - np.asarray(atoms.info[STRESS])
     return float(np.sqrt(np.square(from_voigt(difference)).mean()))
@@ -256,8 +265,8 @@ def _elements(frames: Sequence[Atoms], law: PowerLaw) -> dict[str, float]:
         error, sigma = atom_errors(atoms), atoms.arrays.get("atom_uncertainty")
         if error is None or sigma is None:
             continue
-        for symbol, one, of in zip(atoms.get_chemical_symbols(), error, sigma, strict=True):
-            if one > 0 and of > 0:
+        for symbol, one, of, counts in zip(atoms.symbols, error, sigma, forces_mask(atoms), strict=True):
+            if counts and one > 0 and of > 0:
                 sums.setdefault(symbol, []).append(math.log(one) - law.exponent * math.log(of))
     of_all = math.log(law.factor)
     return {

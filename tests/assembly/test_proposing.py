@@ -13,7 +13,7 @@ from sparring.commands import running
 from sparring.commands.running import check, run
 from sparring.config import load
 from sparring.inputs.extxyz import read_structures
-from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Uniform
+from sparring.proposers.spaces import Cartesian, Combined, Dihedrals, RandomDisplacement, Rigid, Uniform
 from sparring.proposers.spaces.registry import PLUGIN_GROUP
 from sparring.support import plugins
 from sparring.systems import alanine_dipeptide
@@ -56,10 +56,27 @@ SPACES = {
         {"kind": "combined", "spaces": [TURNING, {"kind": "cartesian", "scale": 0.1}]},
         Combined(spaces=(Dihedrals.of(ETHANOL, [TORSION]), Cartesian()), scales=(1.0, 0.1)),
     ),
+    "rigid": (
+        {"kind": "rigid", "initial_rotation": "90 deg", "max_translation": 2.0, "max_rotation": 3.0, "which": "all"},
+        Rigid.of(ETHANOL, rotation_spread=math.pi / 2, max_translation=2.0, max_rotation=3.0),
+    ),
+    "rigid, some atoms": (
+        {"kind": "rigid", "atoms": [0, 3], "which": "rotation", "initial_spread": 0.2},
+        Rigid.of(ETHANOL, [0, 3], which="rotation", spread=0.2),
+    ),
 }
 RANDOM = {
     "atoms": ({"kind": "cartesian", "atoms": [1], "amplitude": 0.4}, RandomDisplacement(amplitude=0.4, atoms=(1,))),
     "torsions": (TURNING, Uniform(space=Dihedrals.of(ETHANOL, [TORSION]), amplitude=math.pi)),
+    "rigid": (
+        {"kind": "rigid", "amplitude": 0.5},
+        Combined(
+            spaces=(
+                Uniform(space=Rigid.of(ETHANOL, which="translation"), amplitude=0.5),
+                Uniform(space=Rigid.of(ETHANOL, which="rotation"), amplitude=math.pi),
+            )
+        ),
+    ),
     "a combination": (
         {"kind": "combined", "spaces": [{**TURNING, "amplitude": 1.0}]},
         Combined(spaces=(Uniform(space=Dihedrals.of(ETHANOL, [TORSION]), amplitude=1.0),), scales=(1.0,)),
@@ -193,3 +210,48 @@ def test_attacks_that_only_relax_are_said_to_and_what_to_do(kT, config, committe
     assert result.energy_fell().all()
     assert "in 4 of 4 attacks the energy fell below that of their start" in caplog.text
     assert "in attack.objective raise kT of boltzmann (now 0.001 eV)" in caplog.text
+
+
+# --- a guest in a host ------------------------------------------------------------------------------------------------
+
+SOFT = "{kind: combined, spaces: [{kind: rigid, initial_rotation: 0.1}, {kind: cartesian, scale: 0.1}]}"
+ON_GUEST = {
+    "rigid": ("null", "{kind: rigid, initial_spread: 0.1}", 3),
+    "atoms of the guest alone": ("guest", "{kind: cartesian}", 3),
+    "all of it, the host frozen": ("guest", SOFT, 3),
+    "all of it, the host soft": ("null", SOFT, 21),
+    "the host soft about the guest": ("{centres: guest, radius: 3.2 Å}", SOFT, None),
+}
+
+
+@pytest.mark.parametrize(("region", "space", "n_moved"), ON_GUEST.values(), ids=ON_GUEST)
+def test_a_guest_is_attacked_in_a_frozen_or_in_a_soft_host(region, space, n_moved, config, committee, in_cage):
+    chosen = config(f"{{n_steps: 2, objective: log(force_variance), region: {region}, space: {space}}}")
+    hosted = in_cage(molecule("H2O"))
+    (seed,) = Structures.from_atoms([hosted]).to_atoms()
+    found = proposer(chosen, None, molecules=[hosted])(committee(), Structures.from_atoms([seed]), 0)
+    (end,) = found.structures.to_atoms()
+    moved = (abs(end.positions - seed.positions) > 1e-6).any(1)
+    assert moved[18:].all()
+    if n_moved is None:
+        near = (hosted.get_all_distances(mic=True)[18:] <= 3.2).any(0)
+        assert moved.tolist() == near.tolist()
+        assert 0 < moved[:18].sum() < 18
+    else:
+        assert moved.sum() == n_moved
+    assert not end.constraints
+
+
+@pytest.mark.parametrize("attack", ["{space: {kind: rigid}}", "{region: guest}"])
+def test_seeds_of_attacks_on_a_guest_have_one(attack, config, in_cage, sodalite, with_random_labels):
+    frames = with_random_labels([sodalite, in_cage(molecule("H2O")), in_cage(molecule("NH3"))])
+    assert attackable(config(attack), frames).tolist() == [False, True, True]
+    with pytest.raises(ValueError, match="O12Si6 has no guest: all of its atoms are bonded to a framework"):
+        attackable(config(attack), Dataset.from_atoms(frames.to_atoms()[:1]))
+
+
+def test_a_molecule_without_a_host_has_no_region_of_a_guest(config, with_random_labels, ammonia):
+    data = with_random_labels([ammonia])
+    with pytest.raises(ValueError, match="all atoms of H3N belong to molecules, and nothing extends through the cell"):
+        attackable(config("{region: guest}"), data)
+    assert attackable(config("{space: {kind: rigid}}"), data).all()

@@ -126,6 +126,29 @@ def test_a_run_on_several_molecules_ends_without_tests_and_says_why(written, tmp
     assert len(reports) == 1
 
 
+@pytest.mark.usefixtures("reports")
+def test_both_ends_of_a_run_on_several_molecules_move_from_the_start_that_is_named(written, tmp_path, rattled):
+    folder, ammonia = tmp_path / "run", molecule("NH3")
+    write_structures(tmp_path / "start.xyz", [ammonia])
+    wanted = TEST.replace("time: 3 fs", "time: 3 fs, start: start.xyz, committees: first_and_last")
+    file = written(wanted, rattled(ammonia, 6, stdev=0.03))
+    run(file, folder)
+    for number in (1, 2):
+        record = folder / f"generation-{number:02d}" / "validation" / "survival.json"
+        assert read_record(record, Survival).settings.formula == "H3N"
+    write_structures(tmp_path / "water.xyz", [molecule("H2O")])
+    run(written(wanted.replace("start.xyz", "water.xyz"), rattled(ammonia, 6, stdev=0.03)), folder)
+    assert read_record(record, Survival).settings.formula == "H2O"
+
+
+@pytest.mark.parametrize(("name", "message"), [("nowhere.xyz", "does not exist"), ("molecule.xyz", "expected one")])
+def test_a_start_that_is_none_is_refused_before_the_run_begins(written, tmp_path, name, message):
+    file = written(TEST.replace("time: 3 fs", f"time: 3 fs, start: {name}"))
+    with pytest.raises(ValueError, match=message):
+        run(file, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_tests_may_be_changed_at_any_time(written):
     before = load(written())
     assert before.evaluation.survival is None

@@ -20,11 +20,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PRESETS = {
     "alanine_dipeptide.yaml": (None, "laptop", "schnet"),
     "ammonia.yaml": (None, "paper", "schnet", "demo"),
+    "copper.yaml": (None,),
     "double_well_1d.yaml": (None, "random", "quick"),
     "double_well_2d.yaml": (None, "random", "quick"),
     "foundation_model.yaml": (None, "short_range"),
+    "guest_in_host.yaml": (None, "frozen_host"),
     "mace.yaml": (None,),
     "own_molecule.yaml": (None,),
+    "silicon.yaml": (None,),
 }
 EVERY = [(name, preset) for name, presets in PRESETS.items() for preset in presets]
 AMMONIA = "system: {kind: ammonia}\n"
@@ -669,6 +672,30 @@ BAD = {
         WELL + "attack: {space: {kind: combined, spaces: [{kind: cartesian, axes: x}, {kind: strain}]}}\n",
         "run.yaml:2: attack.space.spaces[1].kind: double_well_1d is a particle, which has no cell; use cartesian",
     ),
+    "a rigid motion in a well": (
+        WELL + "attack: {space: {kind: rigid}}\n",
+        "run.yaml:2: attack.space.kind: double_well_1d is a particle, which cannot turn; use cartesian",
+    ),
+    "a rigid motion of another kind": (
+        AMMONIA + "attack: {space: {kind: rigid, which: screw}}\n",
+        "run.yaml:2: attack.space.which: 'screw' is not known; accepted: all, translation, rotation",
+    ),
+    "a bound of a rigid motion that is too small": (
+        AMMONIA + "attack: {space: {kind: rigid, max_rotation: 1e-9 rad}}\n",
+        "run.yaml:2: attack.space.max_rotation: must be at least 1e-06 rad, got 1e-09 rad",
+    ),
+    "a guest that is no list of atoms": (
+        AMMONIA + "attack: {space: {kind: rigid, atoms: guest}}\n",
+        "run.yaml:2: attack.space.atoms: wanted some atoms, counted from 0, such as [0, 3], got 'guest'",
+    ),
+    "a region of another name": (
+        AMMONIA + "attack: {region: molecule}\n",
+        "run.yaml:2: attack.region: wanted guest, or keys such as {most_uncertain: 1, radius: 4 Å}, got 'molecule'",
+    ),
+    "centres of another name": (
+        AMMONIA + "attack: {region: {centres: host}}\n",
+        "run.yaml:2: attack.region.centres: wanted guest, or some atoms, counted from 0, such as [0, 3], got 'host'",
+    ),
     "a region in a well": (
         WELL + "attack: {region: {radius: 3 Å}}\n",
         "run.yaml:2: attack.region: double_well_1d is a single particle, which has no region; leave it out",
@@ -680,7 +707,7 @@ BAD = {
     "a combination of a combination": (
         AMMONIA + "attack: {space: {kind: combined, spaces: [{kind: combined, spaces: []}]}}\n",
         "run.yaml:2: attack.space.spaces[0].kind: 'combined' is not known; accepted: cartesian, dihedrals, strain, "
-        "plugin",
+        "rigid, plugin",
     ),
     "a combination of nothing": (
         AMMONIA + "attack: {space: {kind: combined, spaces: []}}\n",

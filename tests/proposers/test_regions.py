@@ -6,6 +6,7 @@ import torch
 from ase.build import bulk
 from ase.io import read
 
+from sparring.atoms.guests import Guests
 from sparring.atoms.reference import FORCES_MASK
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
@@ -41,6 +42,18 @@ def test_only_atoms_of_the_region_move(committee, crystal, radius):
         expected.append((atoms.get_all_distances(mic=True)[[5, 7]] <= radius).any(0))
     np.testing.assert_array_equal(moved(candidates, seeds).numpy(), np.concatenate(expected))
     assert candidates.structures.fixed is None  # as the seeds
+
+
+def test_guests_are_centres(committee, in_cage, water, ammonia):
+    frames = [in_cage(water), in_cage(ammonia)]
+    seeds, guests = Structures.from_atoms(frames), Guests.of(frames)
+    alone = Region(radius=0.0, centres=guests).atoms(committee(), seeds)
+    assert torch.nonzero(alone).flatten().tolist() == [18, 19, 20, *range(21 + 18, 21 + 22)]
+    wider = Region(radius=3.2, centres=guests).atoms(committee(), seeds)
+    assert (wider >= alone).all()
+    assert alone.sum() < wider.sum() < len(wider)
+    with pytest.raises(ValueError, match="all atoms of H2O belong to molecules, and nothing extends through the cell"):
+        Region(centres=Guests.of(water)).atoms(committee(), Structures.from_atoms([water]))
 
 
 def test_without_centres_the_most_uncertain_atoms_are_attacked(committee, crystal, ammonia):

@@ -9,15 +9,20 @@ from sparring.atoms.dataset import ENERGY, FORCES, STRESS, Dataset
 from sparring.atoms.environments import cut_environment
 from sparring.atoms.reference import FORCES_MASK
 from sparring.committee import Committee, digest
-from sparring.potentials import ACE, SchNet
-from sparring.potentials.stacking import stack
+from sparring.evaluation import evaluate, predict_structures
+from sparring.expected_error import ExpectedErrors
+from sparring.inputs.extxyz import read_labelled, write_structures
+from sparring.potentials import ACE, PaiNN, SchNet
+from sparring.potentials.stacking import cast, stack
 from sparring.training.external import reference_energies_of
 from sparring.training.fitting import fit
+from sparring.training.heads import fit_heads
 from sparring.training.loss import Loss
 from sparring.training.low_energies import low_energy_weights
 from sparring.training.minibatches import PackedDataset
 from sparring.training.splits import Splits
 from sparring.training.weak_labels import Taylor
+from sparring.validation.errors.compute import error_report
 
 
 @pytest.fixture
@@ -110,8 +115,9 @@ def test_energies_of_environments_are_not_compared_with_others(frames):
     assert one.has_energy.tolist() == [True] * 5 + [False] * 3
 
 
-def test_a_data_set_keeps_its_masks(frames):
-    dataset = Dataset.from_atoms(frames)
+def test_a_data_set_keeps_its_masks(frames, tmp_path):
+    write_structures(tmp_path / "frames.xyz", frames)
+    dataset = Dataset.from_atoms(read_labelled(tmp_path / "frames.xyz"))
     back = dataset.to_atoms()
     assert FORCES_MASK not in back[0].arrays
     for atoms, given in zip(back[5:], frames[5:], strict=True):
@@ -147,3 +153,48 @@ def test_a_mask_that_leaves_nothing_is_an_error(mask, forces, message):
     atoms.set_array(FORCES_MASK, np.array(mask))
     with pytest.raises(ValueError, match=message):
         Dataset.from_atoms([atoms])
+
+
+def test_heads_learn_the_forces_on_the_core_alone(frames):
+    backbone = PaiNN(n_features=4, n_interactions=1, n_radial=3, cutoff=3.0)
+    backbone.initialise(torch.Generator().manual_seed(0))
+    backbone = cast(backbone, dtype=torch.float64)
+    one, other = (fit_heads(backbone, Dataset.from_atoms(atoms), n_members=3) for atoms in (frames, wild(frames)))
+    assert digest(stack(list(one.members))) == digest(stack(list(other.members)))
+    core = [atoms.copy() for atoms in frames]
+    core[5].arrays[FORCES][0] += 1.0
+    changed = fit_heads(backbone, Dataset.from_atoms(core), n_members=3)
+    assert digest(stack(list(one.members))) != digest(stack(list(changed.members)))
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_errors_are_those_of_forces_on_the_core(frames, committee, aligned):
+    members = committee(2)
+    one, other = (evaluate(members, Dataset.from_atoms(atoms), aligned=aligned) for atoms in (frames, wild(frames)))
+    assert one == other
+    crystals, environments = (Dataset.from_atoms(some) for some in (frames[:5], frames[5:]))
+    whole = evaluate(members, crystals, aligned=aligned)
+    assert (one.energy_rmse, one.stress_rmse) == (whole.energy_rmse, whole.stress_rmse)
+    assert one.n_structures == 8
+    of_environments = evaluate(members, environments, aligned=aligned)
+    assert np.isnan(of_environments.energy_mae)
+    n_crystals, n_core = 10, int(environments.atoms_with_forces.sum())
+    squares = n_crystals * whole.force_rmse**2 + n_core * of_environments.force_rmse**2
+    assert one.force_rmse == pytest.approx(np.sqrt(squares / (n_crystals + n_core)))
+
+
+def test_a_report_of_errors_and_expected_errors_do_not_see_the_labels_outside_of_the_core(frames, committee):
+    found = []
+    for atoms in (frames, wild(frames)):
+        dataset = Dataset.from_atoms(atoms)
+        predicted = predict_structures(committee(2), dataset.structures)
+        report = error_report(predicted, dataset, n_members=2, training=(predicted, dataset), data="some")
+        labelled = predicted.annotate(dataset.to_atoms())
+        found.append((repr(report.overall), repr(report.up_to), report.energy, ExpectedErrors.of(labelled)))
+        assert np.isnan(report.energy_above[5:]).all()
+        assert report.energy.error.shape == (5,)
+        assert report.forces.error.shape == (8,)
+    one, other = found
+    assert one[:2] == other[:2]
+    np.testing.assert_array_equal(one[2].error, other[2].error)
+    assert one[3] == other[3]

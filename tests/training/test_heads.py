@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.dataset import ENERGY, FORCES, STRESS, Dataset
+from sparring.atoms.strain import strained
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.evaluation import evaluate
@@ -173,3 +174,35 @@ def test_the_training_of_whole_networks_refuses_heads_which_share_one(backbone, 
 def test_arguments_out_of_range_are_refused(backbone, labelled, changes, message):
     with pytest.raises(ValueError, match=message):
         fit_heads(backbone, labelled(3), **changes)
+
+
+def test_a_head_in_closed_form_is_the_minimum_of_its_loss_with_stresses(backbone, salt, rattled):
+    """The same loss by the derivative in a strain: what is left of its gradient is the pull towards prior weights."""
+    generator, frames, z = np.random.default_rng(0), [*rattled(salt, 4), *rattled(salt * (2, 1, 1), 2)], 0.3
+    for index, atoms in enumerate(frames):
+        atoms.info[ENERGY], atoms.arrays[FORCES] = generator.normal(), generator.normal(size=(len(atoms), 3))
+        if index % 3:
+            atoms.info[STRESS] = 0.05 * generator.normal(size=6)
+    dataset = Dataset.from_atoms(frames)
+    weights = {"energy_weight": 2.0, "force_weight": 0.0, "stress_weight": 0.7}
+    committee = fit_heads(backbone, dataset, n_members=2, seed=4, regularisation=z, **weights)
+    draw = torch.Generator().manual_seed(4)
+    noise = torch.randn(8, generator=draw, dtype=torch.float64)
+    counts = torch.bincount(torch.randint(6, (6,), generator=draw), minlength=6).double()
+    head = committee.members[0]
+    structures = committee.prepare(dataset.structures)
+    strain = torch.zeros(6, 3, 3, dtype=torch.float64, requires_grad=True)
+    weight, shifts = head.weight.clone().requires_grad_(), head.atomic_energy.clone().requires_grad_()
+    moved = replace(strained(structures, (strain + strain.mT) / 2), edges=structures.edges)
+    energy, features = backbone.energy_and_features(moved)
+    atoms = features @ weight + shifts[structures.atomic_numbers]
+    energy = energy.index_add(0, structures.structure_index, atoms)
+    (virial,) = torch.autograd.grad(energy.sum(), strain, create_graph=True)
+    wanted = torch.nan_to_num(dataset.stress * dataset.structures.cells.det().abs()[:, None, None])
+    known = dataset.stress.isfinite().all(-1).all(-1)
+    of_stress = ((virial - wanted).square().sum((1, 2)) / structures.counts.square() * known * counts).sum()
+    loss = 2.0 * (counts * (energy - dataset.energy).square()).sum() + 0.7 * of_stress
+    of_weight, of_shifts = torch.autograd.grad(loss, (weight, shifts))
+    torch.testing.assert_close(of_shifts, torch.zeros_like(shifts), rtol=0, atol=1e-6)
+    ratio = (weight.detach() + of_weight / (2 * z)) / noise
+    torch.testing.assert_close(ratio, ratio.mean().expand(8), rtol=1e-5, atol=0)

@@ -9,7 +9,7 @@ from ase import Atoms
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sparring.atoms.reference import ENERGY, FORCES, FORCES_MASK, STRESS, checked_stress, has_volume
+from sparring.atoms.reference import ENERGY, FORCES, FORCES_MASK, STRESS, checked_stress, forces_mask, has_volume
 from sparring.atoms.strain import from_voigt, to_voigt
 from sparring.atoms.structures import Structures
 
@@ -102,7 +102,7 @@ class Dataset:
             has_forces=None if bool(has_forces.all()) else has_forces,
             arrays=tuple(_further_arrays(one) for one in atoms),
             stress=_stresses(atoms),
-            force_mask=_some_masked(torch.as_tensor(np.concatenate([_force_mask(one) for one in atoms]))),
+            force_mask=_some_masked(torch.as_tensor(np.concatenate([forces_mask(one) for one in atoms]))),
         )
 
     def to_atoms(self) -> list[Atoms]:
@@ -167,10 +167,6 @@ def _some(stress: Float[Tensor, "n_structures 3 3"]) -> Float[Tensor, "n_structu
 
 def _some_masked(mask: Bool[Tensor, " n_atoms"]) -> Bool[Tensor, " n_atoms"] | None:
     return None if bool(mask.all()) else mask
-
-
-def _force_mask(atoms: Atoms) -> Bool[np.ndarray, " n_atoms"]:
-    return np.asarray(atoms.arrays.get(FORCES_MASK, np.ones(len(atoms))), dtype=bool)
 
 
 def _further_arrays(atoms: Atoms) -> dict[str, np.ndarray]:

@@ -31,9 +31,9 @@ def cut_environment(
     """Cut the surroundings of an atom.
 
     Atoms of the core, within a distance of the centre, can move; the others are fixed
-    (:class:`ase.constraints.FixAtoms`). The array ``REF_forces_mask`` is true for the core. The first atom is the
-    centre. ``info["cut_from"]`` is its index. A total charge is not known any more, and is left out; tags and initial
-    moments stay.
+    (:class:`ase.constraints.FixAtoms`). The array ``REF_forces_mask`` is true for the core, whose forces alone are
+    learnt. The first atom is the centre. ``info["cut_from"]`` is its index. A total charge is not known any more, and
+    is left out; tags and initial moments stay.
 
     Args:
         atoms: Structure.

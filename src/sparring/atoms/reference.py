@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 __all__ = [
     "ENERGY",
@@ -19,6 +19,7 @@ __all__ = [
     "STRESS",
     "checked_forces",
     "checked_stress",
+    "forces_mask",
     "has_labels",
     "has_volume",
     "known_results",
@@ -163,6 +164,11 @@ def checked_stress(name: str, value: object, where: str, *, unit: float = 1.0) -
             f"{asymmetry:.3g}; correct it, remove it, or label it again"
         )
     return np.asarray(full_3x3_to_voigt_6_stress(matrix))
+
+
+def forces_mask(atoms: Atoms) -> Bool[np.ndarray, " n_atoms"]:
+    """Mask of the atoms whose forces count: all, unless `REF_forces_mask` has those of an environment's core."""
+    return np.asarray(atoms.arrays.get(FORCES_MASK, np.ones(len(atoms))), dtype=bool)
 
 
 def known_results(atoms: Atoms) -> dict[str, Any]:

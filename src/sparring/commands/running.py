@@ -14,7 +14,7 @@ from sparring.assembly.spaces import have_cells, parts_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
-from sparring.commands.testing import needs_tests, validate_last
+from sparring.commands.testing import needs_tests, require_start, validate_last
 from sparring.committee import Committee
 from sparring.config import Config, load, settled
 from sparring.labels import Bounds, LabelError, LabellingError, causes
@@ -94,6 +94,7 @@ def run(
         _try_space(config)
         _try_system(config.system.build())
         read_evaluation_file(config.evaluation)
+        require_start(config.evaluation)
     require_device(config.device)
     with ExitStack() as stack:
         if trust_pickle:
@@ -211,6 +212,7 @@ def check(config: Config) -> Estimate:
     _try_space(config, structures)
     _try_system(system, structures)
     read_evaluation_file(config.evaluation)
+    require_start(config.evaluation)
     return estimate(config, structures)
 
 

@@ -78,9 +78,8 @@ def _complete(data: Mapping[str, object], folder: Path) -> object:
     completed = merge(with_space(defaults, attack), data)
     found = {key: _from_folder(system[key], folder) for key in section.paths if key in system}
     completed = merge(completed, {"system": found}) if found else completed
-    evaluation = data.get("evaluation")
-    if isinstance(evaluation, Mapping) and isinstance(evaluation.get("file"), str):
-        completed = merge(completed, {"evaluation": {"file": str((folder / evaluation["file"]).absolute())}})
+    if paths := _paths_of_evaluation(data.get("evaluation"), folder):
+        completed = merge(completed, {"evaluation": paths})
     completed = _complete_forcefield(completed, section.forcefield, folder)
     completed = _complete_teacher(completed, folder)
     training = data.get("training")
@@ -95,6 +94,17 @@ def _complete(data: Mapping[str, object], folder: Path) -> object:
     }
     # Last, because what fits the system fits any kind of attack.
     return merge({"attack": {"kind": "adversarial"}, **kinds}, completed)
+
+
+def _paths_of_evaluation(evaluation: object, folder: Path) -> dict[str, object]:
+    """Files of the section ``evaluation``, relative to the folder of the configuration."""
+    if not isinstance(evaluation, Mapping):
+        return {}
+    found = {"file": _from_folder(evaluation["file"], folder)} if "file" in evaluation else {}
+    survival = evaluation.get("survival")
+    if isinstance(survival, Mapping) and "start" in survival:
+        found["survival"] = {"start": _from_folder(survival["start"], folder)}
+    return found
 
 
 def _kind_of(section: object) -> object:

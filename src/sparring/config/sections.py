@@ -99,7 +99,7 @@ class SelectorPlugin(Section):
 
 
 class SurvivalTest(Section):
-    """Dynamics of copies with the last committee of a run: keys are options of ``sparring validate survival``."""
+    """Dynamics of copies with committees of a run: most keys are options of ``sparring validate survival``."""
 
     limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {
         "copies": (1, 100_000, ""),
@@ -113,6 +113,8 @@ class SurvivalTest(Section):
     ensemble: Literal["nose_hoover", "langevin", "nve", "npt", "npt_cell"] = "nose_hoover"
     pressure: PressureOrZero | None = None  # 1 bar where cells move
     labels: Annotated[Integer, Field(ge=0)] = 10
+    start: Path | None = None  # None for the lowest energy of the data, which must be of one composition
+    committees: Literal["last", "first_and_last"] = "last"
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "SurvivalTest":

@@ -8,7 +8,10 @@ from sparring.systems.sections import SECTIONS
 EXAMPLES = {
     **{kind: section.example for kind, section in SECTIONS.items() if section.example},
     "foundation_model": ("foundation_model.yaml", "magnesium_oxide.xyz"),
+    "guest_in_host": ("guest_in_host.yaml", "guest_in_host.xyz", "guest_in_host_turn.xyz"),
     "mace": ("mace.yaml", "own_molecule.xyz"),
+    "copper": ("copper.yaml", "copper.xyz", "copper_bulk.xyz"),
+    "silicon": ("silicon.yaml", "silicon.xyz"),
 }
 """Files of the example for each kind of system, and of further examples, by name."""
 

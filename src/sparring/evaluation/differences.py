@@ -22,7 +22,7 @@ class Errors:
     """Mean absolute and root mean square errors; energies in eV, components of forces in eV/Å, of stresses in eV/Å³.
 
     Errors of forces and stresses are those of structures that have some, and NaN where none has. Stresses have nine
-    components, so that errors do not change when a crystal turns.
+    components, so that errors do not change when a crystal turns. Of environments, forces on the core count alone.
     """
 
     energy_mae: float
@@ -44,7 +44,8 @@ class Differences:
     """Predictions of a committee minus labels.
 
     Attributes:
-        energy: Differences of energies in eV.
+        energy: Differences of energies in eV, of structures whose energy counts (:attr:`sparring.Dataset.has_energy`).
+        energy_owner: Structure of each of these.
         force: Differences of all force components of all structures in one row, in eV/Å.
         owner: Structure of each component; a structure without forces has none.
         n_atoms: Number of atoms of each structure.
@@ -52,7 +53,8 @@ class Differences:
         stress_owner: Structure of each of these; a structure without a stress has none.
     """
 
-    energy: Float[np.ndarray, " n_structures"]
+    energy: Float[np.ndarray, " n_energies"]
+    energy_owner: Int[np.ndarray, " n_energies"]
     force: Float[np.ndarray, " n_components"]
     owner: Int[np.ndarray, " n_components"]
     n_atoms: Int[np.ndarray, " n_structures"]
@@ -62,11 +64,13 @@ class Differences:
     @classmethod
     def of(cls, predicted: StructurePredictions, dataset: Dataset, *, aligned: bool = False) -> "Differences":
         """Compare a committee's means with labels, aligned as by :func:`align` or not."""
-        energy = predicted.energy - dataset.energy.numpy()
+        counted = np.flatnonzero(dataset.has_energy.numpy())
+        energy = (predicted.energy - dataset.energy.numpy())[counted]
         structures, known = dataset.structures, dataset.atoms_with_forces.numpy()
         stress, stress_owner = _stress_differences(predicted, dataset)
         return cls(
-            energy=align(energy, structures) if aligned else energy,
+            energy=align(energy, structures.take(counted)) if aligned and len(counted) else energy,
+            energy_owner=counted,
             force=(np.concatenate(predicted.forces) - dataset.forces.numpy())[known].ravel(),
             owner=np.repeat(structures.structure_index.cpu().numpy()[known], 3),
             n_atoms=structures.counts.cpu().numpy(),
@@ -76,10 +80,11 @@ class Differences:
 
     def take(self, rows: Bool[np.ndarray, " n_structures"]) -> "Differences":
         """Differences of some structures."""
-        components, of_stress = rows[self.owner], rows[self.stress_owner]
+        of_energy, components, of_stress = rows[self.energy_owner], rows[self.owner], rows[self.stress_owner]
         place = np.cumsum(rows) - 1
         return Differences(
-            energy=self.energy[rows],
+            energy=self.energy[of_energy],
+            energy_owner=place[self.energy_owner[of_energy]],
             force=self.force[components],
             owner=place[self.owner[components]],
             n_atoms=self.n_atoms[rows],
@@ -98,7 +103,7 @@ class Differences:
             energy_rmse=energy_rmse,
             force_mae=force_mae,
             force_rmse=force_rmse,
-            n_structures=len(self.energy),
+            n_structures=len(self.n_atoms),
             stress_mae=stress_mae,
             stress_rmse=stress_rmse,
         )
@@ -111,7 +116,7 @@ def _stress_differences(
     if predicted.stress is None or dataset.stress is None:
         return np.zeros(0), np.zeros(0, dtype=int)
     labels = dataset.stress.cpu().numpy()
-    known = np.isfinite(labels).all((1, 2)) & has_stress(dataset.structures).cpu().numpy()
+    known = np.isfinite(labels).all((1, 2)) & has_stress(dataset.structures).cpu().numpy() & dataset.has_energy.numpy()
     return (predicted.stress - labels)[known].ravel(), np.repeat(np.flatnonzero(known), 9)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sparring.atoms.dataset import ENERGY, FORCES, STRESS
+from sparring.atoms.reference import FORCES_MASK
 
 __all__ = [
     "CHARGES",
@@ -112,7 +113,14 @@ TABLE = (
         f'info["{STRESS}"]',
         "eV/Å³, eV",
         "six components (xx, yy, zz, yz, xz, xy) or nine, positive under tension as in ASE; virial = -volume · stress. "
-        "Only with pbc `T T T`. Another name: `stress_key`.",
+        "Only with pbc `T T T`. Another name: `stress_key`",
+    ),
+    Meaning(
+        "forces that count",
+        (FORCES_MASK,),
+        "left where it is",
+        "none",
+        "T for the atoms of the core of an environment, whose forces are learnt; of such a frame nothing else is",
     ),
 )
 

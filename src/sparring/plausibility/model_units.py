@@ -81,7 +81,8 @@ def require_units(committee: Committee, dataset: Dataset, name: Callable[[int], 
     Raises:
         ValueError: If energies of a member are in another unit, or those of one atom.
     """
-    known = np.arange(len(dataset)) if dataset.has_forces is None else np.flatnonzero(dataset.has_forces.cpu().numpy())
+    have = dataset.has_energy if dataset.has_forces is None else dataset.has_energy & dataset.has_forces
+    known = np.flatnonzero(have.cpu().numpy())
     if not len(known):
         return
     chosen = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), AT_MOST)).round().astype(int))]

@@ -81,6 +81,8 @@ class EnergyFloor:
         if not 0 < temperature < math.inf:
             raise ValueError(f"the temperature of the floor must be positive, got {temperature} K")
         tables = MoleculeTables.of(reference, valence_pairs)
+        if reference.force_mask is not None:
+            reference = reference.take(reference.has_energy.nonzero().flatten().tolist())
         structures, energy = reference.structures, reference.energy
         rows = tables.rows(structures)
         distances = tables.distances(structures, rows)

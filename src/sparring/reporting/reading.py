@@ -12,6 +12,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from sparring.atoms.composition import composition, lowest_energies
+from sparring.atoms.reference import forces_mask
 from sparring.reporting.data import (
     Failure,
     Generation,
@@ -191,19 +192,21 @@ def _predictions(frames: Sequence[Atoms], lowest: Mapping[str, float]) -> Predic
         return None
     is_test = np.array([atoms.info["split"] == "test" for atoms in frames])
     known = np.array(["REF_forces" in atoms.arrays for atoms in frames])
-    with_forces = [atoms for atoms, has in zip(frames, known, strict=True) if has]
-    stressed = np.array(["REF_stress" in atoms.info and "committee_stress" in atoms.info for atoms in frames])
+    with_forces = [(atoms, forces_mask(atoms)) for atoms, has in zip(frames, known, strict=True) if has]
+    whole = np.array([bool(forces_mask(atoms).all()) for atoms in frames])
+    with_energy = [atoms for atoms, has in zip(frames, whole, strict=True) if has]
+    stressed = np.array(["REF_stress" in atoms.info and "committee_stress" in atoms.info for atoms in frames]) & whole
     stresses = [atoms.info for atoms, has in zip(frames, stressed, strict=True) if has]
     nothing = np.zeros(0)
     return Predictions(
-        energy=_above(_info(frames, "REF_energy"), frames, lowest),
-        committee_energy=_above(_info(frames, "committee_energy"), frames, lowest),
-        is_test=is_test,
-        forces=np.concatenate([nothing, *(atoms.arrays["REF_forces"].ravel() for atoms in with_forces)]),
+        energy=_above(_info(with_energy, "REF_energy"), with_energy, lowest),
+        committee_energy=_above(_info(with_energy, "committee_energy"), with_energy, lowest),
+        is_test=is_test[whole],
+        forces=np.concatenate([nothing, *(atoms.arrays["REF_forces"][mask].ravel() for atoms, mask in with_forces)]),
         committee_forces=np.concatenate(
-            [nothing, *(atoms.arrays["committee_forces"].ravel() for atoms in with_forces)]
+            [nothing, *(atoms.arrays["committee_forces"][mask].ravel() for atoms, mask in with_forces)]
         ),
-        is_test_component=np.repeat(is_test[known], [3 * len(atoms) for atoms in with_forces]),
+        is_test_component=np.repeat(is_test[known], [3 * int(mask.sum()) for _, mask in with_forces]),
         stress=np.concatenate([nothing, *(np.ravel(info["REF_stress"]) for info in stresses)]),
         committee_stress=np.concatenate([nothing, *(np.ravel(info["committee_stress"]) for info in stresses)]),
         is_test_stress=np.repeat(is_test[stressed], 6),

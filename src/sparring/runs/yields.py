@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from sparring.atoms.reference import ENERGY, FORCES
+from sparring.atoms.reference import ENERGY, FORCES, forces_mask
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import SavedRun
 
@@ -86,14 +86,15 @@ def _source(atoms: Atoms) -> str:
 
 
 def _energy_error(atoms: Atoms) -> float:
-    return float(atoms.info["committee_energy"]) - float(atoms.info[ENERGY])
+    difference = float(atoms.info["committee_energy"]) - float(atoms.info[ENERGY])
+    return difference if forces_mask(atoms).all() else math.nan
 
 
 def _force_error(atoms: Atoms) -> float:
     """Mean absolute error of the components of forces; NaN where the label has none."""
     if FORCES not in atoms.arrays:
         return math.nan
-    return float(np.abs(atoms.arrays["committee_forces"] - atoms.arrays[FORCES]).mean())
+    return float(np.abs(atoms.arrays["committee_forces"] - atoms.arrays[FORCES])[forces_mask(atoms)].mean())
 
 
 def _mean(values: Sequence[float]) -> float:

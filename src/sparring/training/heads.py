@@ -6,10 +6,13 @@ of its elements, which occur n times. Head k is fitted to a bootstrap sample of 
 
 .. math::
     \min_{w, s} \; \sum_A c_{kA} \Big( \alpha_E \big( \Delta E_A - w \cdot f_A - s \cdot n_A \big)^2
-    + \alpha_F \sum_v \big( \Delta F_{Av} + w \cdot \tfrac{\partial f_A}{\partial v} \big)^2 \Big)
+    + \alpha_F \sum_v \big( \Delta F_{Av} + w \cdot \tfrac{\partial f_A}{\partial v} \big)^2
+    + \frac{\alpha_S}{n_A^2} \sum_\varepsilon \big( \Delta W_{A\varepsilon}
+    - w \cdot \tfrac{\partial f_A}{\partial \varepsilon} \big)^2 \Big)
     + z \, \lVert w - w_k^0 \rVert^2
 
-:math:`\Delta` is a label minus the backbone's prediction. Where there are no data a head keeps its :math:`w_k^0`, so
+:math:`\Delta` is a label minus the backbone's prediction; virials W = V S are those of structures with a stress, along
+six strains. Where there are no data a head keeps its :math:`w_k^0`, so
 that heads disagree there (randomised prior functions: Osband et al. 2018, arXiv:1806.03335). These are drawn from the
 prior :math:`N(0, \sigma^2 / z)`; noise :math:`\sigma^2` and z are those that make the labels most likely (MacKay 1992,
 doi:10.1162/neco.1992.4.3.415), unless z is given.
@@ -30,7 +33,8 @@ from sparring.domain import TrainingDomain
 from sparring.potentials.base import N_ELEMENTS
 from sparring.potentials.heads.backbone import require_backbone
 from sparring.potentials.heads.head import Head
-from sparring.training.readouts import Rows, rows_of
+from sparring.training.minibatches import virials_of
+from sparring.training.readouts import Rows, along_strains, rows_of
 from sparring.training.trainer import reference_energies
 
 __all__ = ["Residuals", "committee_of", "fit_heads", "residuals_of"]
@@ -50,13 +54,19 @@ class Residuals:
         energy: Differences of energies in eV, without those of the elements.
         forces: Differences of forces along the directions of the rows, in eV/Å.
         has_forces: One for a structure with forces, zero without.
+        has_energy: One for a structure whose energy counts, zero for others.
         counts: Number of atoms of each element.
+        virials: Differences of virials in eV along six strains; None if no structure has a stress.
+        virial_weight: 1 / n² for a structure of n atoms with a stress, zero without.
     """
 
     rows: Rows
     energy: Float[Tensor, " n_structures"]
     forces: Float[Tensor, "n_structures n_directions"]
     has_forces: Float[Tensor, " n_structures"]
+    has_energy: Float[Tensor, " n_structures"]
+    virials: Float[Tensor, "n_structures 6"] | None = None
+    virial_weight: Float[Tensor, " n_structures"] | None = None
     counts: Float[Tensor, "n_structures n_elements"]
 
 
@@ -68,7 +78,9 @@ def residuals_of(backbone: nn.Module, dataset: Dataset) -> tuple[list[Residuals]
         dataset: Labelled structures.
     """
     parts = list(_compared(backbone, dataset))
-    offsets = reference_energies(dataset.structures, torch.cat([part.energy for part in parts]))
+    offsets = reference_energies(
+        dataset.structures, torch.cat([part.energy for part in parts]), dataset.has_energy.double()
+    )
     known = offsets.to(parts[0].energy)
     return [_without(part, known) for part in parts], offsets
 
@@ -76,13 +88,20 @@ def residuals_of(backbone: nn.Module, dataset: Dataset) -> tuple[list[Residuals]
 def _compared(backbone: nn.Module, dataset: Dataset) -> Iterator[Residuals]:
     has = torch.ones(len(dataset)) if dataset.has_forces is None else dataset.has_forces
     first_atom = 0
-    for rows in rows_of(backbone, dataset.structures):
+    has_energy, (virials, weight) = dataset.has_energy, virials_of(dataset)
+    for rows in rows_of(backbone, dataset.structures, moving=dataset.force_mask, strained=virials is not None):
         stop = first_atom + rows.structures.n_atoms
+        of_stress: dict[str, Tensor] = {}
+        if virials is not None and weight is not None and rows.virials is not None:
+            of_stress["virials"] = along_strains(virials[rows.indices].to(rows.energy)) - rows.virials
+            of_stress["virial_weight"] = 9 * weight[rows.indices].to(rows.energy)
         yield Residuals(
+            **of_stress,
             rows=rows,
             energy=dataset.energy[rows.indices].to(rows.energy) - rows.energy,
             forces=rows.along(dataset.forces[first_atom:stop].to(rows.forces) - rows.forces),
             has_forces=has[rows.indices].to(rows.energy),
+            has_energy=has_energy[rows.indices].to(rows.energy),
             counts=rows.structures.element_counts(N_ELEMENTS)[:, :N_ELEMENTS].to(rows.energy),
         )
         first_atom = stop
@@ -110,7 +129,12 @@ class Normal:
 
     @classmethod
     def of(
-        cls, parts: list[Residuals], weights: Float[Tensor, " n_structures"], energy_weight: float, force_weight: float
+        cls,
+        parts: list[Residuals],
+        weights: Float[Tensor, " n_structures"],
+        energy_weight: float,
+        force_weight: float,
+        stress_weight: float = 0.0,
     ) -> "Normal":
         """The equations of structures with these weights."""
         matrix, right = torch.zeros(()), torch.zeros(())
@@ -121,10 +145,14 @@ class Normal:
             slopes = -part.rows.derivatives
             slopes = torch.cat([slopes, slopes.new_zeros(*slopes.shape[:2], N_ELEMENTS)], dim=2)
             used = own * part.has_forces * force_weight
-            for columns, residuals, weight in (
-                (energies.unsqueeze(1), part.energy.unsqueeze(1), own * energy_weight),
+            terms = [
+                (energies.unsqueeze(1), part.energy.unsqueeze(1), own * part.has_energy * energy_weight),
                 (slopes, part.forces, used),
-            ):
+            ]
+            if part.virials is not None and part.virial_weight is not None and part.rows.strains is not None:
+                strains = torch.cat([part.rows.strains, slopes.new_zeros(len(own), 6, N_ELEMENTS)], dim=2)
+                terms.append((strains, part.virials, own * part.virial_weight * stress_weight))
+            for columns, residuals, weight in terms:
                 weighted = (columns * weight.reshape(-1, 1, 1)).flatten(0, 1)
                 matrix = matrix + (weighted.T @ columns.flatten(0, 1)).cpu()
                 right = right + (weighted.T @ residuals.flatten()).cpu()
@@ -182,6 +210,7 @@ def fit_heads(
     seed: int = 0,
     energy_weight: float = 1.0,
     force_weight: float = 1.0,
+    stress_weight: float = 1.0,
     regularisation: float | None = None,
 ) -> Committee:
     """A committee of linear readouts of one potential's features, fitted to labels in closed form.
@@ -197,6 +226,7 @@ def fit_heads(
         seed: Seed of the samples and of the prior weights.
         energy_weight: Weight of energies, in 1/eV².
         force_weight: Weight of forces, in (Å/eV)²; forces of a structure count along up to 24 directions.
+        stress_weight: Weight of virials of each atom, in 1/eV², where there are stresses.
         regularisation: z; by default that under which the labels are most likely.
 
     Raises:
@@ -209,7 +239,7 @@ def fit_heads(
         raise ValueError(f"the regularisation must be positive, got {regularisation}")
     generator = torch.Generator().manual_seed(seed)
     parts, offsets = residuals_of(backbone, dataset)
-    weighting = (energy_weight, force_weight)
+    weighting = (energy_weight, force_weight, stress_weight)
     everything = Normal.of(parts, torch.ones(len(dataset)), *weighting).without_elements()
     noise, z = everything.noise_and_regularisation(regularisation)
     n_features = len(everything.right)

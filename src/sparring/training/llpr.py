@@ -216,9 +216,9 @@ def _calibrated(
     ratios, squares = [], []
     for part in parts:
         own = held_back[part.rows.indices].bool().to(part.energy.device)
-        with_forces = own & part.has_forces.bool()
+        with_energies, with_forces = own & part.has_energy.bool(), own & part.has_forces.bool()
         for residuals, columns in (
-            (part.energy[own], part.rows.features[own]),
+            (part.energy[with_energies], part.rows.features[with_energies]),
             (part.forces[with_forces], part.rows.derivatives[with_forces]),
         ):
             seen = (columns != 0).any(-1)

@@ -14,7 +14,7 @@ from sparring.atoms.structures import Edges, Structures
 from sparring.support.cache import Cache
 from sparring.training.batches import Batch
 
-__all__ = ["PackedDataset", "Rows"]
+__all__ = ["PackedDataset", "Rows", "virials_of"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class PackedDataset:
             numbers = structures.atomic_numbers.reshape(-1, int(sizes))
             uniform = bool((numbers == numbers[0]).all())
         atom_weight, has_energy, complete = _known_labels(dataset)
-        virial, virial_weight = _virials(dataset)
+        virial, virial_weight = virials_of(dataset)
         return cls(
             structures=structures.to(dtype=dtype),
             energy=dataset.energy.to(device),
@@ -229,10 +229,10 @@ def _known_labels(
     return counted / (3 * n_counted.clamp(min=1))[owner], masks[0], masks[1]
 
 
-def _virials(
+def virials_of(
     dataset: Dataset,
 ) -> tuple[Float[Tensor, "n_structures 3 3"] | None, Float[Tensor, " n_structures"] | None]:
-    """Virials of the structures in eV, and their weights; None where no structure has a stress."""
+    """Virials of the structures in eV, and their weights 1 / 9n² for n atoms; None where no structure has a stress."""
     structures = dataset.structures
     if dataset.stress is None:
         return None, None

@@ -221,7 +221,7 @@ def _compare(folder: Path, key: _Key, known: CommonErrors | None) -> CommonError
             predicted = predict_structures(committee.without_domain(), chosen.dataset.structures)
             found = Differences.of(predicted, chosen.dataset)
             errors[number] = {part: found.take(mask).errors() for part, mask in rows.items() if mask.any()}
-            bias[number] = float(found.energy.mean())
+            bias[number] = float(found.energy.mean()) if len(found.energy) else np.nan
     return CommonErrors(
         name=chosen.name,
         run_digest=key.run,

@@ -1,5 +1,6 @@
 """Errors of a committee on held-out labels: in all, by energy, by the kind of structure, and beside its uncertainty."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -174,7 +175,10 @@ def error_report(
 
 
 def _part(found: Differences) -> Part:
-    per_atom = found.energy / found.n_atoms
+    if not len(found.energy):
+        unknown = dict.fromkeys(("energy_bias", "energy_mae_per_atom", "energy_rmse_per_atom"), math.nan)
+        return Part(errors=found.errors(), **unknown)
+    per_atom = found.energy / found.n_atoms[found.energy_owner]
     return Part(
         errors=found.errors(),
         energy_bias=float(found.energy.mean()),
@@ -186,14 +190,19 @@ def _part(found: Differences) -> Part:
 def _energies_above(dataset: Dataset, training: Dataset | None) -> Float[np.ndarray, " n_structures"]:
     """Labels above the lowest of the composition, training set included; nan if there is only one."""
     formulas = _formulas(dataset)
-    known = list(zip(formulas, dataset.energy.tolist(), strict=True))
-    if training is not None:
-        known += zip(_formulas(training), training.energy.tolist(), strict=True)
+    known = [
+        (formula, energy)
+        for data in (dataset, training)
+        if data is not None
+        for formula, energy, has in zip(_formulas(data), data.energy.tolist(), data.has_energy.tolist(), strict=True)
+        if has
+    ]
     counts = Counter(formula for formula, _ in known)
     lowest: dict[str, float] = {}
     for formula, energy in known:
         lowest[formula] = min(energy, lowest.get(formula, np.inf))
-    zero = np.array([lowest[formula] if counts[formula] > 1 else np.nan for formula in formulas])
+    rows = zip(formulas, dataset.has_energy.tolist(), strict=True)
+    zero = np.array([lowest[formula] if has and counts[formula] > 1 else np.nan for formula, has in rows])
     above: Float[np.ndarray, " n_structures"] = dataset.energy.numpy() - zero
     return above
 
@@ -252,23 +261,23 @@ def _differences(found: Differences, kind: str) -> tuple[Float[np.ndarray, " n_v
     """Differences of one kind, and the structure of each."""
     if kind == "stress":
         return found.stress, found.stress_owner
-    return (found.force, found.owner) if kind == "force" else (found.energy, np.arange(len(found.energy)))
+    return (found.force, found.owner) if kind == "force" else (found.energy, found.energy_owner)
 
 
 def _that_have(
     kind: str, predicted: StructurePredictions, found: Differences
 ) -> tuple[StructurePredictions, Differences]:
     """The structures that have a label of a kind to compare with."""
-    known = np.bincount(_differences(found, kind)[1], minlength=len(found.energy)) > 0
+    known = np.bincount(_differences(found, kind)[1], minlength=len(found.n_atoms)) > 0
     return predicted.take(np.flatnonzero(known).tolist()), found.take(known)
 
 
 def _reference(predicted: StructurePredictions, found: Differences, kind: str) -> Reference | None:
     """Errors and variances of a kind in the training set; None if it has none."""
     predicted, found = _that_have(kind, predicted, found)
-    if not len(found.energy):
+    if not len(found.n_atoms):
         return None
-    error = root_mean_square(*_differences(found, kind), len(found.energy))
+    error = root_mean_square(*_differences(found, kind), len(found.n_atoms))
     return Reference(error=error, variances=_variances(predicted, kind))
 
 

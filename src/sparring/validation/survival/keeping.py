@@ -31,6 +31,7 @@ def has_survival(folder: Path, wanted: SurvivalTest) -> bool:
     """
     try:
         known = read_record(folder / "validation" / "survival.json", Survival)
+        start = start_of(folder, wanted.start)
     except (ValueError, OSError):
         return False
     trials = tuple((trial.temperature, trial.n_copies) for trial in known.trials)
@@ -38,6 +39,7 @@ def has_survival(folder: Path, wanted: SurvivalTest) -> bool:
     return trials == tuple((one, wanted.copies) for one in wanted.temperature) and (
         (settings.duration, settings.timestep) == (wanted.time, wanted.timestep)
         and settings.ensemble == in_words(wanted.ensemble, pressure=wanted.pressure)
+        and settings.formula == start.get_chemical_formula()
     )
 
 
@@ -61,9 +63,9 @@ def keep_survival(
         progress_bars: Progress bars.
 
     Raises:
-        ValueError: If the data are of several compositions, or the start itself fails.
+        ValueError: If no start is given and the data are of several compositions, or the start itself fails.
     """
-    committee, start = committee_on(read_committee(folder), device), start_of(folder, None)
+    committee, start = committee_on(read_committee(folder), device), start_of(folder, wanted.start)
     criteria = criteria_of(committee, folder, start, min_distance=None, bonds=None, windows=(), energy_below=None)
     service = label_service_of_run(folder, progress_bars)[0] if wanted.labels else None
     frames: list[Atoms] = []
