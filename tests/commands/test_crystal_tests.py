@@ -1,6 +1,4 @@
-"""Properties of crystals, computed by a run with its first and its last committee, and the verbs that do the same."""
-
-import shutil
+"""Properties of crystals, which a run computes with its first and its last committee, and verbs that do the same."""
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from sparring.commands.running import run
 from sparring.commands.testing import planned_tests
 from sparring.config import ConfigError, difference, load
 from sparring.inputs.extxyz import write_structures
+from sparring.reporting import page
 from sparring.units import GPA
 from sparring.validation.crystals import results
 from sparring.validation.crystals.structures import crystals_of
@@ -60,10 +59,11 @@ def first_run(tmp_path_factory):
 
 
 @pytest.fixture
-def copper_run(first_run, tmp_path, monkeypatch):
-    """A copy of it."""
+def copper_run(first_run, monkeypatch):
+    """The same folder, with a finished run."""
     monkeypatch.setattr(running, "report", lambda folder: (folder / "report.html").write_text("", encoding="utf-8"))
-    return shutil.copytree(first_run[0], tmp_path / "copper")
+    run(written(first_run[0], STATES), first_run[0] / "run")
+    return first_run[0]
 
 
 def test_the_first_and_the_last_committee_have_equations_of_state_beside_that_of_the_labels(first_run):
@@ -85,7 +85,8 @@ def test_the_first_and_the_last_committee_have_equations_of_state_beside_that_of
 def test_a_finished_run_computes_nothing_again_and_other_options_do(copper_run, monkeypatch):
     before, lines = states(copper_run / "run", 1), []
     run(written(copper_run, STATES), copper_run / "run", log=lines.append)
-    assert lines == ["the run is finished: nothing was left to do"]
+    assert lines[-1] == "the run is finished: nothing was left to do"
+    assert not any("equation of state" in line for line in lines)
     run(written(copper_run, "{equation_of_state: {volume_range: 0.05}}"), copper_run / "run", log=lines.append)
     (after,) = states(copper_run / "run", 3)
     assert len(after.volumes) == 11
@@ -109,10 +110,10 @@ def test_a_test_that_is_not_possible_is_logged(copper_run, monkeypatch):
     lines = []
     monkeypatch.setattr(results, "crystals_of", lambda folder, file: [bulk("NaCl", "rocksalt", a=5.6)])
     run(written(copper_run, "{vacancy: {}}"), copper_run / "run", log=lines.append)
-    assert lines[0].startswith("generation-01: no vacancies: NaCl is a compound")
+    assert any(line.startswith("generation-01: no vacancies: NaCl is a compound") for line in lines)
 
 
-def test_the_verb_computes_the_same_and_its_section_stands_in_the_report(copper_run, sparring):
+def test_the_verb_computes_the_same_and_its_section_stands_in_the_report(copper_run, sparring, monkeypatch):
     folder = copper_run / "run"
     before = (folder / "generation-03" / "validation" / "equation_of_state.json").read_bytes()
     options = ("--volume-range", "0.06", "--points", "7")
@@ -122,11 +123,12 @@ def test_the_verb_computes_the_same_and_its_section_stands_in_the_report(copper_
     assert "Labels by emt" in answer.err
     assert (folder / "generation-03" / "validation" / "equation_of_state.json").read_bytes() == before
     assert (folder / "generation-03" / "validation" / "equation_of_state.png").is_file()
-    assert sparring("report", folder).exit_code == 0
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Equation of state</h2>" in page
-    assert "sparring validate elastic" in page
-    assert "sparring validate equation-of-state" not in page
+    monkeypatch.setattr(page, "_sheets", lambda run: ())  # figures of the run take longest
+    report = page.report(folder).read_text(encoding="utf-8")
+    assert "<h2>Equation of state</h2>" in report
+    assert (folder / "figures" / "equation_of_state.svg").is_file()
+    assert "sparring validate elastic" in report
+    assert "sparring validate equation-of-state" not in report
 
 
 @pytest.mark.parametrize("verb", ["equation-of-state", "elastic", "phonons", "vacancy"])

@@ -52,7 +52,7 @@ def _failing(error: ValueError) -> Callable[[], None]:
 
 app = typer.Typer(
     cls=ValidationGroup,
-    help="Quality of a committee: errors, barriers, survival in dynamics, holes, landscapes, diversity of data.",
+    help="Quality of a committee: errors, barriers, survival, crystals, holes, landscapes, diversity of data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -29,7 +29,7 @@ class CrystalTest:
     """
 
     key: str
-    options: Mapping[str, float]
+    options: Mapping[str, int | float]
 
     @property
     def title(self) -> str:

@@ -33,7 +33,7 @@ def computed(
     n_labels: int,
     device: str = "cpu",
     progress_bars: ProgressBars = no_progress_bars,
-    **options: float,
+    **options: int | float,
 ) -> tuple[tuple[R, ...], tuple[str, ...]]:
     """A property of each crystal by a committee.
 

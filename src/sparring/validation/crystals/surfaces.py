@@ -102,7 +102,7 @@ def of_surfaces(
     missing: T,
     label: LabelFrames | None,
     n_labels: int,
-    options: Mapping[str, float],
+    options: Mapping[str, int | float],
 ) -> OfSurfaces[T]:
     """Compute a property of a crystal on the surface of each member in double precision, and on that of the labels.
 
