@@ -245,7 +245,7 @@ def numbers(section, seen=frozenset()):
         for one in set(inner) - seen:
             yield from numbers(one, seen | {section})
         if not inner and {int, float} & {one for one in types if isinstance(one, type)}:
-            yield f"{section.__name__}.{name}", bool(bounds) or name in ("norm", "atoms", "centres")
+            yield f"{section.__name__}.{name}", bool(bounds) or name in ("norm", "atoms", "centres", "guest")
 
 
 def test_every_number_of_a_configuration_has_an_upper_bound():

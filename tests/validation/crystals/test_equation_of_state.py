@@ -63,6 +63,15 @@ def test_atoms_relax_at_each_volume(morse_copper, copper):
     np.testing.assert_allclose(found.energy / 2, straight.energy, atol=1e-4)
 
 
+def test_displaced_atoms_are_relaxed_once_and_not_at_each_volume(morse_copper, copper, emt):
+    moved = copper * (2, 1, 1)
+    moved.rattle(0.05, seed=1)
+    found = equation_of_state(morse_copper, moved, volume_range=0.2, n_points=15, label=emt)
+    assert found.about.unlabelled == ""
+    assert len(emt.frames) < 60
+    assert found.label.bulk_modulus / GPA == pytest.approx(134, abs=4)
+
+
 def test_a_label_that_fails_leaves_a_gap_and_too_few_a_reason(morse_copper, copper, emt):
     def without(n):
         def label(frames):

@@ -9,7 +9,6 @@ member are fitted by that of Birch (1947, doi:10.1103/PhysRev.71.809) and Murnag
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +21,7 @@ from sparring.atoms.inheritance import geometry_of
 from sparring.committee import Committee
 from sparring.labels import LabelError
 from sparring.starting_data.relaxation import RelaxationError, relax
-from sparring.surfaces.evaluators import Evaluate, SurfaceCalculator
+from sparring.surfaces.evaluators import Evaluate, SinglePoint, SurfaceCalculator
 from sparring.validation.crystals.surfaces import About, of_surfaces
 from sparring.validation.run_labels import LabelFrames
 
@@ -105,15 +104,10 @@ def equation_of_state(
             f"{n_points}"
         )
     factors = np.linspace(1 - volume_range, 1 + volume_range, n_points)
-    frames = []
-    for factor in factors:
-        atoms = geometry_of(crystal)
-        atoms.set_cell(crystal.cell.array * factor ** (1 / 3), scale_atoms=True)
-        frames.append(atoms)
     found = of_surfaces(
         committee,
         crystal,
-        partial(_energies, frames=frames),
+        partial(_energies, crystal=crystal, factors=factors),
         missing=np.full(n_points, np.nan),
         label=label,
         n_labels=n_labels,
@@ -148,15 +142,23 @@ def fitted(volumes: Float[np.ndarray, " n_points"], energy: Float[np.ndarray, " 
     return BirchMurnaghan(volume=volume, energy=lowest, bulk_modulus=bulk_modulus, derivative=derivative)
 
 
-def _energies(evaluate: Evaluate, *, frames: Sequence[Atoms]) -> Float[np.ndarray, " n_points"]:
+def _energies(
+    evaluate: Evaluate, *, crystal: Atoms, factors: Float[np.ndarray, " n_points"]
+) -> Float[np.ndarray, " n_points"]:
     """Energies of a surface; NaN where there is none, as long as there are enough for a fit."""
+    frames = _scaled(crystal, factors)
+    points = evaluate(frames)
+    if any(_largest_force(point) > FMAX for point in points):
+        # Those of relaxed atoms are seldom far from relaxed at other volumes.
+        frames = _scaled(_relaxed(frames[len(frames) // 2], evaluate), factors / factors[len(frames) // 2])
+        points = evaluate(frames)
     energy, problem = np.full(len(frames), np.nan), "no energy is finite"
-    for place, point in enumerate(evaluate(frames)):
+    for place, point in enumerate(points):
         try:
             if isinstance(point, LabelError):
                 raise point
             energy[place] = point.energy
-            if np.linalg.norm(point.forces, axis=1).max() > FMAX:
+            if _largest_force(point) > FMAX:
                 energy[place] = math.nan
                 energy[place] = relax(frames[place], SurfaceCalculator(evaluate), fmax=FMAX).get_potential_energy()
         except (RelaxationError, LabelError) as error:
@@ -164,3 +166,25 @@ def _energies(evaluate: Evaluate, *, frames: Sequence[Atoms]) -> Float[np.ndarra
     if np.isfinite(energy).sum() < FEWEST:
         raise RelaxationError(f"fewer than {FEWEST} volumes have an energy: {problem}")
     return energy
+
+
+def _scaled(crystal: Atoms, factors: Float[np.ndarray, " n_points"]) -> list[Atoms]:
+    """Copies of a crystal with other volumes."""
+    frames = []
+    for factor in factors:
+        atoms = geometry_of(crystal)
+        atoms.set_cell(crystal.cell.array * factor ** (1 / 3), scale_atoms=True)
+        frames.append(atoms)
+    return frames
+
+
+def _relaxed(crystal: Atoms, evaluate: Evaluate) -> Atoms:
+    """The crystal with relaxed atoms, or as it is where they cannot be relaxed."""
+    try:
+        return relax(crystal, SurfaceCalculator(evaluate), fmax=FMAX / 3)
+    except (RelaxationError, LabelError):
+        return crystal
+
+
+def _largest_force(point: SinglePoint | LabelError) -> float:
+    return 0.0 if isinstance(point, LabelError) else float(np.linalg.norm(point.forces, axis=1).max())
