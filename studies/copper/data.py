@@ -8,7 +8,6 @@ from ase import Atoms, units
 from ase.build import add_adsorbate, bulk, fcc100, fcc110
 from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from sparring.atoms.dataset import Dataset
 from sparring.inputs.extxyz import read_structures, write_structures
@@ -70,7 +69,8 @@ def _snapshots(atoms: Atoms, temperature: float, n: int, *, seed: int) -> Iterat
     """Frames of Langevin dynamics under EMT."""
     random = np.random.default_rng(seed)
     moving = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, calculator=EMT())
-    MaxwellBoltzmannDistribution(moving, temperature_K=temperature, rng=random)
+    thermal = np.sqrt(units.kB * temperature * moving.get_masses())
+    moving.set_momenta(thermal[:, None] * random.standard_normal((len(moving), 3)))
     friction = 0.02 / units.fs
     dynamics = Langevin(
         moving, TIMESTEP * units.fs, temperature_K=temperature, friction=friction, rng=random, fixcm=False

@@ -35,7 +35,11 @@ def _selection(order: str) -> Mapping[str, object]:
     return {"selection": [{"kind": "distinct", "rmsd": "0.05 Å", "align": False}, budget]}
 
 
-BASE: Mapping[str, object] = {"threads": 1, "generations": N_ROUNDS + 1, "evaluation.survival": None}
+BASE: Mapping[str, object] = {
+    "threads": 1,
+    "generations": N_ROUNDS + 1,
+    **{f"evaluation.{key}": None for key in ("survival", "elastic", "equation_of_state")},  # tested here
+}
 """Changes to the example that all runs have."""
 
 
