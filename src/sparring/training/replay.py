@@ -52,7 +52,7 @@ def aligned_replay(replay: Dataset, dataset: Dataset, module: Architecture | Non
         module: Module m that training starts from; None for energies of zero.
     """
     of_replay, of_new = (
-        reference_energies(data.structures, data.energy - _energies(module, data.structures), data.has_energy)
+        reference_energies(data.structures, data.energy - _energies(module, data.structures), data.has_energy.double())
         for data in (replay, dataset)
     )
     present = torch.zeros(N_ELEMENTS, dtype=torch.bool)
