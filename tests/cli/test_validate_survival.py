@@ -157,7 +157,7 @@ def test_temperatures_copies_and_time_are_the_papers_only_where_it_has_numbers_t
         (["--bonds", "1.1,1.6"], "must be one below and one above 1"),
         (["--min-distance", "5 eV"], "measures energy, wanted length"),
         (["--energy-below", "-5 eV"], "the start itself fails (energy below"),
-        (["--ensemble", "npt"], "unknown ensemble 'npt'"),
+        (["--ensemble", "nph"], "unknown ensemble 'nph'"),
         (["--copies", "0"], "at least one copy, and one at once, got 0 and 50"),
         (["--device", "abacus"], "cannot use the device 'abacus'"),
     ],
