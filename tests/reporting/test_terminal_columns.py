@@ -1,6 +1,7 @@
 """Tables for a terminal: whatever the numbers, columns stay apart and line up."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,13 +11,16 @@ from sparring.dynamics import DynamicsResult
 from sparring.evaluation import Errors
 from sparring.reporting.tables import common_table
 from sparring.reporting.terminal import GenerationTable, dynamics_table
-from sparring.units import EV
+from sparring.units import EV, GPA
 from sparring.validation.errors.common_set import CommonErrors
 
 
 @pytest.mark.parametrize("temperatures", [[300.0], [1e6, 123456.7], [0.001, 1e-7]])
 @pytest.mark.parametrize("measured", [1.0, 1234567.89, 2.0**40])
-def test_columns_of_dynamics_stay_apart_for_any_temperature_and_any_number_of_copies(particle, temperatures, measured):
+@pytest.mark.parametrize("pressure", [math.nan, 1e6])
+def test_columns_of_dynamics_stay_apart_for_any_temperature_and_any_number_of_copies(
+    particle, temperatures, measured, pressure
+):
     n = 2 * len(temperatures)
     structures = Structures.from_atoms([particle()] * n)
     traces = ("energy", "kinetic_energy", "temperature", "conserved", "energy_variance")
@@ -31,14 +35,18 @@ def test_columns_of_dynamics_stay_apart_for_any_temperature_and_any_number_of_co
         time=torch.arange(3, dtype=torch.float64),
         force_variance=torch.full((3, n), measured**2, dtype=torch.float64),
         positions=None,
+        cells=None,
+        volume=torch.full((3, n), measured, dtype=torch.float64),
+        pressure=torch.full((3, n), pressure, dtype=torch.float64),
         **{name: torch.full((3, n), measured, dtype=torch.float64) for name in traces},
     )
     _, *lines = dynamics_table(result, temperatures).split("\n")
     for temperature, line in zip(temperatures, lines[1:], strict=True):
         cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
         assert cells[:2] == [f"{temperature:g} K", "2"]
-        assert cells[3:5] == [f"{measured:.1f} K", f"{measured:.4f} eV/Å"]
-        assert len(cells) == 6
+        moved = [] if math.isnan(pressure) else [f"{measured:.2f} Å³", f"{pressure / GPA:.2f} GPa"]
+        assert cells[3:-1] == [f"{measured:.1f} K", *moved, f"{measured:.4f} eV/Å"]
+        assert len(cells) == 6 + len(moved)
     # What is in words begins below its heading.
     assert {line.index("1e+09 fs") for line in lines[1:]} == {lines[0].index("failure")}
 
