@@ -17,7 +17,9 @@ from ase.calculators.emt import EMT
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparring import cli
+from sparring.atoms import verlet
 from sparring.atoms.dataset import ENERGY, FORCES, Dataset
+from sparring.atoms.neighbors import with_edges
 from sparring.commands import running
 from sparring.committee import Committee
 from sparring.config import dump, load
@@ -358,3 +360,16 @@ def chains():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parent))
         yield importlib.import_module("chains")
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """Number of structures in each search for neighbours by a list of neighbours."""
+    calls = []
+
+    def counted(structures, cutoff):
+        calls.append(structures.n_structures)
+        return with_edges(structures, cutoff)
+
+    monkeypatch.setattr(verlet, "with_edges", counted)
+    return calls

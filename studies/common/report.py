@@ -1,6 +1,8 @@
 """Report of a study of strategies: its record, its figures and its page."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +15,7 @@ from studies.common.figures import FigureFolder
 from studies.common.layout import Layout
 from studies.common.records import Results
 
-__all__ = ["page", "report"]
+__all__ = ["page", "report", "write_outcomes"]
 
 S = TypeVar("S", bound=Layout)
 R = TypeVar("R", bound=Results[Any])
@@ -76,3 +78,23 @@ def page(
     missing = "\n".join(f"- {one}" for one in results.missing) or "Nothing."
     whole = [f"# {title}", f"Made by `{results.command}`.", introduction, *parts, *pictures, f"## Missing\n\n{missing}"]
     return "\n\n".join(part for part in whole if part) + "\n"
+
+
+def write_outcomes(name: str, outcomes: Sequence[Any], output: Path, page: Callable[[Sequence[Any]], str]) -> str:
+    """Write page and record of a study of single committees; gives a text about what was written.
+
+    Args:
+        name: Name of the study and of its files.
+        outcomes: Results of the committees, each a dataclass.
+        output: Folder of the files.
+        page: Function that gives the page.
+
+    Raises:
+        ValueError: If nothing has been computed.
+    """
+    if not outcomes:
+        raise ValueError(f"nothing has been computed yet: python -m studies.{name} run")
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / f"{name}.json", json.dumps([asdict(one) for one in outcomes], indent=1) + "\n")
+    write_text(output / f"{name}.md", page(outcomes))
+    return f"{output}: {name}.json, {name}.md"

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from studies.common.command_line import of_committees
+from studies.common.report import write_outcomes
 from studies.copper.plan import STRATEGIES, jobs, known
-from studies.copper.report import write_report
+from studies.copper.report import page
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         seeds=(0, 1, 2),
         jobs=lambda options: jobs(options.folder, options.seeds, options.strategies),
-        report=lambda folder, output: write_report(list(known(folder)), output),
+        report=lambda folder, output: write_outcomes("copper", list(known(folder)), output, page),
         add_arguments=_choices,
     )
 

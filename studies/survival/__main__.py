@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from studies.common.command_line import of_committees
+from studies.common.report import write_outcomes
 from studies.survival.data import MOLECULES
 from studies.survival.plan import STRATEGIES, jobs, known
-from studies.survival.report import write_report
+from studies.survival.report import page
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         seeds=(0, 1, 2),
         jobs=lambda options: jobs(options.folder, options.seeds, options.molecules, options.strategies),
-        report=lambda folder, output: write_report(list(known(folder)), output),
+        report=lambda folder, output: write_outcomes("survival", list(known(folder)), output, page),
         add_arguments=_choices,
     )
 

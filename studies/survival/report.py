@@ -1,35 +1,17 @@
 """Tables of the study of survival, and their record."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
-from sparring.support.files import write_text
 from sparring.support.tables import Table
 from studies.common.tables import numbers, section, summary
 from studies.survival.data import MOLECULES, START, N
 from studies.survival.plan import DURATION, N_COPIES, N_LABELS, N_ROUNDS, STRATEGIES, TEMPERATURES, Outcome
 
-__all__ = ["page", "write_report"]
+__all__ = ["page"]
 
 MEV = 1e-3
-
-
-def write_report(outcomes: Sequence[Outcome], output: Path, file: str = "survival") -> str:
-    """Write page and record; gives a text about what was written.
-
-    Raises:
-        ValueError: If nothing has been computed.
-    """
-    if not outcomes:
-        raise ValueError("nothing has been computed yet: python -m studies.survival run")
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / f"{file}.json", json.dumps([asdict(one) for one in outcomes], indent=1) + "\n")
-    write_text(output / f"{file}.md", page(outcomes))
-    return f"{output}: {file}.json, {file}.md"
 
 
 def page(outcomes: Sequence[Outcome]) -> str:

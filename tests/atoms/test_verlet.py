@@ -8,7 +8,6 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from sparring.atoms import verlet
 from sparring.atoms.neighbors import distances, with_edges
 from sparring.atoms.strain import strained
 from sparring.atoms.structures import Structures
@@ -45,19 +44,6 @@ def walk(structures, n_steps, *, length, strain=0.0, seed=0):
         matrix = torch.randn(structures.n_structures, 3, 3, generator=generator, dtype=torch.float64)
         matrix = matrix * (structures.pbc.any(1)[:, None, None] * strain)
         structures = strained(structures, ((matrix + matrix.mT) / 2).to(structures.positions))
-
-
-@pytest.fixture
-def searches(monkeypatch):
-    """Number of structures in each search for neighbours by a list."""
-    calls = []
-
-    def counted(structures, cutoff):
-        calls.append(structures.n_structures)
-        return with_edges(structures, cutoff)
-
-    monkeypatch.setattr(verlet, "with_edges", counted)
-    return calls
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

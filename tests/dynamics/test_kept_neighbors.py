@@ -35,19 +35,6 @@ def copper(n_copies, stdev=0.05):
     return Structures.from_atoms(copies)
 
 
-@pytest.fixture
-def searches(monkeypatch):
-    """Number of structures in each search for neighbours."""
-    calls = []
-
-    def counted(structures, cutoff):
-        calls.append(structures.n_structures)
-        return with_edges(structures, cutoff)
-
-    monkeypatch.setattr(verlet, "with_edges", counted)
-    return calls
-
-
 def run(start, *, temperature=600.0, n_steps=100, every=10, **options):
     committee = Committee([Morse()])
     ensemble = options.pop("ensemble", NVE(temperature))

@@ -38,19 +38,6 @@ def aces(n_members=2):
 
 
 @pytest.fixture
-def searches(monkeypatch):
-    """Number of structures in each search for neighbours."""
-    calls = []
-
-    def counted(structures, cutoff):
-        calls.append(structures.n_structures)
-        return with_edges(structures, cutoff)
-
-    monkeypatch.setattr(verlet, "with_edges", counted)
-    return calls
-
-
-@pytest.fixture
 def found_in_each_step(monkeypatch):
     def switch_on():
         fresh = lambda self, structures: with_edges(replace(structures, edges=None), self.cutoff)  # noqa: E731
