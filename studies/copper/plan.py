@@ -66,7 +66,6 @@ ATOMS: Mapping[str, object] = {"kind": "cartesian", "initial_spread": "0.02 Å"}
 CELL: Mapping[str, object] = {"kind": "strain", "scale": 0.2, "radius": 0.1}
 WEIGHTED = "log(force_variance) + boltzmann(5 kcal/mol, per=degree_of_freedom)"
 STRESS = "log(stress_variance) + boltzmann(2 kcal/mol, per=degree_of_freedom)"
-COLD = "log(force_variance) + boltzmann(2 kcal/mol, per=degree_of_freedom)"
 CLIMB: Mapping[str, object] = {"kind": "adversarial", "n_steps": 40, "learning_rate": 0.01, "objective": WEIGHTED}
 
 STRATEGIES: Mapping[str, Strategy] = {
@@ -74,9 +73,6 @@ STRATEGIES: Mapping[str, Strategy] = {
     "attacks-atoms": Strategy(title="attacks on atoms", changes=_attack(ATOMS, **CLIMB)),
     "attacks-stress": Strategy(
         title="attacks on the stress, atoms and strain", changes=_attack(CELL, ATOMS, **{**CLIMB, "objective": STRESS})
-    ),
-    "attacks-cold": Strategy(
-        title="attacks on atoms and strain, 2 kcal/mol", changes=_attack(CELL, ATOMS, **{**CLIMB, "objective": COLD})
     ),
     "random": Strategy(
         title="random displacements and strain",
