@@ -1,7 +1,7 @@
 """Parts of tables, notes and figures of the properties of crystals: committees with their σ beside labels."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -23,10 +23,12 @@ __all__ = [
     "newest_figure",
     "notes_of",
     "number",
+    "panel_of_each",
     "sigma_of",
     "spread",
 ]
 
+T = TypeVar("T")
 DASHED = (0, (4, 2))
 
 
@@ -84,6 +86,26 @@ def newest_figure(
     """A figure of the newest committee."""
     words = f"{caption} Means of the committee with the standard deviation σ of its members."
     return (ReportFigure(name=name, title=f"{title}, {list(results)[-1]}", caption=words, figure=figure),)
+
+
+def panel_of_each(found: Sequence[T], draw: "Callable[[T, Axes], object]", *, width: float, height: float) -> "Figure":
+    """A figure with a panel for each crystal.
+
+    Args:
+        found: Results of the crystals.
+        draw: Function that draws one of them into a panel.
+        width: Width of a panel in inches.
+        height: Height of a panel in inches.
+    """
+    from matplotlib import rc_context
+
+    from sparring.plots.style import STYLE, panels
+
+    with rc_context(STYLE):
+        figure, axes = panels(len(found), width=width, height=height)
+        for ax, one in zip(axes, found, strict=True):
+            draw(one, ax)
+    return figure
 
 
 def bars_with_labels(rows: Sequence[tuple[str, Float[np.ndarray, " n_members"], float]], ax: "Axes") -> None:

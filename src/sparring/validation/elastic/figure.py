@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.plots.style import FAINT, STYLE, panels
+from sparring.plots.style import FAINT, panels
 from sparring.units import GPA
-from sparring.validation.crystals.showing import bars_with_labels
+from sparring.validation.crystals.showing import bars_with_labels, panel_of_each
 from sparring.validation.elastic.compute import ElasticConstants
 from sparring.validation.elastic.table import shown_constants
 
@@ -18,11 +17,7 @@ __all__ = ["draw_constants", "figure"]
 
 def figure(found: Sequence[ElasticConstants]) -> Figure:
     """A panel for each crystal."""
-    with rc_context(STYLE):
-        drawn, axes = panels(len(found), width=4.6, height=3.4)
-        for ax, one in zip(axes, found, strict=True):
-            draw_constants(one, ax)
-    return drawn
+    return panel_of_each(found, draw_constants, width=4.6, height=3.4)
 
 
 def draw_constants(one: ElasticConstants, ax: Axes | None = None) -> Axes:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase.eos import birchmurnaghan
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparring.plots.style import INK, STYLE, panels
+from sparring.plots.style import INK, panels
 from sparring.units import GPA
-from sparring.validation.crystals.showing import DASHED, band_with_label, number, spread
+from sparring.validation.crystals.showing import DASHED, band_with_label, number, panel_of_each, spread
 from sparring.validation.equation_of_state.compute import EquationOfState
 
 __all__ = ["draw_state", "figure"]
@@ -18,11 +17,7 @@ __all__ = ["draw_state", "figure"]
 
 def figure(found: Sequence[EquationOfState]) -> Figure:
     """A panel for each crystal."""
-    with rc_context(STYLE):
-        drawn, axes = panels(len(found), width=5.0, height=3.6)
-        for ax, one in zip(axes, found, strict=True):
-            draw_state(one, ax)
-    return drawn
+    return panel_of_each(found, draw_state, width=5.0, height=3.6)
 
 
 def draw_state(one: EquationOfState, ax: Axes | None = None) -> Axes:
