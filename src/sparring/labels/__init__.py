@@ -5,7 +5,7 @@ a plugin. Importing this package loads no quantum-chemistry code; a labeller loa
 """
 
 from sparring.labels.ase import ASECalculator, FromCalculator
-from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, LabelsMissing, check, electronic_state
 from sparring.labels.hessian import hessian_vector_labels
 from sparring.labels.limits import Limits
 from sparring.labels.openmm import OpenMM, langevin_snapshots, n_langevin_snapshots
@@ -34,6 +34,7 @@ __all__ = [
     "LabelStore",
     "Labeller",
     "LabellingError",
+    "LabelsMissing",
     "Limits",
     "OpenMM",
     "PySCF",

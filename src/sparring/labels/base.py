@@ -21,6 +21,7 @@ __all__ = [
     "Label",
     "LabelError",
     "Labeller",
+    "LabelsMissing",
     "Reason",
     "check",
     "check_distance",
@@ -96,6 +97,10 @@ class LabelError(Exception):
         """The same failure, with the structure's name before the message and the folder of its files after it."""
         where = f"; its files are in {self.files}" if self.files is not None else ""
         return LabelError(self.reason, f"{name}: {self.message}{where}", self.files)
+
+
+class LabelsMissing(RuntimeError):
+    """Labels are computed elsewhere and have not come back yet: the run waits for them, and goes on once they have."""
 
 
 @runtime_checkable
