@@ -20,6 +20,7 @@ INDIFFERENT = (
     "labels.memory_limit",
     "labels.max_failed",
     "attack.max_memory",
+    "training.checkpoint",
     "system.check_labels",
     *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
     *(f"evaluation.{key}" for key in Evaluation.model_fields),
