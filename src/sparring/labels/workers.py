@@ -3,7 +3,7 @@
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,8 +83,8 @@ class Workers:
         except ValueError as error:
             if n_workers > 1 or executor is not None:
                 raise ValueError(
-                    f"{labeller.method} cannot be sent to a worker process ({error}); take n_workers=1 and no executor, "
-                    "or give the calculator by name to ASECalculator"
+                    f"{labeller.method} cannot be sent to a worker process ({error}); take n_workers=1 and no "
+                    "executor, or give the calculator by name to ASECalculator"
                 ) from error
             self._why_here = str(error)
         else:
@@ -138,7 +138,7 @@ class Workers:
             raise outcome.result
         return outcome.result
 
-    def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Iterator[tuple[str, Outcome]]:
+    def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Generator[tuple[str, Outcome], None, None]:
         """Compute labels, in the order in which they finish.
 
         A structure that ends its process is computed once more, alone, before it counts as failed. One whose worker is
@@ -187,7 +187,7 @@ class Workers:
 
     def _outcomes(
         self, jobs: Mapping[str, Job], calls: "Calls[Answer]", stop: StopFile
-    ) -> Iterator[tuple[str, Outcome]]:
+    ) -> Generator[tuple[str, Outcome], None, None]:
         died: dict[str, Job] = {}
         n_left_out = 0
         for key, answer in calls.answers(jobs):
