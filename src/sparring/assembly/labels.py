@@ -8,6 +8,7 @@ from typing import Any
 
 from ase import Atoms
 
+from sparring.assembly.resources import machine
 from sparring.assembly.unlabelled import own_labeller
 from sparring.config import Config, labellers
 from sparring.labels import (
@@ -76,8 +77,18 @@ def counted(
     return start
 
 
-def label_service_of(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> LabelService:
-    """The section ``labels``; a store that is not named is in the run folder."""
+def label_service_of(
+    config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars, *, of_run: bool = False
+) -> LabelService:
+    """The section ``labels``, on the resources in use; a store that is not named is in the run folder.
+
+    Args:
+        config: Configuration.
+        folder: Folder of the run, or one for the labels.
+        progress_bars: Progress bars by title.
+        of_run: True if the folder is or will be that of a run, which keeps account of its core hours.
+    """
+    resources = machine()
     return LabelService(
         labeller=labeller(config),
         store=LabelStore(config.labels.store or folder / "labels"),
@@ -87,22 +98,27 @@ def label_service_of(config: Config, folder: Path, progress_bars: ProgressBars =
         limits=limits_of(config),
         failed=folder / "failed-labels",
         max_failed=config.labels.max_failed,
+        executor=resources.executor_of_labels(folder, config.labels.time_limit),
+        threads=resources.resources.labels.threads,
+        core_hours=resources.core_hours(folder, of_run),
     )
 
 
 def limits_of(config: Config) -> Limits:
-    """The time and memory that a label may take, from the section ``labels``."""
-    return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit)
+    """The time and memory that a label may take, from the section ``labels`` and the resources in use."""
+    memory = machine().resources.labels.memory
+    return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit if memory is None else memory)
 
 
 def n_workers(config: Config) -> int:
-    """The number of processes that label: that of the section, or one for each core."""
+    """The number of processes that label here: that of the resources or of the section, or one for each core."""
+    resources = machine().resources.labels
     section = config.labels.labeller
     if isinstance(section, labellers.GroundTruth | labellers.NoLabeller):
         return 1
     # A force field takes less time for a molecule than the message to another process.
-    default = 1 if isinstance(section, labellers.OpenMM) else available_cores()
-    return config.labels.n_workers or default
+    default = 1 if isinstance(section, labellers.OpenMM) else max(1, available_cores() // resources.threads)
+    return resources.n_workers or config.labels.n_workers or default
 
 
 def labeller(config: Config) -> Labeller:

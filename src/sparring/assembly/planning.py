@@ -62,7 +62,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
     for section in config.selection:
         if isinstance(section, sections.SelectorPlugin):
             selector_plugin(section.name, section.parameters)
-    label_service = label_service_of(config, folder, progress_bars)
+    label_service = label_service_of(config, folder, progress_bars, of_run=True)
     system = config.system.build()
     return Plan(
         seed=config.seed,

@@ -136,6 +136,7 @@ def label(
     output: Annotated[Path, typer.Option(help="Extended XYZ for the labelled structures.")],
     preset: Preset = None,
     trust_pickle: TrustPickle = False,
+    resources: ResourcesFile = None,
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
     from sparring.assembly.labels import label_service_of

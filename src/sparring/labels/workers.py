@@ -22,12 +22,16 @@ from sparring.labels.processes import Processes
 from sparring.labels.store import LabelStore
 from sparring.labels.worker_process import Outcome, Refused
 
-__all__ = ["MakeExecutor", "Workers"]
+__all__ = ["MakeExecutor", "Outcomes", "Workers"]
 
 logger = logging.getLogger(__name__)
 
 MakeExecutor = Callable[[], Executor]
 """Function that makes an executor, also another one if the first is broken."""
+
+
+Outcomes = Generator[tuple[str, Outcome], None, None]
+"""Labels and failures by their keys, as they come."""
 
 
 class Workers:
@@ -138,7 +142,7 @@ class Workers:
             raise outcome.result
         return outcome.result
 
-    def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Generator[tuple[str, Outcome], None, None]:
+    def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Outcomes:
         """Compute labels, in the order in which they finish.
 
         A structure that ends its process is computed once more, alone, before it counts as failed. One whose worker is
@@ -187,7 +191,7 @@ class Workers:
 
     def _outcomes(
         self, jobs: Mapping[str, Job], calls: "Calls[Answer]", stop: StopFile
-    ) -> Generator[tuple[str, Outcome], None, None]:
+    ) -> Outcomes:
         died: dict[str, Job] = {}
         n_left_out = 0
         for key, answer in calls.answers(jobs):

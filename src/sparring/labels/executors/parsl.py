@@ -1,9 +1,9 @@
 """Parsl's HighThroughputExecutor as an executor of concurrent.futures: labels on the nodes of a cluster.
 
 A block is a job of the batch system; Parsl submits blocks as labels need them, up to a number of blocks, and ends those
-that are idle. Its processes on this machine end with this process, also if that is killed; blocks of a batch system then
-end by themselves after two minutes without a sign of life. Messages between the machines are encrypted. Parsl itself
-tries nothing again: that is done here, where failures are told apart.
+that are idle. Its processes on this machine end with this process, also if that is killed; blocks of a batch system
+then end by themselves after two minutes without a sign of life. Messages between the machines are encrypted. Parsl
+itself tries nothing again: that is done by the caller, where failures are told apart.
 """
 
 import importlib
@@ -38,7 +38,8 @@ LOOPBACK = "127.0.0.1"
 SCRIPTS = ("process_worker_pool.py", "interchange.py")
 LONGEST_SHUTDOWN = 30.0
 """Seconds after which a shutdown that hangs is given up, and the processes of this machine are killed."""
-_INTERCHANGE = "import os, runpy, sys; os.setsid(); sys.argv = [{script!r}]; runpy.run_path({script!r}, None, '__main__')"
+_INTERCHANGE = "import os, runpy; os.setsid(); runpy.run_path({script!r}, None, '__main__')"
+"""Program of the interchange, which Ctrl-C in the terminal must not reach."""
 _CERTIFICATES = "certificates"
 
 
