@@ -6,6 +6,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sparring.config.resources import LocalExecutor, LocalProvider, Parsl, Resources, Slurm, load_resources
 from sparring.labels.executors.core_hours import CoreHours
@@ -38,16 +39,19 @@ class Machine:
         self._executors: dict[str, Executor] = {}
         self._core_hours: dict[Path | None, CoreHours] = {}
 
-    def executor_of_labels(self, folder: Path, time_limit: float | None) -> Executor | None:
+    def executor_of_labels(self, folder: Path | None, time_limit: float | None) -> Executor | None:
         """Executor of labels; None for processes of this machine, which are the labeller's own.
 
         Args:
-            folder: Folder for logs.
+            folder: Folder for logs; None for one that is removed afterwards.
             time_limit: Longest time of a label in seconds.
         """
         wanted = self.resources.labels
         if isinstance(wanted.executor, LocalExecutor):
             return None
+        if folder is None:
+            temporary = TemporaryDirectory(prefix="sparring-", ignore_cleanup_errors=True)
+            folder = Path(self._stack.enter_context(temporary))
         return self._made(
             "labels", _parsl(wanted.executor, folder, wanted.threads, wanted.memory, wanted.n_workers, time_limit)
         )

@@ -9,6 +9,7 @@ from sparring.cli.arguments import (
     CommitteeFolder,
     ConfigOption,
     Preset,
+    ResourcesFile,
     StressKey,
     TrustPickle,
     load_config,

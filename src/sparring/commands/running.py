@@ -60,6 +60,7 @@ def run(
     *,
     preset: str | None = None,
     retry_failed: bool = False,
+    accept_missing: bool = False,
     trust_pickle: bool = False,
     resources: Resources | Path | str | None = None,
     progress_bars: ProgressBars = no_progress_bars,
@@ -73,6 +74,7 @@ def run(
         folder: Run folder; it is created if necessary.
         preset: Name of a preset of the file.
         retry_failed: If True, failed labels of the newest label stage are computed again.
+        accept_missing: If True, offline labels that were asked for before and have not come count as failed.
         trust_pickle: Consent to unpickle checkpoints of other packages, which can run any program.
         resources: Machines that compute labels, or the path of their file; None for this machine. They may change at
             each resume.
@@ -91,6 +93,8 @@ def run(
             no structure of a generation could be labelled, which ends the run.
         BudgetUsedUp: If labels have used the core hours of the resources.
         ExecutorError: If the executor of the resources cannot be used.
+        LabelsMissing: If offline labels are awaited, which leaves their stage open.
+        AnswerError: If offline labels do not belong to the structures that were asked for.
     """
     folder = Path(folder)
     if not isinstance(config, Config):
@@ -107,7 +111,7 @@ def run(
         if trust_pickle:
             stack.enter_context(consented())
         stack.enter_context(using_resources(resources))
-        planned = plan(config, folder, progress_bars)
+        planned = plan(config, folder, progress_bars, accept_missing=accept_missing)
         stack.enter_context(torch_threads(config.threads))
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:

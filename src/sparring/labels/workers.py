@@ -189,9 +189,7 @@ class Workers:
     def _job(self, key: str, atoms: Atoms, processes: Processes, store: LabelStore | None, stop: StopFile) -> Job:
         return Job(key, _sendable(atoms), self.labeller.method, processes, store, self.limits, self.failed, stop)
 
-    def _outcomes(
-        self, jobs: Mapping[str, Job], calls: "Calls[Answer]", stop: StopFile
-    ) -> Outcomes:
+    def _outcomes(self, jobs: Mapping[str, Job], calls: "Calls[Answer]", stop: StopFile) -> Outcomes:
         died: dict[str, Job] = {}
         n_left_out = 0
         for key, answer in calls.answers(jobs):
