@@ -39,6 +39,7 @@ Reason = Literal[
     "crashed",
     "timed_out",
     "out_of_memory",
+    "worker_lost",
     "bad_result",
     "not_configured",
     "missing",
