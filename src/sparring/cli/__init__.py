@@ -13,7 +13,9 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
-LABELS_FAILED = 3
+LABELS_AWAITED = 3
+"""Exit code of a run that waits for labels which are computed elsewhere."""
+LABELS_FAILED = 4
 """Exit code of a run that stops because of its labels."""
 
 app = typer.Typer(
@@ -57,17 +59,19 @@ def _user_errors() -> Iterator[None]:
 
 
 def _exit_code(error: Exception) -> int:
-    from sparring.labels import LabellingError
+    from sparring.labels import LabellingError, LabelsMissing
 
+    if isinstance(error, LabelsMissing):
+        return LABELS_AWAITED
     return LABELS_FAILED if isinstance(error, LabellingError) else 2
 
 
 def _is_users(error: Exception) -> bool:
     """True for errors whose message has a remedy for users; others are errors of Sparring."""
-    from sparring.labels import LabelError, LabellingError
+    from sparring.labels import AnswerError, LabelError, LabellingError, LabelsMissing
     from sparring.runs.folder import RunFolderError
     from sparring.starting_data.relaxation import RelaxationError
     from sparring.training.fitting import TrainingError
 
-    own = LabelError | LabellingError | RunFolderError | RelaxationError | TrainingError
+    own = AnswerError | LabelError | LabellingError | LabelsMissing | RunFolderError | RelaxationError | TrainingError
     return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)

@@ -75,6 +75,13 @@ def run(
             help="Compute labels of the newest generation again that crashed, took too long or too much memory.",
         ),
     ] = False,
+    accept_missing: Annotated[
+        bool,
+        typer.Option(
+            "--accept-missing",
+            help="Go on without offline labels that were asked for and have not come; they count as failed.",
+        ),
+    ] = False,
     trust_pickle: TrustPickle = False,
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
@@ -102,6 +109,7 @@ def run(
         resolved,
         folder,
         retry_failed=retry_failed,
+        accept_missing=accept_missing,
         progress_bars=progress_bars_on(console),
         log=lambda line: console.print(line, style="dim", highlight=False),
         finished_generation=None if unlabelled else lambda metrics: typer.echo(table.row(metrics)),

@@ -58,6 +58,7 @@ def run(
     *,
     preset: str | None = None,
     retry_failed: bool = False,
+    accept_missing: bool = False,
     trust_pickle: bool = False,
     progress_bars: ProgressBars = no_progress_bars,
     log: Callable[[str], None] | None = None,
@@ -70,6 +71,7 @@ def run(
         folder: Run folder; it is created if necessary.
         preset: Name of a preset of the file.
         retry_failed: If True, failed labels of the newest label stage are computed again.
+        accept_missing: If True, offline labels that were asked for before and have not come count as failed.
         trust_pickle: Consent to unpickle checkpoints of other packages, which can run any program.
         progress_bars: Progress bars by title.
         log: Function that is called with one line for each stage that is done.
@@ -84,6 +86,8 @@ def run(
         ValueError: If the device cannot be used here.
         LabellingError: If labels failed for reasons that are not the geometry's, which leaves their stage open, or if
             no structure of a generation could be labelled, which ends the run.
+        LabelsMissing: If offline labels are awaited, which leaves their stage open.
+        AnswerError: If offline labels do not belong to the structures that were asked for.
     """
     folder = Path(folder)
     if not isinstance(config, Config):
@@ -99,7 +103,7 @@ def run(
     with ExitStack() as stack:
         if trust_pickle:
             stack.enter_context(consented())
-        planned = plan(config, folder, progress_bars)
+        planned = plan(config, folder, progress_bars, accept_missing=accept_missing)
         stack.enter_context(torch_threads(config.threads))
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:

@@ -17,6 +17,7 @@ from sparring.atoms.reference import FORCES_MASK, STRESS, has_volume
 from sparring.labels.ase import as_labeller
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance
 from sparring.labels.limits import Limits
+from sparring.labels.offline import LabelFiles
 from sparring.labels.store import LabelStore, label_key
 from sparring.labels.worker_process import Outcome
 from sparring.labels.workers import Workers
@@ -113,7 +114,7 @@ def label(
     progress: Callable[[int, int], None] | None = None,
     limits: Limits | None = None,
     failed: Path | None = None,
-    workers: Workers | None = None,
+    workers: Workers | LabelFiles | None = None,
 ) -> LabelReport:
     """Compute the labels of structures, each once and never again.
 
@@ -133,7 +134,8 @@ def label(
         progress: Callback with the number of structures done and of all, in this process, at the start and after each.
         limits: Time and memory that a label may take; an hour and no bound of memory if left out.
         failed: Folder in which inputs and outputs of failed labels are kept; None keeps none.
-        workers: Running processes, instead of ``n_workers``, ``limits`` and ``failed``.
+        workers: Running processes, or files of labels that are computed elsewhere, instead of ``n_workers``, ``limits``
+            and ``failed``.
 
     Raises:
         ValueError: If a structure is not well defined, the labeller cannot be sent to a worker, or a record of the
@@ -157,10 +159,9 @@ def label(
             tasks[key] = atoms
     notify = functools.partial(_notify, progress, [key for i, key in enumerate(keys) if i not in refused], len(keys))
     notify(found)
-    own = workers is None
-    workers = workers or Workers(labeller, n_workers, limits=limits, failed=failed)
-    with workers if own else contextlib.nullcontext():
-        for key, outcome in workers.outcomes(tasks, store):
+    own = Workers(labeller, n_workers, limits=limits, failed=failed) if workers is None else None
+    with own or contextlib.nullcontext():
+        for key, outcome in (own or workers).outcomes(tasks, store):  # type: ignore[union-attr]
             found[key] = outcome
             notify(found)
     n_computed = sum(outcome.computed for outcome in found.values())

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from ase import Atoms
 
 from sparring.labels.base import Bounds, Label, LabelError, Labeller
 from sparring.labels.limits import Limits
+from sparring.labels.offline import LabelFiles
 from sparring.labels.pool import LabelReport, label, labelled_atoms
 from sparring.labels.store import LabelStore
 from sparring.labels.stored import StoredCalculator
@@ -37,6 +39,8 @@ class LabelService:
         limits: Time and memory that a label may take.
         failed: Folder in which inputs and outputs of failed labels are kept.
         max_failed: Share of the labels of one call that may fail for reasons that are not the geometry's.
+        files: Files by which labels are asked for and come back, where they are computed elsewhere; None where the
+            labeller computes them.
         workers: Processes shared by all requests for labels.
     """
 
@@ -48,6 +52,7 @@ class LabelService:
     limits: Limits = field(default_factory=Limits)
     failed: Path | None = None
     max_failed: float = 1.0
+    files: LabelFiles | None = None
     workers: Workers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,11 +71,15 @@ class LabelService:
             structures,
             self.labeller,
             store=self.store,
-            workers=self.workers,
+            workers=self.files or self.workers,
             bounds=self.bounds,
             lowest_energies=lowest_energies,
             progress=self.progress_bars("labelling"),
         )
+
+    def together(self) -> AbstractContextManager[None]:
+        """Ask once for all labels of a block of code, where labels are computed elsewhere."""
+        return nullcontext() if self.files is None else self.files.together()
 
     def label_many(self, structures: Sequence[Atoms], failed: Failed | None = None) -> list[Atoms]:
         """The structures with their labels; those that have none are left out, logged, and given to `failed`.
@@ -88,7 +97,8 @@ class LabelService:
             if isinstance(result, Label):
                 labelled.append(labelled_atoms(atoms, result, key))
             else:
-                logger.warning("left out: %s", result)
+                awaited = self.files is not None and self.files.n_missing
+                logger.log(logging.DEBUG if awaited else logging.WARNING, "left out: %s", result)
                 if failed is not None:
                     failed(atoms, result)
         return labelled
