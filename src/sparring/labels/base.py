@@ -21,7 +21,6 @@ __all__ = [
     "Label",
     "LabelError",
     "Labeller",
-    "LabelsMissing",
     "Reason",
     "check",
     "check_distance",
@@ -40,8 +39,10 @@ Reason = Literal[
     "crashed",
     "timed_out",
     "out_of_memory",
+    "worker_lost",
     "bad_result",
     "not_configured",
+    "missing",
 ]
 GEOMETRY_REASONS: tuple[Reason, ...] = ("not_converged", "not_finite", "energy", "force", "distance")
 """Failures that a strange geometry explains. All others are failures of the labeller, its program or the machine."""
@@ -97,10 +98,6 @@ class LabelError(Exception):
         """The same failure, with the structure's name before the message and the folder of its files after it."""
         where = f"; its files are in {self.files}" if self.files is not None else ""
         return LabelError(self.reason, f"{name}: {self.message}{where}", self.files)
-
-
-class LabelsMissing(RuntimeError):
-    """Labels are computed elsewhere and have not come back yet: the run waits for them, and goes on once they have."""
 
 
 @runtime_checkable
