@@ -12,6 +12,8 @@ from ase import Atoms
 from ase.calculators.calculator import BadConfiguration, CalculatorSetupError
 
 from sparring.labels.base import Label, LabelError, Labeller, Reason, depends_on, label_input
+from sparring.support.files import DISK_FULL
+from sparring.support.stopping import Stopped
 
 __all__ = ["compute", "sound"]
 
@@ -24,6 +26,8 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
     Raises:
         LabelError: If there is no label: "crashed" for every exception, ``sys.exit`` included, "out_of_memory" for a
             ``MemoryError``, "not_configured" where ASE finds no program, "bad_result" for what is no label.
+        OSError: If the disk is full, or cannot be written any more.
+        Stopped: If a signal has come.
         KeyboardInterrupt: If Ctrl-C was pressed; one that the labeller raises by itself is a failure like others.
     """
     structure = label_input(atoms, depends_on(labeller))
@@ -36,10 +40,14 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
             raise LabelError("out_of_memory", f"{labeller.method} ran out of memory{_message(error)}") from error
         except (CalculatorSetupError, BadConfiguration) as error:
             raise LabelError("not_configured", f"{labeller.method} is not set up{_message(error)}") from error
+        except Stopped:
+            raise
         # A foreign code may raise anything; one structure that it cannot do must not end the others.
         except BaseException as error:
             if interrupted:
                 raise KeyboardInterrupt from None
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise  # no fault of the structure, nor of the labeller
             raise LabelError("crashed", f"{labeller.method} raised {type(error).__name__}{_message(error)}") from error
     return sound(result, structure, labeller)
 

@@ -12,6 +12,7 @@ from ase import Atoms
 from sparring.labels.base import Label, Labeller, depends_on, electronic_state
 from sparring.labels.results import compute
 from sparring.support.digest import digest
+from sparring.support.faults import fault_point
 from sparring.support.files import write_text
 
 _RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
@@ -80,7 +81,8 @@ class LabelStore:
             return
         record = {"key": key, "structure": identity, "label": _to_json(label)}
         text = json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n"
-        write_text(path, text, replace=False)
+        with fault_point("store", path):
+            write_text(path, text, replace=False)
 
     def obtain(self, atoms: Atoms, labeller: Labeller, began: Callable[[], None] = lambda: None) -> tuple[Label, bool]:
         """The label in the store, and True if it had to be computed and stored first.

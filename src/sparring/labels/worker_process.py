@@ -17,6 +17,7 @@ from ase import Atoms
 from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.results import compute
 from sparring.labels.store import LabelStore
+from sparring.support.stopping import SIGNALS
 
 __all__ = ["OUTPUT", "Began", "Outcome", "Refused", "Task", "main", "outcome_of"]
 
@@ -76,8 +77,10 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: Number of the open file of this end of the pipe.
     """
-    # Ctrl-C goes to the parent, which ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals to stop go to the parent, too, which ends the workers. Programs that a labeller starts do not inherit a
+    # handler, as they would inherit that a signal is ignored.
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
     os.set_inheritable(descriptor, False)
     connection, own, home = Connection(descriptor), os.getpid(), Path.cwd()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):

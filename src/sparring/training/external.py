@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from sparring.labels.scratch import tail
 from sparring.potentials.base import N_ELEMENTS
 from sparring.support.files import write_text
 from sparring.support.seeds import derive
+from sparring.support.stopping import SIGNALS, stops_postponed
 from sparring.training.reports import TrainingError
 from sparring.training.splits import Splits
 
@@ -36,6 +38,8 @@ __all__ = ["PLACEHOLDERS", "Program", "reference_energies_of", "train_members"]
 logger = logging.getLogger(__name__)
 
 TRAIN, VALIDATION, LOG, DONE = "train.xyz", "validation.xyz", "log.txt", "done.json"
+GRACE = 1.0
+"""Seconds in which this process gets a signal that has ended the program."""
 PLACEHOLDERS = ("train", "validation", "folder", "name", "seed", "reference_energies")
 """Names in braces that a command may have."""
 
@@ -251,7 +255,7 @@ def _run(program: Program, task: _Task, where: str) -> int:
     """Exit code of the program, which ends with this process, however that ends."""
     marker, guarding = uuid.uuid4().hex, Guard()
     try:
-        with (task.folder / LOG).open("wb") as log:
+        with stops_postponed(), (task.folder / LOG).open("wb") as log:
             process = subprocess.Popen(
                 task.command,
                 stdin=subprocess.DEVNULL,
@@ -261,15 +265,18 @@ def _run(program: Program, task: _Task, where: str) -> int:
                 env={**os.environ, **program.environment, guard.MARKER: marker},
                 start_new_session=True,
             )
+            guarded = _Guarded(process.pid, marker)
+            guarding.add(guarded)
     except OSError as error:
         guarding.close()
         raise TrainingError(
             f"{where}: {task.command[0]!r} cannot be started: {error.strerror}; correct `command` of this trainer"
         ) from error
-    guarded = _Guarded(process.pid, marker)
-    guarding.add(guarded)
     try:
-        return process.wait(program.time_limit)
+        code = process.wait(program.time_limit)
+        if -code in SIGNALS:
+            time.sleep(GRACE)  # a batch system sends its signal to this process, too
+        return code
     except subprocess.TimeoutExpired as error:
         raise TrainingError(
             f"{where}: the program took longer than {program.time_limit:g} s and was ended; raise training.time_limit, "
