@@ -241,8 +241,8 @@ class OfflineFolder:
         method = "" if self.labeller.method == "offline" else f" by {self.labeller.method}"
         raise LabelsMissing(
             f"{counted}: the structures are in {folder / TO_LABEL}. Put their energies and forces{method} into the "
-            "same folder, as extended XYZ or as outputs of ORCA, VASP, CP2K, Quantum ESPRESSO, Gaussian or FHI-aims, in any "
-            f"order and also a part of them, and {self.remedy}.",
+            "same folder, as extended XYZ or as outputs of ORCA, VASP, CP2K, Quantum ESPRESSO, Gaussian or FHI-aims, "
+            f"in any order and also a part of them, and {self.remedy}.",
             file=folder / TO_LABEL,
             n_missing=len(new),
             n_read=n_read,
