@@ -1,4 +1,4 @@
-"""One suite for all executors: whatever computes labels, the labels and the failures are the same, and nothing is left."""
+"""One suite for all executors: labels and failures are the same, whatever computes them, and no process is left."""
 
 import importlib
 import multiprocessing
@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 
-from sparring.labels import Label, LabelError, LabelStore, Limits, Workers, label
+from sparring.labels import Label, LabelStore, Limits, Workers, label
 from sparring.labels.executors import parsl as parsl_module
 from sparring.labels.executors.core_hours import BudgetUsedUp, CoreHours, read_core_hours
 from sparring.labels.executors.parsl import ParslExecutor
 from sparring.labels.executors.restartable import ExecutorError, RestartableExecutor
-from sparring.labels.guard import descendants
 
 HERE = Path(__file__).parent
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
@@ -157,7 +156,7 @@ def test_a_label_whose_worker_is_killed_each_time_is_given_up_after_three_more_t
     assert (tmp_path / "log").read_text() == "xxxx"
 
 
-# --- the end of the coordinator -----------------------------------------------------------------------------------------
+# --- the end of the coordinator --------------------------------------------------------------------------------------
 
 SCRIPT = """
 import multiprocessing, signal, sys, tempfile
@@ -232,7 +231,7 @@ def test_no_process_is_left_when_the_one_that_asks_for_labels_is_ended(tmp_path,
     assert len(list((tmp_path / "store").glob("*.json"))) == 1
 
 
-# --- what goes wrong with executors -------------------------------------------------------------------------------------
+# --- what goes wrong with executors ----------------------------------------------------------------------------------
 
 
 @LINUX
@@ -274,7 +273,7 @@ def test_scripts_of_parsl_that_are_not_found_are_named(monkeypatch, tmp_path):
         ParslExecutor(folder=tmp_path)
 
 
-# --- core hours ---------------------------------------------------------------------------------------------------------
+# --- core hours ------------------------------------------------------------------------------------------------------
 
 
 def test_core_hours_are_counted_with_threads_and_failures_and_end_a_call(odd, tmp_path):
