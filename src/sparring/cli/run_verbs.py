@@ -132,7 +132,7 @@ def run(
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Show the progress of a run."""
     from sparring.commands.running import comparison, outcome
-    from sparring.commands.status import status
+    from sparring.commands.status import core_hours_line, status
     from sparring.reporting.answers import answers
     from sparring.reporting.terminal import GenerationTable, starting_line
     from sparring.reporting.uncertain_atoms import uncertain_atoms_table
@@ -155,6 +155,8 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+    if line := core_hours_line(folder):
+        typer.echo(line)
     if yields := yields_of_run(folder):
         typer.echo(yield_table(yields, KCAL if system is None else system.unit).text())
     if uncertain := uncertain_atoms_of_run(folder):

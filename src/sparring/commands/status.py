@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparring.labels import by_reason
+from sparring.labels.executors.core_hours import read_core_hours
 from sparring.runs.saved_run import SavedRun
 
-__all__ = ["GenerationStatus", "status"]
+__all__ = ["GenerationStatus", "core_hours_line", "status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +53,13 @@ def status(folder: Path | str) -> list[GenerationStatus]:
         )
         for generation in run.generations()
     ]
+
+
+def core_hours_line(folder: Path | str) -> str | None:
+    """Core hours that labels of a run have used; None before the first label, and where formulas label.
+
+    Raises:
+        ValueError: If their file is damaged.
+    """
+    hours, n_labels = read_core_hours(SavedRun(Path(folder)).core_hours_file)
+    return f"labels: {hours:.3g} core hours used for {n_labels} labels" if n_labels else None
