@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
-from sparring.cli import committee_verbs, run_verbs, validate
+from sparring.cli import committee_verbs, label_verbs, run_verbs, validate
 from sparring.support.malloc import keep_freed_memory
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(run_verbs.app)
 app.add_typer(committee_verbs.app)
+app.add_typer(label_verbs.app)
 app.add_typer(validate.app, name="validate")
 
 
