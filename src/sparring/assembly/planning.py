@@ -74,7 +74,7 @@ def plan(
     for section in config.selection:
         if isinstance(section, sections.SelectorPlugin):
             selector_plugin(section.name, section.parameters)
-    label_service = label_service_of(config, folder, progress_bars, accept_missing=accept_missing)
+    label_service = label_service_of(config, folder, progress_bars, accept_missing=accept_missing, of_run=True)
     system = config.system.build()
     return Plan(
         seed=config.seed,

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sparring.cli.arguments import StressKey, TrustPickle, use_threads
+from sparring.cli.exit_codes import LABELS_AWAITED
 from sparring.validation.arguments import EnergyKey, ForcesKey
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = ["app"]
-
-AWAITED = 3
-"""Exit code if labels are missing."""
 
 Align = Annotated[
     Path | None,
@@ -106,7 +104,7 @@ def tell(
     counts = f"{len(told.failures)} failed, {len(told.missing)} missing"
     typer.echo(f"{len(told.labelled)} labelled, {counts}: {output}")
     if told.missing and not accept_missing:
-        raise typer.Exit(AWAITED)
+        raise typer.Exit(LABELS_AWAITED)
 
 
 def _read(file: Path, energy_key: str, forces_key: str, *, required: bool = False) -> "list[Atoms]":

@@ -8,6 +8,7 @@ import typer
 from sparring.cli.arguments import (
     ConfigFile,
     Preset,
+    ResourcesFile,
     TrustPickle,
     load_config,
 )
@@ -33,7 +34,9 @@ def init(
 
 
 @app.command()
-def check(config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False) -> None:
+def check(
+    config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False, resources: ResourcesFile = None
+) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
     from sparring.commands.estimates import offline_lines
     from sparring.commands.running import check
@@ -87,6 +90,7 @@ def run(
         ),
     ] = False,
     trust_pickle: TrustPickle = False,
+    resources: ResourcesFile = None,
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
 

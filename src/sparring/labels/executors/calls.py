@@ -1,4 +1,4 @@
-"""Jobs of one call, in whatever order an executor finishes them: lost ones are done again, and all end with the call."""
+"""Calls by an executor, in whatever order it finishes them: lost ones are done again, and all end together."""
 
 import logging
 import time
