@@ -51,8 +51,20 @@ __all__ = ["architecture", "fit_arguments", "plan", "train"]
 logger = logging.getLogger(__name__)
 
 
-def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> Plan:
+def plan(
+    config: Config,
+    folder: Path,
+    progress_bars: ProgressBars = no_progress_bars,
+    *,
+    accept_missing: bool = False,
+) -> Plan:
     """The functions of a run in a folder, from the sections of its configuration.
+
+    Args:
+        config: Configuration.
+        folder: Run folder.
+        progress_bars: Progress bars by title.
+        accept_missing: True to count offline labels as failed that were asked for before and have not come.
 
     Raises:
         ValueError: If a labeller, a method or a calculator is not known.
@@ -62,7 +74,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
     for section in config.selection:
         if isinstance(section, sections.SelectorPlugin):
             selector_plugin(section.name, section.parameters)
-    label_service = label_service_of(config, folder, progress_bars)
+    label_service = label_service_of(config, folder, progress_bars, accept_missing=accept_missing, of_run=True)
     system = config.system.build()
     return Plan(
         seed=config.seed,
@@ -239,8 +251,11 @@ def _start(config: Config, system: System, label_service: LabelService) -> Calla
     further, labelled = further_labels(config, label_service), counted(label_service, begin)
 
     def start() -> Starting:
-        found = labelled()
-        return found._replace(atoms=further(found.atoms))
+        found = Starting(())
+        with label_service.together():
+            found = labelled()
+            found = found._replace(atoms=further(found.atoms))
+        return found
 
     return predicting(system, start) if config.labels.labeller.kind == "none" else start
 

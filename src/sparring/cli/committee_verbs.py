@@ -9,6 +9,7 @@ from sparring.cli.arguments import (
     CommitteeFolder,
     ConfigOption,
     Preset,
+    ResourcesFile,
     StressKey,
     TrustPickle,
     load_config,
@@ -136,6 +137,7 @@ def label(
     output: Annotated[Path, typer.Option(help="Extended XYZ for the labelled structures.")],
     preset: Preset = None,
     trust_pickle: TrustPickle = False,
+    resources: ResourcesFile = None,
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
     from sparring.assembly.labels import label_service_of

@@ -8,6 +8,7 @@ import typer
 from sparring.cli.arguments import (
     ConfigFile,
     Preset,
+    ResourcesFile,
     TrustPickle,
     load_config,
 )
@@ -33,7 +34,9 @@ def init(
 
 
 @app.command()
-def check(config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False) -> None:
+def check(
+    config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False, resources: ResourcesFile = None
+) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
     from sparring.commands.running import check
     from sparring.commands.testing import planned_tests
@@ -75,7 +78,15 @@ def run(
             help="Compute labels of the newest generation again that crashed, took too long or too much memory.",
         ),
     ] = False,
+    accept_missing: Annotated[
+        bool,
+        typer.Option(
+            "--accept-missing",
+            help="Go on without offline labels that were asked for and have not come; they count as failed.",
+        ),
+    ] = False,
     trust_pickle: TrustPickle = False,
+    resources: ResourcesFile = None,
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
 
@@ -102,6 +113,7 @@ def run(
         resolved,
         folder,
         retry_failed=retry_failed,
+        accept_missing=accept_missing,
         progress_bars=progress_bars_on(console),
         log=lambda line: console.print(line, style="dim", highlight=False),
         finished_generation=None if unlabelled else lambda metrics: typer.echo(table.row(metrics)),

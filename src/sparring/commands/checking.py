@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from ase import Atoms
 
 from sparring.assembly.foreign import program
 from sparring.assembly.labels import labeller, limits_of, n_workers
+from sparring.assembly.resources import machine
 from sparring.assembly.unlabelled import require_all_or_none
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
@@ -43,8 +45,12 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     worker, bounds = labeller(config), Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
     store = LabelStore(config.labels.store) if config.labels.store is not None else None
 
+    resources = machine()
+    executor = resources.executor_of_labels(None, config.labels.time_limit)
+    how: dict[str, Any] = {"limits": limits_of(config), "threads": resources.resources.labels.threads}
+
     def label_all(some: Sequence[Atoms]) -> tuple[Label | LabelError, ...]:
-        return label(some, worker, store=store, bounds=bounds, limits=limits_of(config)).labels
+        return label(some, worker, store=store, bounds=bounds, executor=executor, **how).labels
 
     system = config.system.build()
     comparison, unlabelled = Comparison(()), config.labels.labeller.kind == "none"

@@ -20,6 +20,7 @@ INDIFFERENT = (
     "labels.time_limit",
     "labels.memory_limit",
     "labels.max_failed",
+    *(f"labels.labeller.{key}" for key in ("energy_key", "forces_key", "stress_key", "tolerance")),
     "attack.max_memory",
     "system.check_labels",
     *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),

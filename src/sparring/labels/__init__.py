@@ -8,6 +8,7 @@ from sparring.labels.ase import ASECalculator, FromCalculator
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
 from sparring.labels.hessian import hessian_vector_labels
 from sparring.labels.limits import Limits
+from sparring.labels.offline import AnswerError, LabelFiles, LabelsMissing, Offline
 from sparring.labels.openmm import OpenMM, langevin_snapshots, n_langevin_snapshots
 from sparring.labels.plugins import plugin
 from sparring.labels.pool import (
@@ -26,15 +27,19 @@ from sparring.labels.workers import Workers
 
 __all__ = [
     "ASECalculator",
+    "AnswerError",
     "Bounds",
     "FromCalculator",
     "Label",
     "LabelError",
+    "LabelFiles",
     "LabelReport",
     "LabelStore",
     "Labeller",
     "LabellingError",
+    "LabelsMissing",
     "Limits",
+    "Offline",
     "OpenMM",
     "PySCF",
     "StoredCalculator",

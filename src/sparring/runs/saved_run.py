@@ -12,6 +12,7 @@ from sparring.support.checksums import CHANGED, file_problem
 __all__ = ["SavedRun", "generations", "run_of"]
 
 REPORT = "report.html"
+CORE_HOURS = "core_hours.json"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ class SavedRun:
     def report(self) -> Path:
         """Path of the report."""
         return self.folder / REPORT
+
+    @property
+    def core_hours_file(self) -> Path:
+        """Path of the account of core hours, which does not exist before the first label."""
+        return self.folder / CORE_HOURS
 
     def generations(self) -> list[Generation]:
         """Generations that exist, in their order."""
