@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import typer
 
-from sparring.cli import committee_verbs, run_verbs, validate
+from sparring.cli import committee_verbs, label_verbs, run_verbs, validate
 from sparring.cli.exit_codes import LABELS_AWAITED, LABELS_FAILED, OWN_ERROR, STOPPED, WRONG_INPUT
 from sparring.support.faults import InjectedFault, prepare
 from sparring.support.files import DISK_FULL
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(run_verbs.app)
 app.add_typer(committee_verbs.app)
+app.add_typer(label_verbs.app)
 app.add_typer(validate.app, name="validate")
 
 
@@ -90,19 +91,20 @@ def _remedy(error: Exception) -> str:
 
 
 def _exit_code(error: Exception) -> int:
-    from sparring.labels import LabellingError, LabelsMissing
+    from sparring.labels import BudgetUsedUp, ExecutorError, LabellingError, LabelsMissing
 
     if isinstance(error, LabelsMissing):
         return LABELS_AWAITED
-    return LABELS_FAILED if isinstance(error, LabellingError) else WRONG_INPUT
+    return LABELS_FAILED if isinstance(error, LabellingError | BudgetUsedUp | ExecutorError) else WRONG_INPUT
 
 
 def _is_users(error: Exception) -> bool:
     """True for errors whose message has a remedy for users; others are errors of Sparring."""
-    from sparring.labels import LabelError, LabellingError, LabelsMissing
+    from sparring.labels import AnswerError, BudgetUsedUp, ExecutorError, LabelError, LabellingError, LabelsMissing
     from sparring.runs.folder import RunFolderError
     from sparring.starting_data.relaxation import RelaxationError
     from sparring.training.fitting import TrainingError
 
-    own = LabelError | LabellingError | LabelsMissing | RunFolderError | RelaxationError | TrainingError
+    labels = AnswerError | BudgetUsedUp | ExecutorError | LabelError | LabellingError | LabelsMissing
+    own = labels | RunFolderError | RelaxationError | TrainingError
     return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)
