@@ -112,7 +112,7 @@ def test_a_training_that_is_interrupted_again_and_again_ends_with_the_bits_of_an
     interrupting.fails, interrupting.n_steps = fails, 0
     draw, n_interrupted = random.Random(way), 0
     while True:
-        interrupting.left = draw.randint(4, 14)
+        interrupting.left = draw.randint(2, 7)
         try:
             with stopping_by_signals():
                 again = trained(dataset, way, checkpoint=tmp_path, checkpoint_interval=0.0 if fails else 1e6)
