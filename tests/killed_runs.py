@@ -7,7 +7,8 @@ with the exit code, negative for a signal that has ended the process. A death is
 * ``{"file": name, "count": 1, "moment": "before"}``: when a file of that name is for the count-th time about to appear
   under its name, or ``"after"`` it has,
 * ``{"work": title, "count": 1, "tick": 3}``: in the count-th piece of work of that title, at the tick,
-* ``{"cpu_time": 0.2}``: when the process has computed for so many seconds, wherever it is then.
+* ``{"cpu_time": 0.2}``: when the process has computed for so many seconds, wherever it is then,
+* ``{"file_there": path}``: as soon as there is a file of this path.
 
 It is by SIGKILL, or by the signal of that number under ``"signal"``. ``"environment"`` has variables for the process.
 ``"labels": {"log": file, "store": folder}`` writes a line for each label of a formula that is computed: its key, and
@@ -79,6 +80,15 @@ def kill_at_cpu_time(cpu_time, signal=signal.SIGKILL):
     threading.Thread(target=watch, daemon=True).start()
 
 
+def kill_at_file_there(file_there, signal=signal.SIGKILL):
+    def watch():
+        while not Path(file_there).exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def log_labels(log, store):
     computed = FromCalculator.__call__
 
@@ -98,7 +108,12 @@ def run(arguments, output, death=None, environment=None, labels=None):
     if labels:
         log_labels(**labels)
     if death:
-        ways = {"file": kill_at_file, "work": kill_at_tick, "cpu_time": kill_at_cpu_time}
+        ways = {
+            "file": kill_at_file,
+            "work": kill_at_tick,
+            "cpu_time": kill_at_cpu_time,
+            "file_there": kill_at_file_there,
+        }
         next(kill for name, kill in ways.items() if name in death)(**death)
     sys.argv = ["sparring", *arguments]
     with Path(output).open("w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
