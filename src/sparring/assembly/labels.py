@@ -78,9 +78,11 @@ def counted(
 
 def label_service_of(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> LabelService:
     """The section ``labels``; a store that is not named is in the run folder."""
+    store = LabelStore(config.labels.store or folder / "labels")
+    store.tidy()
     return LabelService(
         labeller=labeller(config),
-        store=LabelStore(config.labels.store or folder / "labels"),
+        store=store,
         bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
         n_workers=n_workers(config),
         progress_bars=progress_bars,

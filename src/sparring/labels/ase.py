@@ -19,7 +19,7 @@ from ase.calculators.genericfileio import GenericFileIOCalculator
 
 from sparring.atoms.electronic_state import electronic_state
 from sparring.labels import guard
-from sparring.labels.base import Label, Labeller, depends_on
+from sparring.labels.base import Label, LabelError, Labeller, depends_on
 from sparring.labels.calculators import compute_by
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
@@ -46,6 +46,7 @@ _DEPENDS_ON = {
 # All parameters that these read have a default; they ignore others.
 _ALL_PARAMETERS_HAVE_DEFAULTS = ("emt", "lj", "morse", "tblite")
 _START_WITH_THE_OBJECT = ("cp2k",)
+_IGNORE_DUMMY_ATOMS = ("tblite",)
 
 
 class ASECalculator:
@@ -103,10 +104,16 @@ class ASECalculator:
         """Compute the label of a structure.
 
         Raises:
-            ValueError: If the structure is charged, or of high spin, and the calculator has no parameter for it.
+            LabelError: If the structure is charged, or of high spin, and the calculator has no parameter for it, or has
+                dummy atoms where the calculator would ignore them.
             CalculationFailed: If the calculator gave up for another reason than a lack of convergence.
         """
         state = _state_parameters(atoms, self._state_names, self._name)
+        if self._name in _IGNORE_DUMMY_ATOMS and (atoms.numbers < 1).any():
+            raise LabelError(
+                "bad_input",
+                f"{self._name!r} needs chemical elements, got {atoms.get_chemical_formula()} with dummy atoms",
+            )
         with _own_folder() as folder:
             return compute_by(self._make(state, folder), atoms, self.method, self.version, self.depends_on)
 
@@ -253,9 +260,10 @@ def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: s
     if names is not None:
         return dict(zip(names, state, strict=True))
     if state.charge or state.multiplicity > 2:
-        raise ValueError(
+        raise LabelError(
+            "bad_input",
             f"{atoms.get_chemical_formula()} has charge {state.charge} and multiplicity {state.multiplicity}, which "
-            f"{calculator!r} has no parameters for; use a labeller that has"
+            f"{calculator!r} has no parameters for; use a labeller that has",
         )
     return {}
 

@@ -39,7 +39,9 @@ Reason = Literal[
     "crashed",
     "timed_out",
     "out_of_memory",
+    "worker_lost",
     "bad_result",
+    "bad_input",
     "not_configured",
 ]
 GEOMETRY_REASONS: tuple[Reason, ...] = ("not_converged", "not_finite", "energy", "force", "distance")

@@ -17,6 +17,7 @@ from sparring.atoms.reference import FORCES_MASK, STRESS, has_volume
 from sparring.labels.ase import as_labeller
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance
 from sparring.labels.limits import Limits
+from sparring.labels.sharing import shared_outcomes
 from sparring.labels.store import LabelStore, label_key
 from sparring.labels.worker_process import Outcome
 from sparring.labels.workers import Workers
@@ -160,11 +161,13 @@ def label(
     own = workers is None
     workers = workers or Workers(labeller, n_workers, limits=limits, failed=failed)
     with workers if own else contextlib.nullcontext():
-        for key, outcome in workers.outcomes(tasks, store):
+        for key, outcome in shared_outcomes(workers.outcomes, tasks, store, workers.limits.time):
             found[key] = outcome
+            if store is not None and isinstance(outcome.result, LabelError):
+                store.release(key)  # which a process that was ended could not do
             notify(found)
     n_computed = sum(outcome.computed for outcome in found.values())
-    results = [refused[i] if i in refused else found[key].result for i, key in enumerate(keys)]
+    results = [refused[i] if i in refused else found[key].label for i, key in enumerate(keys)]
     files = [None if i in refused else found[key].files for i, key in enumerate(keys)]
     return LabelReport(
         labels=tuple(_checked_all(structures, results, files, bounds, lowest_energies or {})),

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from sparring.atoms.electronic_state import electronic_state
-from sparring.labels.base import Label
+from sparring.labels.base import Label, LabelError
 from sparring.support.suggestions import did_you_mean
 from sparring.units import BOHR, HARTREE
 
@@ -79,7 +79,7 @@ class PySCF:
         """Compute the label of a molecule.
 
         Raises:
-            ValueError: If the structure is periodic, has dummy atoms or an element that the basis lacks, or charge and
+            LabelError: If the structure is periodic, has dummy atoms or an element that the basis lacks, or charge and
                 multiplicity do not fit.
         """
         from pyscf import lib
@@ -88,7 +88,11 @@ class PySCF:
         # PySCF recommends packages and announces future defaults by warnings; neither concerns a label.
         with lib.with_omp_threads(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mean_field = self._mean_field(self._molecule(atoms))
+            try:
+                molecule = self._molecule(atoms)
+            except ValueError as error:
+                raise LabelError("bad_input", str(error)) from error
+            mean_field = self._mean_field(molecule)
             energy = float(mean_field.kernel())
             if not mean_field.converged:
                 mean_field = mean_field.newton()

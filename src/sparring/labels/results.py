@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BadConfiguration, CalculatorSetupError
+from ase.calculators.calculator import BadConfiguration, CalculatorSetupError, InputError, PropertyNotImplementedError
 
 from sparring.labels.base import Label, LabelError, Labeller, Reason, depends_on, label_input
 
@@ -34,8 +34,13 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
             raise _plain(error) from error
         except MemoryError as error:
             raise LabelError("out_of_memory", f"{labeller.method} ran out of memory{_message(error)}") from error
-        except (CalculatorSetupError, BadConfiguration) as error:
+        # ASE's interfaces raise these for an element or a structure that they do not know, in this order of types.
+        except InputError as error:
+            raise LabelError("bad_input", f"{labeller.method} does not take this structure{_message(error)}") from error
+        except (CalculatorSetupError, BadConfiguration, PropertyNotImplementedError) as error:
             raise LabelError("not_configured", f"{labeller.method} is not set up{_message(error)}") from error
+        except NotImplementedError as error:
+            raise LabelError("bad_input", f"{labeller.method} does not take this structure{_message(error)}") from error
         # A foreign code may raise anything; one structure that it cannot do must not end the others.
         except BaseException as error:
             if interrupted:

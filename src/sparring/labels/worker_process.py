@@ -6,7 +6,7 @@ import multiprocessing.spawn
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -18,18 +18,28 @@ from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.results import compute
 from sparring.labels.store import LabelStore
 
-__all__ = ["OUTPUT", "Outcome", "Refused", "Task", "main", "outcome_of"]
+__all__ = ["OUTPUT", "Outcome", "Refused", "Reserved", "Task", "main", "outcome_of"]
 
 OUTPUT = "output.txt"
 """The file in the folder of a label with the printed output."""
 
 
+class Reserved(NamedTuple):
+    """Another process is computing the label."""
+
+
 class Outcome(NamedTuple):
     """A label or why there is none, whether anything was computed for it, and where its files were kept."""
 
-    result: Label | LabelError
+    result: Label | LabelError | Reserved
     computed: bool
     files: Path | None = None
+
+    @property
+    def label(self) -> Label | LabelError:
+        """The label or why there is none, once no other process is computing it."""
+        assert not isinstance(self.result, Reserved)
+        return self.result
 
 
 class Task(NamedTuple):
@@ -46,12 +56,23 @@ class Refused(NamedTuple):
     message: str
 
 
-def outcome_of(atoms: Atoms, labeller: Labeller, store: LabelStore | None) -> Outcome:
-    """The label of a structure, from the store if another run has been faster."""
+def outcome_of(
+    atoms: Atoms, labeller: Labeller, store: LabelStore | None, began: Callable[[], None] = lambda: None
+) -> Outcome:
+    """The label of a structure, from the store if another run has been faster.
+
+    Args:
+        atoms: Structure to label.
+        labeller: Labeller that computes the label.
+        store: Store that has the label, or keeps it.
+        began: Function that is called when the label is about to be computed.
+    """
     try:
         if store is None:
+            began()
             return Outcome(compute(labeller, atoms), computed=True)
-        return Outcome(*store.obtain(atoms, labeller))
+        obtained = store.attempt(atoms, labeller, began)
+        return Outcome(Reserved(), computed=False) if obtained is None else Outcome(*obtained)
     except LabelError as error:
         return Outcome(error, computed=True)
 

@@ -16,6 +16,7 @@ from sparring.labels.in_process import is_own_code, outcomes_here
 from sparring.labels.launch import Died, Worker, recipe
 from sparring.labels.limits import Limits
 from sparring.labels.processes import Processes
+from sparring.labels.sharing import shared_outcomes
 from sparring.labels.store import LabelStore
 from sparring.labels.worker_process import Outcome, Refused
 
@@ -92,9 +93,9 @@ class Workers:
             LabelError: If the structure has no label.
         """
         (outcome,) = (outcome for _, outcome in self.outcomes({"label": atoms}, None))
-        if isinstance(outcome.result, LabelError):
-            raise outcome.result
-        return outcome.result
+        if isinstance(outcome.label, LabelError):
+            raise outcome.label
+        return outcome.label
 
     def __enter__(self) -> "Workers":
         """Close at the end of a block."""
@@ -119,13 +120,13 @@ class Workers:
         found = store.get(key)
         if found is not None:
             return found
-        (outcome,) = (outcome for _, outcome in self.outcomes({key: atoms}, store))
-        if isinstance(outcome.result, LabelError):
-            raise outcome.result
-        return outcome.result
+        ((_, outcome),) = shared_outcomes(self.outcomes, {key: atoms}, store, self.limits.time)
+        if isinstance(outcome.label, LabelError):
+            raise outcome.label
+        return outcome.label
 
     def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Iterator[tuple[str, Outcome]]:
-        """Compute labels, in the order in which they finish.
+        """Compute labels, in the order in which they finish; `Reserved` stands for one that another run is computing.
 
         A structure that ends its process is computed once more, alone, before it counts as failed.
 
