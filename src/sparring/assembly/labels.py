@@ -53,7 +53,7 @@ def counted(
 ) -> Callable[[], Starting]:
     """Starting data with an account of structures that have no usable label, wherever they failed.
 
-    They raise a `LabellingError` where the labeller is to blame for too many.
+    They raise a `LabellingError` where too many fail.
     """
 
     def start() -> Starting:
@@ -63,7 +63,12 @@ def counted(
             failures.append(StartFailure(described(atoms.info), error))
 
         def require(n_structures: int) -> None:
-            require_labeller([failure.error for failure in failures], n_structures, label_service.max_failed)
+            require_labeller(
+                [failure.error for failure in failures],
+                n_structures,
+                label_service.max_failed,
+                label_service.min_succeeded,
+            )
 
         try:
             atoms = begin(partial(label_service.label_many, failed=failed), failed)
@@ -89,6 +94,7 @@ def label_service_of(config: Config, folder: Path, progress_bars: ProgressBars =
         limits=limits_of(config),
         failed=folder / "failed-labels",
         max_failed=config.labels.max_failed,
+        min_succeeded=config.labels.min_succeeded,
     )
 
 

@@ -19,6 +19,7 @@ INDIFFERENT = (
     "labels.time_limit",
     "labels.memory_limit",
     "labels.max_failed",
+    "labels.min_succeeded",
     "attack.max_memory",
     "system.check_labels",
     *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),

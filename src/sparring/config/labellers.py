@@ -146,5 +146,6 @@ class Labels(Section):
     time_limit: Duration | None = 3600.0
     memory_limit: Memory | None = None
     max_failed: Annotated[Number, Field(le=1)] = 1.0
+    min_succeeded: Annotated[Number, Field(le=1)] = 0.0
     bounds: Bounds = Bounds()
     hessian: Hessian | None = None

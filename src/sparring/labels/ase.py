@@ -1,6 +1,7 @@
 """Labels by any ASE calculator: by its name, or as an object."""
 
 import contextlib
+import copy
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from sparring.labels.calculators import compute_by
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
+from sparring.labels.safer import printed_no_convergence, safer_settings
 from sparring.support.suggestions import did_you_mean
 
 # Parameters for charge and multiplicity, by calculator.
@@ -73,6 +75,7 @@ class ASECalculator:
         unusable(name)
         found = calculator_class(name)
         self.method = f"{name} {described(self._parameters)}"
+        self.recipe = ""
         self._parameters = absolute(self._parameters)
         self.version = code_version(found)
         for parameter in set(self._parameters) & set(self._state_names or ()):
@@ -115,7 +118,24 @@ class ASECalculator:
                 f"{self._name!r} needs chemical elements, got {atoms.get_chemical_formula()} with dummy atoms",
             )
         with _own_folder() as folder:
-            return compute_by(self._make(state, folder), atoms, self.method, self.version, self.depends_on)
+            calculator = self._make(state, folder)
+            try:
+                return compute_by(calculator, atoms, self.method, self.version, self.depends_on)
+            # A program that stops with an error is all that ASE sees of an SCF that has not converged.
+            except Exception as error:
+                if printed_no_convergence(self._name, Path(folder)):
+                    raise LabelError("not_converged", f"{self.method} did not converge, as its output says") from error
+                raise
+
+    def safer(self) -> "ASECalculator | None":
+        """The same method with settings that converge more slowly and more safely, where they are known."""
+        settings = safer_settings(self._name, self._parameters)
+        if self.recipe or not settings:
+            return None
+        safer = copy.copy(self)
+        safer._parameters = {**self._parameters, **settings}
+        safer.recipe = ", ".join(f"{name}={value}" for name, value in settings.items())
+        return safer
 
     def _make(self, state: Mapping[str, int], folder: str) -> Any:  # noqa: ANN401 - ASE calculators share no type
         quiet = PACKAGES[self._name].quiet if self._name in PACKAGES else {}

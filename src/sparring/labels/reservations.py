@@ -159,7 +159,7 @@ def _is_here(file: Path) -> bool:
 
 
 def _line(file: Path) -> str:
-    """What a reservation says about its process; nothing if it has just been created, or is not there."""
+    """Text of a reservation; empty if it has just been created, or is not there."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:

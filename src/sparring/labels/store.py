@@ -244,6 +244,7 @@ def _to_json(label: Label) -> dict[str, object]:
         "version": label.version,
         "converged": bool(label.converged),
         "wall_time": _number(label.wall_time),
+        **({} if label.retried_with is None else {"retried_with": label.retried_with}),
     }
 
 
@@ -271,6 +272,7 @@ def _read(path: Path, text: str) -> Label:
         version=label["version"],
         converged=label["converged"],
         wall_time=float(label["wall_time"]),
+        retried_with=label.get("retried_with"),
     )
 
 
