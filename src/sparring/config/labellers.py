@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
@@ -10,9 +9,21 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from sparring.config.adapters import ModelName
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
-from sparring.schema.values import Count, Energy, Force, Integer, Length, Memory, Names, Number, shown
+from sparring.schema.values import Count, Energy, File, Force, Integer, Length, Memory, Names, Number, Weight, shown
 
-__all__ = ["ASE", "Bounds", "GroundTruth", "Hessian", "Labels", "NoLabeller", "OpenMM", "Plugin", "Potential", "PySCF"]
+__all__ = [
+    "ASE",
+    "Bounds",
+    "GroundTruth",
+    "Hessian",
+    "Labels",
+    "NoLabeller",
+    "Offline",
+    "OpenMM",
+    "Plugin",
+    "Potential",
+    "PySCF",
+]
 
 
 _SECONDS = {
@@ -98,8 +109,8 @@ class OpenMM(Section):
 
     kind: Literal["openmm"]
     forcefield: Names | None = None
-    topology: Path | None = None
-    system: Path | None = None
+    topology: File | None = None
+    system: File | None = None
     combination: Literal["geometric", "lorentz_berthelot"] | None = None
     platform: str = "Reference"
     properties: Mapping[str, str] = {}
@@ -112,6 +123,22 @@ class Potential(Section):
     adapter: ModelName
     model: str = "default"
     head: str | None = None
+
+
+class Offline(Section):
+    """Labels that are computed elsewhere: structures go out as a file, and energies and forces come back as files."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"tolerance": (1e-8, 0.1, "Å")}
+
+    kind: Literal["offline"]
+    method: Annotated[str, Field(min_length=1)] = "offline"
+    version: Annotated[str, Field(min_length=1)] = "offline"
+    depends_on: tuple[str, ...] = ()
+    energy_key: str = "REF_energy"
+    forces_key: str = "REF_forces"
+    stress_key: str | None = "REF_stress"
+    tolerance: Length = 1e-3
+    align: bool = False
 
 
 class NoLabeller(Section):
@@ -139,13 +166,13 @@ class Labels(Section):
     """Labeller, store, limits and bounds of labels."""
 
     labeller: Annotated[
-        GroundTruth | PySCF | OpenMM | ASE | Potential | Plugin | NoLabeller, Field(discriminator="kind")
+        GroundTruth | PySCF | OpenMM | ASE | Potential | Plugin | Offline | NoLabeller, Field(discriminator="kind")
     ]
-    store: Path | None = None
+    store: File | None = None
     n_workers: Count | None = None
     time_limit: Duration | None = 3600.0
     memory_limit: Memory | None = None
     max_failed: Annotated[Number, Field(le=1)] = 1.0
-    min_succeeded: Annotated[Number, Field(le=1)] = 0.0
+    min_succeeded: Annotated[Weight, Field(le=1)] = 0.0
     bounds: Bounds = Bounds()
     hessian: Hessian | None = None

@@ -43,6 +43,7 @@ Reason = Literal[
     "bad_result",
     "bad_input",
     "not_configured",
+    "missing",
 ]
 GEOMETRY_REASONS: tuple[Reason, ...] = ("not_converged", "not_finite", "energy", "force", "distance")
 """Failures that a strange geometry explains. All others are failures of the labeller, its program or the machine."""

@@ -1,12 +1,14 @@
 """Labels of a store that several runs share: what another run computes is left to it, and read once it is there."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TypeAlias
 
 from ase import Atoms
 
+from sparring.labels.base import LabelError
 from sparring.labels.reservations import Watch
 from sparring.labels.store import LabelStore
 from sparring.labels.worker_process import Outcome, Reserved
@@ -16,7 +18,7 @@ __all__ = ["Compute", "shared_outcomes"]
 
 logger = logging.getLogger(__name__)
 
-Compute: TypeAlias = Callable[[Mapping[str, Atoms], LabelStore | None], Iterator[tuple[str, Outcome]]]
+Compute: TypeAlias = Callable[[Mapping[str, Atoms], LabelStore | None], Generator[tuple[str, Outcome], None, None]]
 """Computes structures by the keys of their labels, in the order in which they finish."""
 SHORTEST, LONGEST = 0.05, 1.0
 """Seconds between two looks at labels that other runs compute: the first, and later ones."""
@@ -26,7 +28,7 @@ SILENT = 10.0
 
 def shared_outcomes(
     compute: Compute, tasks: Mapping[str, Atoms], store: LabelStore | None, patience: float | None
-) -> Iterator[tuple[str, Outcome]]:
+) -> Generator[tuple[str, Outcome], None, None]:
     """Outcomes of all tasks; those that other runs are computing come last, and are computed here if these give up.
 
     Args:
@@ -38,10 +40,13 @@ def shared_outcomes(
     watch = Watch(patience)
     while tasks:
         elsewhere: dict[str, Atoms] = {}
-        for key, outcome in compute(tasks, store):
-            if isinstance(outcome.result, Reserved):
-                elsewhere[key] = tasks[key]
-            else:
+        with contextlib.closing(compute(tasks, store)) as outcomes:
+            for key, outcome in outcomes:
+                if isinstance(outcome.result, Reserved):
+                    elsewhere[key] = tasks[key]
+                    continue
+                if store is not None and isinstance(outcome.result, LabelError):
+                    store.release(key)  # which a process that was ended could not do
                 yield key, outcome
         if not elsewhere:
             return

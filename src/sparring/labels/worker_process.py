@@ -17,8 +17,9 @@ from ase import Atoms
 from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.results import compute
 from sparring.labels.store import LabelStore
+from sparring.support.faults import InjectedFault, fault_point
 
-__all__ = ["OUTPUT", "Outcome", "Refused", "Reserved", "Task", "main", "outcome_of"]
+__all__ = ["OUTPUT", "Began", "Outcome", "Refused", "Reserved", "Task", "main", "outcome_of"]
 
 OUTPUT = "output.txt"
 """The file in the folder of a label with the printed output."""
@@ -40,6 +41,10 @@ class Outcome(NamedTuple):
         """The label or why there is none, once no other process is computing it."""
         assert not isinstance(self.result, Reserved)
         return self.result
+
+
+class Began(NamedTuple):
+    """The computation of a label begins: until now it may have waited for another run that computes the same one."""
 
 
 class Task(NamedTuple):
@@ -67,11 +72,19 @@ def outcome_of(
         store: Store that has the label, or keeps it.
         began: Function that is called when the label is about to be computed.
     """
+
+    def begin() -> None:
+        began()
+        try:
+            fault_point("label")
+        except InjectedFault as fault:
+            raise LabelError("crashed", f"{labeller.method}: {fault}") from fault
+
     try:
         if store is None:
-            began()
+            begin()
             return Outcome(compute(labeller, atoms), computed=True)
-        obtained = store.attempt(atoms, labeller, began)
+        obtained = store.attempt(atoms, labeller, begin)
         return Outcome(Reserved(), computed=False) if obtained is None else Outcome(*obtained)
     except LabelError as error:
         return Outcome(error, computed=True)
@@ -93,7 +106,7 @@ def main(descriptor: int) -> None:
         while not isinstance(labeller, Refused):
             task: Task = connection.recv()
             with working_in(task.folder, home):
-                message = _answer(task, labeller)
+                message = _answer(task, labeller, lambda: connection.send(Began()))
             # A labeller that forks and comes back twice must not answer twice.
             if os.getpid() != own:
                 os._exit(0)
@@ -118,9 +131,9 @@ def _received(connection: Connection) -> Labeller | Refused:
     return labeller
 
 
-def _answer(task: Task, labeller: Labeller) -> Outcome | Exception:
+def _answer(task: Task, labeller: Labeller, began: Callable[[], None]) -> Outcome | Exception:
     try:
-        return outcome_of(task.atoms, labeller, task.store)
+        return outcome_of(task.atoms, labeller, task.store, began)
     # Not the structure's fault, as a full disk is not: the parent raises it.
     except Exception as error:
         try:

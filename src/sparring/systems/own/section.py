@@ -10,6 +10,7 @@ from sparring.schema.values import (
     Count,
     EnergyOrZero,
     EnergyUnit,
+    File,
     ForceUnit,
     Integer,
     Length,
@@ -104,7 +105,7 @@ class Displacements(Section):
 class GridFile(Section):
     """Structures on a grid of one or two variables, which their comment lines name."""
 
-    file: Path
+    file: File
     x: str | None = None
     y: str | None = None
     x_unit: str = ""
@@ -133,7 +134,7 @@ class Own(SystemSection):
     paths: ClassVar[tuple[str, ...]] = ("file", "endpoints", "grid")
 
     kind: Literal["own"]
-    file: Path
+    file: File
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
     stress_key: str | None = "REF_stress"
@@ -147,9 +148,9 @@ class Own(SystemSection):
     multiplicity: Count | None = None
     enlarge: Annotated[NormalModes | Displacements | Langevin, Field(discriminator="kind")] | None = None
     torsions: Torsions | None = None
-    endpoints: Annotated[tuple[Path, Path], BeforeValidator(_two)] | None = None
+    endpoints: Annotated[tuple[File, File], BeforeValidator(_two)] | None = None
     grid: Annotated[GridFile, BeforeValidator(_file)] | None = None
-    unphysical: tuple[Unphysical, ...] = ()
+    unphysical: Annotated[tuple[Unphysical, ...], Field(max_length=100)] = ()
 
     @model_validator(mode="after")
     def _one_landscape(self) -> "Own":
@@ -166,6 +167,18 @@ class Own(SystemSection):
     def dynamics(self) -> tuple[str, Langevin] | None:
         """The dynamics that the file is enlarged by."""
         return ("enlarge", self.enlarge) if isinstance(self.enlarge, Langevin) else None
+
+    def steps(self) -> tuple[str, ...]:
+        """Normal modes, which begin with a relaxation, and the barrier between endpoints."""
+        found = []
+        if isinstance(self.enlarge, NormalModes):
+            found.append(
+                "system.enlarge: normal_modes relaxes structures step by step; use {kind: displacements}, or "
+                "structures of your own and `enlarge: null`"
+            )
+        if self.endpoints is not None:
+            found.append("system.endpoints needs a path that is relaxed step by step; leave it out")
+        return tuple(found)
 
     def files(self) -> tuple[Path, ...]:
         """The structures, and what is compared over a path or a grid."""
