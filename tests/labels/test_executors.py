@@ -23,6 +23,11 @@ HERE = Path(__file__).parent
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
 
 
+def cluster(folder):
+    """Parsl on this machine, with two workers also if it has one core."""
+    return ParslExecutor(options={"worker_init": "export PARSL_CORES=2"}, folder=folder, n_workers=2)
+
+
 def pool():
     return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
 
@@ -43,7 +48,7 @@ def executor(request, odd, tmp_path_factory):
     made = {
         "threads": lambda: ThreadPoolExecutor(2),
         "processes": pool,
-        "parsl": lambda: ParslExecutor(folder=folder, n_workers=2),
+        "parsl": lambda: cluster(folder),
     }
     with RestartableExecutor(made[request.param]) as executor:
         executor.name = request.param
@@ -122,7 +127,8 @@ def test_neither_executor_nor_workers_nor_the_order_of_ends_change_a_bit(executo
 
 def test_a_call_that_is_left_ends_its_labels_within_seconds(executor, odd, tmp_path):
     with Workers(odd.Odd(), 2, executor=executor, limits=Limits(time=500.0)) as workers:
-        structures = dict(enumerate(asked("good", "hang", *["good"] * 3, "hang")))
+        # An executor need not begin with the first.
+        structures = dict(enumerate(asked("good", "hang", *["good"] * 3)))
         coming = workers.outcomes({str(index): atoms for index, atoms in structures.items()}, LabelStore(tmp_path))
         next(coming)
         began = time.monotonic()
@@ -163,16 +169,14 @@ import multiprocessing, signal, sys, tempfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_executors import asked, pool
+from test_executors import asked, cluster, pool
 from odd_labellers import Odd
 from sparring.labels import label
-from sparring.labels.executors.parsl import ParslExecutor
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if __name__ == "__main__":
     made = {"threads": lambda: ThreadPoolExecutor(2), "processes": pool,
-            "parsl": lambda: ParslExecutor(folder=Path(sys.argv[3]) / "parsl", n_workers=2)}
-    label(asked("good", "hang", "hang"), Odd(), executor=made[sys.argv[2]], store=Path(sys.argv[3]) / "store",
-          progress=lambda done, n: print(done, flush=True))
+            "parsl": lambda: cluster(Path(sys.argv[3]) / "parsl")}
+    label(asked("hang", "hang"), Odd(), executor=made[sys.argv[2]], store=Path(sys.argv[3]) / "store")
 """
 
 
@@ -214,11 +218,8 @@ def test_no_process_is_left_when_the_one_that_asks_for_labels_is_ended(tmp_path,
     wanted = f"SPARRING_TEST={tmp_path}".encode()
     command = [sys.executable, str(script), str(HERE), kind, str(tmp_path)]
     environment = {**os.environ, "SPARRING_TEST": str(tmp_path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as run:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as run:
         try:
-            for line in run.stdout:
-                if line == b"1\n":
-                    break
             # The programs that two hanging labels have started.
             assert until(lambda: len(sleepers(with_environment(wanted))) == 2, 60)
             began = time.monotonic()
@@ -228,7 +229,7 @@ def test_no_process_is_left_when_the_one_that_asks_for_labels_is_ended(tmp_path,
         finally:
             for pid in with_environment(wanted):
                 os.kill(pid, signal.SIGKILL)
-    assert len(list((tmp_path / "store").glob("*.json"))) == 1
+    assert not list((tmp_path / "store").glob("*.json"))
 
 
 # --- what goes wrong with executors ----------------------------------------------------------------------------------
