@@ -125,6 +125,9 @@ class ParslExecutor(Executor):
                 return
             self._is_down = True
         self._end_kernel()
+        if self._executor.interchange_proc.poll() is None:
+            guard.end_processes(self.pid, self._marker)
+            self._executor.interchange_proc.wait()
         guard.end_descendants(self._marker)
         self._guard.close()
         shutil.rmtree(self.folder / LABEL / _CERTIFICATES, ignore_errors=True)
