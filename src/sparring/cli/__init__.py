@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import typer
 
-from sparring.cli import committee_verbs, run_verbs, validate
+from sparring.cli import committee_verbs, label_verbs, run_verbs, validate
 from sparring.cli.exit_codes import LABELS_AWAITED, LABELS_FAILED, OWN_ERROR, STOPPED, WRONG_INPUT
 from sparring.support.faults import InjectedFault, prepare
 from sparring.support.malloc import keep_freed_memory
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(run_verbs.app)
 app.add_typer(committee_verbs.app)
+app.add_typer(label_verbs.app)
 app.add_typer(validate.app, name="validate")
 
 
@@ -91,11 +92,11 @@ def _exit_code(error: Exception) -> int:
 
 def _is_users(error: Exception) -> bool:
     """True for errors whose message has a remedy for users; others are errors of Sparring."""
-    from sparring.labels import BudgetUsedUp, ExecutorError, LabelError, LabellingError, LabelsMissing
+    from sparring.labels import AnswerError, BudgetUsedUp, ExecutorError, LabelError, LabellingError, LabelsMissing
     from sparring.runs.folder import RunFolderError
     from sparring.starting_data.relaxation import RelaxationError
     from sparring.training.fitting import TrainingError
 
-    own = LabelError | LabellingError | LabelsMissing | RunFolderError | RelaxationError | TrainingError
-    own |= BudgetUsedUp | ExecutorError
+    labels = AnswerError | BudgetUsedUp | ExecutorError | LabelError | LabellingError | LabelsMissing
+    own = labels | RunFolderError | RelaxationError | TrainingError
     return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)

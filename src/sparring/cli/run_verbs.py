@@ -38,6 +38,7 @@ def check(
     config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False, resources: ResourcesFile = None
 ) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
+    from sparring.commands.estimates import offline_lines
     from sparring.commands.running import check
     from sparring.commands.testing import planned_tests
     from sparring.config import dump, load, settled
@@ -48,6 +49,9 @@ def check(
     if resolved.labels.labeller.kind == "none":
         typer.echo(f"nothing is labelled or trained: at most {estimate.n_labels} structures of attacks are selected")
         typer.echo(f"a prediction takes {estimate.seconds_per_label:.2g} s here, by {estimate.method}")
+    elif estimate.label is None:
+        for line in offline_lines(estimate):
+            typer.echo(line)
     else:
         typer.echo(f"labels by {estimate.method}")
         typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")

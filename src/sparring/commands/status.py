@@ -37,12 +37,16 @@ def status(folder: Path | str) -> list[GenerationStatus]:
 
     Raises:
         ValueError: If the folder is not that of a run.
+        RunFolderError: If the configuration has changed since the run has written it, a file that is read is damaged,
+            or generations do not follow from each other.
     """
     run = SavedRun(Path(folder))
     if not run.exists:
         raise ValueError(
             f"{folder} is not a run folder: there is no config.yaml; give the --folder of a `sparring run`"
         )
+    run.require_config()
+    run.require_linked()
     return [
         GenerationStatus(
             generation=generation.number,
