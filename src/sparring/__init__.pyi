@@ -105,6 +105,15 @@ from .labels import (
     Bounds as Bounds,
 )
 from .labels import (
+    BudgetUsedUp as BudgetUsedUp,
+)
+from .labels import (
+    CoreHours as CoreHours,
+)
+from .labels import (
+    ExecutorError as ExecutorError,
+)
+from .labels import (
     Label as Label,
 )
 from .labels import (
@@ -129,10 +138,16 @@ from .labels import (
     OpenMM as OpenMM,
 )
 from .labels import (
+    ParslExecutor as ParslExecutor,
+)
+from .labels import (
     PySCF as PySCF,
 )
 from .labels import (
     StoredCalculator as StoredCalculator,
+)
+from .labels import (
+    WorkerLost as WorkerLost,
 )
 from .labels import (
     hessian_vector_labels as hessian_vector_labels,
