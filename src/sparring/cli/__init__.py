@@ -83,20 +83,20 @@ def _stopped(stop: Stopped) -> int:
 
 
 def _exit_code(error: Exception) -> int:
-    from sparring.labels import LabellingError, LabelsMissing
+    from sparring.labels import BudgetUsedUp, ExecutorError, LabellingError, LabelsMissing
 
     if isinstance(error, LabelsMissing):
         return LABELS_AWAITED
-    return LABELS_FAILED if isinstance(error, LabellingError) else WRONG_INPUT
+    return LABELS_FAILED if isinstance(error, LabellingError | BudgetUsedUp | ExecutorError) else WRONG_INPUT
 
 
 def _is_users(error: Exception) -> bool:
     """True for errors whose message has a remedy for users; others are errors of Sparring."""
-    from sparring.labels import AnswerError, LabelError, LabellingError, LabelsMissing
+    from sparring.labels import AnswerError, BudgetUsedUp, ExecutorError, LabelError, LabellingError, LabelsMissing
     from sparring.runs.folder import RunFolderError
     from sparring.starting_data.relaxation import RelaxationError
     from sparring.training.fitting import TrainingError
 
-    labels = AnswerError | LabelError | LabellingError | LabelsMissing
+    labels = AnswerError | BudgetUsedUp | ExecutorError | LabelError | LabellingError | LabelsMissing
     own = labels | RunFolderError | RelaxationError | TrainingError
     return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)

@@ -136,7 +136,7 @@ def run(
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Show the progress of a run."""
     from sparring.commands.running import comparison, outcome
-    from sparring.commands.status import status
+    from sparring.commands.status import core_hours_line, status
     from sparring.reporting.answers import answers
     from sparring.reporting.terminal import GenerationTable, starting_line
     from sparring.reporting.uncertain_atoms import uncertain_atoms_table
@@ -162,6 +162,8 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
         if generation.awaited:
             file = folder / f"generation-{generation.generation:02d}" / "offline" / "to_label.extxyz"
             typer.echo(f"    {generation.awaited} label{'s are' if generation.awaited > 1 else ' is'} awaited: {file}")
+    if line := core_hours_line(folder):
+        typer.echo(line)
     if yields := yields_of_run(folder):
         typer.echo(yield_table(yields, KCAL if system is None else system.unit).text())
     if uncertain := uncertain_atoms_of_run(folder):

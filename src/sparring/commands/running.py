@@ -1,6 +1,7 @@
 """``sparring run`` and ``check``, as functions."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +27,7 @@ from sparring.reporting.tables import common_table
 from sparring.runs import loop
 from sparring.runs.failures import write_failures
 from sparring.runs.folder import RunFolder
-from sparring.runs.generation import OPEN_FAILURES, SELECTED
+from sparring.runs.generation import CHECKPOINTS, OPEN_FAILURES, SELECTED
 from sparring.runs.loop import Plan
 from sparring.runs.results import Labelled, State
 from sparring.runs.saved_run import SavedRun
@@ -181,6 +182,8 @@ class _RunCache:
             write_failures(open_failures, enumerate(error.failures))
             raise
         open_failures.unlink(missing_ok=True)
+        if stage == "fit":
+            shutil.rmtree(saved.folder / CHECKPOINTS, ignore_errors=True)
         if isinstance(result, Labelled) and not result.atoms:
             self.unlabelled = [failure for _, failure in result.failures]
         if isinstance(result, State):

@@ -137,8 +137,8 @@ def label(
         progress: Callback with the number of structures done and of all, in this process, at the start and after each.
         limits: Time and memory that a label may take; an hour and no bound of memory if left out.
         failed: Folder in which inputs and outputs of failed labels are kept; None keeps none.
-        workers: Running processes, or files of labels that are computed elsewhere, instead of ``n_workers``, ``limits``,
-            ``failed``, ``executor`` and ``threads``.
+        workers: Running processes, or files of labels that are computed elsewhere, instead of ``n_workers``,
+            ``limits``, ``failed``, ``executor`` and ``threads``.
         executor: Executor whose processes see the same files, or a function that makes one, which is called again if
             that one breaks; None for ``n_workers`` threads of this process.
         threads: Number of threads of a label; sums of another number may differ in their last bits.
