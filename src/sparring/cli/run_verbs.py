@@ -159,6 +159,9 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+        if generation.awaited:
+            file = folder / f"generation-{generation.generation:02d}" / "offline" / "to_label.extxyz"
+            typer.echo(f"    {generation.awaited} label{'s are' if generation.awaited > 1 else ' is'} awaited: {file}")
     if line := core_hours_line(folder):
         typer.echo(line)
     if yields := yields_of_run(folder):
