@@ -11,6 +11,8 @@ from sparring import read_committee, read_labelled, write_committee, write_struc
 from sparring.assembly.training import fit_arguments
 from sparring.config import ConfigError, load
 from sparring.config.trainers import trainer_named
+from sparring.runs.reopening import reopen
+from sparring.runs.saved_run import SavedRun
 
 TRAINED_ELSEWHERE = """
 generations: 2

@@ -465,7 +465,7 @@ def test_deleting_damaged_generations_as_told_computes_them_again_to_the_same(co
 
 def test_a_manifest_that_cannot_be_read_is_named(copied, well_file):
     (copied / "generation-01" / "manifest.json").write_text('{"data": ')
-    with pytest.raises(RunFolderError, match="generation-01/manifest.json cannot be read .*generations after"):
+    with pytest.raises(RunFolderError, match=r"generation-01/manifest\.json cannot be read .*generations after"):
         run(well_file(), copied)
 
 
