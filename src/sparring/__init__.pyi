@@ -13,6 +13,7 @@ from .commands.running import check as check
 from .commands.running import run as run
 from .commands.starting import init as init
 from .commands.status import status as status
+from .commands.verifying import verify as verify
 from .committee import Committee as Committee
 from .committee import Prediction as Prediction
 from .committee_files import read_committee as read_committee

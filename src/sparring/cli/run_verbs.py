@@ -181,6 +181,23 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 
 
 @app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A run folder, the folder of a committee, or a label store.")],
+) -> None:
+    """Compare every file with its checksum. Exit code 2 if one is not as it was written."""
+    from sparring.commands.verifying import verify
+
+    found = verify(folder)
+    for problem in found.problems:
+        typer.echo(problem)
+    for name in found.unlinked:
+        typer.echo(f"{name} was written by an older version, without links to the generation before")
+    if found.problems:
+        raise typer.Exit(2)
+    typer.echo(f"{found.n_files} files are as they were written")
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write the report of a run, finished or not: a page and its figures."""
     from sparring.reporting import report

@@ -25,9 +25,11 @@ from sparring.potentials.foreign.consent import consented
 from sparring.reporting import report
 from sparring.reporting.tables import common_table
 from sparring.runs import loop
+from sparring.runs.claim import require_claimable, require_own
 from sparring.runs.failures import write_failures
 from sparring.runs.folder import RunFolder
 from sparring.runs.generation import CHECKPOINTS, OPEN_FAILURES, SELECTED
+from sparring.runs.label_records import LABELS, require_labels
 from sparring.runs.loop import Plan
 from sparring.runs.results import Labelled, State
 from sparring.runs.saved_run import SavedRun
@@ -100,7 +102,9 @@ def run(
     folder = Path(folder)
     if not isinstance(config, Config):
         config = load(config, preset)
+    require_own(SavedRun(folder))
     config = settled(config, folder)
+    require_claimable(SavedRun(folder), config)
     # Before the folder is claimed: an unknown method or torsion must not leave a run behind.
     if not SavedRun(folder).exists:
         _try_space(config)
@@ -117,13 +121,15 @@ def run(
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:
             run_folder.reopen_failed_labels()
+        require_labels(run_folder.saved, config.labels.store or folder / LABELS, run_folder.log)
         cache = _RunCache(planned, run_folder, finished_generation)
         committee = loop.run(planned, cache)
         page = run_folder.saved.report
-        if run_folder.computed or not page.exists() or needs_tests(config, folder):
+        if run_folder.computed or run_folder.needs_report or needs_tests(config, folder):
             _validate(config, folder, progress_bars)
             validate_last(config, folder, run_folder.log, progress_bars)
             report(folder)
+            run_folder.note_derived()
         else:
             run_folder.log("the run is finished: nothing was left to do")
         _require_labelled(cache.unlabelled, page)

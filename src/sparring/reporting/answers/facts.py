@@ -1,5 +1,6 @@
 """Facts about a run that answers are made of, from its folder."""
 
+import logging
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from sparring.reporting.reading import labels_structures
 from sparring.runs.expectations import NewLabels, new_labels_of_run
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import SavedRun
+from sparring.support.checksums import DamagedFileError
 from sparring.systems.registry import read_system
 from sparring.validation.bond_scan.scans import BondScan
 from sparring.validation.errors.common_set import CommonErrors, known_comparison
@@ -22,6 +24,8 @@ from sparring.validation.records import read_record
 from sparring.validation.survival.trials import Survival
 
 __all__ = ["Facts", "facts_of", "stop_of"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -125,6 +129,9 @@ def _record(generation: Generation, name: str, kind: type[T]) -> T | None:
     """The results of a validation; None where there are none, or none that can be read, which the report says below."""
     try:
         return read_record(generation.folder / "validation" / f"{name}.json", kind)
+    except DamagedFileError as error:
+        logger.warning("%s", error)
+        return None
     except (ValueError, OSError):
         return None
 
