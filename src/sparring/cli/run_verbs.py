@@ -94,8 +94,9 @@ def run(
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
 
-    Exit codes: 0 finished; 1 an error of Sparring itself; 2 a wrong configuration or file; 3 labels failed: see the
-    message, fix the cause and give the same command again; 130 Ctrl-C; 143 SIGTERM.
+    Exit codes: 0 finished; 1 an error of Sparring itself; 2 a wrong configuration or file, or a full disk; 3 labels are
+    awaited; 4 labels failed: see the message, fix the cause and give the same command again; 5 stopped by Ctrl-C,
+    SIGTERM, SIGUSR1 or SIGHUP; 128 and its number after a second such signal.
     """
     import logging
 

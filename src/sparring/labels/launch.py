@@ -272,7 +272,7 @@ class Worker:
                 self._process.wait(patience)
         # A process that has been waited for has given its number back: only the marker is certain then.
         if self.is_alive:
-            guard.end_processes(self.pid, self.marker)
+            guard.end_processes(self.pid, self.marker, ignores_signals=True)
         else:
             for pid in guard.descendants(self.marker):
                 with contextlib.suppress(OSError):

@@ -14,6 +14,8 @@ from ase import Atoms
 from ase.calculators.calculator import BadConfiguration, CalculatorSetupError, InputError, PropertyNotImplementedError
 
 from sparring.labels.base import Label, LabelError, Labeller, Reason, depends_on, label_input
+from sparring.support.files import DISK_FULL
+from sparring.support.stopping import Stopped
 
 __all__ = ["compute", "sound"]
 
@@ -36,6 +38,8 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
         LabelError: If there is no label: "crashed" for every exception, ``sys.exit`` included, "not_converged" for one
             that says so, "out_of_memory" for a ``MemoryError``, "not_configured" where ASE finds no program,
             "bad_input" for a structure that the labeller does not take, "bad_result" for what is no label.
+        OSError: If the disk is full, or cannot be written any more.
+        Stopped: If a signal has come.
         KeyboardInterrupt: If Ctrl-C was pressed; one that the labeller raises by itself is a failure like others.
     """
     label, failure = None, None
@@ -77,10 +81,14 @@ def _attempt(labeller: Labeller, atoms: Atoms) -> Label:
             raise LabelError("not_configured", f"{labeller.method} is not set up{_message(error)}") from error
         except NotImplementedError as error:
             raise LabelError("bad_input", f"{labeller.method} does not take this structure{_message(error)}") from error
+        except Stopped:
+            raise
         # A foreign code may raise anything; one structure that it cannot do must not end the others.
         except BaseException as error:
             if interrupted:
                 raise KeyboardInterrupt from None
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise  # no fault of the structure, nor of the labeller
             reason: Reason = "not_converged" if _has_not_converged(error) else "crashed"
             raise LabelError(reason, f"{labeller.method} raised {type(error).__name__}{_message(error)}") from error
     return sound(result, structure, labeller)

@@ -16,6 +16,7 @@ from sparring.labels.executors.stop_file import StopFile
 from sparring.labels.launch import Guard
 from sparring.labels.scratch import tail
 from sparring.support.files import write_text
+from sparring.support.stopping import SIGNALS, stops_postponed
 from sparring.training.reports import TrainingError
 
 __all__ = ["MemberJob", "train_member"]
@@ -23,6 +24,8 @@ __all__ = ["MemberJob", "train_member"]
 LOG, DONE = "log.txt", "done.json"
 PAUSE = 0.25
 """Seconds between two checks of the program and the stop file."""
+GRACE = 1.0
+"""Seconds in which this process gets a signal that has ended the program."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ def _run(job: MemberJob) -> int:
     """Exit code of the program, which ends with this process, however that ends."""
     marker, guarding = uuid.uuid4().hex, Guard(None if job.owner == os.getpid() else os.getppid())
     try:
-        with (job.folder / LOG).open("wb") as log:
+        with stops_postponed(), (job.folder / LOG).open("wb") as log:
             process = subprocess.Popen(
                 job.command,
                 stdin=subprocess.DEVNULL,
@@ -148,13 +151,13 @@ def _run(job: MemberJob) -> int:
                 env={**os.environ, **job.environment, guard.MARKER: marker},
                 start_new_session=True,
             )
+            guarded = _Guarded(process.pid, marker)
+            guarding.add(guarded)
     except OSError as error:
         guarding.close()
         raise TrainingError(
             f"{job}: {job.command[0]!r} cannot be started: {error.strerror}; correct `command` of this trainer"
         ) from error
-    guarded = _Guarded(process.pid, marker)
-    guarding.add(guarded)
     try:
         return _exit_code(process, job)
     finally:
@@ -170,7 +173,7 @@ def _exit_code(process: "subprocess.Popen[bytes]", job: MemberJob) -> int:
     began = time.monotonic()
     while True:
         try:
-            return process.wait(PAUSE)
+            code = process.wait(PAUSE)
         except subprocess.TimeoutExpired as error:
             if job.time_limit is not None and time.monotonic() - began > job.time_limit:
                 raise TrainingError(
@@ -179,3 +182,7 @@ def _exit_code(process: "subprocess.Popen[bytes]", job: MemberJob) -> int:
                 ) from error
             if job.stop.end_now:
                 raise TrainingError(f"{job}: stopped") from error
+        else:
+            if -code in SIGNALS:
+                time.sleep(GRACE)  # a batch system sends its signal to this process, too
+            return code
