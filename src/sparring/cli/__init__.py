@@ -8,6 +8,7 @@ import typer
 
 from sparring.cli import committee_verbs, run_verbs, validate
 from sparring.support.malloc import keep_freed_memory
+from sparring.support.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -52,7 +53,7 @@ def _user_errors() -> Iterator[None]:
     except Exception as error:
         if not _is_users(error):
             raise
-        typer.echo(f"sparring: {error}", err=True)
+        typer.echo(f"sparring: {printable(str(error))}", err=True)
         raise SystemExit(_exit_code(error)) from None
 
 

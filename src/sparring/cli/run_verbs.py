@@ -11,6 +11,8 @@ from sparring.cli.arguments import (
     TrustPickle,
     load_config,
 )
+from sparring.cli.showing import PrintableFormatter, echo
+from sparring.support.printable import printable
 
 __all__ = ["app"]
 
@@ -29,7 +31,7 @@ def init(
     from sparring.commands.starting import init
 
     for file in init(kind, folder):
-        typer.echo(f"wrote {file}")
+        echo(f"wrote {file}")
 
 
 @app.command()
@@ -40,26 +42,24 @@ def check(config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle =
     from sparring.config import dump, load, settled
 
     resolved = settled(load(config, preset))
-    typer.echo(dump(resolved))
+    echo(dump(resolved))
     estimate = check(resolved)
     if resolved.labels.labeller.kind == "none":
-        typer.echo(f"nothing is labelled or trained: at most {estimate.n_labels} structures of attacks are selected")
-        typer.echo(f"a prediction takes {estimate.seconds_per_label:.2g} s here, by {estimate.method}")
+        echo(f"nothing is labelled or trained: at most {estimate.n_labels} structures of attacks are selected")
+        echo(f"a prediction takes {estimate.seconds_per_label:.2g} s here, by {estimate.method}")
     else:
-        typer.echo(f"labels by {estimate.method}")
-        typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
-        typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
+        echo(f"labels by {estimate.method}")
+        echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
+        echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
         for line in estimate.lines():
-            typer.echo(line)
-        typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+            echo(line)
+        echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
     for line in planned_tests(resolved):
-        typer.echo(line)
+        echo(line)
     for finding in sorted(estimate.findings):
-        typer.echo(
-            f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
-        )
+        echo(f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop")
     if any(finding.severity == "stop" for finding in estimate.findings):
-        typer.echo("a run would stop here; it goes on with such labels only with system.check_labels: false", err=True)
+        echo("a run would stop here; it goes on with such labels only with system.check_labels: false", err=True)
         raise typer.Exit(2)
 
 
@@ -94,7 +94,8 @@ def run(
 
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_path=False, show_level=True, show_time=False)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     folder = folder or Path("runs") / config.stem
     resolved = load_config(config, preset)
     table, unlabelled = GenerationTable(resolved.system.build()), resolved.labels.labeller.kind == "none"
@@ -103,17 +104,17 @@ def run(
         folder,
         retry_failed=retry_failed,
         progress_bars=progress_bars_on(console),
-        log=lambda line: console.print(line, style="dim", highlight=False),
-        finished_generation=None if unlabelled else lambda metrics: typer.echo(table.row(metrics)),
+        log=lambda line: console.print(printable(line), style="dim", highlight=False, markup=False, emoji=False),
+        finished_generation=None if unlabelled else lambda metrics: echo(table.row(metrics)),
     )
     compared = comparison(folder)
     if compared is not None:
-        typer.echo(compared)
+        echo(compared)
     for line in outcome(folder):
-        typer.echo(line)
+        echo(line)
     for answer in answers(folder):
-        typer.echo(answer.line())
-    typer.echo(f"report: {folder / 'report.html'}")
+        echo(answer.line())
+    echo(f"report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -135,28 +136,28 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     table = GenerationTable(system)
     for generation in known:
         if generation.metrics.get("errors", {}).get("test", {}).get("n_structures"):  # type: ignore[attr-defined]
-            typer.echo(table.row(generation.metrics))
-        typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
+            echo(table.row(generation.metrics))
+        echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
         if line := starting_line(generation.metrics):
-            typer.echo(f"  generation {generation.generation}: {line} (see failures.csv)")
+            echo(f"  generation {generation.generation}: {line} (see failures.csv)")
         for failed, state in ((generation.failed, ""), (generation.open_failures, "; their stage is open")):
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
-                typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+                echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
     if yields := yields_of_run(folder):
-        typer.echo(yield_table(yields, KCAL if system is None else system.unit).text())
+        echo(yield_table(yields, KCAL if system is None else system.unit).text())
     if uncertain := uncertain_atoms_of_run(folder):
-        typer.echo(uncertain_atoms_table(uncertain).text())
+        echo(uncertain_atoms_table(uncertain).text())
     lines = outcome(folder)
     for line in lines:
-        typer.echo(line)
+        echo(line)
     compared = comparison(folder)
     if compared is not None:
-        typer.echo(compared)
+        echo(compared)
     elif not lines and any("errors" in generation.metrics for generation in known):
-        typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
+        echo(f"errors of all generations on the same structures: sparring report {folder}")
     for answer in answers(folder):
-        typer.echo(answer.line())
+        echo(answer.line())
 
 
 @app.command()
@@ -164,4 +165,4 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     """Write the report of a run, finished or not: a page and its figures."""
     from sparring.reporting import report
 
-    typer.echo(f"report: {report(folder)}")
+    echo(f"report: {report(folder)}")

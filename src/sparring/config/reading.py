@@ -6,7 +6,6 @@ Plain words and numbers are read as YAML 1.2 has them, not as PyYAML does by def
 
 import math
 import sys
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +14,10 @@ import yaml
 
 from sparring.config.problems import ConfigError, KeyPath, dotted
 from sparring.config.yaml_nodes import DEEPEST, FLOAT, MOST_VALUES, PREFIX, TAGS, TEXT, node_of
+from sparring.support.printable import is_printable
 
 LONGEST_KEY, LONGEST_INTEGER = 100, 100
-DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-"""Characters that show the text around them in another order than it is read, and the mark of byte order."""
+"""Largest numbers of characters of a key and of an integer."""
 
 
 class Document(NamedTuple):
@@ -120,7 +119,7 @@ def _wrong_key(node: yaml.Node) -> str | None:
         return "merge keys (<<) are not read; write out the keys that are meant"
     if node.tag != TEXT:
         return f"keys are names, got {key!r:.60}; quote it"
-    if not key or len(key) > LONGEST_KEY or _strange(key) or "\n" in key:
+    if not key or len(key) > LONGEST_KEY or not is_printable(key) or "\n" in key:
         return f"keys are names of 1 to {LONGEST_KEY} characters in one line, got {key!r:.60}"
     return None
 
@@ -135,7 +134,7 @@ def _scalar(node: yaml.Node) -> object:
         raise ValueError(f"tag {node.tag:.60} is not allowed; delete it")
     text, tag = node.value, node.tag.rpartition(":")[2]
     if node.tag == TEXT:
-        if _strange(text):
+        if not is_printable(text):
             raise ValueError(f"control characters are not allowed, got {text!r:.80}")
         return text
     whole = TAGS[f"{PREFIX}int"].fullmatch(text)
@@ -155,14 +154,6 @@ def _float(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text:.60} is larger than any number that a computer holds, {sys.float_info.max:.3g}")
     return number
-
-
-def _strange(text: str) -> bool:
-    """True for characters that no name and no number has: of control, of direction, separators of lines."""
-    return any(
-        (unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") and one not in "\n\t") or one in DIRECTIONS
-        for one in text
-    )
 
 
 class _Extent(NamedTuple):

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 
+from sparring.config.reading import read
 from sparring.plots.saving import rendered
 from sparring.reporting import explore
 from sparring.reporting.answers import Answer, answers_of
@@ -28,6 +28,7 @@ from sparring.reporting.verdict import failure_counts, verdict, warnings
 from sparring.reporting.yields import yield_table
 from sparring.runs.saved_run import SavedRun
 from sparring.support.files import write_bytes, write_text
+from sparring.support.printable import file_name, printable
 from sparring.validation.base import ReportFigure
 from sparring.validation.errors.common_set import compare_committees
 
@@ -90,8 +91,9 @@ def report(folder: Path | str) -> Path:
         *pictures,
         *(picture for _, several in results for picture in several),
     ]:
-        write_bytes(folder / "figures" / f"{picture.description.name}.svg", picture.svg)
-        write_bytes(folder / "figures" / f"{picture.description.name}.png", picture.png)
+        name = file_name(picture.description.name)
+        write_bytes(folder / "figures" / f"{name}.svg", picture.svg)
+        write_bytes(folder / "figures" / f"{name}.png", picture.png)
     page = folder / "report.html"
     write_text(page, _page(run, first, pictures, known, results, compared_pictures, problem))
     return page
@@ -111,7 +113,7 @@ def _compare(folder: Path) -> str:
 
 def _has_labels(folder: Path) -> bool:
     """False for a run without a labeller, whose committee is not compared with anything but a file."""
-    sections = yaml.safe_load(SavedRun(folder).config_file.read_text(encoding="utf-8"))
+    sections: dict[str, Any] = read(SavedRun(folder).config_file).data
     return labels_structures(sections) or bool((sections.get("evaluation") or {}).get("file"))
 
 
@@ -142,7 +144,9 @@ def _page(
     compared: Sequence[Picture],
     problem: str,
 ) -> str:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     # Jinja's tojson also escapes what would end a script.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
     template = environment.from_string(
@@ -181,6 +185,11 @@ def _page(
         explorer_style=explore.style(),
         script=_script(),
     )
+
+
+def _shown(value: object) -> object:
+    """A value of the page; markup, which is a text of another type, stays as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def _script() -> Script:
