@@ -16,7 +16,7 @@ FLOORS = (
     "atoms schema uncertainty",
     "candidates expected_error labels potentials",
     "domain inputs selection starting_data",
-    "committee",
+    "committee exchange",
     "committee_files evaluation dynamics plausibility testing training",
     "proposers teacher",
     "surfaces",

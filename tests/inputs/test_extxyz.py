@@ -336,7 +336,7 @@ def test_a_row_that_is_too_short_says_what_was_announced(file):
         ("3\n", "2\n", "frame 1 .*line 5 must hold the number of atoms"),
         ("O 0.0", "O inf", r"atom 0 is at \[inf, 0.0, 0.1\], which is not finite"),
         ("H 0.0 0.7", "H 0.0 nan", "atom 1 is at .*not finite"),
-        ("H 0.0 0.7", "H 0.0 zero", "cannot be read: could not convert string to float: 'zero'"),
+        ("H 0.0 0.7", "H 0.0 zero", "pos of atom 1 is no number: 'zero'; write it as in"),
         ("O 0.0", "Ox 0.0", "atom 0 is of an unknown element 'Ox'; did you mean O"),
         ("O 0.0", "8 0.0", "atom 0 is of an unknown element '8'"),
         ("O 0.0", "O 0.0 0.0", "atom 0 has 8 columns, the header announces 7"),

@@ -49,8 +49,8 @@ FAILED = {
 }
 DIES = {
     "leave": "ended its process twice (exit code 7), the second time alone; last output: licence has",
-    "abort": "ended its process twice (SIGABRT), the second time alone; last output: forrtl: severe (174)",
-    "segfault": "ended its process twice (SIGSEGV)",
+    "abort": "ended its process twice (signal 6, SIGABRT), the second time alone; last output: forrtl: severe (174)",
+    "segfault": "ended its process twice (signal 11, SIGSEGV)",
     "leave_with_a_fork": "ended its process twice (exit code 7)",
 }
 FINE = ("good", "sorts", "prints", "closes", "wanders", "forks", "scratch", "lists", "single", "good")
@@ -126,7 +126,7 @@ def test_a_label_that_hangs_is_ended_with_its_children_at_the_time_limit(odd):
         assert report.labels[0].reason == "timed_out"
         assert "took longer than the time limit of 1 s and was ended; raise labels.time_limit" in str(report.labels[0])
         assert isinstance(report.labels[1], Label)
-        marker = next(iter(workers._processes._all)).marker
+        marker = workers.processes.running[0].marker
         assert len(descendants(marker)) == 1
     assert not descendants(marker)
 
@@ -164,11 +164,11 @@ def test_steps_of_a_relaxation_share_one_process_and_survive_its_exits(odd, tmp_
     good, leaves, again = asked("good", "exit_zero", "good")
     good.calc = leaves.calc = again.calc = calculator
     assert good.get_potential_energy() == 0.5
-    (first,) = calculator.workers._processes._all
+    (first,) = calculator.workers.processes.running
     with pytest.raises(LabelError, match="H2: odd raised SystemExit: 0"):
         leaves.get_potential_energy()
     again.get_potential_energy()
-    assert calculator.workers._processes._all == [first]
+    assert calculator.workers.processes.running == (first,)
     calculator.workers.close()
 
 

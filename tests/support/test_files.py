@@ -1,9 +1,10 @@
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from sparring.support.files import write_bytes, write_text
+from sparring.support.files import sync_folder, write_bytes, write_text
 
 
 def test_a_file_is_written_in_utf_8_and_over_what_was_there(tmp_path):
@@ -35,4 +36,19 @@ def test_the_new_content_is_on_disk_before_it_gets_the_name(tmp_path, monkeypatc
     monkeypatch.setattr(os, "fsync", lambda file: calls.append("flushed") or fsync(file))
     monkeypatch.setattr(Path, "replace", lambda self, target: calls.append("renamed") or replace(self, target))
     write_bytes(tmp_path / "a.bin", b"new")
-    assert calls == ["flushed", "renamed"]
+    assert calls == ["flushed", "renamed", "flushed"]  # the file, its new name, the folder
+
+
+@pytest.mark.parametrize("refused", ["fsync", "open"])
+def test_a_file_system_that_cannot_flush_folders_is_no_reason_to_fail(refused, tmp_path, monkeypatch):
+    function, folder = getattr(os, refused), tmp_path.stat()
+
+    def refuse(target, *arguments):
+        if os.path.samestat(os.stat(target), folder):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return function(target, *arguments)
+
+    monkeypatch.setattr(os, refused, refuse)
+    sync_folder(tmp_path)
+    monkeypatch.undo()
+    sync_folder(tmp_path)

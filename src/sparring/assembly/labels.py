@@ -8,6 +8,8 @@ from typing import Any
 
 from ase import Atoms
 
+from sparring.assembly.offline import offline_folder
+from sparring.assembly.resources import machine
 from sparring.assembly.unlabelled import own_labeller
 from sparring.config import Config, labellers
 from sparring.labels import (
@@ -18,6 +20,7 @@ from sparring.labels import (
     Labeller,
     LabelStore,
     Limits,
+    Offline,
     OpenMM,
     PySCF,
     plugin,
@@ -76,10 +79,26 @@ def counted(
     return start
 
 
-def label_service_of(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> LabelService:
-    """The section ``labels``; a store that is not named is in the run folder."""
+def label_service_of(
+    config: Config,
+    folder: Path,
+    progress_bars: ProgressBars = no_progress_bars,
+    *,
+    accept_missing: bool = False,
+    of_run: bool = False,
+) -> LabelService:
+    """The section ``labels``, on the resources in use; a store that is not named is in the run folder.
+
+    Args:
+        config: Configuration.
+        folder: Run folder, or another one for labels that are not of a run.
+        progress_bars: Progress bars by title.
+        accept_missing: True to count offline labels as failed that were asked for before and have not come.
+        of_run: True if the folder will be that of a run, which keeps account of its core hours.
+    """
+    worker, resources = labeller(config), machine()
     return LabelService(
-        labeller=labeller(config),
+        labeller=worker,
         store=LabelStore(config.labels.store or folder / "labels"),
         bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
         n_workers=n_workers(config),
@@ -87,22 +106,28 @@ def label_service_of(config: Config, folder: Path, progress_bars: ProgressBars =
         limits=limits_of(config),
         failed=folder / "failed-labels",
         max_failed=config.labels.max_failed,
+        executor=resources.executor_of_labels(folder, config.labels.time_limit),
+        threads=resources.resources.labels.threads,
+        core_hours=resources.core_hours(folder, of_run),
+        files=offline_folder(config, worker, folder, accept_missing) if isinstance(worker, Offline) else None,
     )
 
 
 def limits_of(config: Config) -> Limits:
-    """The time and memory that a label may take, from the section ``labels``."""
-    return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit)
+    """The time and memory that a label may take, from the section ``labels`` and the resources in use."""
+    memory = machine().resources.labels.memory
+    return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit if memory is None else memory)
 
 
 def n_workers(config: Config) -> int:
-    """The number of processes that label: that of the section, or one for each core."""
+    """The number of processes that label here: that of the resources or of the section, or one for each core."""
+    resources = machine().resources.labels
     section = config.labels.labeller
-    if isinstance(section, labellers.GroundTruth | labellers.NoLabeller):
+    if isinstance(section, labellers.GroundTruth | labellers.NoLabeller | labellers.Offline):
         return 1
     # A force field takes less time for a molecule than the message to another process.
-    default = 1 if isinstance(section, labellers.OpenMM) else available_cores()
-    return config.labels.n_workers or default
+    default = 1 if isinstance(section, labellers.OpenMM) else max(1, available_cores() // resources.threads)
+    return resources.n_workers or config.labels.n_workers or default
 
 
 def labeller(config: Config) -> Labeller:
@@ -118,6 +143,8 @@ def labeller(config: Config) -> Labeller:
         return plugin(**section.arguments())  # type: ignore[arg-type]
     if isinstance(section, labellers.Potential):
         return PotentialLabeller.from_model(**section.arguments())  # type: ignore[arg-type]
+    if isinstance(section, labellers.Offline):
+        return Offline(section.method, section.version, section.depends_on)
     if isinstance(section, labellers.NoLabeller):
         return own_labeller(config)
     system = config.system.build()
@@ -134,6 +161,8 @@ def inherited(config: Config) -> tuple[str, ...]:
     section = config.labels.labeller
     if isinstance(section, labellers.ASE):
         return calculator_depends_on(section.name)
+    if isinstance(section, labellers.Offline):
+        return section.depends_on
     if not isinstance(section, labellers.Plugin):
         return ()
     try:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from sparring.assembly import foreign, heads
 from sparring.assembly.labels import counted, further_labels, label_service_of
 from sparring.assembly.proposing import proposer_of_run, require_proposers, seeds_of_run, shares_of
-from sparring.assembly.training import fit_arguments
+from sparring.assembly.training import checkpoint_arguments, fit_arguments
 from sparring.assembly.unlabelled import predicting
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
@@ -51,8 +51,20 @@ __all__ = ["architecture", "fit_arguments", "plan", "train"]
 logger = logging.getLogger(__name__)
 
 
-def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> Plan:
+def plan(
+    config: Config,
+    folder: Path,
+    progress_bars: ProgressBars = no_progress_bars,
+    *,
+    accept_missing: bool = False,
+) -> Plan:
     """The functions of a run in a folder, from the sections of its configuration.
+
+    Args:
+        config: Configuration.
+        folder: Run folder.
+        progress_bars: Progress bars by title.
+        accept_missing: True to count offline labels as failed that were asked for before and have not come.
 
     Raises:
         ValueError: If a labeller, a method or a calculator is not known.
@@ -62,7 +74,7 @@ def plan(config: Config, folder: Path, progress_bars: ProgressBars = no_progress
     for section in config.selection:
         if isinstance(section, sections.SelectorPlugin):
             selector_plugin(section.name, section.parameters)
-    label_service = label_service_of(config, folder, progress_bars)
+    label_service = label_service_of(config, folder, progress_bars, accept_missing=accept_missing, of_run=True)
     system = config.system.build()
     return Plan(
         seed=config.seed,
@@ -94,10 +106,11 @@ def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> forei
     networks, training = [architecture(section) for section in config.committee.potentials], fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        progress = progress_bars("training")
+        given = {"splits": splits, "seed": seed, "progress": progress_bars("training"), **training}
+        given |= checkpoint_arguments(config, folder, dataset)
         if len(networks) > 1:
-            return fit_mixed(networks, dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
-        return fit(networks[0], dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
+            return fit_mixed(networks, dataset, **given)  # type: ignore[arg-type]
+        return fit(networks[0], dataset, **given)  # type: ignore[arg-type]
 
     return fit_members
 
@@ -239,8 +252,11 @@ def _start(config: Config, system: System, label_service: LabelService) -> Calla
     further, labelled = further_labels(config, label_service), counted(label_service, begin)
 
     def start() -> Starting:
-        found = labelled()
-        return found._replace(atoms=further(found.atoms))
+        found = Starting(())
+        with label_service.together():
+            found = labelled()
+            found = found._replace(atoms=further(found.atoms))
+        return found
 
     return predicting(system, start) if config.labels.labeller.kind == "none" else start
 

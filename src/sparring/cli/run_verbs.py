@@ -8,10 +8,11 @@ import typer
 from sparring.cli.arguments import (
     ConfigFile,
     Preset,
+    ResourcesFile,
     TrustPickle,
     load_config,
 )
-from sparring.cli.showing import PrintableFormatter, echo
+from sparring.cli.showing import PrintableFormatter
 from sparring.support.printable import printable
 
 __all__ = ["app"]
@@ -31,35 +32,44 @@ def init(
     from sparring.commands.starting import init
 
     for file in init(kind, folder):
-        echo(f"wrote {file}")
+        typer.echo(f"wrote {file}")
 
 
 @app.command()
-def check(config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False) -> None:
+def check(
+    config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False, resources: ResourcesFile = None
+) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
+    from sparring.commands.estimates import offline_lines
     from sparring.commands.running import check
     from sparring.commands.testing import planned_tests
     from sparring.config import dump, load, settled
 
     resolved = settled(load(config, preset))
-    echo(dump(resolved))
+    typer.echo(dump(resolved))
     estimate = check(resolved)
     if resolved.labels.labeller.kind == "none":
-        echo(f"nothing is labelled or trained: at most {estimate.n_labels} structures of attacks are selected")
-        echo(f"a prediction takes {estimate.seconds_per_label:.2g} s here, by {estimate.method}")
+        typer.echo(f"nothing is labelled or trained: at most {estimate.n_labels} structures of attacks are selected")
+        typer.echo(f"a prediction takes {estimate.seconds_per_label:.2g} s here, by {estimate.method}")
+    elif estimate.label is None:
+        for line in offline_lines(estimate):
+            typer.echo(line)
     else:
-        echo(f"labels by {estimate.method}")
-        echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
-        echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
+        typer.echo(f"labels by {estimate.method}")
+        typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
+        typer.echo(f"about {estimate.n_start} labels to begin with, at most {estimate.n_labels} more from attacks")
         for line in estimate.lines():
-            echo(line)
-        echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
+            typer.echo(line)
+        typer.echo(f"{estimate.n_generations} committees of {resolved.committee.n_members} members are trained")
     for line in planned_tests(resolved):
-        echo(line)
+        typer.echo(line)
     for finding in sorted(estimate.findings):
-        echo(f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop")
+        typer.echo(
+            f"{'wrong' if finding.severity == 'stop' else 'note'}: {printable(finding.text)}",
+            err=finding.severity == "stop",
+        )
     if any(finding.severity == "stop" for finding in estimate.findings):
-        echo("a run would stop here; it goes on with such labels only with system.check_labels: false", err=True)
+        typer.echo("a run would stop here; it goes on with such labels only with system.check_labels: false", err=True)
         raise typer.Exit(2)
 
 
@@ -75,7 +85,15 @@ def run(
             help="Compute labels of the newest generation again that crashed, took too long or too much memory.",
         ),
     ] = False,
+    accept_missing: Annotated[
+        bool,
+        typer.Option(
+            "--accept-missing",
+            help="Go on without offline labels that were asked for and have not come; they count as failed.",
+        ),
+    ] = False,
     trust_pickle: TrustPickle = False,
+    resources: ResourcesFile = None,
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
 
@@ -103,25 +121,26 @@ def run(
         resolved,
         folder,
         retry_failed=retry_failed,
+        accept_missing=accept_missing,
         progress_bars=progress_bars_on(console),
         log=lambda line: console.print(printable(line), style="dim", highlight=False, markup=False, emoji=False),
-        finished_generation=None if unlabelled else lambda metrics: echo(table.row(metrics)),
+        finished_generation=None if unlabelled else lambda metrics: typer.echo(table.row(metrics)),
     )
     compared = comparison(folder)
     if compared is not None:
-        echo(compared)
+        typer.echo(compared)
     for line in outcome(folder):
-        echo(line)
+        typer.echo(line)
     for answer in answers(folder):
-        echo(answer.line())
-    echo(f"report: {folder / 'report.html'}")
+        typer.echo(answer.line())
+    typer.echo(f"report: {folder / 'report.html'}")
 
 
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Show the progress of a run."""
     from sparring.commands.running import comparison, outcome
-    from sparring.commands.status import status
+    from sparring.commands.status import core_hours_line, status
     from sparring.reporting.answers import answers
     from sparring.reporting.terminal import GenerationTable, starting_line
     from sparring.reporting.uncertain_atoms import uncertain_atoms_table
@@ -136,28 +155,30 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     table = GenerationTable(system)
     for generation in known:
         if generation.metrics.get("errors", {}).get("test", {}).get("n_structures"):  # type: ignore[attr-defined]
-            echo(table.row(generation.metrics))
-        echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
+            typer.echo(table.row(generation.metrics))
+        typer.echo(f"  generation {generation.generation}: {', '.join(generation.stages) or 'nothing'} done")
         if line := starting_line(generation.metrics):
-            echo(f"  generation {generation.generation}: {line} (see failures.csv)")
+            typer.echo(f"  generation {generation.generation}: {line} (see failures.csv)")
         for failed, state in ((generation.failed, ""), (generation.open_failures, "; their stage is open")):
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
-                echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+                typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+    if line := core_hours_line(folder):
+        typer.echo(line)
     if yields := yields_of_run(folder):
-        echo(yield_table(yields, KCAL if system is None else system.unit).text())
+        typer.echo(yield_table(yields, KCAL if system is None else system.unit).text())
     if uncertain := uncertain_atoms_of_run(folder):
-        echo(uncertain_atoms_table(uncertain).text())
+        typer.echo(uncertain_atoms_table(uncertain).text())
     lines = outcome(folder)
     for line in lines:
-        echo(line)
+        typer.echo(line)
     compared = comparison(folder)
     if compared is not None:
-        echo(compared)
+        typer.echo(compared)
     elif not lines and any("errors" in generation.metrics for generation in known):
-        echo(f"errors of all generations on the same structures: sparring report {folder}")
+        typer.echo(f"errors of all generations on the same structures: sparring report {folder}")
     for answer in answers(folder):
-        echo(answer.line())
+        typer.echo(answer.line())
 
 
 @app.command()
@@ -165,4 +186,4 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     """Write the report of a run, finished or not: a page and its figures."""
     from sparring.reporting import report
 
-    echo(f"report: {report(folder)}")
+    typer.echo(f"report: {report(folder)}")

@@ -27,10 +27,11 @@ def contradictions(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield ("evaluation", key), f"system {kind} is a single particle, which has no {absent}; leave it out"
     labeller = config.labels.labeller.kind
     if (labeller == "ground_truth") != (dimensions is not None):
-        fitting = "pyscf, openmm, ase, potential or plugin" if dimensions is None else "ground_truth"
+        fitting = "pyscf, openmm, ase, potential, offline or plugin" if dimensions is None else "ground_truth"
         yield ("labels", "labeller", "kind"), f"{labeller} does not fit system {kind}; use {fitting}"
     yield from _forcefield_contradictions(config)
     yield from _without_labeller(config)
+    yield from _offline(config)
     yield from _single_model(config)
     yield from _foreign_contradictions(config)
     if training.kind in ("fit", "fine_tune") and training.energy_weight == training.force_weight == 0:
@@ -127,6 +128,25 @@ def _without_labeller(config: Config) -> Iterator[tuple[KeyPath, str]]:
     elif committee.kind == "heads" and committee.uncertainty != "llpr":
         at = ("committee", "uncertainty")
         yield at, f"{committee.uncertainty} is fitted to labels, and there is no labeller; use llpr"
+
+
+def _offline(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Problems of labels that are computed elsewhere: they come all at once, and not one after the other."""
+    labeller = config.labels.labeller
+    if labeller.kind != "offline":
+        return
+    at: KeyPath = ("labels", "labeller", "kind")
+    for step in config.system.steps():
+        yield at, f"offline labels come many at once, and {step}"
+    if labeller.align and (config.system.kind != "own" or config.system.relabel):
+        problem = "brings energies to the zero of labels that the structures of `system.file` have"
+        yield ("labels", "labeller", "align"), f"{problem}, and there are none; leave it out"
+    if config.labels.store is not None and labeller.align:
+        problem = "energies with align belong to the data of this run alone"
+        yield ("labels", "store"), f"{problem}; leave `store` or `align` out"
+    if config.labels.store is not None and labeller.method == "offline":
+        problem = "labels in a store of several runs are found by their method"
+        yield ("labels", "labeller", "method"), f"{problem}; name it, as in `method: PBE/plane waves, 500 eV`"
 
 
 def _single_model(config: Config) -> Iterator[tuple[KeyPath, str]]:

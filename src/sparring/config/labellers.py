@@ -11,7 +11,19 @@ from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
 from sparring.schema.values import Count, Energy, File, Force, Integer, Length, Memory, Names, Number, shown
 
-__all__ = ["ASE", "Bounds", "GroundTruth", "Hessian", "Labels", "NoLabeller", "OpenMM", "Plugin", "Potential", "PySCF"]
+__all__ = [
+    "ASE",
+    "Bounds",
+    "GroundTruth",
+    "Hessian",
+    "Labels",
+    "NoLabeller",
+    "Offline",
+    "OpenMM",
+    "Plugin",
+    "Potential",
+    "PySCF",
+]
 
 
 _SECONDS = {
@@ -113,6 +125,22 @@ class Potential(Section):
     head: str | None = None
 
 
+class Offline(Section):
+    """Labels that are computed elsewhere: structures go out as a file, and energies and forces come back as files."""
+
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"tolerance": (1e-8, 0.1, "Å")}
+
+    kind: Literal["offline"]
+    method: Annotated[str, Field(min_length=1)] = "offline"
+    version: Annotated[str, Field(min_length=1)] = "offline"
+    depends_on: tuple[str, ...] = ()
+    energy_key: str = "REF_energy"
+    forces_key: str = "REF_forces"
+    stress_key: str | None = "REF_stress"
+    tolerance: Length = 1e-3
+    align: bool = False
+
+
 class NoLabeller(Section):
     """No labels: the run ends with the structures that should be labelled."""
 
@@ -138,7 +166,7 @@ class Labels(Section):
     """Labeller, store, limits and bounds of labels."""
 
     labeller: Annotated[
-        GroundTruth | PySCF | OpenMM | ASE | Potential | Plugin | NoLabeller, Field(discriminator="kind")
+        GroundTruth | PySCF | OpenMM | ASE | Potential | Plugin | Offline | NoLabeller, Field(discriminator="kind")
     ]
     store: File | None = None
     n_workers: Count | None = None

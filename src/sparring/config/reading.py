@@ -34,13 +34,17 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
 
 
-def read(path: Path) -> Document:
+def read(path: Path, text: str | None = None) -> Document:
     """Read a configuration file.
+
+    Args:
+        path: Path of the file.
+        text: Its text, if that has been read already.
 
     Raises:
         ConfigError: If there is no such file, or it is not one YAML mapping; with the line where that is known.
     """
-    node = node_of(path)
+    node = node_of(path, text)
     _check_aliases(path, node)
     reader = _Reader(path)
     data = reader.mapping(node, ())

@@ -4,29 +4,13 @@ Each check is cheap and comes before code that would be slow or fail with such a
 cell of 1e-6 Å does not end, one in a cell of 1e7 Å beside 12 Å kills the process.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers as KNOWN_SYMBOLS
-from ase.data import chemical_symbols
+from ase.data import chemical_symbols, covalent_radii
 from ase.geometry import complete_cell
 
-from sparring.support.suggestions import most_similar
+__all__ = ["check_atoms", "check_cell", "check_columns", "check_labels", "check_stress", "require_finite_geometry"]
 
-__all__ = [
-    "Column",
-    "check_atoms",
-    "check_cell",
-    "check_labels",
-    "check_rows",
-    "columns_of",
-    "require_finite_geometry",
-]
-
-MAX_COLUMNS = 10_000
 HEAVIEST = 99
 """Largest atomic number that potentials support."""
 SHORTEST_VECTOR = 0.5
@@ -37,125 +21,17 @@ FARTHEST = 1e5
 SAME_PLACE = 0.01
 LARGEST_FORCE = 1e8
 LARGEST_ENERGY = 1e11
-
-_TRUTH = ("T", "F", "True", "False")
-_GEOMETRY = {"species": ("S", 1), "Z": ("I", 1), "pos": ("R", 3), "move_mask": ("L", None)}
-_ODD_NUMBER = re.compile(r"[^+\-.0-9eEa-zA-Z]")
-
-
-class Column(NamedTuple):
-    """A group of columns: the type R, I, S or L, and how many."""
-
-    kind: str
-    width: int
-
-
-# --- the file's text ------------------------------------------------------------------------------------------------
-
-
-def columns_of(properties: str) -> dict[str, Column]:
-    """Columns in the header's Properties.
-
-    Raises:
-        ValueError: If it is no list of name:type:width, or species and positions are missing or of another type.
-    """
-    fields = properties.split(":")
-    if len(fields) % 3 or not all(re.fullmatch("[0-9]{1,12}", width) for width in fields[2::3]):
-        raise ValueError(f"Properties must be a list of name:type:width, got {properties[:120]!r}")
-    columns: dict[str, Column] = {}
-    for name, kind, width in zip(fields[::3], fields[1::3], map(int, fields[2::3]), strict=True):
-        if name in columns:
-            raise ValueError(f"Properties announce {name!r} twice; rename one of the two columns")
-        if kind not in ("R", "I", "S", "L"):
-            raise ValueError(f"Properties give {name!r} the type {kind!r}, allowed are R, I, S and L")
-        if not 1 <= width <= MAX_COLUMNS:
-            raise ValueError(f"Properties give {name!r} {width} columns, allowed are 1 to {MAX_COLUMNS:,}; correct it")
-        wanted_kind, wanted_width = _GEOMETRY.get(name, (kind, width))
-        if kind != wanted_kind or width != (wanted_width or width):
-            raise ValueError(
-                f"the header's Properties must announce {name}:{wanted_kind}:{wanted_width or 1}, "
-                f"got {name}:{kind}:{width}"
-            )
-        columns[name] = Column(kind, width)
-    if "pos" not in columns or not {"species", "Z"} & set(columns):
-        raise ValueError(
-            f"the header's Properties must announce species:S:1 (or Z:I:1) and pos:R:3, got {properties[:120]!r}"
-        )
-    return columns
-
-
-def check_rows(rows: Sequence[str], columns: Mapping[str, Column], *, announced: bool, cut_off: str | None) -> None:
-    """Check that every row has the words that its columns need.
-
-    Args:
-        rows: Lines of the frame's atoms.
-        columns: Groups of columns, in order.
-        announced: True if the header has Properties.
-        cut_off: Advice if the last row may be incomplete because the file was cut off.
-
-    Raises:
-        ValueError: If a row is too short or too long, an element is unknown, or a number is not written as one.
-    """
-    n_columns = sum(column.width for column in columns.values())
-    starts = np.cumsum([0, *(column.width for column in columns.values())]).tolist()
-    places = {name: (start, column) for start, (name, column) in zip(starts, columns.items(), strict=False)}
-    for index, row in enumerate(rows):
-        values = row.split()
-        if len(values) < n_columns and cut_off and index == len(rows) - 1:
-            raise ValueError(f"the file is cut off in the row of atom {index}; {cut_off}")
-        if len(values) != n_columns:
-            raise ValueError(_wrong_length(index, len(values), n_columns, columns, announced))
-        if "species" in places:
-            _check_species(index, values[places["species"][0]])
-        if "species" in places and "Z" in places:
-            symbol, number = values[places["species"][0]], values[places["Z"][0]]
-            if number != str(KNOWN_SYMBOLS[symbol.capitalize()]):
-                raise ValueError(f"atom {index} is {symbol} by its species and number {number} by its Z; correct one")
-        _check_words(index, row, values, places)
-
-
-def _wrong_length(index: int, n_values: int, n_columns: int, columns: Mapping[str, Column], announced: bool) -> str:
-    names = ", ".join(f"{name} ({column.width})" for name, column in list(columns.items())[:20])
-    if announced:
-        return (
-            f"atom {index} has {n_values} columns, the header announces {n_columns}: {names}; complete the row, or "
-            "correct the header's Properties or the number of atoms"
-        )
-    return (
-        f"atom {index} has {n_values} columns; without Properties in the comment line there are {n_columns}: {names}; "
-        "name the others, as in Properties=species:S:1:pos:R:3:forces:R:3"
-    )
-
-
-def _check_species(index: int, word: str) -> None:
-    if word.capitalize() in KNOWN_SYMBOLS:
-        return
-    if word.isdecimal():
-        number = int(word) if len(word) < 4 else 0
-        symbol = chemical_symbols[number] if 0 < number < len(chemical_symbols) else "the symbol"
-        raise ValueError(
-            f"atom {index} is of an unknown element {word[:20]!r}: a number stands where a symbol belongs; write "
-            f"{symbol} if it is an atomic number (or announce Z:I:1 instead of species:S:1), or the element itself"
-        )
-    near = most_similar(word, chemical_symbols[1:], cutoff=0.3)
-    hint = f"; did you mean {near}?" if near else ""
-    raise ValueError(f"atom {index} is of an unknown element {word[:20]!r}{hint}")
-
-
-def _check_words(index: int, row: str, values: list[str], places: Mapping[str, tuple[int, Column]]) -> None:
-    """Python takes 1_0 and digits of other scripts for numbers, ASE any word but T for false."""
-    odd = "_" in row or not row.isascii()
-    for name, (start, column) in places.items():
-        words = values[start : start + column.width]
-        if column.kind == "L" and not all(word in _TRUTH for word in words):
-            raise ValueError(f"{name} of atom {index} must be T or F, got {' '.join(words)!r}; correct the column")
-        if odd and column.kind in "RI":
-            for word in words:
-                if _ODD_NUMBER.search(word):
-                    raise ValueError(f"{name} of atom {index} is no number: {word!r}; write it in plain digits")
-
-
-# --- structures -----------------------------------------------------------------------------------------------------
+LARGEST_STRESS = 1e4
+"""A stress in eV/Å³ beyond all matter; it is a thousand times that of the sun's centre."""
+FOREIGN = 1e6
+"""Factor by which labels in other units may be larger: bar for eV/Å³ is the largest one."""
+LONGEST_ALONG_NOTHING, SHORTEST_ALONG_NOTHING = 1e10, 1e-4
+"""Lengths of lattice vectors along which nothing repeats, in Å."""
+SELF_OVERLAP = 0.6
+"""Shortest periodic lattice vector, as a share of the largest covalent radius: atoms would lie on their own images."""
+LARGEST_MOMENT = 100.0
+HEAVIEST_MASS = 1000.0
+_FINITE = ("initial_magmoms", "initial_charges", "masses", "momenta", "REF_hessian_direction", "REF_hessian_product")
 
 
 def require_finite_geometry(atoms: Atoms, where: str, *, allow_dummy: bool) -> None:
@@ -202,6 +78,20 @@ def check_cell(atoms: Atoms, where: str) -> None:
                 f"{where}: lattice vector {number} is {length:.4g} Å long, allowed are {SHORTEST_VECTOR:g} to "
                 f"{LONGEST_VECTOR:g} Å where it repeats; correct the Lattice (in Å), or set pbc=F along it"
             )
+    for axis, vector in enumerate(atoms.cell.array):
+        length = float(np.abs(vector).max())
+        if not atoms.pbc[axis] and length and not SHORTEST_ALONG_NOTHING <= length <= LONGEST_ALONG_NOTHING:
+            raise ValueError(
+                f"{where}: lattice vector {axis} is {length:.4g} Å long, which is no length, though nothing repeats "
+                "along it; correct the Lattice, or leave it out"
+            )
+    if len(lengths) and len(atoms):
+        radii = covalent_radii[np.clip(atoms.numbers, 1, len(covalent_radii) - 1)]
+        if lengths.min() < SELF_OVERLAP * radii.max():
+            raise ValueError(
+                f"{where}: a lattice vector of {lengths.min():.3g} Å puts {atoms.symbols[int(radii.argmax())]} onto "
+                "its own image; correct the Lattice (in Å)"
+            )
     # Distances between lattice planes: of a vector from the span of the others.
     for axis in range(len(vectors)) if len(vectors) > 1 else ():
         others = np.delete(vectors, axis, axis=0)
@@ -241,21 +131,73 @@ def check_atoms(atoms: Atoms, where: str) -> None:
         )
 
 
-def check_labels(energy: float | None, forces: np.ndarray | None, where: str) -> None:
-    """Check that energy (eV) and forces (eV/Å) are of a plausible size.
+def check_columns(atoms: Atoms, where: str) -> None:
+    """Check that columns with a meaning have plausible numbers: moments, charges, masses, momenta.
 
     Raises:
         ValueError: If not; the message begins with `where`.
     """
-    if energy is not None and abs(energy) > LARGEST_ENERGY:
+    for name in _FINITE:
+        values = atoms.arrays.get(name)
+        if values is None:
+            continue
+        bad = ~np.isfinite(np.asarray(values, dtype=float)).reshape(len(atoms), -1).all(axis=1)
+        wanted = "finite"
+        if name in ("initial_magmoms", "initial_charges"):
+            bad |= (np.abs(values) > LARGEST_MOMENT).reshape(len(atoms), -1).any(axis=1)
+            wanted = f"-{LARGEST_MOMENT:g} to {LARGEST_MOMENT:g}"
+        elif name == "masses":
+            bad |= (values <= 0) | (values > HEAVIEST_MASS)
+            wanted = f"above 0, up to {HEAVIEST_MASS:g}"
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            raise ValueError(
+                f"{where}: {name} of atom {first} is {values[first].tolist()}, allowed is {wanted}; correct the "
+                "column, or remove it"
+            )
+
+
+def check_labels(energy: float | None, forces: np.ndarray | None, where: str, *, foreign_units: bool = False) -> None:
+    """Check that energy (eV) and forces (eV/Å) are of a plausible size.
+
+    Args:
+        energy: Energy of a frame.
+        forces: Forces on its atoms.
+        where: File and frame, for messages.
+        foreign_units: Flag for labels that are not in eV and eV/Å yet.
+
+    Raises:
+        ValueError: If not; the message begins with `where`.
+    """
+    scale = FOREIGN if foreign_units else 1.0
+    if energy is not None and abs(energy) > LARGEST_ENERGY * scale:
         raise ValueError(f"{where}: the energy of {energy:.4g} eV is no energy of a structure; label the frame again")
     if forces is None or not len(forces):
         return
-    lengths = np.linalg.norm(forces, axis=1)
-    if lengths.max() > LARGEST_FORCE:
+    largest = np.abs(forces).max(axis=1)
+    if largest.max() > LARGEST_FORCE * scale:
         raise ValueError(
-            f"{where}: the force on atom {lengths.argmax()} is {lengths.max():.4g} eV/Å, which no method gives; "
+            f"{where}: the force on atom {largest.argmax()} is {largest.max():.4g} eV/Å, which no method gives; "
             "label the frame again or remove it"
+        )
+
+
+def check_stress(stress: np.ndarray, name: str, where: str, *, foreign_units: bool = False) -> None:
+    """Check that a stress (eV/Å³) is of a plausible size.
+
+    Args:
+        stress: Components.
+        name: Name of the stress in its file.
+        where: File and frame, for messages.
+        foreign_units: Flag for stresses that are not in eV/Å³ yet.
+
+    Raises:
+        ValueError: If not; the message begins with `where`.
+    """
+    largest = float(np.abs(stress).max())
+    if largest > LARGEST_STRESS * (FOREIGN if foreign_units else 1.0):
+        raise ValueError(
+            f"{where}: {name} has a component of {largest:.4g} eV/Å³, which no matter has; correct or remove it"
         )
 
 

@@ -13,6 +13,9 @@ from sparring.inputs.names import CHARGES, MULTIPLICITIES, like_charge, like_mul
 
 __all__ = ["take_state"]
 
+MOST_ADDED = 4
+"""Largest number of electrons an atom that an anion has more than its neutral atoms."""
+
 
 def take_state(atoms: Atoms, where: str, words: Sequence[str] = ()) -> list[str]:
     """Put charge and multiplicity of a structure under `charge` and `multiplicity`, and return notes on ignored data.
@@ -39,6 +42,11 @@ def take_state(atoms: Atoms, where: str, words: Sequence[str] = ()) -> list[str]
     for name, found in (("charge", charge), ("multiplicity", multiplicity)):
         if found is not None:
             atoms.info[name] = found[1]
+    if charge is not None and charge[1] < -MOST_ADDED * len(atoms):
+        raise ValueError(
+            f"{where}: {charge[0]}={charge[1]} adds {-charge[1]} electrons to {len(atoms)} atoms, allowed are "
+            f"{MOST_ADDED} an atom; correct it"
+        )
     if (atoms.numbers > 0).all():
         _check_electrons(atoms, multiplicity, where)
     return notes
@@ -59,6 +67,8 @@ def _whole(name: str, value: object, where: str) -> int:
             raise TypeError
         if isinstance(value, float | np.floating) and value == int(value):
             return int(value)
+        if isinstance(value, np.ndarray):
+            raise TypeError
         return operator.index(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{where}: {name} must be a whole number, got {value!r}; correct it") from None
@@ -100,10 +110,14 @@ def _in_words(words: Sequence[str]) -> list[str]:
     return [f"{name}: {value} in the comment line is not read; write it as key=value" for name, value in written]
 
 
+def _size(value: object) -> float:
+    return abs(float(value)) if isinstance(value, int | float | np.number) else 0.0
+
+
 def _ignored(atoms: Atoms, *, moment: bool) -> list[str]:
     notes = []
     magmom = known_results(atoms).get("magmom", 0.0)  # ASE takes it out of the header
-    moments = {"magmom": magmom} if moment and np.ndim(magmom) == 0 and abs(float(magmom)) >= 0.5 else {}
+    moments = {"magmom": magmom} if moment and np.ndim(magmom) == 0 and _size(magmom) >= 0.5 else {}
     for name, value in (atoms.info | moments).items():
         if isinstance(value, bool | str) or np.ndim(value) != 0:
             continue

@@ -11,11 +11,9 @@ Files of a run are read here. Files of users, whose names for energies, forces a
 
 import io
 import json
-import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
 
 import numpy as np
 from ase import Atoms
@@ -24,33 +22,19 @@ from ase.io.extxyz import key_val_str_to_dict, read_xyz
 from sparring.atoms.constraints import constraints_of, fixed_coordinates
 from sparring.atoms.dataset import ENERGY, FORCES, STRESS
 from sparring.atoms.reference import known_results, with_label
-from sparring.inputs.checks import check_cell, check_rows, columns_of, require_finite_geometry
+from sparring.inputs.checks import check_cell, check_columns, require_finite_geometry
+from sparring.inputs.frames import Frame, frames_of, name_of_frame
 from sparring.inputs.header import Header, parse_header
-from sparring.inputs.texts import text_of
+from sparring.inputs.rows import check_rows, columns_of, wrong_word
 from sparring.support.files import write_text
 
-__all__ = ["frame_text", "read_frames", "read_labelled", "read_structures", "write_structures"]
-
-_logger = logging.getLogger(__name__)
+__all__ = ["frame_text", "parsed_frames", "read_frames", "read_labelled", "read_structures", "write_structures"]
 
 _PARSE_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, OSError)
 _COLUMN_TYPES = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S"}
 _RESERVED_KEYS = ("Lattice", "Properties", "pbc")
 _RESERVED_COLUMNS = ("species", "symbols", "pos", "positions", "Z", "numbers", "move_mask")
 _PLAIN = "species:S:1:pos:R:3"
-
-
-class _Frame(NamedTuple):
-    """The lines of one frame, and for messages: where it stands, and what to do if its last line is incomplete."""
-
-    where: str
-    n_atoms: int
-    header: str
-    rows: list[str]
-    cut_off: str | None
-
-    def refuse(self, problem: str) -> NoReturn:
-        raise ValueError(f"{self.where}: {problem}")
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -77,10 +61,32 @@ def read_frames(
     path: str | Path, *, allow_dummy: bool = False, allow_empty: bool = False
 ) -> list[tuple[Atoms, Header]]:
     """Read all structures of an (extended) XYZ file, each with its comment line; see :func:`read_structures`."""
-    frames = _frames(Path(path))
-    if not frames and not allow_empty:
+    found = []
+    for frame in parsed_frames(path, allow_dummy=allow_dummy, allow_empty=allow_empty):
+        if isinstance(frame, ValueError):
+            raise frame
+        found.append(frame)
+    return found
+
+
+def parsed_frames(
+    path: str | Path, *, allow_dummy: bool = False, allow_empty: bool = False
+) -> Iterator[tuple[Atoms, Header] | ValueError]:
+    """Structures of an (extended) XYZ file with their comment lines; for a frame that is damaged, its error.
+
+    Raises:
+        ValueError: If the file is no text, or has no frames.
+        OSError: If it cannot be opened.
+    """
+    empty = True
+    for frame in frames_of(Path(path)):
+        empty = False
+        try:
+            yield frame if isinstance(frame, ValueError) else _parsed(frame, allow_dummy=allow_dummy)
+        except ValueError as error:
+            yield error
+    if empty and not allow_empty:
         raise ValueError(f"{path}: the file has no structures; it must be an extended XYZ file with at least one")
-    return [_parsed(frame, allow_dummy=allow_dummy) for frame in frames]
 
 
 def read_labelled(
@@ -103,50 +109,12 @@ def read_labelled(
     """
     structures = read_structures(path, allow_dummy=allow_dummy, allow_empty=allow_empty)
     return [
-        with_label(atoms, energy_key, forces_key, _where(Path(path), index), stress_key)
+        with_label(atoms, energy_key, forces_key, name_of_frame(Path(path), index), stress_key)
         for index, atoms in enumerate(structures)
     ]
 
 
-def _where(path: Path, index: int) -> str:
-    return f"{path}, frame {index} (counting from 0)"
-
-
-def _frames(path: Path) -> list[_Frame]:
-    text = text_of(path)
-    lines = text.split("\n")  # not splitlines(), which also parts lines at characters that a comment may hold
-    finished = not lines[-1]
-    if finished:
-        lines.pop()
-    else:
-        _logger.warning("%s does not end with a line break: if it was cut off, its last number may be incomplete", path)
-    frames: list[_Frame] = []
-    start = 0
-    while start < len(lines):
-        if not lines[start].strip():
-            start += 1
-            continue
-        where = _where(path, len(frames))
-        n_atoms = int(lines[start]) if re.fullmatch(r"\s*[0-9]{1,12}\s*", lines[start]) else 0
-        if n_atoms < 1:
-            raise ValueError(
-                f"{where}: line {start + 1} must hold the number of atoms of the next frame, got "
-                f"{lines[start][:80]!r}; count the rows of the frame before it"
-            )
-        end = start + 2 + n_atoms
-        salvage = f"complete frames before it: {len(frames)}; to use those, delete the lines from {start + 1} on"
-        rows = lines[start + 2 : end]
-        if len(rows) < n_atoms:
-            raise ValueError(
-                f"{where}: the file is cut off here: {n_atoms} atoms announced, {len(rows)} rows found; {salvage}"
-            )
-        cut_off = salvage if end == len(lines) and not finished else None
-        frames.append(_Frame(where, n_atoms, lines[start + 1], rows, cut_off))
-        start = end
-    return frames
-
-
-def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
+def _parsed(frame: Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
     try:
         header = parse_header(frame.header)
         properties = header.info.get("Properties", _PLAIN)
@@ -162,9 +130,11 @@ def _parsed(frame: _Frame, *, allow_dummy: bool) -> tuple[Atoms, Header]:
     try:
         (atoms,) = read_xyz(io.StringIO(text), index=slice(None), properties_parser=lambda _: dict(header.info))
     except _PARSE_ERRORS as error:
-        frame.refuse(f"cannot be read: {error}; see that its rows are what the header's Properties announce")
+        wrong = wrong_word(frame.rows, columns)
+        frame.refuse(wrong or f"cannot be read: {error}; see that its rows are what the header's Properties announce")
     require_finite_geometry(atoms, frame.where, allow_dummy=allow_dummy)
     check_cell(atoms, frame.where)
+    check_columns(atoms, frame.where)
     if atoms.calc is not None and "stress" in header.info:  # ASE keeps one half of the matrix, whatever the other is
         atoms.calc.results["stress"] = header.info["stress"]
     if "move_mask" in columns:
@@ -196,7 +166,7 @@ def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
         ValueError: If a structure could not be read back, or something that it carries cannot be written.
     """
     path = Path(path)
-    write_text(path, "".join(frame_text(atoms, _where(path, index)) for index, atoms in enumerate(structures)))
+    write_text(path, "".join(frame_text(atoms, name_of_frame(path, index)) for index, atoms in enumerate(structures)))
 
 
 def frame_text(atoms: Atoms, where: str) -> str:

@@ -12,7 +12,7 @@ from ase.io import read as ase_read
 from ase.io.formats import UnknownFileTypeError, filetype
 
 from sparring.inputs.outputs import is_cp2k, read_cp2k, state_of_output
-from sparring.inputs.texts import content_of
+from sparring.inputs.texts import content_of, require_file
 
 __all__ = ["FORMATS", "format_of", "read_frames_by_ase"]
 
@@ -77,8 +77,10 @@ def format_of(path: Path) -> str:
     name = path.name.lower()
     for ending in _COMPRESSED:
         name = name.removesuffix(ending)
-    path.open("rb").close()
-    if name.endswith(_XYZ):
+    if not path.is_dir():
+        require_file(path)
+        path.open("rb").close()
+    if name.endswith(_XYZ) and not path.is_dir():
         for part, what in (("-frc-", "forces in Hartree/Bohr"), ("-vel-", "velocities")):
             if part in name:
                 raise ValueError(
@@ -88,7 +90,8 @@ def format_of(path: Path) -> str:
         return "extxyz"
     ending = Path(name).suffix
     if path.is_dir() or ending == ".aselmdb":
-        raise ValueError(f"{path}: this is not read; convert it to extended XYZ: {_CONVERT.format(name=path.name)}")
+        what = "a folder" if path.is_dir() else "this"
+        raise ValueError(f"{path}: {what} is not read; convert it to extended XYZ: {_CONVERT.format(name=path.name)}")
     if ending in _BY_ENDING:
         return _BY_ENDING[ending]
     head = content_of(path)[:20_000]

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sparring.inputs.rows import LONGEST_LINE
+
 __all__ = ["Header", "check_spelling", "parse_header"]
 
 MAX_DEPTH = 50
@@ -40,9 +42,11 @@ def parse_header(line: str) -> Header:
     """Read the key=value pairs of a comment line.
 
     Raises:
-        ValueError: If a key is repeated, a quote is not closed, a matrix is not of nine numbers, or JSON is not valid
-            or nested too deeply.
+        ValueError: If the line is too long, a key is repeated, a quote is not closed, a matrix is not of nine numbers,
+            or JSON is not valid or nested too deeply.
     """
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"it has {len(line):,} characters, allowed are {LONGEST_LINE:,}; keep what is needed")
     info: dict[str, object] = {}
     words: list[str] = []
     texts: dict[str, str] = {}
@@ -84,7 +88,7 @@ def check_spelling(info: Mapping[str, object]) -> None:
 def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
     """Each key with its text, or with None if it has none."""
     items: list[list[str]] = [[""]]
-    closing, opened, escaped, quoted, ended = "", "", False, False, False
+    closing, opened, escaped, quoted, ended, of_value = "", "", False, False, False, False
     for char in line.strip():
         last = items[-1]
         if ended and not char.isspace() and char != "=":
@@ -101,7 +105,7 @@ def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
                 last[-1] += char
                 opened += char
         elif char in _CLOSING:
-            closing, opened, quoted = _CLOSING[char], "", True
+            closing, opened, quoted, of_value = _CLOSING[char], "", True, len(last) > 1
         elif char.isspace():
             if last[-1] or quoted:
                 items.append([""])
@@ -115,7 +119,8 @@ def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
             quoted = False
         else:
             last[-1] += char
-    if closing and "=" in opened:
+    # An apostrophe of a comment in words is no quote.
+    if closing and (of_value or "=" in opened):
         raise ValueError(f"a quote is opened and never closed: {opened[:40]!r}")
     for key, *parts in items:
         if key or parts:
@@ -155,11 +160,20 @@ def _json(key: str, text: str) -> object:
     if deepest > MAX_DEPTH:
         raise ValueError(f"the JSON of {key} is nested {deepest} levels deep, allowed are {MAX_DEPTH}; remove it")
     try:
-        value = json.loads(text.removeprefix("_JSON "))
+        value = json.loads(text.removeprefix("_JSON "), object_pairs_hook=_without_repeats)
+        json.dumps(value, ensure_ascii=False).encode()  # raises for halves of surrogate pairs
     except ValueError as error:
-        raise ValueError(f"the JSON of {key} is not valid ({error}); correct or remove it") from error
+        problem = str(error).partition("; use sys.")[0]
+        raise ValueError(f"the JSON of {key} is not valid ({problem}); correct or remove it") from error
     try:
         array = np.array(value)
     except (ValueError, OverflowError):  # lists of unequal lengths
         return value
-    return array if array.dtype.kind in "ifb" else value
+    return array if array.ndim and array.dtype.kind in "ifb" else value
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key stands twice")
+    return values

@@ -29,6 +29,8 @@ from sparring.units import quantity
 
 __all__ = ["drop_labels", "take_label"]
 
+LONE_FORCE = 0.1
+"""Force on a lone atom that grids of integration leave, in eV/Å."""
 SAME_ENERGY = 1e-6
 """Energies of one method that differ by less, in eV, are the same up to their digits."""
 
@@ -71,6 +73,10 @@ def take_label(
         ValueError: If it is not clear what the label is, or it is not finite, of wrong shape or in another unit.
     """
     found, results = _look(atoms), known_results(atoms)
+    for name in ENERGIES:
+        value = found.scalars.get(name)
+        if isinstance(value, float | np.floating) and not math.isfinite(value):
+            _energy(name, value, where)
     if not foreign_units:
         _check_units(atoms, found, where)
     named = (energy_key, forces_key) != (ENERGY, FORCES)
@@ -88,6 +94,8 @@ def take_label(
     )
     if unclear:
         raise ValueError(f"{where}: {_not_seen(atoms, found, energy_name, forces_name, energy_key, forces_key)}")
+    if forces_name is None:
+        _check_header(atoms, where)
     notes += take_stress(
         atoms,
         results,
@@ -105,7 +113,11 @@ def take_label(
     forces = None if forces_name is None else checked_forces(forces_name, found.columns[forces_name], len(atoms), where)
     if forces is None and len(atoms) == 1:
         forces = np.zeros((1, 3))
-    check_labels(energy, forces, where)
+    check_labels(energy, forces, where, foreign_units=foreign_units)
+    if len(atoms) == 1 and atoms.numbers[0] and forces is not None and np.abs(forces).max() > LONE_FORCE:
+        raise ValueError(
+            f"{where}: a lone atom has no force, {forces_name} is {forces[0].tolist()} eV/Å; correct or remove it"
+        )
     atoms.calc = None
     atoms.info.pop(energy_name, None)
     atoms.info[ENERGY] = energy
@@ -231,6 +243,17 @@ def _check_names(energy_key: str, forces_key: str, where: str, *, foreign_units:
             raise ValueError(
                 f"{where}: {option} {key!r} has the unit {unit} by its name; energies are in eV and forces in eV/Å: "
                 "convert them, and call them otherwise"
+            )
+
+
+def _check_header(atoms: Atoms, where: str) -> None:
+    """Check that forces do not stand in the header, where they would be overlooked."""
+    for name, value in atoms.info.items():
+        many = isinstance(value, np.ndarray) and value.size == 3 * len(atoms) > 3
+        if many and "forc" in name.lower() and not name.startswith("committee_"):
+            raise ValueError(
+                f"{where}: {name} stands in the header with {3 * len(atoms)} numbers; forces belong into columns, "
+                "as in Properties=species:S:1:pos:R:3:forces:R:3"
             )
 
 

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, STRESS
 from sparring.atoms.reference import has_volume, stress_named
+from sparring.inputs.checks import check_stress
 from sparring.inputs.names import ENERGIES, FORCE_COLUMNS, STRESSES, foreign_pressure, like_stress
 
 __all__ = ["stress_names", "take_stress"]
@@ -63,6 +64,8 @@ def take_stress(
         return [f"{', '.join(known)} is left aside: {reason}"] if known else []
     chosen = [stress_key] if stress_key != STRESS else _of_the_energy(energy_name, forces_name)
     taken = {name: stress_named(name, values[name], atoms, where) for name in chosen if name in values}
+    for name, stress in taken.items():
+        check_stress(stress, name, where, foreign_units=foreign_units)
     units = [unit for unit in map(foreign_pressure, taken) if unit]
     if units and not foreign_units:
         raise ValueError(f"{where}: stress_key {stress_key!r} has a unit by its name; write `stress_unit: {units[0]}`")

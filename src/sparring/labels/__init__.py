@@ -6,8 +6,12 @@ a plugin. Importing this package loads no quantum-chemistry code; a labeller loa
 
 from sparring.labels.ase import ASECalculator, FromCalculator
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
+from sparring.labels.executors.core_hours import BudgetUsedUp, CoreHours
+from sparring.labels.executors.parsl import ParslExecutor
+from sparring.labels.executors.restartable import ExecutorError, WorkerLost
 from sparring.labels.hessian import hessian_vector_labels
 from sparring.labels.limits import Limits
+from sparring.labels.offline import AnswerError, LabelFiles, LabelsMissing, Offline
 from sparring.labels.openmm import OpenMM, langevin_snapshots, n_langevin_snapshots
 from sparring.labels.plugins import plugin
 from sparring.labels.pool import (
@@ -26,18 +30,27 @@ from sparring.labels.workers import Workers
 
 __all__ = [
     "ASECalculator",
+    "AnswerError",
     "Bounds",
+    "BudgetUsedUp",
+    "CoreHours",
+    "ExecutorError",
     "FromCalculator",
     "Label",
     "LabelError",
+    "LabelFiles",
     "LabelReport",
     "LabelStore",
     "Labeller",
     "LabellingError",
+    "LabelsMissing",
     "Limits",
+    "Offline",
     "OpenMM",
+    "ParslExecutor",
     "PySCF",
     "StoredCalculator",
+    "WorkerLost",
     "Workers",
     "by_reason",
     "causes",

@@ -39,8 +39,10 @@ Reason = Literal[
     "crashed",
     "timed_out",
     "out_of_memory",
+    "worker_lost",
     "bad_result",
     "not_configured",
+    "missing",
 ]
 GEOMETRY_REASONS: tuple[Reason, ...] = ("not_converged", "not_finite", "energy", "force", "distance")
 """Failures that a strange geometry explains. All others are failures of the labeller, its program or the machine."""

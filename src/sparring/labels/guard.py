@@ -3,7 +3,8 @@
 A run that gets SIGKILL, or SIGTERM while it waits for a label, can end nothing by itself any more, and the programs
 that workers have started (mpirun, a quantum-chemistry code) would compute on. The guard reads the names of workers from
 a pipe. Once the pipe closes, for any reason, it ends them with all their children and removes their scratch
-folders.
+folders. In a process of an executor it also ends that process once the run that has started it is gone: such a process
+would wait for its next job for ever.
 This file runs by itself, with nothing but the standard library.
 """
 
@@ -41,6 +42,18 @@ def end_processes(pid: int, marker: str, patience: float = 1.0) -> None:
         time.sleep(0.02)
 
 
+def end_descendants(marker: str) -> None:
+    """Kill all processes with a marker, whatever has become of the process that they were started by."""
+    for _ in range(5):
+        left = descendants(marker)
+        for one in left:
+            with contextlib.suppress(OSError):
+                os.kill(one, signal.SIGKILL)
+        if not left:
+            return
+        time.sleep(0.02)
+
+
 def descendants(marker: str) -> list[int]:
     """Processes whose environment has the marker, without those that have ended; none where there is no /proc."""
     wanted = f"{MARKER}={marker}".encode()
@@ -54,6 +67,15 @@ def descendants(marker: str) -> list[int]:
 
 def _state(folder: Path) -> str:
     return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+
+
+def _parent_of(pid: int) -> int | None:
+    """Number of the parent of a process; None where it is not known."""
+    try:
+        stat = (Path("/proc") / str(pid) / "stat").read_text(errors="replace")
+        return int(stat.rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _alive(pid: int) -> bool:
@@ -72,13 +94,21 @@ def _signal_all(pid: int, marker: str, number: signal.Signals) -> None:
 
 
 def main() -> None:
-    """Read `add PID MARKER FOLDER` and `end PID` from standard input until it closes, then end who is left."""
+    """Read `add PID MARKER FOLDER` and `end PID` from standard input until it closes, then end who is left.
+
+    With the number of the parent of the guarded process as argument, an end of that parent is the end of all.
+    """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     guarded, parent, text = sys.stdin.fileno(), os.getppid(), b""
+    grandparent = int(sys.argv[1]) if len(sys.argv) > 1 else None
     workers: dict[int, tuple[str, str]] = {}
     # A process forked by the guarded one may hold the pipe open; the number of the parent is reliable.
     while os.getppid() == parent:
+        if grandparent is not None and _parent_of(parent) not in (grandparent, None):
+            with contextlib.suppress(OSError):
+                os.kill(parent, signal.SIGKILL)
+            break
         if not select.select([guarded], [], [], 0.5)[0]:
             continue
         read = os.read(guarded, 65536)

@@ -20,9 +20,9 @@ from ase import Atoms
 
 from sparring.labels import guard, scratch
 from sparring.labels.base import Labeller
-from sparring.labels.limits import Limits, memory_of
+from sparring.labels.limits import THREADS, Limits, memory_of
 from sparring.labels.store import LabelStore
-from sparring.labels.worker_process import Task
+from sparring.labels.worker_process import Began, Task
 
 __all__ = ["Died", "Guard", "Recipe", "Worker", "recipe"]
 
@@ -43,10 +43,19 @@ _GUARD_MISSING = (
 
 
 class Recipe(NamedTuple):
-    """A labeller as bytes, and the script that defines it, if it is one, as multiprocessing describes scripts."""
+    """All that a worker needs to make a labeller, in this or in another process.
+
+    Attributes:
+        script: Script that defines the labeller, if one does, as multiprocessing describes scripts.
+        content: The labeller as bytes.
+        path: Folders in which Python looks for modules.
+        threads: Number of threads of a label.
+    """
 
     script: Mapping[str, object] | None
     content: bytes
+    path: tuple[str, ...] = ()
+    threads: int = 1
 
 
 class Died(NamedTuple):
@@ -62,12 +71,16 @@ class Died(NamedTuple):
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-code).name
                 hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
-                return f"{name}{hint}"
+                return f"signal {-code}, {name}{hint}"
         return f"exit code {code}"
 
 
-def recipe(labeller: Labeller) -> Recipe:
+def recipe(labeller: Labeller, threads: int = 1) -> Recipe:
     """Everything that a worker needs to make the same labeller.
+
+    Args:
+        labeller: Labeller to send to workers.
+        threads: Number of threads of a label.
 
     Raises:
         ValueError: If the labeller cannot be pickled, or is defined in an interactive session.
@@ -80,13 +93,14 @@ def recipe(labeller: Labeller) -> Recipe:
     # What pickling raises depends on what is in the way.
     except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
+    path = tuple(os.path.abspath(folder) for folder in sys.path)
     if b"__main__" not in content:
-        return Recipe(None, content)
+        return Recipe(None, content, path, threads)
     script = multiprocessing.spawn.get_preparation_data("sparring-label")
     script.pop("authkey", None)
     if not {"init_main_from_name", "init_main_from_path"} & set(script):
         raise ValueError("it is defined in an interactive session, which no other process can import")
-    return Recipe(script, content)
+    return Recipe(script, content, path, threads)
 
 
 @runtime_checkable
@@ -107,11 +121,16 @@ class Guarded(Protocol):
 
 
 class Guard:
-    """Ends the workers if this process is killed; see :mod:`sparring.labels.guard`."""
+    """Ends the workers if this process is killed; see :mod:`sparring.labels.guard`.
 
-    def __init__(self) -> None:
+    Args:
+        parent: Process number of the parent of this process; if it is killed, the guard ends this process, too. None
+            for none.
+    """
+
+    def __init__(self, parent: int | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__],
+            [sys.executable, "-I", "-S", guard.__file__, *([] if parent is None else [str(parent)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -159,17 +178,20 @@ class Worker:
         self.key: str | None = None
         self.ready = False
         self._n_given = 0
-        self._since = time.monotonic()
+        self._started = time.monotonic()
+        self._began: float | None = None
         self._output = self.folder / "start.txt"
         with self._output.open("wb") as output:
-            program = _PROGRAM.format(path=[os.path.abspath(one) for one in sys.path], descriptor=theirs.fileno())
+            here = [os.path.abspath(folder) for folder in sys.path]
+            path = list(dict.fromkeys([*ingredients.path, *here]))
+            program = _PROGRAM.format(path=path, descriptor=theirs.fileno())
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=self.folder,
-                env=_environment(self.marker, self.folder),
+                env=_environment(self.marker, self.folder, ingredients.threads),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -193,7 +215,7 @@ class Worker:
         """Hand over a structure, with a fresh folder to compute in."""
         self.key = key
         self._n_given += 1
-        self._since = time.monotonic()
+        self._began = None
         self.task_folder.mkdir()
         # If it has just died, that is found when its answer is read.
         with contextlib.suppress(OSError):
@@ -206,8 +228,9 @@ class Worker:
         # A labeller can also close the pipe, or write into it.
         except Exception:
             return self.died()
-        if not self.ready:
-            self.ready, self._since = True, time.monotonic()
+        if isinstance(message, Began):
+            self._began = time.monotonic()
+        self.ready = True
         return message
 
     def died(self) -> Died:
@@ -219,10 +242,16 @@ class Worker:
         self.end(keep_folder=True)
         return Died(code if code is not None else self._process.returncode, output)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since its current label began to be computed; 0 if it only waits."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
     def remaining(self, limits: Limits) -> float | None:
-        """Seconds until it must have answered, or None if it may take for ever."""
-        allowed = limits.time if self.ready else LONGEST_START
-        return None if allowed is None else self._since + allowed - time.monotonic()
+        """Seconds until it must have answered, or None if it may take for ever, as it waits or has no limit."""
+        if not self.ready:
+            return self._started + LONGEST_START - time.monotonic()
+        return None if self._began is None or limits.time is None else limits.time - self.seconds
 
     def memory(self) -> float:
         """Bytes that it and its descendants hold."""
@@ -251,9 +280,10 @@ class Worker:
             scratch.remove(self.folder)
 
 
-def _environment(marker: str, folder: Path) -> dict[str, str]:
-    """One thread, for the processes share the cores already, and paths that do not depend on the current folder."""
-    environment = {**os.environ, **dict.fromkeys(_THREAD_SETTINGS, "1"), guard.MARKER: marker, "TMPDIR": str(folder)}
+def _environment(marker: str, folder: Path, threads: int) -> dict[str, str]:
+    """Threads, of which processes that share the cores have one each, and paths that hold in any current folder."""
+    settings = dict.fromkeys((*_THREAD_SETTINGS, THREADS), str(threads))
+    environment = {**os.environ, **settings, guard.MARKER: marker, "TMPDIR": str(folder)}
     if environment.get("PYTHONPATH"):
         paths = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in paths)

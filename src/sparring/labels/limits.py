@@ -9,10 +9,12 @@ from pathlib import Path
 from sparring.labels.base import LabelError
 from sparring.labels.guard import descendants
 
-__all__ = ["DEFAULT_TIME_LIMIT", "Limits"]
+__all__ = ["DEFAULT_TIME_LIMIT", "THREADS", "Limits", "threads_of_label"]
 
 DEFAULT_TIME_LIMIT = 3600.0
 """An hour, in seconds."""
+THREADS = "SPARRING_LABEL_THREADS"
+"""Environment variable of a worker with the number of threads of a label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,12 @@ class Limits:
             f"{method} took {n_bytes / 1e9:.3g} GB, more than the memory limit of {self.memory / 1e9:.3g} GB, and was "
             "ended; raise labels.memory_limit, or take fewer workers",
         )
+
+
+def threads_of_label() -> int:
+    """Number of threads that a label may use in this process: one, unless a worker was started with more."""
+    given = os.environ.get(THREADS, "")
+    return max(1, int(given)) if given.isascii() and given.isdigit() else 1
 
 
 def memory_of(marker: str) -> float:

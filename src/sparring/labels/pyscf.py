@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 
 from sparring.atoms.electronic_state import electronic_state
 from sparring.labels.base import Label
+from sparring.labels.limits import threads_of_label
 from sparring.support.suggestions import did_you_mean
 from sparring.units import BOHR, HARTREE
 
@@ -86,7 +87,7 @@ class PySCF:
 
         started = time.perf_counter()
         # PySCF recommends packages and announces future defaults by warnings; neither concerns a label.
-        with lib.with_omp_threads(1), warnings.catch_warnings():
+        with lib.with_omp_threads(threads_of_label()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mean_field = self._mean_field(self._molecule(atoms))
             energy = float(mean_field.kernel())

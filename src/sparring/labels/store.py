@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +82,15 @@ class LabelStore:
         text = json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n"
         write_text(path, text, replace=False)
 
-    def obtain(self, atoms: Atoms, labeller: Labeller) -> tuple[Label, bool]:
+    def obtain(self, atoms: Atoms, labeller: Labeller, began: Callable[[], None] = lambda: None) -> tuple[Label, bool]:
         """The label in the store, and True if it had to be computed and stored first.
 
         If two processes compute the label of a noisy labeller at the same time, both return the one that was stored.
+
+        Args:
+            atoms: Structure to label.
+            labeller: Labeller that computes the label if it is not in the store.
+            began: Function that is called when the label is about to be computed.
 
         Raises:
             LabelError: If the label fails. Nothing is stored then.
@@ -94,6 +99,7 @@ class LabelStore:
         found = self.get(key)
         if found is not None:
             return found, False
+        began()
         label = compute(labeller, atoms)
         self.put(key, atoms, label, depends_on(labeller))
         return self.get(key) or label, True

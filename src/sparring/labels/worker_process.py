@@ -6,7 +6,7 @@ import multiprocessing.spawn
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -17,8 +17,9 @@ from ase import Atoms
 from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.results import compute
 from sparring.labels.store import LabelStore
+from sparring.support.faults import InjectedFault, fault_point
 
-__all__ = ["OUTPUT", "Outcome", "Refused", "Task", "main", "outcome_of"]
+__all__ = ["OUTPUT", "Began", "Outcome", "Refused", "Task", "main", "outcome_of"]
 
 OUTPUT = "output.txt"
 """The file in the folder of a label with the printed output."""
@@ -30,6 +31,10 @@ class Outcome(NamedTuple):
     result: Label | LabelError
     computed: bool
     files: Path | None = None
+
+
+class Began(NamedTuple):
+    """The computation of a label begins: until now it may have waited for another run that computes the same one."""
 
 
 class Task(NamedTuple):
@@ -46,12 +51,30 @@ class Refused(NamedTuple):
     message: str
 
 
-def outcome_of(atoms: Atoms, labeller: Labeller, store: LabelStore | None) -> Outcome:
-    """The label of a structure, from the store if another run has been faster."""
+def outcome_of(
+    atoms: Atoms, labeller: Labeller, store: LabelStore | None, began: Callable[[], None] = lambda: None
+) -> Outcome:
+    """The label of a structure, from the store if another run has been faster.
+
+    Args:
+        atoms: Structure to label.
+        labeller: Labeller that computes the label.
+        store: Store that has the label, or keeps it.
+        began: Function that is called when the label is about to be computed.
+    """
+
+    def begin() -> None:
+        began()
+        try:
+            fault_point("label")
+        except InjectedFault as fault:
+            raise LabelError("crashed", f"{labeller.method}: {fault}") from fault
+
     try:
         if store is None:
+            begin()
             return Outcome(compute(labeller, atoms), computed=True)
-        return Outcome(*store.obtain(atoms, labeller))
+        return Outcome(*store.obtain(atoms, labeller, began=begin))
     except LabelError as error:
         return Outcome(error, computed=True)
 
@@ -72,7 +95,7 @@ def main(descriptor: int) -> None:
         while not isinstance(labeller, Refused):
             task: Task = connection.recv()
             with working_in(task.folder, home):
-                message = _answer(task, labeller)
+                message = _answer(task, labeller, lambda: connection.send(Began()))
             # A labeller that forks and comes back twice must not answer twice.
             if os.getpid() != own:
                 os._exit(0)
@@ -97,9 +120,9 @@ def _received(connection: Connection) -> Labeller | Refused:
     return labeller
 
 
-def _answer(task: Task, labeller: Labeller) -> Outcome | Exception:
+def _answer(task: Task, labeller: Labeller, began: Callable[[], None]) -> Outcome | Exception:
     try:
-        return outcome_of(task.atoms, labeller, task.store)
+        return outcome_of(task.atoms, labeller, task.store, began)
     # Not the structure's fault, as a full disk is not: the parent raises it.
     except Exception as error:
         try:

@@ -113,7 +113,8 @@ def _compare(folder: Path) -> str:
 
 def _has_labels(folder: Path) -> bool:
     """False for a run without a labeller, whose committee is not compared with anything but a file."""
-    sections: dict[str, Any] = read(SavedRun(folder).config_file).data
+    saved = SavedRun(folder)
+    sections: dict[str, Any] = read(saved.config_file, saved.config_text()).data
     return labels_structures(sections) or bool((sections.get("evaluation") or {}).get("file"))
 
 

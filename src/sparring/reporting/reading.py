@@ -47,8 +47,9 @@ def read_run(folder: Path) -> Run:
     saved = SavedRun(folder)
     if not saved.exists:
         raise ValueError(f"{folder} is not a run folder: it has no config.yaml. Give the folder of a `sparring run`.")
-    config = saved.config_file.read_text(encoding="utf-8")
-    sections: dict[str, Any] = read(saved.config_file).data
+    saved.require_linked()
+    config = saved.config_text()
+    sections: dict[str, Any] = read(saved.config_file, config).data
     system = read_system(sections["system"])
     generations = saved.generations()
     everything = {one: one.frames() for one in generations}

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-__all__ = ["digest", "file_digest"]
+__all__ = ["bytes_digest", "digest", "file_digest"]
 
 
 def digest(facts: object, *, compact: bool = False) -> str:
@@ -24,6 +24,11 @@ def digest(facts: object, *, compact: bool = False) -> str:
     else:
         text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def bytes_digest(content: bytes) -> str:
+    """SHA-256 of some bytes, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def file_digest(file: Path) -> str:

@@ -1,15 +1,16 @@
 """Atomic writing of files: a file is complete, or it does not exist."""
 
+import contextlib
 import errno
 import os
 import uuid
 from pathlib import Path
 
-__all__ = ["write_bytes", "write_text"]
+__all__ = ["sync_folder", "write_bytes", "write_text"]
 
 
 def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
-    """Write to a temporary name in the same folder, flush to disk, then rename.
+    """Write to a temporary name in the same folder, flush to disk, rename, then flush the folder.
 
     Only within one file system is a rename all or nothing, hence the same folder; every writer has a name of its own,
     also on another machine.
@@ -29,11 +30,26 @@ def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def write_text(path: Path, text: str, *, replace: bool = True) -> None:
     """Write text in UTF-8; see :func:`write_bytes`."""
     write_bytes(path, text.encode(), replace=replace)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, which a file's own content does not include; where that is possible."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        # Some network file systems do not know it, and need none.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _linked(temporary: Path, path: Path) -> bool:

@@ -61,6 +61,10 @@ class SystemSection(Section):
         """The key of the section about dynamics that starting data are taken from, and the section."""
         return None
 
+    def steps(self) -> tuple[str, ...]:
+        """Work that needs labels one after the other, each with what can be done without, as the end of a sentence."""
+        return ()
+
     def files(self) -> tuple[Path, ...]:
         """All files that the section names."""
         return ()

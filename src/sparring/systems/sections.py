@@ -86,6 +86,13 @@ class Ammonia(SystemSection):
     n_structures: Count = 78
     temperatures: TemperatureRange = (250.0, 750.0)
 
+    def steps(self) -> tuple[str, ...]:
+        """The relaxation to begin with, and those of the barrier."""
+        return (
+            f"system {self.kind} relaxes the molecule and its barrier step by step; use `system: {{kind: own}}` with a "
+            "file of structures",
+        )
+
     def build(self) -> "System":
         """The molecule with its inversion: barrier, endpoints and grid."""
         from sparring.systems.ammonia import system

@@ -32,6 +32,8 @@ def label_service_of_run(
         config = run.config()
         if config.labels.labeller.kind == "none":
             return None, "the run has no labeller"
+        if config.labels.labeller.kind == "offline":
+            return None, "the labels of the run are computed elsewhere (labels.labeller.kind: offline)"
         service = label_service_of(config, run.folder, progress_bars)
     except (ValueError, ImportError, OSError) as error:
         return None, f"the labeller of the run cannot be used: {error}"

@@ -27,7 +27,7 @@ def system_of(folder: Path) -> System | None:
     run = run_of(folder)
     if run is None:
         return None
-    return read_system(read(run.config_file).data.get("system"))
+    return read_system(read(run.config_file, run.config_text()).data.get("system"))
 
 
 def starting_structures(run: SavedRun | None) -> list[Atoms]:

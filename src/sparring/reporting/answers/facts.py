@@ -87,7 +87,7 @@ class Facts:
 def facts_of(folder: Path) -> Facts | None:
     """The facts of a run; None before there is a committee."""
     saved = SavedRun(folder)
-    sections: dict[str, Any] = read(saved.config_file).data
+    sections: dict[str, Any] = read(saved.config_file, saved.config_text()).data
     generations = saved.generations()
     trained = [one for one in generations if one.metrics().get("n_members") is not None]
     if not trained:

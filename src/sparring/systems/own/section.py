@@ -168,6 +168,18 @@ class Own(SystemSection):
         """The dynamics that the file is enlarged by."""
         return ("enlarge", self.enlarge) if isinstance(self.enlarge, Langevin) else None
 
+    def steps(self) -> tuple[str, ...]:
+        """Normal modes, which begin with a relaxation, and the barrier between endpoints."""
+        found = []
+        if isinstance(self.enlarge, NormalModes):
+            found.append(
+                "system.enlarge: normal_modes relaxes structures step by step; use {kind: displacements}, or "
+                "structures of your own and `enlarge: null`"
+            )
+        if self.endpoints is not None:
+            found.append("system.endpoints needs a path that is relaxed step by step; leave it out")
+        return tuple(found)
+
     def files(self) -> tuple[Path, ...]:
         """The structures, and what is compared over a path or a grid."""
         return (self.file, *(self.endpoints or ()), *((self.grid.file,) if self.grid else ()))
