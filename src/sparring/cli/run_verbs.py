@@ -64,10 +64,8 @@ def check(
     for line in planned_tests(resolved):
         typer.echo(line)
     for finding in sorted(estimate.findings):
-        typer.echo(
-            f"{'wrong' if finding.severity == 'stop' else 'note'}: {printable(finding.text)}",
-            err=finding.severity == "stop",
-        )
+        stops = finding.severity == "stop"
+        typer.echo(f"{'wrong' if stops else 'note'}: {printable(finding.text)}", err=stops)
     if any(finding.severity == "stop" for finding in estimate.findings):
         typer.echo("a run would stop here; it goes on with such labels only with system.check_labels: false", err=True)
         raise typer.Exit(2)

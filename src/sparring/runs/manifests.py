@@ -98,7 +98,9 @@ def read_run_manifest(folder: Path) -> RunManifest | None:
         content = read_manifest(file, ELSEWHERE)
         if not content:
             return None
-        return RunManifest(**{**content, "changes": tuple(content["changes"]), "derived": tuple(content["derived"])})
+        return RunManifest(
+            **{**content, "changes": tuple(content["changes"]), "derived": tuple(content["derived"])}
+        )
     except DamagedFileError as error:
         raise RunFolderError(str(error)) from error
     except (TypeError, KeyError) as error:
