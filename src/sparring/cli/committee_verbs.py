@@ -17,6 +17,7 @@ from sparring.cli.arguments import (
     progress_bars,
     use_threads,
 )
+from sparring.support.printable import printable
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -158,7 +159,7 @@ def label(
     write_structures(output, [labelled_atoms(a, one, key) for a, one, key in rows if isinstance(one, Label)])
     for _, one, _ in rows:
         if not isinstance(one, Label):
-            typer.echo(f"failed: {one}", err=True)
+            typer.echo(printable(f"failed: {one}"), err=True)
     n_labelled = sum(isinstance(one, Label) for one in report.labels)
     typer.echo(
         f"{n_labelled} of {len(frames)} labelled ({report.n_computed} computed, {report.n_reused} reused): {output}"
