@@ -14,6 +14,7 @@ from sparring.assembly.spaces import have_cells, parts_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
+from sparring.commands.skipping import keep_skipped
 from sparring.commands.testing import needs_tests, require_start, validate_last
 from sparring.committee import Committee
 from sparring.config import Config, load, settled
@@ -108,6 +109,7 @@ def run(
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:
             run_folder.reopen_failed_labels()
+        keep_skipped(config.system.build(), run_folder, folder)
         cache = _RunCache(planned, run_folder, finished_generation)
         committee = loop.run(planned, cache)
         page = run_folder.saved.report

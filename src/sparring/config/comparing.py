@@ -22,6 +22,7 @@ INDIFFERENT = (
     *(f"labels.labeller.{key}" for key in ("energy_key", "forces_key", "stress_key", "tolerance")),
     "attack.max_memory",
     "system.check_labels",
+    "system.skip_bad",
     *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
     *(f"evaluation.{key}" for key in Evaluation.model_fields),
 )
