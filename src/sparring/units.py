@@ -127,14 +127,14 @@ def quantity(value: str | float | int, dimension: str | None = None) -> float:
     if dimension is not None and dimension not in _UNITS:
         raise ValueError(f"unknown dimension {dimension!r}; wanted one of {', '.join(_UNITS)}")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"wanted a number with a unit, such as '20 kcal/mol', got {value!r}")
+        raise ValueError(f"wanted a number with a unit, such as '20 kcal/mol', got {value!r:.80}")
     match = _NUMBER_AND_UNIT.fullmatch(value if isinstance(value, str) else repr(value))
     if match is None:
-        raise ValueError(f"wanted a finite number with a unit, such as '20 kcal/mol', got {value!r}")
+        raise ValueError(f"wanted a finite number with a unit, such as '20 kcal/mol', got {value!r:.80}")
     number, unit = float(match[1]), _normalised(match[2])
     result = number * _factor(value, unit, dimension) if unit else number
     if not math.isfinite(result):
-        raise ValueError(f"wanted a finite number, got {value!r}")
+        raise ValueError(f"wanted a finite number, got {value!r:.80}")
     return result
 
 
@@ -161,8 +161,8 @@ def _factor(value: str | float | int, unit: str, dimension: str | None) -> float
     accepted = ", ".join(_accepted(dimension))
     wanted = f"units of {dimension}" if dimension else "known units"
     if found is not None:
-        raise ValueError(f"{value!r} measures {found}, wanted {dimension}; {wanted}: {accepted}")
-    raise ValueError(f"unknown unit {unit!r} in {value!r}{_suggestion(unit, dimension)}; {wanted}: {accepted}")
+        raise ValueError(f"{value!r:.80} measures {found}, wanted {dimension}; {wanted}: {accepted}")
+    raise ValueError(f"unknown unit {unit!r:.80} in {value!r:.80}{_suggestion(unit, dimension)}; {wanted}: {accepted}")
 
 
 def _accepted(dimension: str | None) -> list[str]:

@@ -368,8 +368,9 @@ def test_an_interrupted_command_says_how_to_go_on(sparring, well_file, monkeypat
 
     monkeypatch.setattr(running.loop, "run", interrupted)
     answer = sparring("run", well_file())
-    assert answer.exit_code == 130
-    assert answer.err.endswith("stopped; what was finished is kept, and the same command goes on from there\n")
+    assert answer.exit_code == 5
+    kept = "files that were finished are kept; the same command starts the rest again"
+    assert answer.err.endswith(f"stopped by Ctrl-C; {kept}\n")
 
 
 def test_an_error_of_ours_is_not_dressed_up_as_the_users(sparring, well_file, monkeypatch):

@@ -532,7 +532,7 @@ BAD = {
     ),
     "too many values": (
         AMMONIA + "training: {splits: {fractions: [0.4, 0.2, 0.2, 0.2]}}\n",
-        "run.yaml:2: training.splits.fractions: wanted 3 values, got 4",
+        "run.yaml:2: training.splits.fractions: wanted at most 3 values, got 4",
     ),
     "fractions that are not all": (
         AMMONIA + "training: {splits: {fractions: [0.6, 0.2, 0.3]}}\n",
@@ -646,7 +646,7 @@ BAD = {
     ),
     "three atoms for a torsion": (
         AMMONIA + "attack: {space: {kind: dihedrals, torsions: [phi, [1, 2, 3]]}}\n",
-        "run.yaml:2: attack.space.torsions: .* each is a name, a SMARTS or four atoms, got [1, 2, 3]",
+        "run.yaml:2: attack.space.torsions: .* each is a name, a SMARTS or four different atoms, got [1, 2, 3]",
     ),
     "atoms that are none": (
         AMMONIA + "attack: {space: {atoms: [-1]}}\n",
@@ -738,7 +738,7 @@ BAD = {
     "alias of itself": (AMMONIA + "labels: &a {store: *a}\n", "run.yaml:2: labels.store: an alias inside of what it"),
     "number for a key": (AMMONIA + "3: 4\n", "run.yaml:2: top level: keys are names, got '3'; quote it"),
     "empty file": ("# nothing\n", "run.yaml: the file is empty; `sparring init` writes an example"),
-    "list": ("- seed\n", "run.yaml:1: wanted sections with `key: value` lines, got sequence"),
+    "list": ("- seed\n", "run.yaml:1: wanted sections with `key: value` lines, got a list"),
     "control character": (AMMONIA + "seed: \x01\n", "run.yaml:2: not valid YAML: unacceptable character #x0001"),
     "presets that are none": (AMMONIA + "presets: 4\n", "run.yaml:2: presets: wanted a section with .* got 4"),
     "error in a preset that was not asked for": (

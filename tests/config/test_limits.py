@@ -45,7 +45,7 @@ def chain(n):
 KILLING = {
     "an alias bomb": (
         bomb(9),
-        r"run\.yaml:\d+: aliases \(\*name\) stand for 4\.9e\+08 values in all; allowed are 100,000",
+        r"run\.yaml:\d+: aliases \(\*name\) stand for 4\.9e\+08 values in all; allowed are 10,000",
     ),
     "a chain of aliases": (chain(120), r"run\.yaml:\d+: aliases \(\*name\) stand for lists that are nested \d+ deep"),
     "lists in lists": (
@@ -59,7 +59,7 @@ KILLING = {
     "a file that is too large": ("# " + "x" * 1_000_000, r"run\.yaml: larger than 1 MB, so no configuration"),
     "an integer of 5000 digits": (
         AMMONIA + f"seed: {'9' * 5000}",
-        r"run\.yaml:2: seed: cannot be read: Exceeds the limit",
+        r"run\.yaml:2: seed: cannot be read: an integer of 5000 digits; at most 100 are allowed",
     ),
     "a thousand presets": (
         AMMONIA + "presets:\n" + "".join(f"  p{i}: {{}}\n" for i in range(1000)),
@@ -129,7 +129,7 @@ NO_QUANTITIES = [
     ("５ eV", "wanted a finite number with a unit"),  # noqa: RUF001
     ("inf", "wanted a finite number"),
     (".nan", "wanted a finite number"),
-    ("1e999", "wanted a finite number"),
+    ("1e999", "cannot be read: 1e999 is larger than any number that a computer holds"),
     ("1e999 eV", "wanted a finite number"),
     ("0x10", "unknown unit 'x10'"),
     ("0o17", "unknown unit 'o17'"),

@@ -114,7 +114,7 @@ def test_a_run_that_ends_because_nothing_could_be_labelled_says_why_and_does_not
     file = well_file({"labels.bounds.max_force": 1e-9})
     for _ in range(2):
         code, _, printed = sparring("run", file, "--folder", tmp_path / "run")
-        assert code == 3
+        assert code == 4
         assert "the run ends before its last generation: none of the 4 structures that were chosen" in printed
         assert "4  force " in printed
 

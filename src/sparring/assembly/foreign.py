@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sparring.assembly.training import fit_arguments
+from sparring.assembly.training import checkpoint_arguments, fit_arguments
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.committee_files import read_committee
@@ -35,14 +35,14 @@ def of_models(config: Config, folder: Path, progress_bars: ProgressBars = no_pro
 
     Args:
         config: Configuration.
-        folder: Folder for what a trainer of the user's writes.
+        folder: Folder for checkpoints, and for what a trainer of the user's writes.
         progress_bars: Progress bars by title.
 
     Raises:
         ValueError: If a model cannot be loaded, or the trainer is not known.
     """
     if isinstance(config.training, FineTune):
-        return _tuned(config, config.training, progress_bars)
+        return _tuned(config, config.training, folder, progress_bars)
     if isinstance(config.training, Command):
         return _trained_outside(config, config.training, folder / "trained", progress_bars)
     return loaded(config)
@@ -72,7 +72,7 @@ def _untrained(config: Config, models: list[Architecture], dataset: Dataset) -> 
     return committee, FitReport.untrained(committee.n_members)
 
 
-def _tuned(config: Config, training: FineTune, progress_bars: ProgressBars) -> FitMembers:
+def _tuned(config: Config, training: FineTune, folder: Path, progress_bars: ProgressBars) -> FitMembers:
     """Models that every generation trains further, always from the checkpoints, on its data and on a replay."""
     models, again = members(config.committee, getattr(torch, config.dtype)), None
     if training.replay is not None:
@@ -87,8 +87,8 @@ def _tuned(config: Config, training: FineTune, progress_bars: ProgressBars) -> F
     }
 
     def tune_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        progress = progress_bars("training")
-        return fit(models[0], dataset, splits=splits, seed=seed, progress=progress, **arguments)  # type: ignore[arg-type]
+        given = {"progress": progress_bars("training"), **arguments, **checkpoint_arguments(config, folder, dataset)}
+        return fit(models[0], dataset, splits=splits, seed=seed, **given)  # type: ignore[arg-type]
 
     return tune_members
 

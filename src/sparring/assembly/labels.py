@@ -9,6 +9,7 @@ from typing import Any
 from ase import Atoms
 
 from sparring.assembly.offline import offline_folder
+from sparring.assembly.resources import machine
 from sparring.assembly.unlabelled import own_labeller
 from sparring.config import Config, labellers
 from sparring.labels import (
@@ -84,16 +85,18 @@ def label_service_of(
     progress_bars: ProgressBars = no_progress_bars,
     *,
     accept_missing: bool = False,
+    of_run: bool = False,
 ) -> LabelService:
-    """The section ``labels``; a store that is not named is in the run folder.
+    """The section ``labels``, on the resources in use; a store that is not named is in the run folder.
 
     Args:
         config: Configuration.
         folder: Run folder, or another one for labels that are not of a run.
         progress_bars: Progress bars by title.
         accept_missing: True to count offline labels as failed that were asked for before and have not come.
+        of_run: True if the folder will be that of a run, which keeps account of its core hours.
     """
-    worker = labeller(config)
+    worker, resources = labeller(config), machine()
     return LabelService(
         labeller=worker,
         store=LabelStore(config.labels.store or folder / "labels"),
@@ -103,23 +106,28 @@ def label_service_of(
         limits=limits_of(config),
         failed=folder / "failed-labels",
         max_failed=config.labels.max_failed,
+        executor=resources.executor_of_labels(folder, config.labels.time_limit),
+        threads=resources.resources.labels.threads,
+        core_hours=resources.core_hours(folder, of_run),
         files=offline_folder(config, worker, folder, accept_missing) if isinstance(worker, Offline) else None,
     )
 
 
 def limits_of(config: Config) -> Limits:
-    """The time and memory that a label may take, from the section ``labels``."""
-    return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit)
+    """The time and memory that a label may take, from the section ``labels`` and the resources in use."""
+    memory = machine().resources.labels.memory
+    return Limits(time=config.labels.time_limit, memory=config.labels.memory_limit if memory is None else memory)
 
 
 def n_workers(config: Config) -> int:
-    """The number of processes that label: that of the section, or one for each core."""
+    """The number of processes that label here: that of the resources or of the section, or one for each core."""
+    resources = machine().resources.labels
     section = config.labels.labeller
     if isinstance(section, labellers.GroundTruth | labellers.NoLabeller | labellers.Offline):
         return 1
     # A force field takes less time for a molecule than the message to another process.
-    default = 1 if isinstance(section, labellers.OpenMM) else available_cores()
-    return config.labels.n_workers or default
+    default = 1 if isinstance(section, labellers.OpenMM) else max(1, available_cores() // resources.threads)
+    return resources.n_workers or config.labels.n_workers or default
 
 
 def labeller(config: Config) -> Labeller:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from sparring.assembly import foreign, heads
 from sparring.assembly.labels import counted, further_labels, label_service_of
 from sparring.assembly.proposing import proposer_of_run, require_proposers, seeds_of_run, shares_of
-from sparring.assembly.training import fit_arguments
+from sparring.assembly.training import checkpoint_arguments, fit_arguments
 from sparring.assembly.unlabelled import predicting
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
@@ -74,7 +74,7 @@ def plan(
     for section in config.selection:
         if isinstance(section, sections.SelectorPlugin):
             selector_plugin(section.name, section.parameters)
-    label_service = label_service_of(config, folder, progress_bars, accept_missing=accept_missing)
+    label_service = label_service_of(config, folder, progress_bars, accept_missing=accept_missing, of_run=True)
     system = config.system.build()
     return Plan(
         seed=config.seed,
@@ -106,10 +106,11 @@ def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> forei
     networks, training = [architecture(section) for section in config.committee.potentials], fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        progress = progress_bars("training")
+        given = {"splits": splits, "seed": seed, "progress": progress_bars("training"), **training}
+        given |= checkpoint_arguments(config, folder, dataset)
         if len(networks) > 1:
-            return fit_mixed(networks, dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
-        return fit(networks[0], dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
+            return fit_mixed(networks, dataset, **given)  # type: ignore[arg-type]
+        return fit(networks[0], dataset, **given)  # type: ignore[arg-type]
 
     return fit_members
 

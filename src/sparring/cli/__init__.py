@@ -1,22 +1,23 @@
 """The command line."""
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
-from sparring.cli import committee_verbs, run_verbs, validate
+from sparring.cli import committee_verbs, label_verbs, run_verbs, validate
+from sparring.cli.exit_codes import LABELS_AWAITED, LABELS_FAILED, OWN_ERROR, STOPPED, WRONG_INPUT
+from sparring.support.faults import InjectedFault, prepare
 from sparring.support.malloc import keep_freed_memory
+from sparring.support.stopping import Stopped, stopping_by_signals
 
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
-LABELS_AWAITED = 3
-"""Exit code of a run that waits for labels which are computed elsewhere."""
-LABELS_FAILED = 4
-"""Exit code of a run that stops because of its labels."""
+"""Exit code that Typer makes of Ctrl-C where no handler of ours is installed."""
 
 app = typer.Typer(
     help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(run_verbs.app)
 app.add_typer(committee_verbs.app)
+app.add_typer(label_verbs.app)
 app.add_typer(validate.app, name="validate")
 
 
@@ -38,7 +40,8 @@ def main() -> None:
     # spin briefly costs a twentieth on an idle machine, and is a third faster on a busy one.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     keep_freed_memory()
-    with _user_errors():
+    with stopping_by_signals(), _user_errors():
+        prepare()
         app(standalone_mode=True)
 
 
@@ -46,11 +49,15 @@ def main() -> None:
 def _user_errors() -> Iterator[None]:
     try:
         yield
+    except Stopped as stop:
+        raise SystemExit(_stopped(stop)) from None
     except SystemExit as end:
-        # Typer makes this of Ctrl-C.
         if end.code == INTERRUPTED:
-            typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+            raise SystemExit(_stopped(Stopped(signal.SIGINT))) from None
         raise
+    except InjectedFault as fault:
+        typer.echo(f"sparring: {fault}", err=True)
+        raise SystemExit(OWN_ERROR) from None
     except Exception as error:
         if not _is_users(error):
             raise
@@ -58,20 +65,38 @@ def _user_errors() -> Iterator[None]:
         raise SystemExit(_exit_code(error)) from None
 
 
+def _stopped(stop: Stopped) -> int:
+    """The exit code after a signal, with one sentence on standard error, if there is anybody who could read it."""
+    kept = "what was finished is kept, and the same command goes on from there"
+    if not stop.where:
+        kept = "files that were finished are kept; the same command starts the rest again"
+    with suppress(OSError):
+        typer.echo(f"{stop}; {kept}", err=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            # The terminal is gone: what is left to write must not be an error at the end of the process.
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return STOPPED
+
+
 def _exit_code(error: Exception) -> int:
-    from sparring.labels import LabellingError, LabelsMissing
+    from sparring.labels import BudgetUsedUp, ExecutorError, LabellingError, LabelsMissing
 
     if isinstance(error, LabelsMissing):
         return LABELS_AWAITED
-    return LABELS_FAILED if isinstance(error, LabellingError) else 2
+    return LABELS_FAILED if isinstance(error, LabellingError | BudgetUsedUp | ExecutorError) else WRONG_INPUT
 
 
 def _is_users(error: Exception) -> bool:
     """True for errors whose message has a remedy for users; others are errors of Sparring."""
-    from sparring.labels import AnswerError, LabelError, LabellingError, LabelsMissing
+    from sparring.labels import AnswerError, BudgetUsedUp, ExecutorError, LabelError, LabellingError, LabelsMissing
     from sparring.runs.folder import RunFolderError
     from sparring.starting_data.relaxation import RelaxationError
     from sparring.training.fitting import TrainingError
 
-    own = AnswerError | LabelError | LabellingError | LabelsMissing | RunFolderError | RelaxationError | TrainingError
+    labels = AnswerError | BudgetUsedUp | ExecutorError | LabelError | LabellingError | LabelsMissing
+    own = labels | RunFolderError | RelaxationError | TrainingError
     return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)

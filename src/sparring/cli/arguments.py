@@ -8,6 +8,7 @@ import typer
 from sparring.validation.arguments import (
     CommitteeFolder,
     Preset,
+    ResourcesFile,
     StressKey,
     TrustPickle,
     load_config,
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigFile",
     "ConfigOption",
     "Preset",
+    "ResourcesFile",
     "StressKey",
     "TrustPickle",
     "load_config",

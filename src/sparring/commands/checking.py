@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from ase import Atoms
 
 from sparring.assembly.foreign import program
 from sparring.assembly.labels import labeller, limits_of, n_workers
+from sparring.assembly.resources import machine
 from sparring.assembly.unlabelled import require_all_or_none
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
@@ -34,17 +36,24 @@ MOST_TRIED = 5
 def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     """Cost of a run on these structures, and problems of the input.
 
-    Labels that the file brings are compared with the labeller's, unless ``system.check_labels`` is false; one structure
-    without a label is labelled, and one for each element that is in none of these.
+    Offline labels are only counted. Of others, labels that the file brings are compared with the labeller's, unless
+    ``system.check_labels`` is false; one structure without a label is labelled, and one for each element that is in
+    none of these.
 
     Raises:
         LabelError: If no label can be computed.
     """
+    if config.labels.labeller.kind == "offline":
+        return _offline(config, structures)
     worker, bounds = labeller(config), Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
     store = LabelStore(config.labels.store) if config.labels.store is not None else None
 
+    resources = machine()
+    executor = resources.executor_of_labels(None, config.labels.time_limit)
+    how: dict[str, Any] = {"limits": limits_of(config), "threads": resources.resources.labels.threads}
+
     def label_all(some: Sequence[Atoms]) -> tuple[Label | LabelError, ...]:
-        return label(some, worker, store=store, bounds=bounds, limits=limits_of(config)).labels
+        return label(some, worker, store=store, bounds=bounds, executor=executor, **how).labels
 
     system = config.system.build()
     comparison, unlabelled = Comparison(()), config.labels.labeller.kind == "none"
@@ -83,6 +92,22 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
             *_machine(config, available, processes),
             *_trainer(config),
         ),
+    )
+
+
+def _offline(config: Config, structures: list[Atoms]) -> Estimate:
+    """Number of labels of a run whose labels are computed elsewhere; none is computed here."""
+    counts, available = count_labels(config, config.system.build(), structures), cores()
+    return Estimate(
+        method=labeller(config).method,
+        label=None,
+        n_start=counts.n_start,
+        n_labels=counts.n_attacks,
+        n_generations=config.generations,
+        cores=available,
+        n_crystals=sum(map(has_volume, structures)),
+        n_with_stress=sum(STRESS in atoms.info for atoms in structures),
+        findings=(*_machine(config, available, 1), *_trainer(config)),
     )
 
 

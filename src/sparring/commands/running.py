@@ -1,6 +1,7 @@
 """``sparring run`` and ``check``, as functions."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from ase import Atoms
 
 from sparring.assembly.planning import architecture, plan
 from sparring.assembly.proposing import bonds_of, one_of_each, space_of
+from sparring.assembly.resources import using_resources
 from sparring.assembly.spaces import have_cells, parts_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
@@ -18,6 +20,7 @@ from sparring.commands.skipping import keep_skipped
 from sparring.commands.testing import needs_tests, require_start, validate_last
 from sparring.committee import Committee
 from sparring.config import Config, load, settled
+from sparring.config.resources import Resources
 from sparring.labels import Bounds, LabelError, LabellingError, causes
 from sparring.potentials.foreign.consent import consented
 from sparring.reporting import report
@@ -25,7 +28,7 @@ from sparring.reporting.tables import common_table
 from sparring.runs import loop
 from sparring.runs.failures import write_failures
 from sparring.runs.folder import RunFolder
-from sparring.runs.generation import OPEN_FAILURES, SELECTED
+from sparring.runs.generation import CHECKPOINTS, OPEN_FAILURES, SELECTED
 from sparring.runs.loop import Plan
 from sparring.runs.results import Labelled, State
 from sparring.runs.saved_run import SavedRun
@@ -61,6 +64,7 @@ def run(
     retry_failed: bool = False,
     accept_missing: bool = False,
     trust_pickle: bool = False,
+    resources: Resources | Path | str | None = None,
     progress_bars: ProgressBars = no_progress_bars,
     log: Callable[[str], None] | None = None,
     finished_generation: Callable[[dict[str, object]], None] | None = None,
@@ -74,6 +78,8 @@ def run(
         retry_failed: If True, failed labels of the newest label stage are computed again.
         accept_missing: If True, offline labels that were asked for before and have not come count as failed.
         trust_pickle: Consent to unpickle checkpoints of other packages, which can run any program.
+        resources: Machines that compute labels, or the path of their file; None for this machine. They may change at
+            each resume.
         progress_bars: Progress bars by title.
         log: Function that is called with one line for each stage that is done.
         finished_generation: Function that is called with the metrics of a generation once it is complete.
@@ -87,6 +93,8 @@ def run(
         ValueError: If the device cannot be used here.
         LabellingError: If labels failed for reasons that are not the geometry's, which leaves their stage open, or if
             no structure of a generation could be labelled, which ends the run.
+        BudgetUsedUp: If labels have used the core hours of the resources.
+        ExecutorError: If the executor of the resources cannot be used.
         LabelsMissing: If offline labels are awaited, which leaves their stage open.
         AnswerError: If offline labels do not belong to the structures that were asked for.
     """
@@ -104,6 +112,7 @@ def run(
     with ExitStack() as stack:
         if trust_pickle:
             stack.enter_context(consented())
+        stack.enter_context(using_resources(resources))
         planned = plan(config, folder, progress_bars, accept_missing=accept_missing)
         stack.enter_context(torch_threads(config.threads))
         run_folder = stack.enter_context(RunFolder(folder, config, log))
@@ -175,6 +184,8 @@ class _RunCache:
             write_failures(open_failures, enumerate(error.failures))
             raise
         open_failures.unlink(missing_ok=True)
+        if stage == "fit":
+            shutil.rmtree(saved.folder / CHECKPOINTS, ignore_errors=True)
         if isinstance(result, Labelled) and not result.atoms:
             self.unlabelled = [failure for _, failure in result.failures]
         if isinstance(result, State):

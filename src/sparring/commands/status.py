@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparring.labels import by_reason
+from sparring.labels.executors.core_hours import read_core_hours
 from sparring.runs.saved_run import SavedRun
 
-__all__ = ["GenerationStatus", "status"]
+__all__ = ["GenerationStatus", "core_hours_line", "status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +37,16 @@ def status(folder: Path | str) -> list[GenerationStatus]:
 
     Raises:
         ValueError: If the folder is not that of a run.
+        RunFolderError: If the configuration has changed since the run has written it, a file that is read is damaged,
+            or generations do not follow from each other.
     """
     run = SavedRun(Path(folder))
     if not run.exists:
         raise ValueError(
             f"{folder} is not a run folder: there is no config.yaml; give the --folder of a `sparring run`"
         )
+    run.require_config()
+    run.require_linked()
     return [
         GenerationStatus(
             generation=generation.number,
@@ -52,3 +57,13 @@ def status(folder: Path | str) -> list[GenerationStatus]:
         )
         for generation in run.generations()
     ]
+
+
+def core_hours_line(folder: Path | str) -> str | None:
+    """Core hours that labels of a run have used; None before the first label, and where formulas label.
+
+    Raises:
+        ValueError: If their file is damaged.
+    """
+    hours, n_labels = read_core_hours(SavedRun(Path(folder)).core_hours_file)
+    return f"labels: {hours:.3g} core hours used for {n_labels} labels" if n_labels else None

@@ -6,7 +6,7 @@ checks everything at once. :func:`dump` writes the result for the run folder, :f
 arguments of one library function, which :meth:`Section.arguments` returns.
 """
 
-from sparring.config.comparing import difference
+from sparring.config.comparing import difference, unchangeable
 from sparring.config.problems import ConfigError
 from sparring.config.resolve import dump, load, settled, weight_counts_per
 from sparring.config.sections import Config
@@ -23,5 +23,6 @@ __all__ = [
     "settled",
     "template",
     "template_files",
+    "unchangeable",
     "weight_counts_per",
 ]

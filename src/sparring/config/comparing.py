@@ -1,14 +1,15 @@
 """Differences between two configurations, as far as they change results."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePath
+from typing import Any
 
 from sparring.config.problems import KeyPath, dotted
 from sparring.config.sections import Config, Evaluation
 from sparring.schema.values import shown
 
-__all__ = ["difference"]
+__all__ = ["difference", "unchangeable"]
 
 INDIFFERENT = (
     "device",
@@ -21,6 +22,7 @@ INDIFFERENT = (
     "labels.max_failed",
     *(f"labels.labeller.{key}" for key in ("energy_key", "forces_key", "stress_key", "tolerance")),
     "attack.max_memory",
+    "training.checkpoint",
     "system.check_labels",
     "system.skip_bad",
     *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
@@ -35,23 +37,48 @@ def difference(old: Config, new: Config) -> list[str]:
 
     Keys of speed and report do not count, nor do the folders of the files that a configuration names.
     """
-    before, after = (config.model_dump(mode="json") for config in (old, new))
-    for values in (before, after):
-        for section in (values["system"], values["labels"]["labeller"]):
-            for key in ("file", "topology", "system"):
-                if isinstance(section.get(key), str):
-                    section[key] = PurePath(section[key]).name
-            if isinstance(section.get("forcefield"), list):
-                section["forcefield"] = [PurePath(one).name for one in section["forcefield"]]
-        if isinstance(replay := values["training"].get("replay"), dict):
-            replay["file"] = PurePath(replay["file"]).name
-        if isinstance(models := values["committee"].get("models"), list):
-            values["committee"]["models"] = [PurePath(one).name for one in models]
     return [
         f"{dotted(key)}: {shown(was)} -> {shown(now)}"
-        for key, was, now in _changes(before, after)
+        for key, was, now in _changes(_without_folders(old), _without_folders(new))
         if not _is_indifferent(dotted(key))
     ]
+
+
+def unchangeable(config: Config, but: Collection[str] = ()) -> dict[str, object]:
+    """Values that change the results of a run, by their keys.
+
+    Args:
+        config: Configuration.
+        but: Sections that are left out.
+    """
+    values = _without_folders(config)
+    kept = {name: value for name, value in values.items() if name not in but}
+    return {dotted(key): value for key, value in _leaves(kept) if not _is_indifferent(dotted(key))}
+
+
+def _without_folders(config: Config) -> dict[str, Any]:
+    """Values of a configuration, with the names of files instead of their paths."""
+    values: dict[str, Any] = config.model_dump(mode="json")
+    for section in (values["system"], values["labels"]["labeller"]):
+        for key in ("file", "topology", "system"):
+            if isinstance(section.get(key), str):
+                section[key] = PurePath(section[key]).name
+        if isinstance(section.get("forcefield"), list):
+            section["forcefield"] = [PurePath(one).name for one in section["forcefield"]]
+    if isinstance(replay := values["training"].get("replay"), dict):
+        replay["file"] = PurePath(replay["file"]).name
+    if isinstance(models := values["committee"].get("models"), list):
+        values["committee"]["models"] = [PurePath(one).name for one in models]
+    return values
+
+
+def _leaves(values: object, key: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
+    """Values that are no sections, with the paths of their keys."""
+    if isinstance(values, Mapping) and values:
+        for name, value in values.items():
+            yield from _leaves(value, (*key, name))
+    else:
+        yield key, values
 
 
 def _is_indifferent(key: str) -> bool:

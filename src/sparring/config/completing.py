@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from sparring.config.sections import MOST_PARTS
 from sparring.config.spaces import SHORT, in_full
+from sparring.schema.values import is_file_name
 from sparring.systems.sections import SECTIONS, SystemSection
 
 __all__ = ["attack_kind", "complete", "merge", "part_kind", "with_space"]
@@ -53,7 +55,9 @@ def complete(data: Mapping[str, object], folder: Path) -> object:
     completed = _complete(base, folder)
     if not isinstance(completed, Mapping):
         return completed
-    filled = [_complete_part(base, part, folder) for part in parts] if isinstance(parts, list) else parts
+    filled = (
+        [_complete_part(base, part, folder) for part in parts[: MOST_PARTS + 1]] if isinstance(parts, list) else parts
+    )
     return {**completed, "attack": None, "propose": filled}
 
 
@@ -138,13 +142,17 @@ def _with_models(section: object, folder: Path) -> object:
 
 
 def _model(name: str, folder: Path) -> str:
-    return str((folder / name).absolute()) if (folder / name).exists() else name
+    return str((folder / name).absolute()) if _exists(folder / name) else name
+
+
+def _exists(path: Path) -> bool:
+    return is_file_name(path) and path.exists()
 
 
 def _from_folder(names: object, folder: Path) -> object:
     """The name of a file, several of them, or a section with a ``file``, from the folder of the configuration."""
     if isinstance(names, str):
-        return str((folder / names).absolute())
+        return str((folder / names).absolute()) if names.strip() else names
     if isinstance(names, list):
         return [_from_folder(name, folder) if isinstance(name, str) else name for name in names]
     if isinstance(names, Mapping) and isinstance(names.get("file"), str):
@@ -176,7 +184,10 @@ def _complete_forcefield(data: object, default: str | None, folder: Path) -> obj
     if isinstance(fields, str):
         fields = [fields]
     if isinstance(fields, list) and all(isinstance(one, str) for one in fields):
-        found["forcefield"] = [str((folder / one).absolute()) if (folder / one).is_file() else one for one in fields]
+        found["forcefield"] = [
+            str((folder / one).absolute()) if _exists(folder / one) and (folder / one).is_file() else one
+            for one in fields
+        ]
     return merge(data, {"labels": {"labeller": found}})
 
 
@@ -187,6 +198,6 @@ def _complete_teacher(data: object, folder: Path) -> object:
     if not isinstance(labeller, Mapping) or labeller.get("kind") != "potential":
         return data
     model = labeller.get("model")
-    if not isinstance(model, str) or not (folder / model).exists():
+    if not isinstance(model, str) or not _exists(folder / model):
         return data
     return merge(data, {"labels": {"labeller": {"model": str((folder / model).absolute())}}})

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
@@ -10,7 +9,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from sparring.config.adapters import ModelName
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
-from sparring.schema.values import Count, Energy, Force, Integer, Length, Memory, Names, Number, shown
+from sparring.schema.values import Count, Energy, File, Force, Integer, Length, Memory, Names, Number, shown
 
 __all__ = [
     "ASE",
@@ -110,8 +109,8 @@ class OpenMM(Section):
 
     kind: Literal["openmm"]
     forcefield: Names | None = None
-    topology: Path | None = None
-    system: Path | None = None
+    topology: File | None = None
+    system: File | None = None
     combination: Literal["geometric", "lorentz_berthelot"] | None = None
     platform: str = "Reference"
     properties: Mapping[str, str] = {}
@@ -169,7 +168,7 @@ class Labels(Section):
     labeller: Annotated[
         GroundTruth | PySCF | OpenMM | ASE | Potential | Plugin | Offline | NoLabeller, Field(discriminator="kind")
     ]
-    store: Path | None = None
+    store: File | None = None
     n_workers: Count | None = None
     time_limit: Duration | None = 3600.0
     memory_limit: Memory | None = None

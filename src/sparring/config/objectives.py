@@ -1,5 +1,6 @@
 """The objective of attacks: a formula of registered terms, or the keys that a configuration had before formulas."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
@@ -145,6 +146,8 @@ def _checked(node: Node) -> Node:
         node = replace(node, left=_checked(node.left), right=_checked(node.right))
         if node.operator == "/" and _constant(node.right) == 0:
             raise ValueError(f"division by zero {at(node.right)}")
+        if not math.isfinite(_constant(node) or 0.0):
+            raise ValueError(f"{text_of(node):.60} {at(node)} is no finite number")
         return node
     if isinstance(node, Negative):
         return replace(node, of=_checked(node.of))

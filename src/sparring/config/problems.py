@@ -30,11 +30,16 @@ LIMITS = {
 }
 
 
+MOST_SHOWN, MOST_EXPLAINED, MOST_HOMES = 30, 100, 3
+"""Largest numbers of problems in a message, of problems that are explained, and of sections that a key belongs in."""
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used, with one line a problem: "file:line: key: problem and correction"."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
+        more = [f"and {len(problems) - MOST_SHOWN} more problems"] if len(problems) > MOST_SHOWN else []
+        super().__init__("\n".join([*problems[:MOST_SHOWN], *more]))
         self.problems = tuple(problems)
 
 
@@ -64,8 +69,8 @@ def nearest(name: str, accepted: Iterable[str]) -> str:
 
 
 def explain(error: ValidationError, top: type[BaseModel]) -> list[tuple[KeyPath, str]]:
-    """Every problem that pydantic found: the path of the key, and a sentence about it."""
-    return [_explain(dict(problem), top) for problem in error.errors(include_url=False)]
+    """The problems that pydantic found, each with the path of its key and a sentence; of very many, the first ones."""
+    return [_explain(dict(problem), top) for problem in error.errors(include_url=False)[:MOST_EXPLAINED]]
 
 
 def _explain(problem: Mapping[str, Any], top: type[BaseModel]) -> tuple[KeyPath, str]:
@@ -75,12 +80,12 @@ def _explain(problem: Mapping[str, Any], top: type[BaseModel]) -> tuple[KeyPath,
         return where.path, _unknown_key(where, top)
     if kind == "union_tag_invalid":
         accepted = nearest(context["tag"], map(_kind, where.sections))
-        return (*where.path, "kind"), f"{context['tag']!r} is not known; {accepted}"
+        return (*where.path, "kind"), f"{context['tag']!r:.80} is not known; {accepted}"
     if kind == "union_tag_not_found":
         return where.path, f"needs a `kind:` line; accepted: {', '.join(map(_kind, where.sections))}"
     if kind == "literal_error":
         accepted = nearest(str(got), re.findall("'([^']*)'", context["expected"]))
-        return where.path, f"{got!r} is not known; {accepted}"
+        return where.path, f"{shown(got)} is not known; {accepted}"
     if kind == "missing" and isinstance(where.path[-1], int):
         return where.path[:-1], f"has too few values, got {shown(got)}"
     return where.path, _wrong_value(kind, got, context, where)
@@ -94,7 +99,7 @@ def _wrong_value(kind: str, got: object, context: Mapping[str, Any], where: _Whe
     if kind == "too_short":
         return f"wanted at least {context['min_length']}, got {shown(got)}"
     if kind == "too_long":
-        return f"wanted {context['max_length']} values, got {context['actual_length']}"
+        return f"wanted at most {context['max_length']} values, got {context['actual_length']}"
     if kind in LIMITS:
         word, limit = LIMITS[kind]
         return f"must be {word} {bound(context[limit])}, got {got!r:.80}"
@@ -116,9 +121,10 @@ def _unknown_key(where: _Where, top: type[BaseModel]) -> str:
             "a configuration cannot consent to unpickle, because it may come from somebody else; give --trust-pickle "
             "on the command line, or set SPARRING_TRUST_PICKLE=1 in the environment"
         )
-    homes = list(dict.fromkeys(_homes(key, top, "")))
+    homes = [] if key == "kind" else list(dict.fromkeys(_homes(key, top, "")))
     if homes:
-        return f"unknown key here; `{key}` belongs in {' or '.join(homes)}"
+        others = f" and {len(homes) - MOST_HOMES} other sections" if len(homes) > MOST_HOMES else ""
+        return f"unknown key here; `{key}` belongs in {' or '.join(homes[:MOST_HOMES])}{others}"
     accepted = [name for section in where.sections for name in section.model_fields]
     if len(where.path) == 1:
         accepted.append("presets")

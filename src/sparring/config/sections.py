@@ -1,7 +1,6 @@
 """The sections of a configuration, as frozen pydantic models. They hold values, in eV, Å, fs and K, and no logic."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -17,6 +16,7 @@ from sparring.schema.values import (
     Count,
     Device,
     Energy,
+    File,
     Force,
     Integer,
     Length,
@@ -28,6 +28,9 @@ from sparring.schema.values import (
 )
 from sparring.systems.sections import AnySystem
 from sparring.units import quantity
+
+MOST_PARTS = 50
+"""Largest number of proposers of a portfolio, and of steps of a selection."""
 
 
 class UncertaintyAbove(Section):
@@ -113,7 +116,7 @@ class SurvivalTest(Section):
     ensemble: Literal["nose_hoover", "langevin", "nve", "npt", "npt_cell"] = "nose_hoover"
     pressure: PressureOrZero | None = None  # 1 bar where cells move
     labels: Annotated[Integer, Field(ge=0)] = 10
-    start: Path | None = None  # None for the lowest energy of the data, which must be of one composition
+    start: File | None = None  # None for the lowest energy of the data, which must be of one composition
     committees: Literal["last", "first_and_last"] = "last"
 
     @model_validator(mode="after")
@@ -161,7 +164,7 @@ class SupercellTest(_CrystalTest):
 class Evaluation(Section):
     """Structures on which the report compares all committees of a run, and tests of the first and the last one."""
 
-    file: Path | None = None
+    file: File | None = None
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
     stress_key: str = "REF_stress"
@@ -193,13 +196,21 @@ class Config(Section):
     committee: Annotated[AnyCommittee, Field(discriminator="kind")]
     training: Annotated[Training | FineTune | Command | NoTraining, Field(discriminator="kind")] = Training()
     attack: Annotated[AnyProposer, Field(discriminator="kind")] | None = None
-    propose: Annotated[tuple[Annotated[AnyPart, Field(discriminator="kind")], ...], Field(min_length=1)] | None = None
-    selection: tuple[
+    propose: (
         Annotated[
-            UncertaintyAbove | EnergyWindow | Distinct | MaxDet | LCMD | Budget | SelectorPlugin,
-            Field(discriminator="kind"),
+            tuple[Annotated[AnyPart, Field(discriminator="kind")], ...], Field(min_length=1, max_length=MOST_PARTS)
+        ]
+        | None
+    ) = None
+    selection: Annotated[
+        tuple[
+            Annotated[
+                UncertaintyAbove | EnergyWindow | Distinct | MaxDet | LCMD | Budget | SelectorPlugin,
+                Field(discriminator="kind"),
+            ],
+            ...,
         ],
-        ...,
+        Field(max_length=MOST_PARTS),
     ] = ()
     stop: Stop | None = None
     evaluation: Evaluation = Evaluation()

@@ -29,9 +29,14 @@ SHORT: dict[str, tuple[str, ...]] = {
 """Keys of the Cartesian space that the section of an attack may have itself, by its kind."""
 
 
+MOST_SPACES = 20
+
+
 def _some(spaces: tuple[Section, ...]) -> tuple[Section, ...]:
     if not spaces:
         raise ValueError("wanted at least one space, such as [{kind: cartesian}], got none")
+    if len(spaces) > MOST_SPACES:
+        raise ValueError(f"wanted at most {MOST_SPACES} spaces, got {len(spaces)}")
     return spaces
 
 

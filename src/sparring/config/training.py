@@ -1,14 +1,13 @@
 """Sections about the training of a committee, as frozen pydantic models."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from sparring.config.labellers import Duration
 from sparring.schema.base import Section
-from sparring.schema.values import Count, Energy, Fractions, Length, Number, Weight
+from sparring.schema.values import Count, Energy, File, Fractions, Length, Number, Weight
 
 __all__ = ["Command", "FineTune", "NoTraining", "Replay", "SecondStage", "Splits", "Taylor", "Training"]
 
@@ -65,13 +64,14 @@ class Training(Section):
     amsgrad: bool = False
     second_stage: SecondStage | None = None
     bootstrap: bool = False
+    checkpoint: Duration | None = 600.0
     splits: Splits = Splits()
 
 
 class Replay(Section):
     """Structures of the training set of a model, mixed into those that it is tuned on."""
 
-    file: Path
+    file: File
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
     stress_key: str = "REF_stress"

@@ -24,18 +24,9 @@ TO_LABEL, ASKED = "to_label.extxyz", "asked.extxyz"
 
 _XYZ = re.compile(r"\.(xyz|extxyz|exyz)(\.(gz|bz2|xz))?$", re.IGNORECASE)
 _OUTPUT = re.compile(r"(^OUTCAR.*|^vasprun.*\.xml|\.(out|log|pwo|castep|traj|db))(\.(gz|bz2|xz))?$", re.IGNORECASE)
-_VASP = ("vasp-out", "vasp-xml")
-_OTHERS = (
-    "orca-output",
-    "cp2k",
-    "gaussian-out",
-    "nwchem-out",
-    "espresso-out",
-    "aims-output",
-    "castep-castep",
-    "gpaw-out",
-)
-_OUTPUTS = (*_VASP, *_OTHERS, "traj", "db")
+_MOLECULAR = ("orca-output", "gaussian-out", "nwchem-out", "aims-output")
+_PERIODIC = ("vasp-out", "vasp-xml", "cp2k", "espresso-out", "castep-castep", "gpaw-out")
+_OUTPUTS = (*_MOLECULAR, *_PERIODIC, "traj", "db")
 _HASH = re.compile(r"[0-9a-f]{12,64}")
 SHOWN = 5
 

@@ -16,8 +16,10 @@ from sparring.exchange.outgoing import outgoing, read_outgoing
 from sparring.inputs.extxyz import write_structures
 from sparring.labels.base import Label, LabelError
 from sparring.labels.offline import AnswerError, LabelsMissing, Offline
+from sparring.labels.pool import LabellingError
 from sparring.labels.store import LabelStore, label_key
 from sparring.labels.worker_process import Outcome
+from sparring.starting_data.relaxation import RelaxationError
 
 __all__ = ["FOLDER", "OfflineFolder", "n_awaited"]
 
@@ -86,9 +88,7 @@ class OfflineFolder:
         with self._collecting():
             try:
                 yield
-            except (AnswerError, LabelsMissing):
-                raise
-            except Exception as error:
+            except (ValueError, LabelError, LabellingError, RelaxationError) as error:
                 # What fails without its labels may not fail with them.
                 if not self._waiting.missing:
                     raise
@@ -241,8 +241,8 @@ class OfflineFolder:
         method = "" if self.labeller.method == "offline" else f" by {self.labeller.method}"
         raise LabelsMissing(
             f"{counted}: the structures are in {folder / TO_LABEL}. Put their energies and forces{method} into the "
-            "same folder, as extended XYZ or as outputs of ORCA, VASP, CP2K, Quantum ESPRESSO, Gaussian or FHI-aims, in any "
-            f"order and also a part of them, and {self.remedy}.",
+            "same folder, as extended XYZ or as outputs of ORCA, VASP, CP2K, Quantum ESPRESSO, Gaussian or FHI-aims, "
+            f"in any order and also a part of them, and {self.remedy}.",
             file=folder / TO_LABEL,
             n_missing=len(new),
             n_read=n_read,

@@ -109,8 +109,8 @@ def require_agreement(first: Given, second: Given) -> None:
     if energy > SAME_ENERGY or force > SAME_FORCE:
         raise AnswerError(
             f"{second.where}: {first.where} is a label of the same structure, and their energies differ by "
-            f"{energy:.4g} eV and their forces by {force:.4g} eV/Å; remove the wrong one, or give each its key (key=... in the "
-            "header) if they are of different structures"
+            f"{energy:.4g} eV and their forces by {force:.4g} eV/Å; remove the wrong one, or give each its key "
+            "(key=... in the header) if they are of different structures"
         )
 
 
@@ -166,8 +166,8 @@ def _foreign(answer: Answer, asked: Mapping[str, Atoms], motions: Mapping[str, M
     which = "its key" if answer.key is not None else "the nearest structure"
     return (
         f"{answer.where}: this is not a geometry that was asked for: {where} {which} ({key[:12]}..., structure "
-        f"{number} of those asked for, counting from 0), and {tolerance:g} Å are allowed; compute energy and forces of the "
-        "written geometry, without relaxing it, or remove the frame"
+        f"{number} of those asked for, counting from 0), and {tolerance:g} Å are allowed; compute energy "
+        "and forces of the written geometry, without relaxing it, or remove the frame"
     )
 
 

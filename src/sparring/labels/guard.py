@@ -42,6 +42,18 @@ def end_processes(pid: int, marker: str, patience: float = 1.0) -> None:
         time.sleep(0.02)
 
 
+def end_descendants(marker: str) -> None:
+    """Kill all processes with a marker, whatever has become of the process that they were started by."""
+    for _ in range(5):
+        left = descendants(marker)
+        for one in left:
+            with contextlib.suppress(OSError):
+                os.kill(one, signal.SIGKILL)
+        if not left:
+            return
+        time.sleep(0.02)
+
+
 def descendants(marker: str) -> list[int]:
     """Processes whose environment has the marker, without those that have ended; none where there is no /proc."""
     wanted = f"{MARKER}={marker}".encode()

@@ -4,7 +4,8 @@ import contextlib
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from sparring.labels.limits import Limits
 from sparring.labels.offline import LabelFiles
 from sparring.labels.store import LabelStore, label_key
 from sparring.labels.worker_process import Outcome
-from sparring.labels.workers import Workers
+from sparring.labels.workers import MakeExecutor, Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +116,14 @@ def label(
     limits: Limits | None = None,
     failed: Path | None = None,
     workers: Workers | LabelFiles | None = None,
+    executor: Executor | MakeExecutor | None = None,
+    threads: int = 1,
 ) -> LabelReport:
     """Compute the labels of structures, each once and never again.
 
-    Neither the number of workers nor the order in which they finish changes anything in the result. Labels are computed
-    in other processes, also by a single worker, with one thread each and each label in a folder of its own; see
-    ``Workers``. A structure that fails is a ``LabelError`` in its place; a worker that dies takes no other structure
+    Neither the executor, nor the number of workers, nor the order in which they finish changes anything in the result.
+    Labels are computed in other processes, also by a single worker, and each in a folder of its own; see ``Workers``.
+    A structure that fails is a ``LabelError`` in its place; a worker that dies takes no other structure
     with it.
 
     Args:
@@ -134,13 +137,16 @@ def label(
         progress: Callback with the number of structures done and of all, in this process, at the start and after each.
         limits: Time and memory that a label may take; an hour and no bound of memory if left out.
         failed: Folder in which inputs and outputs of failed labels are kept; None keeps none.
-        workers: Running processes, or files of labels that are computed elsewhere, instead of ``n_workers``, ``limits``
-            and ``failed``.
+        workers: Running processes, or files of labels that are computed elsewhere, instead of ``n_workers``,
+            ``limits``, ``failed``, ``executor`` and ``threads``.
+        executor: Executor whose processes see the same files, or a function that makes one, which is called again if
+            that one breaks; None for ``n_workers`` threads of this process.
+        threads: Number of threads of a label; sums of another number may differ in their last bits.
 
     Raises:
         ValueError: If a structure is not well defined, the labeller cannot be sent to a worker, or a record of the
             store is damaged.
-        RuntimeError: If the worker processes do not start.
+        ExecutorError: If the worker processes do not start, or the executor cannot be used.
     """
     labeller = as_labeller(labeller)
     store = LabelStore(store) if isinstance(store, str | os.PathLike) else store
@@ -159,9 +165,12 @@ def label(
             tasks[key] = atoms
     notify = functools.partial(_notify, progress, [key for i, key in enumerate(keys) if i not in refused], len(keys))
     notify(found)
-    own = Workers(labeller, n_workers, limits=limits, failed=failed) if workers is None else None
-    with own or contextlib.nullcontext():
-        for key, outcome in (own or workers).outcomes(tasks, store):  # type: ignore[union-attr]
+    own: Workers | None = None
+    if workers is None:
+        workers = own = Workers(labeller, n_workers, limits=limits, failed=failed, executor=executor, threads=threads)
+    outcomes = workers.outcomes(tasks, store)
+    with own or contextlib.nullcontext(), _closing(outcomes):
+        for key, outcome in outcomes:
             found[key] = outcome
             notify(found)
     n_computed = sum(outcome.computed for outcome in found.values())
@@ -189,6 +198,11 @@ def labelled_atoms(atoms: Atoms, label: Label, key: str) -> Atoms:
         labelled.info[STRESS] = np.array(label.stress, dtype=float)
     labelled.set_array("REF_forces", np.array(label.forces, dtype=float), shape=(3,))
     return labelled
+
+
+def _closing(outcomes: Iterator[object]) -> contextlib.AbstractContextManager[object]:
+    """End the jobs of a call that an exception ends."""
+    return contextlib.closing(outcomes) if isinstance(outcomes, Generator) else contextlib.nullcontext()
 
 
 def _key(index: int, atoms: Atoms, labeller: Labeller) -> str:

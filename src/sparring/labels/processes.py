@@ -12,8 +12,8 @@ __all__ = ["Processes"]
 class Processes:
     """Running worker processes of one labeller, and the guard that ends them with this process.
 
-    Threads may share it. A copy that is sent to another process, as to one of an executor, starts its workers there. They
-    serve all further copies for the same labeller in that process, and end with it.
+    Threads may share it. A copy that is sent to another process, as to one of an executor, starts its workers there.
+    They serve all further copies for the same labeller in that process, and end with it.
 
     Args:
         ingredients: Everything that a worker needs to make the labeller.

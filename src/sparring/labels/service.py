@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TypeAlias
 from ase import Atoms
 
 from sparring.labels.base import Bounds, Label, LabelError, Labeller
+from sparring.labels.executors.core_hours import CoreHours
 from sparring.labels.limits import Limits
 from sparring.labels.offline import LabelFiles
 from sparring.labels.pool import LabelReport, label, labelled_atoms
 from sparring.labels.store import LabelStore
 from sparring.labels.stored import StoredCalculator
-from sparring.labels.workers import Workers
+from sparring.labels.workers import MakeExecutor, Workers
 from sparring.support.progress import ProgressBars, no_progress_bars
 
 __all__ = ["Failed", "LabelService"]
@@ -39,6 +41,9 @@ class LabelService:
         limits: Time and memory that a label may take.
         failed: Folder in which inputs and outputs of failed labels are kept.
         max_failed: Share of the labels of one call that may fail for reasons that are not the geometry's.
+        executor: Executor of the labels, or a function that makes one; None for this machine.
+        threads: Number of threads of a label.
+        core_hours: Account of the time that labels take, with their budget; None counts nothing.
         files: Files by which labels are asked for and come back, where they are computed elsewhere; None where the
             labeller computes them.
         workers: Processes shared by all requests for labels.
@@ -52,13 +57,23 @@ class LabelService:
     limits: Limits = field(default_factory=Limits)
     failed: Path | None = None
     max_failed: float = 1.0
+    executor: Executor | MakeExecutor | None = None
+    threads: int = 1
+    core_hours: CoreHours | None = None
     files: LabelFiles | None = None
     workers: Workers = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "workers", Workers(self.labeller, self.n_workers, limits=self.limits, failed=self.failed)
+        workers = Workers(
+            self.labeller,
+            self.n_workers,
+            limits=self.limits,
+            failed=self.failed,
+            executor=self.executor,
+            threads=self.threads,
+            core_hours=self.core_hours,
         )
+        object.__setattr__(self, "workers", workers)
 
     @property
     def calculator(self) -> StoredCalculator:

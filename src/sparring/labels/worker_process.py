@@ -17,6 +17,7 @@ from ase import Atoms
 from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.results import compute
 from sparring.labels.store import LabelStore
+from sparring.support.faults import InjectedFault, fault_point
 
 __all__ = ["OUTPUT", "Began", "Outcome", "Refused", "Task", "main", "outcome_of"]
 
@@ -61,11 +62,19 @@ def outcome_of(
         store: Store that has the label, or keeps it.
         began: Function that is called when the label is about to be computed.
     """
+
+    def begin() -> None:
+        began()
+        try:
+            fault_point("label")
+        except InjectedFault as fault:
+            raise LabelError("crashed", f"{labeller.method}: {fault}") from fault
+
     try:
         if store is None:
-            began()
+            begin()
             return Outcome(compute(labeller, atoms), computed=True)
-        return Outcome(*store.obtain(atoms, labeller, began=began))
+        return Outcome(*store.obtain(atoms, labeller, began=begin))
     except LabelError as error:
         return Outcome(error, computed=True)
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,12 +22,16 @@ from sparring.labels.processes import Processes
 from sparring.labels.store import LabelStore
 from sparring.labels.worker_process import Outcome, Refused
 
-__all__ = ["MakeExecutor", "Workers"]
+__all__ = ["MakeExecutor", "Outcomes", "Workers"]
 
 logger = logging.getLogger(__name__)
 
 MakeExecutor = Callable[[], Executor]
 """Function that makes an executor, also another one if the first is broken."""
+
+
+Outcomes = Generator[tuple[str, Outcome], None, None]
+"""Labels and failures by their keys, as they come."""
 
 
 class Workers:
@@ -83,8 +87,8 @@ class Workers:
         except ValueError as error:
             if n_workers > 1 or executor is not None:
                 raise ValueError(
-                    f"{labeller.method} cannot be sent to a worker process ({error}); take n_workers=1 and no executor, "
-                    "or give the calculator by name to ASECalculator"
+                    f"{labeller.method} cannot be sent to a worker process ({error}); take n_workers=1 and no "
+                    "executor, or give the calculator by name to ASECalculator"
                 ) from error
             self._why_here = str(error)
         else:
@@ -138,7 +142,7 @@ class Workers:
             raise outcome.result
         return outcome.result
 
-    def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Iterator[tuple[str, Outcome]]:
+    def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Outcomes:
         """Compute labels, in the order in which they finish.
 
         A structure that ends its process is computed once more, alone, before it counts as failed. One whose worker is
@@ -185,9 +189,7 @@ class Workers:
     def _job(self, key: str, atoms: Atoms, processes: Processes, store: LabelStore | None, stop: StopFile) -> Job:
         return Job(key, _sendable(atoms), self.labeller.method, processes, store, self.limits, self.failed, stop)
 
-    def _outcomes(
-        self, jobs: Mapping[str, Job], calls: "Calls[Answer]", stop: StopFile
-    ) -> Iterator[tuple[str, Outcome]]:
+    def _outcomes(self, jobs: Mapping[str, Job], calls: "Calls[Answer]", stop: StopFile) -> Outcomes:
         died: dict[str, Job] = {}
         n_left_out = 0
         for key, answer in calls.answers(jobs):

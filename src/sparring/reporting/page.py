@@ -111,7 +111,7 @@ def _compare(folder: Path) -> str:
 
 def _has_labels(folder: Path) -> bool:
     """False for a run without a labeller, whose committee is not compared with anything but a file."""
-    sections = yaml.safe_load(SavedRun(folder).config_file.read_text(encoding="utf-8"))
+    sections = yaml.safe_load(SavedRun(folder).config_text())
     return labels_structures(sections) or bool((sections.get("evaluation") or {}).get("file"))
 
 

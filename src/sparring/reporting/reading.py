@@ -47,7 +47,8 @@ def read_run(folder: Path) -> Run:
     saved = SavedRun(folder)
     if not saved.exists:
         raise ValueError(f"{folder} is not a run folder: it has no config.yaml. Give the folder of a `sparring run`.")
-    config = saved.config_file.read_text(encoding="utf-8")
+    saved.require_linked()
+    config = saved.config_text()
     sections = yaml.safe_load(config)
     system = read_system(sections["system"])
     generations = saved.generations()

@@ -1,19 +1,30 @@
 """Claiming a run folder for a configuration: what may change after the run was started, and what may not."""
 
-import json
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sparring.config import Config, difference, dump
-from sparring.runs.generation import MANIFEST, RunFolderError, read_json
-from sparring.runs.saved_run import CHANGES, INPUTS, VERSIONS, SavedRun
-from sparring.support.digest import file_digest
+from sparring.config import Config, difference, dump, unchangeable
+from sparring.runs.checks import metrics_problem, metrics_text, require_results
+from sparring.runs.generation import MANIFEST, METRICS, RunFolderError, read_json
+from sparring.runs.manifests import (
+    CHANGES,
+    INPUTS,
+    VERSIONS,
+    RunManifest,
+    last_link,
+    metrics_of,
+    write_run_manifest,
+)
+from sparring.runs.saved_run import SavedRun
+from sparring.support.checksums import file_problem
+from sparring.support.digest import digest, file_digest
 from sparring.support.files import write_text
 
-__all__ = ["claim", "write_versions"]
+__all__ = ["claim", "require_claimable", "versions_now"]
 
 STAGE_OF_SECTION = {"attack": "attack", "propose": "attack", "selection": "select"}
 """Sections of the configuration that only one stage uses: they may change until it has been committed."""
@@ -32,51 +43,143 @@ PACKAGES = (
 )
 
 
-def claim(run: SavedRun, config: Config, log: Callable[[str], None]) -> None:
-    """Write the configuration into the run folder if it agrees with the one that the run was started with.
+def require_claimable(run: SavedRun, config: Config) -> None:
+    """Refuse a folder that belongs to another configuration or not to a run; nothing is written.
 
     Args:
-        run: The run, whose folder exists.
+        run: The run, whose folder need not exist.
         config: Complete configuration.
-        log: Function that is called with one line for each change.
 
     Raises:
-        RunFolderError: If the folder belongs to another configuration or not to a run, or if an input file has changed.
+        RunFolderError: If the folder belongs to another configuration or not to a run, if ``config.yaml`` or a manifest
+            is damaged, or if an input file has changed.
     """
-    versions = run.folder / VERSIONS
-    if run.config_file.exists() and not versions.exists():
+    if run.config_file.exists() and not ((run.folder / VERSIONS).exists() or run.exists_by_manifest):
         raise RunFolderError(
             f"{run.config_file} was not written by a run, and would be overwritten; give another --folder"
         )
-    # As long as no stage is committed there is nothing that another configuration could spoil.
-    done = sum((generation.folder / MANIFEST).exists() for generation in run.generations())
-    if run.config_file.exists() and done:
-        _require_same(run, config, done, log)
-    if not versions.exists():
-        write_versions(run)
-    write_text(run.config_file, dump(config))
-    if not done:
-        write_text(run.folder / INPUTS, json.dumps(_inputs(config), indent=1) + "\n")
+    run.require_linked()
+    if not _n_done(run):
+        return
+    if run.config_file.exists():
+        run.require_config()
+        _refuse(run, _changes(run, config)[0])
 
 
-def write_versions(run: SavedRun) -> None:
-    """Write the versions of Python and of the packages that results depend on."""
+def claim(run: SavedRun, config: Config, log: Callable[[str], None]) -> RunManifest:
+    """Write the configuration into the run folder if it agrees with the one that the run was started with.
+
+    Args:
+        run: The run, whose folder exists and is locked.
+        config: Complete configuration.
+        log: Function that is called with one line for each change, and for each file that is written again.
+
+    Returns:
+        What all generations belong to.
+
+    Raises:
+        RunFolderError: If the folder belongs to another configuration or not to a run, if a file of a committed stage
+            is damaged, or if an input file has changed.
+    """
+    require_claimable(run, config)
+    require_results(run.generations())
+    done, manifest = _n_done(run), run.manifest
+    for name in () if manifest is None else manifest.texts():
+        if problem := file_problem(run.folder / name):
+            log(f"{run.folder / name} {problem}; it is written again")
+    inputs, changes = _inputs(config), tuple[str, ...]()
+    if manifest is not None and done:
+        # Restored first: the configuration is compared with it.
+        write_run_manifest(run.folder, manifest)
+    if done and run.config_file.exists():
+        refused, allowed = _changes(run, config)
+        _refuse(run, refused)
+        changes = tuple(f"from generation {done} on, {line}" for line in allowed)
+        for line in changes:
+            log(line)
+    if manifest is None or not done:
+        manifest = _first_manifest(run, config, inputs, done)
+    else:
+        _log_of_versions(manifest.versions, log)
+        _log_of_gone_generations(run, manifest, log)
+        heads = {one.folder.name: last_link(one.manifest, manifest.identity) for one in run.generations()}
+        heads = {name: head for name, head in heads.items() if run.folder.joinpath(name, MANIFEST).exists()}
+        manifest = replace(manifest, config=dump(config), changes=(*manifest.changes, *changes), heads=heads)
+    manifest = write_run_manifest(run.folder, manifest)
+    _write_metrics(run, log)
+    return manifest
+
+
+def versions_now() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    write_text(run.folder / VERSIONS, json.dumps(versions, indent=1) + "\n")
+    return versions
 
 
-def _require_same(run: SavedRun, config: Config, done: int, log: Callable[[str], None]) -> None:
-    """Refuse changes that results depend on; log and record those that only later stages depend on."""
+def _n_done(run: SavedRun) -> int:
+    """Number of generations with committed stages; without any there is nothing that a change could spoil."""
+    return sum((generation.folder / MANIFEST).exists() for generation in run.generations())
+
+
+def _first_manifest(run: SavedRun, config: Config, inputs: Mapping[str, str], done: int) -> RunManifest:
+    """The manifest of a run that begins, or that an older version has begun."""
+    known = run.folder / INPUTS
+    if done and known.exists():
+        inputs = read_json(known, "restore it from a copy, or delete it if the files are those of the start")
+    versions = read_json(run.folder / VERSIONS, "delete it") if done else {}
+    changes = run.folder / CHANGES
+    return RunManifest(
+        identity=digest([unchangeable(config, ("generations", *STAGE_OF_SECTION)), sorted(inputs.values())]),
+        config=dump(config),
+        inputs=inputs,
+        versions=versions or versions_now(),
+        changes=tuple(changes.read_text(encoding="utf-8").splitlines()) if done and changes.exists() else (),
+        heads={one.folder.name: last_link(one.manifest, "") for one in run.generations() if one.manifest},
+    )
+
+
+def _write_metrics(run: SavedRun, log: Callable[[str], None]) -> None:
+    """Write ``metrics.json`` again where it is not what the stages gave."""
+    for one in run.generations():
+        metrics, file = metrics_of(one.number, one.manifest), one.folder / METRICS
+        if problem := metrics_problem(one):
+            log(f"{file} {problem}; it is written again")
+        if metrics is not None and (not file.exists() or file.read_bytes() != metrics_text(metrics).encode()):
+            write_text(file, metrics_text(metrics))
+
+
+def _log_of_versions(before: Mapping[str, str], log: Callable[[str], None]) -> None:
+    now = versions_now()
+    changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+    if changed:
+        log(
+            f"versions have changed since the last stage: {', '.join(changed)}; what is computed from now on may "
+            "differ in its last digits"
+        )
+
+
+def _log_of_gone_generations(run: SavedRun, manifest: RunManifest, log: Callable[[str], None]) -> None:
+    for name in manifest.heads:
+        if not (run.folder / name).exists():
+            log(f"{run.folder / name} is not there any more; it is computed again")
+
+
+def _changes(run: SavedRun, config: Config) -> tuple[list[str], list[str]]:
+    """Changes that results depend on, and those that only later stages depend on."""
+    done = _n_done(run)
     changes = difference(run.config(), config)
     # More generations than before only continue the run.
     changes = [line for line in changes if not (line.startswith("generations:") and config.generations >= done)]
     allowed = [line for line in changes if _is_unused(run, config, line, done)]
-    changes = [line for line in changes if line not in allowed] + _changed_inputs(run, config)
+    return [line for line in changes if line not in allowed] + _changed_inputs(run, config), allowed
+
+
+def _refuse(run: SavedRun, changes: list[str]) -> None:
     if changes:
         raise RunFolderError(
             f"{run.folder} was started with another configuration:\n  "
@@ -84,13 +187,6 @@ def _require_same(run: SavedRun, config: Config, done: int, log: Callable[[str],
             + "\nGive another --folder, or go back to the configuration in its config.yaml."
             + _how_to_change(run, changes)
         )
-    if allowed:
-        lines = [f"from generation {done} on, {line}" for line in allowed]
-        file = run.folder / CHANGES
-        before = file.read_text(encoding="utf-8") if file.exists() else ""
-        write_text(file, before + "".join(f"{line}\n" for line in lines))
-        for line in lines:
-            log(line)
 
 
 def _stage_of(change: str) -> str | None:
@@ -131,10 +227,11 @@ def _inputs(config: Config) -> dict[str, str]:
 
 def _changed_inputs(run: SavedRun, config: Config) -> list[str]:
     """Input files whose content has changed since the run was started; a file that is gone is not needed any more."""
-    known, now = run.folder / INPUTS, _inputs(config)
-    if not known.exists():
+    known, now, manifest = run.folder / INPUTS, _inputs(config), run.manifest
+    if manifest is None and not known.exists():
         return []
-    before = read_json(known, "delete it if the files are those that the run was started with")
+    remedy = "restore it from a copy, or delete it if the files are those that the run was started with"
+    before = read_json(known, remedy) if manifest is None else manifest.inputs
     # Data do not depend on endpoints and grids, which may also have been named since.
     compared = {str(file) for file in config.system.files()[1:]}
     changed = [name for name in now if now[name] != before.get(name) and name not in compared]

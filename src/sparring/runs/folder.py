@@ -1,34 +1,52 @@
 """The run folder while a run writes it: one folder a generation, one atomic commit a stage, and a lock on the whole.
 
-A stage is committed when the generation's ``manifest.json`` names its files and their SHA-256. A committed result is
+A stage is committed when the generation's ``manifest.json`` names its files and their SHA-256, and the link of the stage
+before it; see :mod:`sparring.runs.manifests`. A committed result is
 read rather than computed again, also right after it was computed, so that a run that was killed and resumed uses the
 same numbers as one that was not interrupted.
 """
 
-import json
+import errno
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from sparring.config import Config, settled
 from sparring.runs import stages
-from sparring.runs.claim import claim, write_versions
-from sparring.runs.generation import METRICS, Generation, RunFolderError
-from sparring.runs.reopening import reopen_failed_labels, write_manifest
+from sparring.runs.checks import metrics_text
+from sparring.runs.claim import claim, require_claimable, versions_now
+from sparring.runs.generation import METRICS, Generation
+from sparring.runs.manifests import (
+    RunFolderError,
+    RunManifest,
+    last_link,
+    link,
+    metrics_of,
+    write_run_manifest,
+    write_stages,
+)
+from sparring.runs.reopening import reopen_failed_labels
 from sparring.runs.saved_run import SavedRun
 from sparring.support.digest import file_digest
-from sparring.support.files import write_text
-from sparring.support.lock import Lock
+from sparring.support.files import sync_folder, write_text
+from sparring.support.lock import Lock, LockLostError
 
 __all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+NO_ROOM = {
+    errno.ENOSPC: "no room left on",
+    errno.EDQUOT: "no room left within the quota on",
+    errno.EROFS: "cannot write to",
+}
+"""Errors of a disk that end a run, in words."""
 
 
 class RunFolder(AbstractContextManager["RunFolder"]):
@@ -53,6 +71,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.log = log or logger.info
         self.computed = False
         self._lock: Lock | None = None
+        self._manifest: RunManifest
 
     @property
     def path(self) -> Path:
@@ -60,14 +79,13 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         return self.saved.folder
 
     def __enter__(self) -> "RunFolder":
-        """Lock the folder, then claim it for the configuration."""
+        """Lock the folder, then claim it for the configuration; a folder that is refused is left as it is."""
+        require_claimable(self.saved, self.config)
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.path)
         try:
-            claim(self.saved, self.config, self.log)
-            # Left by a run that was killed while it wrote; no other process writes here as long as the lock is held.
-            for unfinished in self.path.glob("generation-*/.*.tmp"):
-                unfinished.unlink()
+            self._manifest = claim(self.saved, self.config, self.log)
+            self._remove_unfinished()
         except BaseException:
             self._lock.close()
             raise
@@ -92,31 +110,80 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             RunFolderError: If a committed file is missing or has changed.
         """
         saved, codec = self.saved.generation(generation), stages.CODECS[stage]
-        manifest = saved.manifest
-        if stage in manifest:
-            _verify(saved, manifest[stage]["files"])
+        done = saved.manifest
+        if stage in done:
             self.log(f"generation {generation}: {stages.TITLES[stage]} done before")
             result: T = codec.read(saved.folder)
-            _add_metrics(saved, codec.metrics(result))
+            if metrics_of(generation, done) is None:  # of an older version
+                self._write_metrics(saved, codec.metrics(result))
             return result
-        if not self.computed:
-            self.computed = True
-            write_versions(self.saved)
-        saved.folder.mkdir(exist_ok=True)
-        began = time.perf_counter()
-        value = compute()
-        seconds = time.perf_counter() - began
-        names = list(codec.write(saved.folder, value))
-        _add_metrics(saved, codec.metrics(value), {stage: round(seconds, 3)})
-        manifest[stage] = {"files": {name: file_digest(saved.folder / name) for name in names}}
-        write_manifest(saved, manifest)
+        self.computed = True
+        with _room_left(self.path, f"generation {generation}: {stages.TITLES[stage]}"):
+            if not saved.folder.exists():
+                saved.folder.mkdir()
+                sync_folder(self.path)
+            began = time.perf_counter()
+            value = compute()
+            seconds = time.perf_counter() - began
+            self._require_lock()
+            names = list(codec.write(saved.folder, value))
+            self._commit(saved, stage, names, codec.metrics(value), round(seconds, 3))
         self.log(f"generation {generation}: {stages.TITLES[stage]} done in {_duration(seconds)}")
         result = codec.read(saved.folder)
         return result
 
+    def _commit(
+        self, saved: Generation, stage: str, names: Sequence[str], metrics: Mapping[str, object], seconds: float
+    ) -> None:
+        """Commit a stage whose files are written: first in the manifest of the generation, then in that of the run."""
+        done, versions = saved.manifest, versions_now()
+        before = saved.before
+        after = last_link(done, last_link(before.manifest, "") if saved.number > 1 else self._manifest.identity)
+        entry = {
+            "files": {name: file_digest(saved.folder / name) for name in names},
+            "after": after,
+            "metrics": dict(metrics),
+            "seconds": seconds,
+            "versions": versions,
+        }
+        self._require_lock()
+        write_stages(saved.folder, {**done, stage: entry})
+        self._manifest = replace(self.saved.manifest or self._manifest, versions=versions)
+        self._manifest = self._manifest.with_head(saved.folder.name, link(entry))
+        self._manifest = write_run_manifest(self.path, self._manifest)
+        self._write_metrics(saved, metrics, {stage: seconds})
+
+    def _write_metrics(
+        self, saved: Generation, metrics: Mapping[str, object], seconds: Mapping[str, float] | None = None
+    ) -> None:
+        """Write the numbers of a generation where people and other programs find them."""
+        known = metrics_of(saved.number, saved.manifest)
+        if known is None:
+            before = saved.metrics()
+            timed = {"seconds": {**before.get("seconds", {}), **seconds}} if seconds else {}
+            known = {"generation": saved.number, **before, **metrics, **timed}
+        text, file = metrics_text(known), saved.folder / METRICS
+        if not file.exists() or file.read_bytes() != text.encode():
+            write_text(file, text)
+
+    def _require_lock(self) -> None:
+        assert self._lock is not None
+        try:
+            self._lock.require()
+        except LockLostError as error:
+            raise RunFolderError(str(error)) from error
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a run that was killed has left; no other process writes here as long as the lock is held."""
+        for folder in (self.path, *(one.folder for one in self.saved.generations())):
+            for unfinished in folder.glob(".*.tmp"):
+                if unfinished.is_file():
+                    unfinished.unlink()
+
     def reopen_failed_labels(self) -> None:
         """Open the newest stage with failed labels again; see :func:`sparring.runs.reopening.reopen_failed_labels`."""
         reopen_failed_labels(self.saved, self.log)
+        self._manifest = self.saved.manifest or self._manifest
 
 
 def stages_done(folder: Path) -> tuple[str, ...]:
@@ -129,16 +196,6 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return Generation(folder).metrics()
 
 
-def _add_metrics(
-    generation: Generation, metrics: Mapping[str, object], seconds: Mapping[str, float] | None = None
-) -> None:
-    known = generation.metrics()
-    timed = {"seconds": {**known.get("seconds", {}), **seconds}} if seconds else {}
-    text = json.dumps({"generation": generation.number, **known, **metrics, **timed}, indent=1) + "\n"
-    if json.loads(text) != known:
-        write_text(generation.folder / METRICS, text)
-
-
 def _locked(folder: Path) -> Lock:
     try:
         return Lock(folder)
@@ -146,12 +203,19 @@ def _locked(folder: Path) -> Lock:
         raise RunFolderError(str(error)) from error
 
 
-def _verify(generation: Generation, files: Mapping[str, str]) -> None:
-    for name, expected in files.items():
-        file = generation.folder / name
-        if not file.exists() or file_digest(file) != expected:
-            state = "has changed since it was written" if file.exists() else "is missing"
-            raise RunFolderError(f"{file} {state}; {generation.remedy}")
+@contextmanager
+def _room_left(folder: Path, stage: str) -> Iterator[None]:
+    """Say in words of the run what a full disk, or one that cannot be written, means for it."""
+    try:
+        yield
+    except OSError as error:
+        problem = NO_ROOM.get(error.errno or 0)
+        if problem is None:
+            raise
+        raise RunFolderError(
+            f"{problem} {error.filename or folder} ({error.strerror}): the run stopped before it committed {stage}; "
+            "nothing that was finished is lost. Make room or mend it, then give the same command again"
+        ) from error
 
 
 def _duration(seconds: float) -> str:

@@ -20,26 +20,25 @@ from sparring.expected_error import ExpectedErrors
 from sparring.inputs.extxyz import read_labelled, read_structures
 from sparring.labels import LabelError
 from sparring.runs.failures import failure_of, read_failures, rows_of
+from sparring.runs.manifests import RunFolderError, Stages, metrics_of, read_stages
 from sparring.starting_data.isolated import atomic_energies
+from sparring.support.checksums import MANIFEST, file_problem
 from sparring.training.splits import Splits
 
-__all__ = ["Generation", "RunFolderError", "read_json"]
+__all__ = ["MANIFEST", "Generation", "RunFolderError", "read_json"]
 
-MANIFEST, METRICS = "manifest.json", "metrics.json"
+METRICS = "metrics.json"
 DATASET, SPLITS, ISOLATED = "dataset.extxyz", "splits.json", "isolated_atoms.extxyz"
 STARTING_FAILURES, FAILURES, OPEN_FAILURES = "starting_failures.csv", "failures.csv", "failures-open.csv"
 COMMITTEE, CURVES = FILES, "training.csv"
 PREDICTIONS, EVALUATION = "predictions.extxyz", "evaluation.json"
 ATTACKS, PATHS = "attacks.extxyz", "paths.npz"
 SELECTED, SELECTION = "selected.extxyz", "selection.json"
+CHECKPOINTS = "checkpoints"
 LABELLED, COUNTS = "labelled.extxyz", "labels.json"
 
-NAME = re.compile(r"generation-(\d+)")
+NAME = re.compile(r"generation-(0[1-9]|[1-9]\d+)")
 """Name of the folder of a generation."""
-
-
-class RunFolderError(RuntimeError):
-    """A run folder that cannot be used as it is: in use, of another configuration, or damaged."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,13 @@ class Generation:
         return Generation(self.folder.parent / f"generation-{self.number - 1:02d}")
 
     @property
-    def manifest(self) -> dict[str, dict[str, dict[str, str]]]:
+    def manifest(self) -> Stages:
         """Committed stages with the SHA-256 of their files.
 
         Raises:
             RunFolderError: If the file is damaged.
         """
-        return read_json(self.folder / MANIFEST, self.remedy)
+        return read_stages(self.folder, self.remedy)
 
     @property
     def stages_done(self) -> tuple[str, ...]:
@@ -89,9 +88,23 @@ class Generation:
         """Numbers of the stages so far.
 
         Raises:
-            RunFolderError: If the file is damaged.
+            RunFolderError: If the manifest is damaged, or the file of an older version.
         """
+        known = metrics_of(self.number, stages) if (stages := self.manifest) else None
+        if known is not None:
+            return known
         return read_json(self.folder / METRICS, "delete it, and the same `sparring run` makes it again")
+
+    def file(self, name: str) -> Path:
+        """Path of a file, which is as it was committed; one that no stage has committed is not checked.
+
+        Raises:
+            RunFolderError: If it is missing or has changed since.
+        """
+        file = self.folder / name
+        if self.manifest and (problem := file_problem(file)):
+            raise RunFolderError(f"{file} {problem}; {self.remedy}")
+        return file
 
     @property
     def remedy(self) -> str:
@@ -123,8 +136,8 @@ class Generation:
         Raises:
             OSError: If it does not exist.
         """
-        dataset = Dataset.from_atoms(read_labelled(self.folder / DATASET, allow_dummy=True))
-        isolated = self.folder / ISOLATED
+        dataset = Dataset.from_atoms(read_labelled(self.file(DATASET), allow_dummy=True))
+        isolated = self.file(ISOLATED)
         if isolated.exists():
             dataset = replace(dataset, atomic_energies=atomic_energies(read_structures(isolated)))
         return dataset
@@ -135,7 +148,7 @@ class Generation:
         Raises:
             OSError: If the file does not exist.
         """
-        content = json.loads((self.folder / SPLITS).read_text(encoding="utf-8"))
+        content = json.loads(self.file(SPLITS).read_text(encoding="utf-8"))
         return Splits(
             test=tuple(content["test"]),
             train=tuple(tuple(member["train"]) for member in content["members"]),
@@ -154,11 +167,13 @@ class Generation:
 
     def committee(self) -> Committee:
         """Trained committee; see :func:`sparring.committee_files.read_committee`."""
+        for name in (*COMMITTEE, EXPECTED):
+            self.file(name)
         return read_committee(self.folder)
 
     def curves(self) -> list[dict[str, str]]:
         """Losses and learning rates of the training by epoch and member."""
-        return rows_of(self.folder / CURVES)
+        return rows_of(self.file(CURVES))
 
     def predictions(self) -> list[Atoms]:
         """Data set with the energies, forces and variances of the committee."""
@@ -166,12 +181,12 @@ class Generation:
 
     def evaluation(self) -> dict[str, Any]:
         """Errors, and results of the evaluation of the system."""
-        content: dict[str, Any] = json.loads((self.folder / EVALUATION).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(self.file(EVALUATION).read_text(encoding="utf-8"))
         return content
 
     def expected_errors(self) -> ExpectedErrors | None:
         """Expected errors of the committee; None if too few labels were known, or an older version wrote the folder."""
-        content = read_json(self.folder / EXPECTED, self.remedy)
+        content = read_json(self.file(EXPECTED), self.remedy)
         return ExpectedErrors.from_dict(content) if content else None
 
     def attacks(self) -> list[Atoms]:
@@ -180,7 +195,7 @@ class Generation:
 
     def paths(self) -> dict[str, np.ndarray]:
         """Arrays of the paths; empty if there are none."""
-        file = self.folder / PATHS
+        file = self.file(PATHS)
         if not file.is_file():
             return {}
         with np.load(file, allow_pickle=False) as arrays:
@@ -192,7 +207,7 @@ class Generation:
 
     def selection(self) -> list[dict[str, Any]]:
         """Number of candidates that each step of the selection kept."""
-        content: list[dict[str, Any]] = json.loads((self.folder / SELECTION).read_text(encoding="utf-8"))
+        content: list[dict[str, Any]] = json.loads(self.file(SELECTION).read_text(encoding="utf-8"))
         return content
 
     def labelled(self) -> list[Atoms]:
@@ -201,12 +216,12 @@ class Generation:
 
     def counts(self) -> dict[str, int]:
         """Numbers of labels that were computed and that were in the store."""
-        content: dict[str, int] = json.loads((self.folder / COUNTS).read_text(encoding="utf-8"))
+        content: dict[str, int] = json.loads(self.file(COUNTS).read_text(encoding="utf-8"))
         return content
 
     def failure_rows(self) -> list[dict[str, str]]:
         """All failed labels, those of starting structures first, with the columns of the table by name."""
-        return rows_of(self.folder / FAILURES)
+        return rows_of(self.file(FAILURES))
 
     def label_failures(self) -> tuple[tuple[int, LabelError], ...]:
         """Failed labels of chosen candidates by their number."""
@@ -215,18 +230,18 @@ class Generation:
 
     def starting_rows(self) -> list[dict[str, str]]:
         """Failed labels of starting structures with the columns of the table by name; none after generation 1."""
-        return rows_of(self.folder / STARTING_FAILURES)
+        return rows_of(self.file(STARTING_FAILURES))
 
     def open_failures(self) -> list[LabelError]:
         """Failed labels of a stage that was not committed because of them."""
         return read_failures(self.folder / OPEN_FAILURES)
 
     def _labelled(self, name: str) -> list[Atoms]:
-        file = self.folder / name
+        file = self.file(name)
         return read_labelled(file, allow_dummy=True, allow_empty=True) if file.is_file() else []
 
     def _structures(self, name: str) -> list[Atoms]:
-        file = self.folder / name
+        file = self.file(name)
         return read_structures(file, allow_dummy=True, allow_empty=True) if file.is_file() else []
 
 

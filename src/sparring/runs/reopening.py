@@ -1,15 +1,37 @@
 """Opening a committed stage again, so that its failed labels are computed anew."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sparring.labels import LabelError
 from sparring.runs.failures import failure_of
-from sparring.runs.generation import LABELLED, MANIFEST, Generation, RunFolderError
+from sparring.runs.generation import LABELLED, RunFolderError
+from sparring.runs.manifests import STAGES, last_link, write_run_manifest, write_stages
 from sparring.runs.saved_run import SavedRun
-from sparring.support.files import write_text
 
-__all__ = ["reopen_failed_labels", "write_manifest"]
+__all__ = ["reopen", "reopen_failed_labels"]
+
+
+def reopen(run: SavedRun, number: int, stage: str) -> None:
+    """Open a committed stage of a generation, and all after it in this and in later generations.
+
+    Args:
+        run: The run, whose folder must be locked.
+        number: Number of the generation.
+        stage: Name of the stage.
+    """
+    generations = [one for one in run.generations() if one.number >= number]
+    kept = {one: one.manifest if one.number == number else {} for one in generations}
+    first = generations[0]
+    kept[first] = {name: entry for name, entry in kept[first].items() if STAGES.index(name) < STAGES.index(stage)}
+    if (manifest := run.manifest) is not None:
+        heads = {name: head for name, head in manifest.heads.items() if name not in {one.folder.name for one in kept}}
+        if kept[first]:
+            heads[first.folder.name] = last_link(kept[first], "")
+        write_run_manifest(run.folder, replace(manifest, heads=heads))
+    for one in reversed(generations):
+        if one.manifest != kept[one]:
+            write_stages(one.folder, kept[one])
 
 
 def reopen_failed_labels(run: SavedRun, log: Callable[[str], None]) -> None:
@@ -31,7 +53,7 @@ def reopen_failed_labels(run: SavedRun, log: Callable[[str], None]) -> None:
         if failures and (at_fault or not (generation.folder / LABELLED).stat().st_size):
             break
     else:
-        _reopen_starting_labels(run.generation(1), log)
+        _reopen_starting_labels(run, log)
         return
     following = run.generation(generation.number + 1)
     later = following.manifest
@@ -41,20 +63,12 @@ def reopen_failed_labels(run: SavedRun, log: Callable[[str], None]) -> None:
             f"been trained without them; delete {following.folder} and what follows it, then give the same command "
             "again"
         )
-    if "data" in later:
-        del later["data"]
-        write_manifest(following, later)
-    del manifest["label"]
-    write_manifest(generation, manifest)
+    reopen(run, generation.number, "label")
     log(f"generation {generation.number}: failed labels are computed again ({len(at_fault) or len(failures)})")
 
 
-def write_manifest(generation: Generation, manifest: Mapping[str, object]) -> None:
-    """Write the committed stages of a generation with the SHA-256 of their files."""
-    write_text(generation.folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-
-
-def _reopen_starting_labels(generation: Generation, log: Callable[[str], None]) -> None:
+def _reopen_starting_labels(run: SavedRun, log: Callable[[str], None]) -> None:
+    generation = run.generation(1)
     manifest = generation.manifest
     at_fault = _at_fault([failure_of(row) for row in generation.starting_rows()] if "data" in manifest else [])
     if not at_fault:
@@ -65,8 +79,7 @@ def _reopen_starting_labels(generation: Generation, log: Callable[[str], None]) 
             f"generation 1 has {len(at_fault)} failed starting labels, but has been trained without them; delete "
             f"{generation.folder} and what follows it, then give the same command again (existing labels stay)"
         )
-    del manifest["data"]
-    write_manifest(generation, manifest)
+    reopen(run, 1, "data")
     log(f"generation 1: failed starting labels are computed again ({len(at_fault)})")
 
 

@@ -203,8 +203,9 @@ def write_attacked(folder: Path, attacked: Attacked) -> tuple[str, ...]:
 
 def read_attacked(folder: Path) -> Attacked:
     """The candidates, and the paths to them."""
-    frames = read_structures(folder / "attacks.extxyz", allow_dummy=True)
-    with np.load(folder / "paths.npz", allow_pickle=False) as arrays:
+    saved = Generation(folder)
+    frames = read_structures(saved.file("attacks.extxyz"), allow_dummy=True)
+    with np.load(saved.file("paths.npz"), allow_pickle=False) as arrays:
         strained = ("cells",) if "cells" in arrays else ()  # only where the space of the attack changes them
         tensors = {name: torch.as_tensor(arrays[name]) for name in (*PATHS, "best_step", "status", *strained)}
     candidates = AttackResult(structures=Structures.from_atoms(frames), **tensors).candidates()

@@ -16,7 +16,7 @@ class Section(BaseModel):
     """
 
     limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {}
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     def arguments(self, *leave_out: str) -> dict[str, object]:
         """The values by name, as keyword arguments of the function behind this section; ``kind`` is left out."""

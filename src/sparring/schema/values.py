@@ -1,14 +1,19 @@
 """The types of values in a configuration: quantities with units, counts, rates and weights."""
 
 import math
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from sparring.units import quantity
+
+LONGEST_NAME, MOST_ATOMS = 255, 1_000_000
+"""Bytes of the name of a file, and the largest index of an atom."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,21 @@ def _each_once(temperatures: tuple[float, ...]) -> tuple[float, ...]:
     return temperatures
 
 
+def _file_name(name: object) -> object:
+    if isinstance(name, str) and not name.strip():
+        raise ValueError("wanted the name of a file or folder, got an empty text")
+    if isinstance(name, str | Path) and not is_file_name(name):
+        most = f"at most {LONGEST_NAME} bytes for each part"
+        raise ValueError(f"no file can have this name: wanted {most}, and no NUL; got {shown(str(name))}")
+    return name
+
+
+def is_file_name(name: str | Path) -> bool:
+    """True if a file can have the name, whether there is one or not."""
+    parts = str(name).split("/")
+    return len(str(name)) < 4096 and "\0" not in str(name) and all(len(os.fsencode(p)) <= LONGEST_NAME for p in parts)
+
+
 def _one_or_more(temperatures: object) -> object:
     return (temperatures,) if isinstance(temperatures, str | int | float) else temperatures
 
@@ -149,6 +169,8 @@ def as_atoms(atoms: object) -> object:
     """
     if not isinstance(atoms, list | tuple) or not atoms or not all(map(_is_index, atoms)):
         raise ValueError(f"wanted some atoms, counted from 0, such as [0, 3], got {shown(atoms)}")
+    if len(set(atoms)) < len(atoms):
+        raise ValueError(f"wanted each atom once, got {shown(atoms)}")
     return tuple(atoms)
 
 
@@ -157,14 +179,14 @@ def _torsions(torsions: object) -> object:
     if not isinstance(torsions, list | tuple) or not torsions:
         raise ValueError(f"{wanted}, got {shown(torsions)}")
     for one in torsions:
-        four = isinstance(one, list | tuple) and len(one) == 4 and all(map(_is_index, one))
+        four = isinstance(one, list | tuple) and len(set(map(str, one))) == 4 == len(one) and all(map(_is_index, one))
         if not four and not (isinstance(one, str) and one):
-            raise ValueError(f"{wanted}; each is a name, a SMARTS or four atoms, got {shown(one)}")
+            raise ValueError(f"{wanted}; each is a name, a SMARTS or four different atoms, got {shown(one)}")
     return tuple(one if isinstance(one, str) else tuple(one) for one in torsions)
 
 
 def _is_index(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_ATOMS
 
 
 Energy = Annotated[float, Quantity("energy", "eV", most=1e6)]
@@ -189,12 +211,16 @@ Integer = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_number)]
 Number = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), BeforeValidator(_number)]
 Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), BeforeValidator(_number)]
 Temperatures = Annotated[
-    tuple[Temperature, ...], BeforeValidator(_one_or_more), AfterValidator(_each_once), Field(min_length=1)
+    tuple[Temperature, ...],
+    BeforeValidator(_one_or_more),
+    AfterValidator(_each_once),
+    Field(min_length=1, max_length=100),
 ]
 TemperatureRange = Annotated[tuple[Temperature, Temperature], AfterValidator(_in_order)]
 Fractions = Annotated[tuple[Number, Number, Number], AfterValidator(_whole)]
 Atoms = Annotated[tuple[int, ...], BeforeValidator(as_atoms)]
-Torsions = Annotated[tuple[Any, ...], BeforeValidator(_torsions)]
+Torsions = Annotated[tuple[Any, ...], BeforeValidator(_torsions), Field(max_length=1000)]
 Norm = Annotated[float, BeforeValidator(_number), AfterValidator(_norm)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_list), Field(min_length=1, max_length=100)]
+File = Annotated[Path, BeforeValidator(_file_name)]
 Device = Annotated[str, BeforeValidator(_device)]

@@ -15,8 +15,10 @@ from sparring.support.digest import bytes_digest, digest, file_digest
 from sparring.support.files import write_bytes, write_text
 
 __all__ = [
+    "CHANGED",
     "CHECKSUMS",
     "MANIFEST",
+    "MISSING",
     "DamagedFileError",
     "file_problem",
     "known_digest",

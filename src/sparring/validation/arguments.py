@@ -21,6 +21,7 @@ __all__ = [
     "ForcesKey",
     "Output",
     "Preset",
+    "ResourcesFile",
     "StressKey",
     "TrustPickle",
     "load_config",
@@ -35,6 +36,14 @@ def _consent(ctx: Any, value: bool) -> bool:  # noqa: ANN401 - Typer brings its 
         from sparring.potentials.foreign.consent import consented
 
         ctx.with_resource(consented())
+    return value
+
+
+def _use_resources(ctx: Any, value: Path | None) -> Path | None:  # noqa: ANN401 - as above
+    if value is not None:
+        from sparring.assembly.resources import using_resources
+
+        ctx.with_resource(using_resources(value))
     return value
 
 
@@ -57,6 +66,15 @@ TrustPickle = Annotated[
         "--trust-pickle",
         callback=_consent,
         help="Consent to read checkpoints of other packages that are pickles, which can run any program.",
+    ),
+]
+
+ResourcesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--resources",
+        callback=_use_resources,
+        help="Machines that compute labels, a YAML file of your own: executor, threads, budget of core hours.",
     ),
 ]
 

@@ -27,7 +27,7 @@ def system_of(folder: Path) -> System | None:
     run = run_of(folder)
     if run is None:
         return None
-    config = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+    config = yaml.safe_load(run.config_text())
     return read_system(config.get("system") if isinstance(config, dict) else None)
 
 

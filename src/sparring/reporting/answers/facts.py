@@ -88,7 +88,7 @@ class Facts:
 def facts_of(folder: Path) -> Facts | None:
     """The facts of a run; None before there is a committee."""
     saved = SavedRun(folder)
-    sections = yaml.safe_load(saved.config_file.read_text(encoding="utf-8"))
+    sections = yaml.safe_load(saved.config_text())
     generations = saved.generations()
     trained = [one for one in generations if one.metrics().get("n_members") is not None]
     if not trained:

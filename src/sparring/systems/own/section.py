@@ -10,6 +10,7 @@ from sparring.schema.values import (
     Count,
     EnergyOrZero,
     EnergyUnit,
+    File,
     ForceUnit,
     Integer,
     Length,
@@ -104,7 +105,7 @@ class Displacements(Section):
 class GridFile(Section):
     """Structures on a grid of one or two variables, which their comment lines name."""
 
-    file: Path
+    file: File
     x: str | None = None
     y: str | None = None
     x_unit: str = ""
@@ -133,7 +134,7 @@ class Own(SystemSection):
     paths: ClassVar[tuple[str, ...]] = ("file", "endpoints", "grid")
 
     kind: Literal["own"]
-    file: Path
+    file: File
     energy_key: str = "REF_energy"
     forces_key: str = "REF_forces"
     stress_key: str | None = "REF_stress"
@@ -148,9 +149,9 @@ class Own(SystemSection):
     multiplicity: Count | None = None
     enlarge: Annotated[NormalModes | Displacements | Langevin, Field(discriminator="kind")] | None = None
     torsions: Torsions | None = None
-    endpoints: Annotated[tuple[Path, Path], BeforeValidator(_two)] | None = None
+    endpoints: Annotated[tuple[File, File], BeforeValidator(_two)] | None = None
     grid: Annotated[GridFile, BeforeValidator(_file)] | None = None
-    unphysical: tuple[Unphysical, ...] = ()
+    unphysical: Annotated[tuple[Unphysical, ...], Field(max_length=100)] = ()
 
     @model_validator(mode="after")
     def _one_landscape(self) -> "Own":

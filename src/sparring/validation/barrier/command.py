@@ -9,6 +9,7 @@ from sparring.validation.arguments import (
     CommitteeOrRun,
     Output,
     Preset,
+    ResourcesFile,
     TrustPickle,
     load_config,
     progress_bars,
@@ -47,6 +48,7 @@ def barrier(
     preset: Preset = None,
     trust_pickle: TrustPickle = False,
     output: Output = None,
+    resources: ResourcesFile = None,
 ) -> None:
     """Barrier between two minima, by a nudged elastic band for each committee and for the label method.
 

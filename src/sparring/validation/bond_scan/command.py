@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sparring.validation.arguments import CommitteeFolder, Device, Output, progress_bars, use_threads, write_results
+from sparring.validation.arguments import (
+    CommitteeFolder,
+    Device,
+    Output,
+    ResourcesFile,
+    progress_bars,
+    use_threads,
+    write_results,
+)
 
 __all__ = ["bonds"]
 
@@ -26,6 +34,7 @@ def bonds(
     sigmas: Sigmas = 3.0,
     output: Output = None,
     device: Device = "cpu",
+    resources: ResourcesFile = None,
 ) -> None:
     """Scan each bond and angle from 0.7 to 1.4 of its length, and flag holes without any dynamics.
 

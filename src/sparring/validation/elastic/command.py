@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.validation.arguments import CommitteeFolder, Device, Output
+from sparring.validation.arguments import CommitteeFolder, Device, Output, ResourcesFile
 from sparring.validation.crystals.arguments import CrystalLabels, Crystals
 
 __all__ = ["elastic"]
@@ -19,6 +19,7 @@ def elastic(
     labels: CrystalLabels = 100,
     output: Output = None,
     device: Device = "cpu",
+    resources: ResourcesFile = None,
 ) -> None:
     """All elastic constants of crystals with relaxed atoms, bulk and shear modulus and stability, beside the labels'.
 

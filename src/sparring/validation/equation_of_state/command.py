@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.validation.arguments import CommitteeFolder, Device, Output
+from sparring.validation.arguments import CommitteeFolder, Device, Output, ResourcesFile
 from sparring.validation.crystals.arguments import CrystalLabels, Crystals
 
 __all__ = ["equation_of_state"]
@@ -21,6 +21,7 @@ def equation_of_state(
     labels: CrystalLabels = 100,
     output: Output = None,
     device: Device = "cpu",
+    resources: ResourcesFile = None,
 ) -> None:
     """Energy of crystals against their volume, with equilibrium volume and bulk modulus, beside those of labels.
 

@@ -9,6 +9,7 @@ from sparring.validation.arguments import (
     CommitteeOrRun,
     Output,
     Preset,
+    ResourcesFile,
     TrustPickle,
     load_config,
     progress_bars,
@@ -57,6 +58,7 @@ def landscape(
     label: ComputeLabels = True,
     align: Align = False,
     output: Output = None,
+    resources: ResourcesFile = None,
 ) -> None:
     """Energy and uncertainty over one or two variables, beside the true energy, for each generation.
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from sparring.validation.arguments import CommitteeFolder, Device, Output
+from sparring.validation.arguments import CommitteeFolder, Device, Output, ResourcesFile
 from sparring.validation.crystals.arguments import CrystalLabels, Crystals, Length
 
 __all__ = ["phonons"]
@@ -15,6 +15,7 @@ def phonons(
     labels: CrystalLabels = 100,
     output: Output = None,
     device: Device = "cpu",
+    resources: ResourcesFile = None,
 ) -> None:
     """Phonon density of states and bands of crystals by finite displacements, beside those of the labels.
 

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparring.validation.arguments import CommitteeFolder, Device, Output, progress_bars, use_threads, write_results
+from sparring.validation.arguments import (
+    CommitteeFolder,
+    Device,
+    Output,
+    ResourcesFile,
+    progress_bars,
+    use_threads,
+    write_results,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -73,6 +81,7 @@ def survival(
     labels: Labels = 10,
     output: Output = None,
     device: Device = "cpu",
+    resources: ResourcesFile = None,
 ) -> None:
     """Fraction of copies that stay physical in molecular dynamics. The same command resumes an interrupted one.
 

@@ -1,6 +1,6 @@
 """``sparring validate vacancy``."""
 
-from sparring.validation.arguments import CommitteeFolder, Device, Output
+from sparring.validation.arguments import CommitteeFolder, Device, Output, ResourcesFile
 from sparring.validation.crystals.arguments import CrystalLabels, Crystals, Length
 
 __all__ = ["vacancy"]
@@ -13,6 +13,7 @@ def vacancy(
     labels: CrystalLabels = 100,
     output: Output = None,
     device: Device = "cpu",
+    resources: ResourcesFile = None,
 ) -> None:
     """Formation energies of vacancies in crystals of one element, with relaxed atoms, beside those of the labels.
 
