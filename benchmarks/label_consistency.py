@@ -9,7 +9,6 @@ each slip is put into it.
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk, molecule
@@ -19,6 +18,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from sparring.atoms.dataset import ENERGY, FORCES
+from sparring.inputs.extxyz import read_structures
 from sparring.labels import FromCalculator, label, labelled_atoms
 from sparring.labels.base import Label
 from sparring.plausibility import inconsistencies
@@ -95,8 +95,8 @@ def data_sets() -> Iterator[tuple[str, list[Atoms]]]:
     from tblite.ase import TBLite
 
     gfn = TBLite(method="GFN2-xTB", verbosity=0)
-    glycol = ase.io.read(EXAMPLES / "own_molecule.xyz")
-    peptide = ase.io.read(Path(__file__).with_name("alanine_dipeptide.xyz"))
+    glycol = read_structures(EXAMPLES / "own_molecule.xyz")[0]
+    peptide = read_structures(Path(__file__).with_name("alanine_dipeptide.xyz"))[0]
     copper = bulk("Cu", cubic=True) * (2, 2, 2)
     alloy = copper.copy()
     alloy.numbers[::4] = 79
@@ -122,7 +122,7 @@ def data_sets() -> Iterator[tuple[str, list[Atoms]]]:
 
 def changed(atoms: Atoms, energy: float | None = None, forces: np.ndarray | None = None) -> Atoms:
     """A copy with another label."""
-    copy = atoms.copy()
+    copy: Atoms = atoms.copy()
     if energy is not None:
         copy.info[ENERGY] = float(energy)
     if forces is not None:
@@ -194,8 +194,9 @@ def outcome(frames: Sequence[Atoms], words: str) -> str:
 
 def main() -> None:
     """Print the table."""
-    alarms, results = [], {slip: [] for slip in SLIPS}
-    names = []
+    alarms: list[str] = []
+    results: dict[str, list[str]] = {slip: [] for slip in SLIPS}
+    names: list[str] = []
     for name, frames in data_sets():
         names.append(name)
         found = inconsistencies(frames, "file")

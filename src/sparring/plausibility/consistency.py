@@ -51,7 +51,7 @@ COMMON = (
     *(
         (energy, force)
         for energy in ("eV", "Hartree", "Ry", "kcal/mol", "kJ/mol", "meV")
-        for force in ("eV/Å", "Hartree/Bohr", "Ry/Bohr", "kcal/mol/Å", "kJ/mol/Å", "kJ/mol/nm", "meV/Å", "Hartree/Å")
+        for force in ("eV/Å", "Hartree/Bohr", "Ry/Bohr", "kcal/mol/Å", "kJ/mol/Å", "kJ/mol/nm", "meV/Å")
     ),
 )
 """Pairs of units that files have, the most common first."""
