@@ -12,6 +12,7 @@ from sparring.cli.arguments import (
     TrustPickle,
     load_config,
 )
+from sparring.cli.files import SkipBad
 from sparring.cli.showing import PrintableFormatter
 from sparring.support.printable import printable
 
@@ -37,15 +38,19 @@ def init(
 
 @app.command()
 def check(
-    config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False, resources: ResourcesFile = None
+    config: ConfigFile,
+    preset: Preset = None,
+    trust_pickle: TrustPickle = False,
+    resources: ResourcesFile = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
     from sparring.commands.estimates import offline_lines
     from sparring.commands.running import check
     from sparring.commands.testing import planned_tests
-    from sparring.config import dump, load, settled
+    from sparring.config import dump, settled
 
-    resolved = settled(load(config, preset))
+    resolved = settled(load_config(config, preset, skip_bad=skip_bad))
     typer.echo(dump(resolved))
     estimate = check(resolved)
     if resolved.labels.labeller.kind == "none":
@@ -92,6 +97,7 @@ def run(
     ] = False,
     trust_pickle: TrustPickle = False,
     resources: ResourcesFile = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
 
@@ -114,7 +120,7 @@ def run(
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     folder = folder or Path("runs") / config.stem
-    resolved = load_config(config, preset)
+    resolved = load_config(config, preset, skip_bad=skip_bad)
     table, unlabelled = GenerationTable(resolved.system.build()), resolved.labels.labeller.kind == "none"
     run(
         resolved,

@@ -105,8 +105,8 @@ def _require_succeeded(failures: Sequence[LabelError], n_structures: int, min_su
         f"{n_succeeded} of {n_structures} labels succeeded, fewer than the share labels.min_succeeded = "
         f"{min_succeeded:g} asks for:\n{causes(failures)}\n"
         "Finished labels are kept. Correct the labeller, or lower labels.min_succeeded to go on without these labels, "
-        "then run the same command again: failed labels are computed again, except those that have not converged or are "
-        "out of bounds.",
+        "then run the same command again: failed labels are computed again, except those that have not converged or "
+        "are out of bounds.",
         failures,
     )
 
