@@ -16,6 +16,7 @@ from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
 from sparring.commands.run_cache import RunCache
+from sparring.commands.skipping import keep_skipped
 from sparring.commands.testing import needs_tests, require_start, validate_last
 from sparring.committee import Committee
 from sparring.config import Config, load, settled
@@ -25,8 +26,10 @@ from sparring.potentials.foreign.consent import consented
 from sparring.reporting import report
 from sparring.reporting.tables import common_table
 from sparring.runs import loop
+from sparring.runs.claim import require_claimable, require_own
 from sparring.runs.folder import RunFolder
 from sparring.runs.generation import SELECTED
+from sparring.runs.label_records import LABELS, require_labels
 from sparring.runs.saved_run import SavedRun
 from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.screening import require_one_state, screen
@@ -97,7 +100,9 @@ def run(
     folder = Path(folder)
     if not isinstance(config, Config):
         config = load(config, preset)
+    require_own(SavedRun(folder))
     config = settled(config, folder)
+    require_claimable(SavedRun(folder), config)
     # Before the folder is claimed: an unknown method or torsion must not leave a run behind.
     if not SavedRun(folder).exists:
         _try_space(config)
@@ -115,13 +120,16 @@ def run(
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:
             run_folder.reopen_failed_labels()
+        keep_skipped(config.system.build(), run_folder, folder)
+        require_labels(run_folder.saved, config.labels.store or folder / LABELS, run_folder.log)
         cache = RunCache(planned, run_folder, finished_generation)
         committee = loop.run(planned, cache)
         page = run_folder.saved.report
-        if run_folder.computed or not page.exists() or needs_tests(config, folder):
+        if run_folder.computed or run_folder.needs_report or needs_tests(config, folder):
             _validate(config, folder, progress_bars)
             validate_last(config, folder, run_folder.log, progress_bars)
             report(folder)
+            run_folder.note_derived()
         else:
             run_folder.log("the run is finished: nothing was left to do")
         _require_labelled(cache.unlabelled, page)

@@ -134,6 +134,8 @@ class Guard:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # Whoever ends the descendants of this process must leave the guard to end those of its workers.
+            env={name: value for name, value in os.environ.items() if name != guard.MARKER},
             start_new_session=True,
         )
 

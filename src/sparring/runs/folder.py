@@ -1,9 +1,8 @@
 """The run folder while a run writes it: one folder a generation, one atomic commit a stage, and a lock on the whole.
 
-A stage is committed when the generation's ``manifest.json`` names its files and their SHA-256, and the link of the stage
-before it; see :mod:`sparring.runs.manifests`. A committed result is
-read rather than computed again, also right after it was computed, so that a run that was killed and resumed uses the
-same numbers as one that was not interrupted.
+A stage is committed when the generation's ``manifest.json`` names its files and their SHA-256, and the link of the
+stage before it; see :mod:`sparring.runs.manifests`. A committed result is read rather than computed again, also right
+after it was computed, so that a run that was killed and resumed uses the same numbers as one that was not interrupted.
 """
 
 import errno
@@ -20,6 +19,7 @@ from sparring.config import Config, settled
 from sparring.runs import stages
 from sparring.runs.checks import metrics_text
 from sparring.runs.claim import claim, require_claimable, versions_now
+from sparring.runs.derived import derived_folders, mend_derived, report_is_older
 from sparring.runs.generation import MANIFEST, METRICS, Generation
 from sparring.runs.manifests import (
     RunFolderError,
@@ -73,6 +73,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.log = log or logger.info
         self.computed = False
         self._lock: Lock | None = None
+        self._mended = False
         self._manifest: RunManifest
 
     @property
@@ -88,6 +89,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         try:
             self._manifest = claim(self.saved, self.config, self.log)
             self._remove_unfinished()
+            self._mended = mend_derived(self.saved, self.log)
         except BaseException:
             self._lock.close()
             raise
@@ -134,6 +136,18 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.log(f"generation {generation}: {stages.TITLES[stage]} done in {_duration(seconds)}")
         result = codec.read(saved.folder)
         return result
+
+    @property
+    def needs_report(self) -> bool:
+        """True if there is no report, if it shows an older state of the run, or if one of its files was damaged."""
+        return self._mended or not self.saved.report.exists() or report_is_older(self.path)
+
+    def note_derived(self) -> None:
+        """Note which folders have checksums of files that can be made again, so that these are missed."""
+        places = derived_folders(self.path, self.saved.generations())
+        names = tuple(str(place.relative_to(self.path)) for place in places)
+        self._require_lock()
+        self._manifest = write_run_manifest(self.path, replace(self._manifest, derived=names))
 
     def _commit(
         self, saved: Generation, stage: str, names: Sequence[str], metrics: Mapping[str, object], seconds: float
