@@ -30,7 +30,13 @@ class PrintableOutput(TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text."""
+        """Write a text.
+
+        Raises:
+            TypeError: If it is no text; that is how Typer finds out what a stream takes.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"wanted a text, got {type(text).__name__}")
         return self._stream.write(printable(text))
 
     def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
