@@ -44,7 +44,7 @@ def test_a_signal_in_the_middle_of_a_label_in_this_process_stops_and_is_no_faile
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_full_disk_under_a_labeller_is_raised_with_its_file(number, water):
-    with pytest.raises(OSError, match="wavefunction.gbw") as error:
+    with pytest.raises(OSError, match=r"wavefunction\.gbw") as error:
         compute(Interrupted(fails_with(number)), water)
     assert error.value.errno == number
 
