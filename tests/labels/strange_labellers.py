@@ -140,7 +140,7 @@ BAD = {
     "energy masked": (masked_energy, "energy = masked"),
     "energy date": (gives(energy=datetime.date(2000, 1, 1)), "energy = datetime.date(2000, 1, 1)"),
     "energy function": (gives(energy=len), "energy = <built-in function len>"),
-    "energy no array": (gives(energy=NoArray()), "energy = <"),
+    "energy no array": (gives(energy=NoArray()), "to read it raised SystemExit: 4"),
     "forces none": (gives(forces=None), "forces = None, wanted real numbers in eV/Å"),
     "forces number": (gives(forces=0.0), "forces of shape (), wanted (2, 3) in eV/Å"),
     "forces nan text": (gives(forces=[["nan", "0", "0"]] * 2), "forces = [['nan', '0', '0']"),

@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms
 
 from sparring.labels import Bounds, Label, LabelError, LabelStore, label
+from sparring.labels.ase import as_labeller
 from sparring.labels.messages import LONGEST, readable
 from sparring.runs.failures import read_failures, write_failures
 
@@ -90,7 +91,7 @@ def test_a_labeller_without_a_name_is_refused_at_once(strange, attributes, messa
 def test_a_name_that_cannot_be_read_is_refused_at_once(strange):
     text = r"the method of a labeller cannot be read \(RuntimeError: the licence server does not answer\)"
     with pytest.raises(ValueError, match=text):
-        label(asked(["integer"]), strange.Shy())
+        as_labeller(strange.Shy())
 
 
 def test_a_method_that_changes_from_call_to_call_is_a_counted_failure(strange, tmp_path):

@@ -79,7 +79,11 @@ def _attempt(labeller: Labeller, atoms: Atoms) -> Label:
         except LabelError:
             raise
         # A result is an object of the labeller's own: to read it may fail in any way.
-        except Exception as error:
+        except BaseException as error:
+            if interrupted:
+                raise KeyboardInterrupt from None
+            if isinstance(error, Stopped):
+                raise
             raise LabelError(
                 "bad_result",
                 f"{method} gave {shown(result)}, and to read it raised {type(error).__name__}{_told(error)}",
