@@ -4,7 +4,7 @@ import contextlib
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Any, get_args
@@ -15,6 +15,7 @@ from ase.calculators.calculator import BadConfiguration, CalculatorSetupError, I
 
 from sparring.labels.base import Label, LabelError, Labeller, Reason, depends_on, label_input, name_of
 from sparring.labels.messages import readable, shown
+from sparring.support.files import DISK_FULL
 from sparring.support.stopping import Stopped
 
 __all__ = ["compute", "sound"]
@@ -36,6 +37,8 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
         LabelError: If there is no label: "crashed" for every exception, ``sys.exit`` included, "not_converged" for one
             that says so, "out_of_memory" for a ``MemoryError``, "not_configured" where ASE finds no program,
             "bad_input" for a structure that the labeller does not take, "bad_result" for what is no label.
+        OSError: If the disk is full, or cannot be written any more.
+        Stopped: If a signal has come.
         KeyboardInterrupt: If Ctrl-C was pressed; one that the labeller raises by itself is a failure like others.
     """
     label, failure = None, None
@@ -69,10 +72,7 @@ def _attempt(labeller: Labeller, atoms: Atoms) -> Label:
         try:
             result: object = labeller(structure)
         except BaseException as error:
-            if interrupted:
-                raise KeyboardInterrupt from None
-            if isinstance(error, Stopped):
-                raise
+            _raise_what_ends_the_run(error, interrupted)
             raise _failure(method, error) from error
         try:
             return sound(result, len(atoms), method, version)
@@ -80,14 +80,19 @@ def _attempt(labeller: Labeller, atoms: Atoms) -> Label:
             raise
         # A result is an object of the labeller's own: to read it may fail in any way.
         except BaseException as error:
-            if interrupted:
-                raise KeyboardInterrupt from None
-            if isinstance(error, Stopped):
-                raise
+            _raise_what_ends_the_run(error, interrupted)
             raise LabelError(
                 "bad_result",
                 f"{method} gave {shown(result)}, and to read it raised {type(error).__name__}{_told(error)}",
             ) from error
+
+
+def _raise_what_ends_the_run(error: BaseException, interrupted: Sequence[int]) -> None:
+    """Raise an exception again that is no fault of the structure, nor of the labeller."""
+    if interrupted:
+        raise KeyboardInterrupt from None
+    if isinstance(error, Stopped) or (isinstance(error, OSError) and error.errno in DISK_FULL):
+        raise error
 
 
 def _failure(method: str, error: BaseException) -> LabelError:

@@ -15,6 +15,7 @@ from sparring.labels.base import Label, LabelError, Labeller, depends_on, electr
 from sparring.labels.reservations import SUFFIX, Reservation, Watch, end, remove_abandoned
 from sparring.labels.results import compute
 from sparring.support.digest import digest
+from sparring.support.faults import fault_point
 from sparring.support.files import write_text
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ class LabelStore:
             return
         record = {"key": key, "structure": identity, "label": _to_json(label)}
         text = json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n"
-        write_text(path, text, replace=False)
+        with fault_point("store", path):
+            write_text(path, text, replace=False)
 
     def obtain(
         self,

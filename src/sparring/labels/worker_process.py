@@ -18,6 +18,7 @@ from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.results import compute
 from sparring.labels.store import LabelStore
 from sparring.support.faults import InjectedFault, fault_point
+from sparring.support.stopping import SIGNALS
 
 __all__ = ["OUTPUT", "Began", "Outcome", "Refused", "Reserved", "Task", "main", "outcome_of"]
 
@@ -96,8 +97,10 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: Number of the open file of this end of the pipe.
     """
-    # Ctrl-C goes to the parent, which ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals to stop go to the parent, too, which ends the workers. Programs that a labeller starts do not inherit a
+    # handler, as they would inherit that a signal is ignored.
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
     os.set_inheritable(descriptor, False)
     connection, own, home = Connection(descriptor), os.getpid(), Path.cwd()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
