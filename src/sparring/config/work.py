@@ -79,7 +79,7 @@ def _of_replicas(
         yield at, f"{of}, {total}; take fewer replicas, or a shorter time"
 
 
-def _of_frames(at: KeyPath, n: int, of: str, n_each: float, what: str) -> Iterator[tuple[KeyPath, str]]:
+def _of_frames(at: KeyPath, n: int, of: str, n_each: float | int, what: str) -> Iterator[tuple[KeyPath, str]]:
     if n * n_each > MOST_FRAMES:
         total = f"{n:,} {of} with {n_each:.2g} {what} each are {n * n_each:.2g} structures"
         yield at, f"{total}, more than {MOST_FRAMES:.2g}; take fewer"
