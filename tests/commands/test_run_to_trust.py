@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from sparring import load, report, run
+from sparring.commands.running import run
+from sparring.config import load
 from sparring.inputs.extxyz import write_structures
+from sparring.reporting import report
 
 NAMES = (
     "../../outside",
