@@ -98,8 +98,8 @@ def test_two_sentences_say_what_is_awaited_and_what_to_do(labelling, there, aske
     assert (missing.n_missing, missing.n_read, missing.file) == (6, 0, there / "to_label.extxyz")
     text = (
         r"6 labels are awaited: the structures are in \S*to_label\.extxyz\. Put their energies and forces by "
-        r"PBE/def2-SVP into the same folder, as extended XYZ or as outputs of ORCA, VASP, CP2K, Quantum ESPRESSO, Gaussian or "
-        r"FHI-aims, in any order and also a part of them, and give the same command again\."
+        r"PBE/def2-SVP into the same folder, as extended XYZ or as outputs of ORCA, VASP, CP2K, Quantum ESPRESSO, "
+        r"Gaussian or FHI-aims, in any order and also a part of them, and give the same command again\."
     )
     assert re.fullmatch(text, str(missing))
     assert n_awaited(there.parent) == 6
@@ -211,8 +211,9 @@ def test_another_geometry_is_refused_with_file_frame_distance_and_remedy(labelli
     write_structures(there / "results.xyz", answers)
     text = (
         r"results\.xyz, frame 1 \(counting from 0\): this is not a geometry that was asked for: atoms or lattice "
-        r"vectors are up to 0\.1\d* Å from those of its key \(\w{12}\.\.\., structure 1 of those asked for, counting from 0\), "
-        r"and 0\.001 Å are allowed; compute energy and forces of the written geometry, without relaxing it, or remove"
+        r"vectors are up to 0\.1\d* Å from those of its key \(\w{12}\.\.\., structure 1 of those asked for, "
+        r"counting from 0\), and 0\.001 Å are allowed; compute energy and forces of the written geometry, without "
+        r"relaxing it, or remove"
     )
     with pytest.raises(AnswerError, match=text):
         labelling(asked)

@@ -18,6 +18,7 @@ from sparring.cli.arguments import (
     use_threads,
 )
 from sparring.cli.files import CheckLabels, SkipBad, geometries, labelled
+from sparring.support.printable import printable
 
 __all__ = ["app"]
 
@@ -158,7 +159,7 @@ def label(
     write_structures(output, [labelled_atoms(a, one, key) for a, one, key in rows if isinstance(one, Label)])
     for _, one, _ in rows:
         if not isinstance(one, Label):
-            typer.echo(f"failed: {one}", err=True)
+            typer.echo(printable(f"failed: {one}"), err=True)
     n_labelled = sum(isinstance(one, Label) for one in report.labels)
     typer.echo(
         f"{n_labelled} of {len(frames)} labelled ({report.n_computed} computed, {report.n_reused} reused): {output}"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sparring.exchange.folder import n_awaited
 from sparring.labels import by_reason
 from sparring.labels.executors.core_hours import read_core_hours
 from sparring.runs.saved_run import SavedRun
@@ -20,6 +21,7 @@ class GenerationStatus:
         metrics: Numbers of these stages.
         failed: Number of failed labels by reason.
         open_failures: Number of failed labels by reason, of a stage that was not committed because of them.
+        awaited: Number of offline labels that are awaited.
     """
 
     generation: int
@@ -27,6 +29,7 @@ class GenerationStatus:
     metrics: dict[str, object]
     failed: dict[str, int] = field(default_factory=dict)
     open_failures: dict[str, int] = field(default_factory=dict)
+    awaited: int = 0
 
 
 def status(folder: Path | str) -> list[GenerationStatus]:
@@ -54,6 +57,7 @@ def status(folder: Path | str) -> list[GenerationStatus]:
             metrics=generation.metrics(),
             failed=by_reason([error for _, error in generation.label_failures()]),
             open_failures=by_reason(generation.open_failures()),
+            awaited=n_awaited(generation.folder),
         )
         for generation in run.generations()
     ]

@@ -20,6 +20,7 @@ INDIFFERENT = (
     "labels.time_limit",
     "labels.memory_limit",
     "labels.max_failed",
+    "labels.min_succeeded",
     *(f"labels.labeller.{key}" for key in ("energy_key", "forces_key", "stress_key", "tolerance")),
     "attack.max_memory",
     "training.checkpoint",

@@ -8,6 +8,8 @@ import re
 import stat
 from pathlib import Path
 
+from sparring.support.checksums import require_unchanged
+
 __all__ = ["content_of", "require_file", "text_of"]
 
 LARGEST_FILE = 4 * 2**30
@@ -46,6 +48,7 @@ def content_of(path: Path) -> bytes:
         OSError: If it cannot be opened.
     """
     require_file(path)
+    require_unchanged(path)
     content = path.read_bytes()
     for magic, opener in _OPEN.items():
         if content.startswith(magic):
