@@ -6,11 +6,10 @@ from importlib import resources
 import pytest
 
 import sparring
-from sparring.cli import committee_verbs, run_verbs
+from sparring.cli import committee_verbs, label_verbs, run_verbs
 
-VERBS = [
-    command.callback.__name__ for app in (run_verbs.app, committee_verbs.app) for command in app.registered_commands
-]
+MODULES = (run_verbs, committee_verbs, label_verbs)
+VERBS = [command.callback.__name__ for module in MODULES for command in module.app.registered_commands]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -6,6 +6,9 @@ from .atoms.guests import Guests as Guests
 from .atoms.internal_coordinates import bonds_and_angles as bonds_and_angles
 from .atoms.neighbors import with_edges as with_edges
 from .atoms.structures import Structures as Structures
+from .commands.asking import Told as Told
+from .commands.asking import ask as ask
+from .commands.asking import tell as tell
 from .commands.running import check as check
 from .commands.running import run as run
 from .commands.starting import init as init
@@ -94,10 +97,22 @@ from .inputs.extxyz import (
 )
 from .inputs.reading import read_atoms as read_atoms
 from .labels import (
+    AnswerError as AnswerError,
+)
+from .labels import (
     ASECalculator as ASECalculator,
 )
 from .labels import (
     Bounds as Bounds,
+)
+from .labels import (
+    BudgetUsedUp as BudgetUsedUp,
+)
+from .labels import (
+    CoreHours as CoreHours,
+)
+from .labels import (
+    ExecutorError as ExecutorError,
 )
 from .labels import (
     Label as Label,
@@ -112,16 +127,28 @@ from .labels import (
     LabelReport as LabelReport,
 )
 from .labels import (
+    LabelsMissing as LabelsMissing,
+)
+from .labels import (
     LabelStore as LabelStore,
 )
 from .labels import (
+    Offline as Offline,
+)
+from .labels import (
     OpenMM as OpenMM,
+)
+from .labels import (
+    ParslExecutor as ParslExecutor,
 )
 from .labels import (
     PySCF as PySCF,
 )
 from .labels import (
     StoredCalculator as StoredCalculator,
+)
+from .labels import (
+    WorkerLost as WorkerLost,
 )
 from .labels import (
     hessian_vector_labels as hessian_vector_labels,

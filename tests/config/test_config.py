@@ -26,6 +26,7 @@ PRESETS = {
     "foundation_model.yaml": (None, "short_range"),
     "guest_in_host.yaml": (None, "frozen_host"),
     "mace.yaml": (None,),
+    "offline.yaml": (None,),
     "own_molecule.yaml": (None,),
     "silicon.yaml": (None,),
 }

@@ -135,6 +135,9 @@ class Odd:
     def segfault(self, atoms):
         ctypes.string_at(0)
 
+    def killed(self, atoms):
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def leave_with_a_fork(self, atoms):
         if os.fork() == 0:
             time.sleep(1000)
@@ -220,6 +223,29 @@ class Moody(Odd):
         if which == "the first":
             Path(self.file).write_text(f"{mood} of {this}")
         return getattr(self, mood if which in ("", "the first", this) else "good")(atoms)
+
+
+class Slow(Odd):
+    """Takes a time that is another one for each structure, in no order."""
+
+    def good(self, atoms):
+        time.sleep(0.3 * (1000 * atoms.positions[-1, -1] * np.pi % 1))
+        return truth(atoms)
+
+
+class Vandal(Odd):
+    """Kills the process that supervises its own, for some structures and as many times as it is told."""
+
+    def __init__(self, log, times):
+        self.log, self.times = str(log), times
+
+    def vandal(self, atoms):
+        with Path(self.log).open("a") as file:
+            file.write("x")
+        if len(Path(self.log).read_text()) <= self.times:
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(1000)
+        return truth(atoms)
 
 
 class Locked(Odd):

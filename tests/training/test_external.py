@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -39,7 +40,8 @@ def program(tmp_path):
         script.write_text(TRAINER.format(more=more, log=str(log)))
         command = (sys.executable, "-S", str(script), "{train}", "{seed}", "{folder}/{name}.model")
         settings = {"command": command, "model": "{name}.model", "energy_key": "DFT_energy", "forces_key": "DFT_forces"}
-        return Program(name="mine", **{**settings, **changes})
+        make.last = Program(name="mine", **{**settings, **changes})
+        return make.last
 
     make.written = lambda: (tmp_path / "written.txt").read_text().split()
     return make
@@ -100,6 +102,33 @@ def test_members_that_are_done_are_not_trained_again(program, data, tmp_path):
     assert program.written()[2:] == ["member-01.model"]
     train_members(program(), dataset, splits, seed=4, folder=folder)
     assert len(program.written()) == 5
+
+
+def test_members_that_an_executor_trains_are_those_that_are_trained_one_after_another(program, data, tmp_path):
+    # Each waits for the other: they are trained at the same time.
+    wait = (
+        "import time; here = pathlib.Path(model).parent\n(here.parent / (here.name + '.began')).touch()\n"
+        "while len(list(here.parent.glob('*.began'))) < 2: time.sleep(0.05)"
+    )
+    alone = train_members(program(), *data, seed=4, folder=tmp_path / "alone")
+    told = []
+    with ThreadPoolExecutor(2) as executor:
+        how = {"seed": 4, "folder": tmp_path / "together", "executor": executor}
+        together = train_members(program(wait, time_limit=60.0), *data, progress=lambda *n: told.append(n), **how)
+        assert [one.read_text() for one in alone] == [one.read_text() for one in together]
+        assert told == [(1, 2), (2, 2)]
+        n_written = len(program.written())
+        assert train_members(program(wait, time_limit=60.0), *data, **how) == together
+        assert len(program.written()) == n_written
+        with pytest.raises(TrainingError, match=r"trainer 'mine', member \d: the program ended with exit code 7"):
+            train_members(program("raise SystemExit(7)"), *data, **{**how, "folder": tmp_path / "failing"})
+        # The first failure ends the other members.
+        program("(time := __import__('time')).sleep(0 if model.endswith('1.model') else 1000); raise SystemExit(7)")
+        began = time.monotonic()
+        with pytest.raises(TrainingError, match=r"member 1: the program ended with exit code 7"):
+            train_members(program.last, *data, **{**how, "folder": tmp_path / "hanging"})
+        assert time.monotonic() - began < 30
+    assert not list(tmp_path.rglob(".stop-*"))
 
 
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_has_started(program, data, tmp_path):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from sparring.assembly.training import fit_arguments
+from sparring.assembly.resources import machine
+from sparring.assembly.training import checkpoint_arguments, fit_arguments
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.committee_files import read_committee
@@ -35,14 +36,14 @@ def of_models(config: Config, folder: Path, progress_bars: ProgressBars = no_pro
 
     Args:
         config: Configuration.
-        folder: Folder for what a trainer of the user's writes.
+        folder: Folder for checkpoints, and for what a trainer of the user's writes.
         progress_bars: Progress bars by title.
 
     Raises:
         ValueError: If a model cannot be loaded, or the trainer is not known.
     """
     if isinstance(config.training, FineTune):
-        return _tuned(config, config.training, progress_bars)
+        return _tuned(config, config.training, folder, progress_bars)
     if isinstance(config.training, Command):
         return _trained_outside(config, config.training, folder / "trained", progress_bars)
     return loaded(config)
@@ -72,7 +73,7 @@ def _untrained(config: Config, models: list[Architecture], dataset: Dataset) -> 
     return committee, FitReport.untrained(committee.n_members)
 
 
-def _tuned(config: Config, training: FineTune, progress_bars: ProgressBars) -> FitMembers:
+def _tuned(config: Config, training: FineTune, folder: Path, progress_bars: ProgressBars) -> FitMembers:
     """Models that every generation trains further, always from the checkpoints, on its data and on a replay."""
     models, again = members(config.committee, getattr(torch, config.dtype)), None
     if training.replay is not None:
@@ -87,8 +88,8 @@ def _tuned(config: Config, training: FineTune, progress_bars: ProgressBars) -> F
     }
 
     def tune_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        progress = progress_bars("training")
-        return fit(models[0], dataset, splits=splits, seed=seed, progress=progress, **arguments)  # type: ignore[arg-type]
+        given = {"progress": progress_bars("training"), **arguments, **checkpoint_arguments(config, folder, dataset)}
+        return fit(models[0], dataset, splits=splits, seed=seed, **given)  # type: ignore[arg-type]
 
     return tune_members
 
@@ -101,7 +102,9 @@ def _trained_outside(config: Config, training: Command, folder: Path, progress_b
         content = repr((seed, splits, dataset.energy.tolist(), dataset.structures.positions.tolist()))
         name = f"{len(dataset)}-structures-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
         progress = progress_bars("training")
-        paths = train_members(trainer, dataset, splits, seed=seed, folder=folder / name, progress=progress)
+        executor = machine().executor_of_members(folder, trainer.time_limit)
+        how = {"seed": seed, "folder": folder / name, "progress": progress, "executor": executor}
+        paths = train_members(trainer, dataset, splits, **how)  # type: ignore[arg-type]
         models = members(config.committee, getattr(torch, config.dtype), tuple(map(str, paths)))
         committee, report = _untrained(config, models, dataset)
         return committee.with_domain(domain_of(dataset, splits)), report

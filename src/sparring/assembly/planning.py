@@ -13,7 +13,7 @@ from jaxtyping import Float
 from sparring.assembly import foreign, heads
 from sparring.assembly.labels import counted, further_labels, label_service_of
 from sparring.assembly.proposing import proposer_of_run, require_proposers, seeds_of_run, shares_of
-from sparring.assembly.training import fit_arguments
+from sparring.assembly.training import checkpoint_arguments, fit_arguments
 from sparring.assembly.unlabelled import predicting
 from sparring.atoms.dataset import Dataset
 from sparring.atoms.duplicates import duplicate_groups
@@ -87,6 +87,7 @@ def plan(
         selectors=lambda *known: selectors(config, progress_bars, *known),
         label=None if config.labels.labeller.kind == "none" else label_service.label,
         max_failed=config.labels.max_failed,
+        min_succeeded=config.labels.min_succeeded,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",
@@ -106,10 +107,11 @@ def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> forei
     networks, training = [architecture(section) for section in config.committee.potentials], fit_arguments(config)
 
     def fit_members(dataset: Dataset, splits: Splits, seed: int) -> tuple[Committee, FitReport]:
-        progress = progress_bars("training")
+        given = {"splits": splits, "seed": seed, "progress": progress_bars("training"), **training}
+        given |= checkpoint_arguments(config, folder, dataset)
         if len(networks) > 1:
-            return fit_mixed(networks, dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
-        return fit(networks[0], dataset, splits=splits, seed=seed, progress=progress, **training)  # type: ignore[arg-type]
+            return fit_mixed(networks, dataset, **given)  # type: ignore[arg-type]
+        return fit(networks[0], dataset, **given)  # type: ignore[arg-type]
 
     return fit_members
 

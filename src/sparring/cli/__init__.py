@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 
 import typer
 
-from sparring.cli import committee_verbs, run_verbs, validate
+from sparring.cli import committee_verbs, label_verbs, run_verbs, validate
 from sparring.cli.exit_codes import LABELS_AWAITED, LABELS_FAILED, OWN_ERROR, STOPPED, WRONG_INPUT
 from sparring.support.faults import InjectedFault, prepare
+from sparring.support.files import DISK_FULL
 from sparring.support.malloc import keep_freed_memory
 from sparring.support.stopping import Stopped, stopping_by_signals
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(run_verbs.app)
 app.add_typer(committee_verbs.app)
+app.add_typer(label_verbs.app)
 app.add_typer(validate.app, name="validate")
 
 
@@ -60,7 +62,7 @@ def _user_errors() -> Iterator[None]:
     except Exception as error:
         if not _is_users(error):
             raise
-        typer.echo(f"sparring: {error}", err=True)
+        typer.echo(f"sparring: {error}{_remedy(error)}", err=True)
         raise SystemExit(_exit_code(error)) from None
 
 
@@ -81,20 +83,28 @@ def _stopped(stop: Stopped) -> int:
     return STOPPED
 
 
+def _remedy(error: Exception) -> str:
+    """The end of the message about a disk that cannot be written; empty for other errors."""
+    if not isinstance(error, OSError) or error.errno not in DISK_FULL:
+        return ""
+    return "; make room or mend it, then give the same command again: nothing that was finished is lost"
+
+
 def _exit_code(error: Exception) -> int:
-    from sparring.labels import LabellingError, LabelsMissing
+    from sparring.labels import BudgetUsedUp, ExecutorError, LabellingError, LabelsMissing
 
     if isinstance(error, LabelsMissing):
         return LABELS_AWAITED
-    return LABELS_FAILED if isinstance(error, LabellingError) else WRONG_INPUT
+    return LABELS_FAILED if isinstance(error, LabellingError | BudgetUsedUp | ExecutorError) else WRONG_INPUT
 
 
 def _is_users(error: Exception) -> bool:
     """True for errors whose message has a remedy for users; others are errors of Sparring."""
-    from sparring.labels import LabelError, LabellingError, LabelsMissing
+    from sparring.labels import AnswerError, BudgetUsedUp, ExecutorError, LabelError, LabellingError, LabelsMissing
     from sparring.runs.folder import RunFolderError
     from sparring.starting_data.relaxation import RelaxationError
     from sparring.training.fitting import TrainingError
 
-    own = LabelError | LabellingError | LabelsMissing | RunFolderError | RelaxationError | TrainingError
+    labels = AnswerError | BudgetUsedUp | ExecutorError | LabelError | LabellingError | LabelsMissing
+    own = labels | RunFolderError | RelaxationError | TrainingError
     return isinstance(error, own | ValueError | OSError | ModuleNotFoundError)

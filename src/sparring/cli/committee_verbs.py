@@ -1,5 +1,6 @@
 """The verbs of single steps, on files: each reads its arguments, calls one library function, and writes a file."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,7 @@ def fit(
     from sparring.assembly.planning import train
     from sparring.atoms.dataset import ENERGY, FORCES, STRESS
     from sparring.inputs.reading import read_atoms
+    from sparring.runs.generation import CHECKPOINTS
     from sparring.runs.stages import write_fit
     from sparring.systems.own.comparison import in_internal_units
 
@@ -55,6 +57,7 @@ def fit(
     output.mkdir(parents=True, exist_ok=True)
     fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
     write_fit(output, fitted)
+    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     typer.echo(f"committee of {fitted.committee.n_members}: {output}")
     typer.echo(f"trained on {fitted.committee.domain}")
     options = " ".join(f"--{name.replace('_', '-')} {key}" for name, key in keys.items() if key is not None)

@@ -11,6 +11,6 @@ WRONG_INPUT = 2
 LABELS_AWAITED = 3
 """Exit code of a run that waits for labels which are computed elsewhere."""
 LABELS_FAILED = 4
-"""Exit code of a run that stops because of its labels."""
+"""Exit code of a run that stops because of its labels, their executor, or their budget: somebody has to act."""
 STOPPED = 5
 """Exit code after a signal to stop; everything finished is kept. After a second signal it is 128 and its number."""

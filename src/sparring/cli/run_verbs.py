@@ -38,6 +38,7 @@ def check(
     config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False, resources: ResourcesFile = None
 ) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
+    from sparring.commands.estimates import offline_lines
     from sparring.commands.running import check
     from sparring.commands.testing import planned_tests
     from sparring.config import dump, load, settled
@@ -48,6 +49,9 @@ def check(
     if resolved.labels.labeller.kind == "none":
         typer.echo(f"nothing is labelled or trained: at most {estimate.n_labels} structures of attacks are selected")
         typer.echo(f"a prediction takes {estimate.seconds_per_label:.2g} s here, by {estimate.method}")
+    elif estimate.label is None:
+        for line in offline_lines(estimate):
+            typer.echo(line)
     else:
         typer.echo(f"labels by {estimate.method}")
         typer.echo(f"one label takes {estimate.label.wall_time:.2g} s here and gives {estimate.label.energy:.6f} eV")
@@ -90,8 +94,9 @@ def run(
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
 
-    Exit codes: 0 finished; 1 an error of Sparring itself; 2 a wrong configuration or file; 3 labels failed: see the
-    message, fix the cause and give the same command again; 130 Ctrl-C; 143 SIGTERM.
+    Exit codes: 0 finished; 1 an error of Sparring itself; 2 a wrong configuration or file, or a full disk; 3 labels are
+    awaited; 4 labels failed: see the message, fix the cause and give the same command again; 5 stopped by Ctrl-C,
+    SIGTERM, SIGUSR1 or SIGHUP; 128 and its number after a second such signal.
     """
     import logging
 
@@ -132,7 +137,7 @@ def run(
 def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Show the progress of a run."""
     from sparring.commands.running import comparison, outcome
-    from sparring.commands.status import status
+    from sparring.commands.status import core_hours_line, status
     from sparring.reporting.answers import answers
     from sparring.reporting.terminal import GenerationTable, starting_line
     from sparring.reporting.uncertain_atoms import uncertain_atoms_table
@@ -155,6 +160,11 @@ def status(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
             if failed:
                 reasons = ", ".join(f"{reason} {n}" for reason, n in failed.items())
                 typer.echo(f"    {sum(failed.values())} labels failed: {reasons}{state}")
+        if generation.awaited:
+            file = folder / f"generation-{generation.generation:02d}" / "offline" / "to_label.extxyz"
+            typer.echo(f"    {generation.awaited} label{'s are' if generation.awaited > 1 else ' is'} awaited: {file}")
+    if line := core_hours_line(folder):
+        typer.echo(line)
     if yields := yields_of_run(folder):
         typer.echo(yield_table(yields, KCAL if system is None else system.unit).text())
     if uncertain := uncertain_atoms_of_run(folder):

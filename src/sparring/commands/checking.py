@@ -36,12 +36,15 @@ MOST_TRIED = 5
 def estimate(config: Config, structures: list[Atoms]) -> Estimate:
     """Cost of a run on these structures, and problems of the input.
 
-    Labels that the file brings are compared with the labeller's, unless ``system.check_labels`` is false; one structure
-    without a label is labelled, and one for each element that is in none of these.
+    Offline labels are only counted. Of others, labels that the file brings are compared with the labeller's, unless
+    ``system.check_labels`` is false; one structure without a label is labelled, and one for each element that is in
+    none of these.
 
     Raises:
         LabelError: If no label can be computed.
     """
+    if config.labels.labeller.kind == "offline":
+        return _offline(config, structures)
     worker, bounds = labeller(config), Bounds(**config.labels.bounds.arguments())  # type: ignore[arg-type]
     store = LabelStore(config.labels.store) if config.labels.store is not None else None
 
@@ -89,6 +92,22 @@ def estimate(config: Config, structures: list[Atoms]) -> Estimate:
             *_machine(config, available, processes),
             *_trainer(config),
         ),
+    )
+
+
+def _offline(config: Config, structures: list[Atoms]) -> Estimate:
+    """Number of labels of a run whose labels are computed elsewhere; none is computed here."""
+    counts, available = count_labels(config, config.system.build(), structures), cores()
+    return Estimate(
+        method=labeller(config).method,
+        label=None,
+        n_start=counts.n_start,
+        n_labels=counts.n_attacks,
+        n_generations=config.generations,
+        cores=available,
+        n_crystals=sum(map(has_volume, structures)),
+        n_with_stress=sum(STRESS in atoms.info for atoms in structures),
+        findings=(*_machine(config, available, 1), *_trainer(config)),
     )
 
 

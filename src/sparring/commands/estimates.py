@@ -13,7 +13,7 @@ from sparring.support.cores import Cores, cores
 from sparring.systems.base import StartCost, System
 from sparring.systems.own.structures import is_labelled
 
-__all__ = ["Counts", "Estimate", "count_labels", "shown_duration"]
+__all__ = ["Counts", "Estimate", "count_labels", "offline_lines", "shown_duration"]
 
 RELAXATION_STEPS = (10, 40)
 """Typical numbers of labels of a relaxation, one after the other; the maximum is 300."""
@@ -41,7 +41,7 @@ class Estimate:
 
     Attributes:
         method: Method of the labels.
-        label: Label of a starting structure.
+        label: Label of a starting structure; None for offline labels, of which none is computed.
         n_start: Approximate number of labels before the first training, without those of relaxations.
         n_labels: Maximum number of labels of attacks in all generations.
         n_generations: Number of committees that are trained.
@@ -58,7 +58,7 @@ class Estimate:
     """
 
     method: str
-    label: Label
+    label: Label | None
     n_start: int
     n_labels: int
     n_generations: int
@@ -112,6 +112,20 @@ class Estimate:
         in_file = f"{self.n_with_stress} of {self.n_crystals} crystals have a stress in the file"
         known = {True: ", new labels have one, too", False: ", new labels have none", None: ""}
         return in_file + known[self.labels_have_stress]
+
+
+def offline_lines(estimate: Estimate) -> list[str]:
+    """The labels of a run that are computed elsewhere, as lines of text."""
+    start = (
+        f"about {estimate.n_start} structures to begin with, and" if estimate.n_start else "no structure of the file;"
+    )
+    return [
+        f"offline labels by {estimate.method}: none is computed here",
+        f"{start} at most {estimate.n_labels} from attacks are written to generation-NN/offline/to_label.extxyz in the "
+        "run folder",
+        "the run stops there with exit code 3, reads labels from the same folder, and goes on when all are there",
+        f"{estimate.n_generations} committees are trained",
+    ]
 
 
 def count_labels(config: Config, system: System, structures: list[Atoms]) -> Counts:

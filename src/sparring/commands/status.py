@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sparring.exchange.folder import n_awaited
 from sparring.labels import by_reason
+from sparring.labels.executors.core_hours import read_core_hours
 from sparring.runs.saved_run import SavedRun
 
-__all__ = ["GenerationStatus", "status"]
+__all__ = ["GenerationStatus", "core_hours_line", "status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,7 @@ class GenerationStatus:
         metrics: Numbers of these stages.
         failed: Number of failed labels by reason.
         open_failures: Number of failed labels by reason, of a stage that was not committed because of them.
+        awaited: Number of offline labels that are awaited.
     """
 
     generation: int
@@ -26,6 +29,7 @@ class GenerationStatus:
     metrics: dict[str, object]
     failed: dict[str, int] = field(default_factory=dict)
     open_failures: dict[str, int] = field(default_factory=dict)
+    awaited: int = 0
 
 
 def status(folder: Path | str) -> list[GenerationStatus]:
@@ -53,6 +57,17 @@ def status(folder: Path | str) -> list[GenerationStatus]:
             metrics=generation.metrics(),
             failed=by_reason([error for _, error in generation.label_failures()]),
             open_failures=by_reason(generation.open_failures()),
+            awaited=n_awaited(generation.folder),
         )
         for generation in run.generations()
     ]
+
+
+def core_hours_line(folder: Path | str) -> str | None:
+    """Core hours that labels of a run have used; None before the first label, and where formulas label.
+
+    Raises:
+        ValueError: If their file is damaged.
+    """
+    hours, n_labels = read_core_hours(SavedRun(Path(folder)).core_hours_file)
+    return f"labels: {hours:.3g} core hours used for {n_labels} labels" if n_labels else None

@@ -50,6 +50,7 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "Training.force_weight": (0, 1e6, ""),
     "Training.stress_weight": (0, 1e6, ""),
     "Training.hessian_weight": (0, 1e6, ""),
+    "Training.checkpoint": (1, 1e7, "s"),
     "FineTune.learning_rate": (0, 10, ""),
     "FineTune.energy_weight": (0, 1e6, ""),
     "FineTune.force_weight": (0, 1e6, ""),

@@ -10,6 +10,7 @@ EXAMPLES = {
     "foundation_model": ("foundation_model.yaml", "magnesium_oxide.xyz"),
     "guest_in_host": ("guest_in_host.yaml", "guest_in_host.xyz", "guest_in_host_turn.xyz"),
     "mace": ("mace.yaml", "own_molecule.xyz"),
+    "offline": ("offline.yaml", "own_molecule.xyz"),
     "copper": ("copper.yaml", "copper.xyz", "copper_bulk.xyz"),
     "silicon": ("silicon.yaml", "silicon.xyz"),
 }

@@ -64,6 +64,7 @@ class Training(Section):
     amsgrad: bool = False
     second_stage: SecondStage | None = None
     bootstrap: bool = False
+    checkpoint: Duration | None = 600.0
     splits: Splits = Splits()
 
 

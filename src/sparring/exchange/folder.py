@@ -16,8 +16,10 @@ from sparring.exchange.outgoing import outgoing, read_outgoing
 from sparring.inputs.extxyz import write_structures
 from sparring.labels.base import Label, LabelError
 from sparring.labels.offline import AnswerError, LabelsMissing, Offline
+from sparring.labels.pool import LabellingError
 from sparring.labels.store import LabelStore, label_key
 from sparring.labels.worker_process import Outcome
+from sparring.starting_data.relaxation import RelaxationError
 
 __all__ = ["FOLDER", "OfflineFolder", "n_awaited"]
 
@@ -86,9 +88,7 @@ class OfflineFolder:
         with self._collecting():
             try:
                 yield
-            except (AnswerError, LabelsMissing):
-                raise
-            except Exception as error:
+            except (ValueError, LabelError, LabellingError, RelaxationError) as error:
                 # What fails without its labels may not fail with them.
                 if not self._waiting.missing:
                     raise

@@ -11,7 +11,14 @@ from sparring.labels.base import label_input
 
 __all__ = ["outgoing", "read_outgoing"]
 
-TOLD = ("source", "expected_force_error", "expected_energy_error", "expected_stress_error")
+TOLD = (
+    "source",
+    "frame",
+    "force_variance",
+    "expected_force_error",
+    "expected_energy_error",
+    "expected_stress_error",
+)
 """Names in `info` that tell somebody who labels a structure where it is from, and how large the errors may be."""
 
 

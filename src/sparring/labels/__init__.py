@@ -6,6 +6,9 @@ a plugin. Importing this package loads no quantum-chemistry code; a labeller loa
 
 from sparring.labels.ase import ASECalculator, FromCalculator
 from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, electronic_state
+from sparring.labels.executors.core_hours import BudgetUsedUp, CoreHours
+from sparring.labels.executors.parsl import ParslExecutor
+from sparring.labels.executors.restartable import ExecutorError, WorkerLost
 from sparring.labels.hessian import hessian_vector_labels
 from sparring.labels.limits import Limits
 from sparring.labels.offline import AnswerError, LabelFiles, LabelsMissing, Offline
@@ -29,6 +32,9 @@ __all__ = [
     "ASECalculator",
     "AnswerError",
     "Bounds",
+    "BudgetUsedUp",
+    "CoreHours",
+    "ExecutorError",
     "FromCalculator",
     "Label",
     "LabelError",
@@ -41,8 +47,10 @@ __all__ = [
     "Limits",
     "Offline",
     "OpenMM",
+    "ParslExecutor",
     "PySCF",
     "StoredCalculator",
+    "WorkerLost",
     "Workers",
     "by_reason",
     "causes",

@@ -41,6 +41,7 @@ Reason = Literal[
     "out_of_memory",
     "worker_lost",
     "bad_result",
+    "bad_input",
     "not_configured",
     "missing",
 ]
@@ -60,6 +61,8 @@ class Label:
         version: The labeller's ``version``.
         converged: True if the labeller's own criteria were met.
         wall_time: Time the label took, in seconds.
+        retried_with: Settings of the second attempt, where the first one had not converged; None for the labeller's own
+            settings. The converged result is the same.
     """
 
     energy: float
@@ -69,6 +72,7 @@ class Label:
     version: str
     converged: bool
     wall_time: float
+    retried_with: str | None = None
 
 
 class LabelError(Exception):
@@ -111,6 +115,10 @@ class Labeller(Protocol):
     there are any. Further names in ``atoms.info`` or ``atoms.arrays`` that it reads, such as tags or an electric field,
     are listed in an optional attribute ``depends_on``, a tuple of names. These are then in the key, too, and are handed
     on to structures made from others.
+
+    An optional method ``safer()`` returns a labeller of the same method and version with a more robust way to the same
+    converged result (damping, second-order steps, more cycles), or None. It gets one attempt where a label has not
+    converged. Its attribute ``recipe`` describes it in words.
 
     Attributes:
         method: Description of everything that changes the result: level of theory, basis, grids, thresholds.

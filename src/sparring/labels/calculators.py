@@ -48,6 +48,9 @@ def compute_by(
         if not isinstance(error, SCFError) and "converge" not in str(error).lower():
             raise
         converged = False
+    # VASP goes on after the last cycle, and ASE reads results that mean nothing.
+    if getattr(calculator, "name", "") == "vasp" and getattr(calculator, "converged", None) is False:
+        converged = False
     return Label(
         energy=energy,
         forces=forces,

@@ -36,6 +36,7 @@ from sparring.support.digest import file_digest
 from sparring.support.faults import fault_point
 from sparring.support.files import sync_folder, write_text
 from sparring.support.lock import Lock, LockLostError
+from sparring.support.stopping import stops_postponed
 
 __all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
 
@@ -128,9 +129,10 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             began = time.perf_counter()
             value = compute()
             seconds = time.perf_counter() - began
-            self._require_lock()
-            names = list(codec.write(saved.folder, value))
-            self._commit(saved, stage, names, codec.metrics(value), round(seconds, 3))
+            with stops_postponed():
+                self._require_lock()
+                names = list(codec.write(saved.folder, value))
+                self._commit(saved, stage, names, codec.metrics(value), round(seconds, 3))
         self.log(f"generation {generation}: {stages.TITLES[stage]} done in {_duration(seconds)}")
         result = codec.read(saved.folder)
         return result

@@ -34,6 +34,7 @@ COMMITTEE, CURVES = FILES, "training.csv"
 PREDICTIONS, EVALUATION = "predictions.extxyz", "evaluation.json"
 ATTACKS, PATHS = "attacks.extxyz", "paths.npz"
 SELECTED, SELECTION = "selected.extxyz", "selection.json"
+CHECKPOINTS = "checkpoints"
 LABELLED, COUNTS = "labelled.extxyz", "labels.json"
 
 NAME = re.compile(r"generation-(0[1-9]|[1-9]\d+)")

@@ -53,12 +53,12 @@ class Fault(NamedTuple):
     Attributes:
         point: Name of the place.
         kind: Kind of the fault.
-        count: Number of the passage at which it happens, from 1.
+        passage: Number of the passage at which it happens, from 1.
     """
 
     point: str
     kind: str
-    count: int
+    passage: int
 
 
 def requested_fault() -> Fault | None:
@@ -106,7 +106,7 @@ def fault_point(point: str, path: Path | None = None) -> AbstractContextManager[
         OSError: If the fault is ``full``.
     """
     fault = requested_fault()
-    if fault is None or fault.point != point or _passage() != fault.count:
+    if fault is None or fault.point != point or _passage() != fault.passage:
         return nullcontext()
     at = f"{VARIABLE}={os.environ[VARIABLE]}"
     if fault.kind == "kill":

@@ -1,19 +1,18 @@
 """Training of committees: all members at once, each on its own minibatches (Eq. 2, with Adam)."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float
 
 from sparring.atoms.curvature import HessianLabels
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.potentials import Architecture, WithPrior
 from sparring.support.devices import require_device
-from sparring.training.adam import MemberState
+from sparring.training.checkpoints import checkpoints_of
+from sparring.training.epochs import Schedule, require_two_members, run_epochs
 from sparring.training.jobs import (
-    Job,
     check_architecture,
     check_elements,
     check_labels,
@@ -27,10 +26,11 @@ from sparring.training.jobs import (
     structure_keys,
 )
 from sparring.training.loss import Loss
-from sparring.training.outliers import largest_losses, losses_before_training, warn_of_few
+from sparring.training.outliers import losses_before_training, warn_of_few
+from sparring.training.references import reference_energies
 from sparring.training.reports import FitReport, TrainingError
 from sparring.training.splits import Splits
-from sparring.training.trainer import Member, SecondStage, Trainer, modules_of, reference_energies
+from sparring.training.trainer import SecondStage, Trainer, modules_of
 from sparring.training.weak_labels import REACH, Taylor, weak_terms
 
 __all__ = ["FitReport", "TrainingError", "fit", "fit_many", "reference_energies"]
@@ -64,6 +64,8 @@ def fit(
     second_stage: SecondStage | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    checkpoint: Path | str | None = None,
+    checkpoint_interval: float = 600.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Committee, FitReport]:
     """Train a committee.
@@ -112,6 +114,9 @@ def fit(
             is kept. None for one stage.
         dtype: Precision of the weights.
         device: Device to train on.
+        checkpoint: Folder for checkpoints, from the newest of which the same call goes on if it was ended; the result
+            is that of an unbroken training, bit for bit. The folder may be removed afterwards. None for none.
+        checkpoint_interval: Time between two checkpoints, in seconds.
         progress: Function that is called with the number of epochs done and their total.
 
     Raises:
@@ -146,6 +151,8 @@ def fit(
         second_stage=second_stage,
         dtype=dtype,
         device=device,
+        checkpoint=checkpoint,
+        checkpoint_interval=checkpoint_interval,
         progress=progress,
     )
     return committee, report
@@ -179,6 +186,8 @@ def fit_many(
     second_stage: SecondStage | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    checkpoint: Path | str | None = None,
+    checkpoint_interval: float = 600.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[Committee, FitReport]]:
     """Train several committees of one architecture at once, each on a data set of its own.
@@ -214,6 +223,8 @@ def fit_many(
         second_stage: Second stage of training; None for one stage.
         dtype: Precision of the weights.
         device: Device to train on.
+        checkpoint: Folder for checkpoints, as in :func:`fit`; None for none.
+        checkpoint_interval: Time between two checkpoints, in seconds.
         progress: Function that is called with the number of epochs done and their total.
 
     Raises:
@@ -250,18 +261,15 @@ def fit_many(
     before = losses_before_training(trainer.loss, state.weights, members, batch_size)
     for job in jobs:
         warn_of_few(job.part_of(before), job.dataset)
-    curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    total = n_epochs + (second_stage.n_epochs if second_stage else 0)
-    for epoch in range(total):
-        if second_stage and epoch == n_epochs:
-            trainer, state = trainer.in_stage(second_stage, state)
-        rates = state.learning_rate.cpu().numpy()
-        state, train_loss = trainer.epoch(state, epoch)
-        state, validation_loss = trainer.validate_and_adjust(state, epoch, patience, factor)
-        curves.append((train_loss.cpu().numpy(), validation_loss.cpu().numpy(), rates))
-        _require_two_members(jobs, members, state, epoch, learning_rate, before)
-        if progress:
-            progress(epoch + 1, total)
+    schedule = Schedule(n_epochs, second_stage, patience, factor)
+    trainer, state, curves = run_epochs(
+        trainer,
+        state,
+        schedule,
+        require_members=lambda state, epoch: require_two_members(jobs, members, state, epoch, learning_rate, before),
+        progress=progress,
+        checkpoints=checkpoints_of(checkpoint, checkpoint_interval, trainer, state, schedule),
+    )
     trainer, results = trainer.aligned(state.best_weights), []
     for index, domain in enumerate(domains):
         rows = sorted((r for r, m in enumerate(members) if m.committee == index), key=lambda r: members[r].number)
@@ -269,22 +277,3 @@ def fit_many(
         kept = [row for number, row in enumerate(rows) if number not in report.dropped]
         results.append((trainer.committee(state.best_weights, kept).with_domain(domain), report))
     return results
-
-
-def _require_two_members(
-    jobs: Sequence[Job],
-    members: Sequence[Member],
-    state: MemberState,
-    epoch: int,
-    learning_rate: float,
-    before: Float[np.ndarray, " n_structures"],
-) -> None:
-    dropped = (state.n_rollbacks > 1).tolist()
-    for index, job in enumerate(jobs):
-        of_job = [gone for gone, member in zip(dropped, members, strict=True) if member.committee == index]
-        if sum(of_job) > len(of_job) - min(2, len(of_job)):
-            raise TrainingError(
-                f"{sum(of_job)} of {len(of_job)} members diverged twice by epoch {epoch + 1}, which leaves fewer "
-                f"than two; lower learning_rate (now {learning_rate:g}) or look for wrong labels in the data set; "
-                f"most of the loss before training was that of {largest_losses(job.part_of(before), job.dataset)}"
-            )

@@ -35,7 +35,7 @@ from sparring.potentials.heads.backbone import require_backbone
 from sparring.potentials.heads.head import Head
 from sparring.training.minibatches import virials_of
 from sparring.training.readouts import Rows, along_strains, rows_of
-from sparring.training.trainer import reference_energies
+from sparring.training.references import reference_energies
 
 __all__ = ["Residuals", "committee_of", "fit_heads", "residuals_of"]
 

@@ -1,6 +1,7 @@
 """Training of committees whose members are of several architectures."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,7 @@ def fit_mixed(
     seed: int,
     n_members: int = 6,
     splits: Splits | None = None,
+    checkpoint: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
     **training: object,
 ) -> tuple[Committee, FitReport]:
@@ -36,6 +38,7 @@ def fit_mixed(
         seed: Seed of the weights and of the order of the minibatches.
         n_members: Size of the committee, unless ``splits`` gives it.
         splits: Training and validation set of each member; by default 60:20:20 with a common test set.
+        checkpoint: Folder for checkpoints of each architecture, as in :func:`sparring.fit`; None for none.
         progress: Function that is called with the number of epochs done and their total.
         training: Further arguments of :func:`sparring.fit`, the same for all architectures.
 
@@ -62,6 +65,7 @@ def fit_mixed(
             dataset,
             seed=derive(seed, "architecture", index),
             splits=splits.of_members(slice(int(numbers[0]), int(numbers[-1]) + 1)),
+            checkpoint=None if checkpoint is None else Path(checkpoint) / f"architecture-{index + 1:02d}",
             progress=progress and _in_part(progress, index, n_kinds),
             **training,  # type: ignore[arg-type]
         )

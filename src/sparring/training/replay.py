@@ -13,8 +13,8 @@ from sparring.atoms.structures import Structures
 from sparring.potentials import Architecture
 from sparring.potentials.base import N_ELEMENTS
 from sparring.potentials.stacking import cast
+from sparring.training.references import reference_energies
 from sparring.training.splits import Splits
-from sparring.training.trainer import reference_energies
 
 __all__ = ["aligned_replay", "with_replay"]
 

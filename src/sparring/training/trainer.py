@@ -2,26 +2,25 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparring.atoms.structures import Structures
 from sparring.committee import Committee
-from sparring.potentials.base import N_ELEMENTS, Architecture
+from sparring.potentials.base import Architecture
 from sparring.potentials.stacking import unstack
 from sparring.support.seeds import derive
 from sparring.training.adam import MemberState, adam
 from sparring.training.loss import Loss
 from sparring.training.minibatches import Rows
+from sparring.training.references import reference_energies
 from sparring.training.weak_labels import WeakTerm
 
-__all__ = ["Member", "SecondStage", "Trainer", "drawn", "modules_of", "reference_energies"]
+__all__ = ["Member", "SecondStage", "Trainer", "drawn", "modules_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +150,24 @@ class Trainer:
             waited=torch.zeros_like(state.waited),
         )
 
-    def epoch(self, state: MemberState, epoch: int) -> tuple[MemberState, Float[Tensor, " n_members"]]:
-        """One pass over every member's training set, each in its own order."""
+    def epoch(
+        self,
+        state: MemberState,
+        epoch: int,
+        n_done: int = 0,
+        losses: Float[Tensor, " n_members"] | None = None,
+        after_batch: Callable[[MemberState, int, Float[Tensor, " n_members"]], None] | None = None,
+    ) -> tuple[MemberState, Float[Tensor, " n_members"]]:
+        """One pass over every member's training set, each in its own order; or what is left of one.
+
+        Args:
+            state: State before the minibatches that are left.
+            epoch: Number of the epoch, from 0.
+            n_done: Number of minibatches that are done.
+            losses: Part of the losses that these have given; None for zero.
+            after_batch: Function that is called after each minibatch with the state, the number of minibatches that
+                are done, and the losses so far.
+        """
         orders = [
             torch.randperm(
                 len(member.train),
@@ -161,9 +176,11 @@ class Trainer:
             for member in self.members
         ]
         rows = self._rows([torch.tensor(m.train)[o] for m, o in zip(self.members, orders, strict=True)])
-        losses = torch.zeros_like(state.learning_rate)
+        losses = torch.zeros_like(state.learning_rate) if losses is None else losses.clone()
         sizes, terms = rows.n_structures, [term.at_epoch(epoch) for term in self.terms]
-        for chosen, share in rows.batches(self.batch_size):
+        for done, (chosen, share) in enumerate(rows.batches(self.batch_size), 1):
+            if done <= n_done:
+                continue
             n_rows = len(chosen)
             counts = chosen.shape[1] if share is None else (share > 0).sum(1)
             weights, of_rows = state.weights[:n_rows], self.loss.first(n_rows)
@@ -172,6 +189,8 @@ class Trainer:
                 gradient = gradient + term.gradient(of_rows, weights, chosen, share)
             state = self._step(state, gradient)
             losses[:n_rows] += loss * counts / sizes[:n_rows]
+            if after_batch:
+                after_batch(state, done, losses)
         return state, losses
 
     def _step(self, state: MemberState, gradient: Float[Tensor, "n_rows n_weights"]) -> MemberState:
@@ -183,10 +202,15 @@ class Trainer:
         return state._replace(n_steps=torch.cat([part.n_steps, state.n_steps[n:]]))
 
     def validate_and_adjust(
-        self, state: MemberState, epoch: int, patience: int | None, factor: float
+        self,
+        state: MemberState,
+        epoch: int,
+        patience: int | None,
+        factor: float,
+        after_batch: Callable[[], None] | None = None,
     ) -> tuple[MemberState, Float[Tensor, " n_members"]]:
         """Validate; keep the best weights, reduce the rate of members that stall, roll back those that diverge."""
-        loss = self.validate(state.kept)
+        loss = self.validate(state.kept, after_batch)
         first = torch.where(torch.isinf(state.first_loss), loss, state.first_loss)
         # Where the square of a gradient has overflown, Adam's steps are zero ever after.
         sound = torch.isfinite(state.weights).all(1) & torch.isfinite(state.square).all(1)
@@ -223,7 +247,7 @@ class Trainer:
         )
         return new, loss
 
-    def validate(self, weights: Tensor) -> Float[Tensor, " n_members"]:
+    def validate(self, weights: Tensor, after_batch: Callable[[], None] | None = None) -> Float[Tensor, " n_members"]:
         """The square of the mean root of the losses of a member's validation set.
 
         In a set of twenty, one or two geometries are unlike all training data. Their squared errors would dominate the
@@ -235,6 +259,8 @@ class Trainer:
             n = len(chosen)
             root = self.loss.first(n).losses_of(weights[:n], chosen).sqrt()
             roots[:n] += (root if share is None else root.where(share > 0, 0.0)).sum(1) / rows.n_structures[:n]
+            if after_batch:
+                after_batch()
         return roots.square()
 
     def committee(self, weights: Tensor, rows: Sequence[int]) -> Committee:
@@ -267,28 +293,3 @@ def drawn(architecture: Architecture, member: Member) -> Architecture:
     network = copy.deepcopy(architecture)
     network.initialise(torch.Generator().manual_seed(derive(member.seed, "weights", member.number)))
     return network
-
-
-def reference_energies(
-    structures: Structures,
-    energy: Float[Tensor, " n_structures"],
-    weight: Float[Tensor, " n_structures"] | None = None,
-) -> Float[Tensor, " n_elements"]:
-    """Energies of the elements that best reproduce energies of structures, in eV, by atomic number.
-
-    Least squares over compositions; where elements always occur in the same proportions, the smallest such energies.
-
-    Args:
-        structures: Structures.
-        energy: Energies in eV.
-        weight: Weights of the squared errors, as the loss has them; None for equal ones.
-    """
-    cells = structures.structure_index * N_ELEMENTS + structures.atomic_numbers
-    counts = torch.zeros(structures.n_structures * N_ELEMENTS, dtype=torch.float64)
-    counts = counts.index_add(0, cells.cpu(), torch.ones(structures.n_atoms, dtype=torch.float64))
-    rows, wanted = counts.reshape(-1, N_ELEMENTS).numpy(), energy.cpu().double().numpy()
-    if weight is not None:
-        root = weight.cpu().double().sqrt().numpy()
-        rows, wanted = rows * root[:, np.newaxis], wanted * root
-    energies, *_ = np.linalg.lstsq(rows, wanted, rcond=1e-10)
-    return torch.as_tensor(energies)

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sparring.labels.executors.restartable import ExecutorError, RestartableExecutor, WorkerLost
+from sparring.support.faults import fault_point
 
 __all__ = ["MOST_LOST", "Calls", "Lost"]
 
@@ -106,6 +107,7 @@ class Calls(Generic[T]):
                 break
 
     def _submit(self, key: str, argument: Any) -> None:  # noqa: ANN401 - the function knows
+        fault_point("executor")
         try:
             future = self._executor.submit(self._function, argument)
         except RuntimeError as error:

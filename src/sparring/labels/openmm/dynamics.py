@@ -7,7 +7,6 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Int
 
-from sparring.atoms.constraints import fixed_coordinates
 from sparring.atoms.inheritance import inherit
 from sparring.labels.openmm.labeller import NM, OpenMM
 from sparring.labels.openmm.reading import imported
@@ -115,6 +114,9 @@ def n_langevin_snapshots(*, duration: float, every: float, timestep: float) -> i
 
 def _fixed_atoms(start: Atoms) -> Int[np.ndarray, " n_fixed"]:
     """Atoms without a mass for OpenMM, which then does not move them."""
+    # Worker processes start twice as fast without it, and do not need it.
+    from sparring.atoms.constraints import fixed_coordinates
+
     fixed = fixed_coordinates(start)
     if fixed is None:
         return np.array([], dtype=int)
