@@ -25,6 +25,11 @@ ANY_TIME = (
     "labels.max_failed",
     "labels.min_succeeded",
     "attack.max_memory",
+    "system.check_labels",
+    "system.torsions",
+    "system.endpoints",
+    "system.grid",
+    "system.unphysical",
     "evaluation",
 )
 UNTIL_ITS_STAGE = ("attack", "propose", "selection")
@@ -89,7 +94,7 @@ def test_each_key_may_change_at_any_time_or_until_its_stage_or_never(run, monkey
     monkeypatch.setattr(SavedRun, "config", lambda self: config)  # read once
     paths = list(leaves(config))
     assert len(paths) > 50
-    assert {path[0] for path in paths} == set(Config.model_fields)
+    assert {path[0] for path in paths} == set(Config.model_fields) - {"system"}  # a well has no keys
     finished = {path: refused(run, with_other(config, path)) for path in paths}
     reopen(run, 2, "attack")
     open_attack = {path: refused(run, with_other(config, path)) for path in paths}
@@ -101,6 +106,17 @@ def test_each_key_may_change_at_any_time_or_until_its_stage_or_never(run, monkey
         expected = {"any time": [False] * 3, "until its stage": [True, False, False], "never": [True] * 3}
         assert found == expected.get(rule(key), [False] * 3), key
         assert all(one.startswith(key) for one in finished[path]), key
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
+def test_of_the_system_only_what_reports_need_may_change(molecules_file, tmp_path):
+    config = load(molecules_file())
+    folder = begun(config, tmp_path / "run")
+    paths = [path for path in leaves(config) if path[0] in ("system", "committee", "labels")]
+    assert len([path for path in paths if path[0] == "system"]) > 8
+    for path in paths:
+        key = ".".join(path)
+        assert bool(refused(folder, with_other(config, path))) == (rule(key) == "never"), key
 
 
 def test_the_page_about_run_folders_lists_the_same_keys():

@@ -300,7 +300,7 @@ def test_label_records_that_are_damaged_are_refused_and_missing_ones_are_named(c
     config = load(copied / "config.yaml")
     file = next(file for file in sorted((copied / "labels").glob("*.json")) if is_named(copied, f"labels/{file.name}"))
     content = file.read_bytes()
-    file.write_bytes(content.replace(b'"energy": ', b'"energy": 1'))
+    file.write_bytes(content.replace(b'"converged": true', b'"converged": false'))
     with pytest.raises(RunFolderError, match=rf"{file.name} does not agree with its own checksum; delete this file"):
         run(config, copied)
     file.unlink()
