@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sparring.runs.generation import Generation
-from sparring.runs.manifests import RunFolderError, last_link, read_run_manifest
+from sparring.runs.manifests import RunFolderError, heads_of, read_run_manifest
 from sparring.runs.saved_run import SavedRun
 from sparring.support.checksums import (
     CHANGED,
@@ -32,7 +32,7 @@ def state_of(folder: Path) -> str:
     places = [place for place in derived_folders(folder, found) if place.name != FIGURES]
     return digest(
         {
-            "stages": {one.folder.name: last_link(one.manifest, "") for one in found},
+            "stages": heads_of({one.folder.name: one.manifest for one in found}, ""),
             "validations": {str(place.relative_to(folder)): known_digest(place / CHECKSUMS) for place in places},
         }
     )

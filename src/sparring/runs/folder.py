@@ -24,8 +24,7 @@ from sparring.runs.generation import MANIFEST, METRICS, Generation
 from sparring.runs.manifests import (
     RunFolderError,
     RunManifest,
-    last_link,
-    link,
+    links_of,
     metrics_of,
     write_run_manifest,
     write_stages,
@@ -149,8 +148,8 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     ) -> None:
         """Commit a stage whose files are written: first in the manifest of the generation, then in that of the run."""
         done, versions = saved.manifest, versions_now()
-        before = saved.before
-        after = last_link(done, last_link(before.manifest, "") if saved.number > 1 else self._manifest.identity)
+        heads, identity = self._manifest.heads, self._manifest.identity
+        after = heads.get(saved.folder.name) or heads.get(saved.before.folder.name) or identity
         entry = {
             "files": {name: file_digest(saved.folder / name) for name in names},
             "after": after,
@@ -162,7 +161,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         with fault_point("commit", saved.folder / MANIFEST):
             write_stages(saved.folder, {**done, stage: entry})
         self._manifest = replace(self.saved.manifest or self._manifest, versions=versions)
-        self._manifest = self._manifest.with_head(saved.folder.name, link(entry))
+        self._manifest = self._manifest.with_head(saved.folder.name, links_of({stage: entry}, after)[-1])
         self._manifest = write_run_manifest(self.path, self._manifest)
         self._write_metrics(saved, metrics, {stage: seconds})
 
