@@ -20,6 +20,7 @@ from sparring.labels.executors.parsl import ParslExecutor
 from sparring.labels.executors.restartable import ExecutorError, RestartableExecutor
 
 HERE = Path(__file__).parent
+KINDS = ("threads", "processes", "parsl")
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
 
 
@@ -39,7 +40,19 @@ def odd():
     sys.path.remove(str(HERE))
 
 
-@pytest.fixture(scope="module", params=["threads", "processes", "parsl"])
+def by(*default):
+    """A test by these executors, and by all others only with the marker slow."""
+    kinds = [pytest.param(one, marks=[] if one in default else pytest.mark.slow) for one in KINDS]
+    return pytest.mark.parametrize("executor", kinds, indirect=True)
+
+
+def outside(*default):
+    """The same without threads, which die with this process only."""
+    kinds = [pytest.param(one, marks=[] if one in default else pytest.mark.slow) for one in KINDS if one != "threads"]
+    return pytest.mark.parametrize("executor", kinds, indirect=True)
+
+
+@pytest.fixture(scope="module")
 def executor(request, odd, tmp_path_factory):
     """An executor that all tests of the module share; it is made again where a test breaks it."""
     folder = tmp_path_factory.mktemp("parsl")
@@ -51,7 +64,6 @@ def executor(request, odd, tmp_path_factory):
         "parsl": lambda: cluster(folder),
     }
     with RestartableExecutor(made[request.param]) as executor:
-        executor.name = request.param
         yield executor
 
 
@@ -66,6 +78,7 @@ def outcomes(report):
     return [(one.energy, one.forces.tolist()) if isinstance(one, Label) else one.reason for one in report.labels]
 
 
+@by(*KINDS)
 def test_labels_and_failures_are_those_of_this_machine_and_nothing_is_written_here(
     executor, odd, tmp_path, monkeypatch, capfd
 ):
@@ -91,6 +104,7 @@ def test_labels_and_failures_are_those_of_this_machine_and_nothing_is_written_he
     assert capfd.readouterr().out == ""
 
 
+@outside()
 def test_labels_that_pass_a_limit_are_ended_with_their_programs(executor, odd, tmp_path):
     hung, good = label(asked("hang", "good"), odd.Odd(), executor=executor, limits=Limits(time=2.0)).labels
     grown, fine = label(asked("grow", "good"), odd.Odd(), executor=executor, limits=Limits(memory=4e8)).labels
@@ -101,6 +115,7 @@ def test_labels_that_pass_a_limit_are_ended_with_their_programs(executor, odd, t
     assert isinstance(fine, Label)
 
 
+@by("processes", "parsl")
 def test_a_record_is_written_by_the_worker_before_anybody_asks_for_the_result(executor, odd, tmp_path):
     structures, store = asked(*["good"] * 4), LabelStore(tmp_path)
     tasks = {store.key(atoms, odd.Odd()): atoms for atoms in structures}
@@ -114,6 +129,7 @@ def test_a_record_is_written_by_the_worker_before_anybody_asks_for_the_result(ex
         coming.close()
 
 
+@by("threads")
 def test_neither_executor_nor_workers_nor_the_order_of_ends_change_a_bit(executor, odd, tmp_path):
     structures = asked(*["good"] * 8)
     given = label(structures, odd.Slow(), executor=executor, store=tmp_path / "given")
@@ -125,6 +141,7 @@ def test_neither_executor_nor_workers_nor_the_order_of_ends_change_a_bit(executo
         assert records[0] == records[1]
 
 
+@by("threads", "processes")
 def test_a_call_that_is_left_ends_its_labels_within_seconds(executor, odd, tmp_path):
     with Workers(odd.Odd(), 2, executor=executor, limits=Limits(time=500.0)) as workers:
         # An executor need not begin with the first.
@@ -141,9 +158,8 @@ def test_a_call_that_is_left_ends_its_labels_within_seconds(executor, odd, tmp_p
 
 
 @LINUX
+@outside("processes", "parsl")
 def test_a_label_whose_worker_is_killed_with_the_executor_is_computed_again(executor, odd, tmp_path):
-    if executor.name == "threads":
-        pytest.skip("threads die with this process only")
     vandal = odd.Vandal(tmp_path / "log", times=1)
     report = label(asked("good", "vandal", "good", "good"), vandal, executor=executor, store=tmp_path / "store")
     assert all(isinstance(one, Label) for one in report.labels), [str(one) for one in report.labels]
@@ -151,9 +167,8 @@ def test_a_label_whose_worker_is_killed_with_the_executor_is_computed_again(exec
 
 
 @LINUX
+@outside("processes")
 def test_a_label_whose_worker_is_killed_each_time_is_given_up_after_three_more_tries(executor, odd, tmp_path):
-    if executor.name == "threads":
-        pytest.skip("threads die with this process only")
     vandal = odd.Vandal(tmp_path / "log", times=100)
     report = label(asked("vandal"), vandal, executor=executor)
     (error,) = report.labels
@@ -212,8 +227,17 @@ def sleepers(pids):
 
 
 @LINUX
-@pytest.mark.parametrize("kind", ["threads", "processes", "parsl"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("processes", signal.SIGKILL),
+        ("parsl", signal.SIGKILL),
+        ("processes", signal.SIGINT),
+        pytest.param("parsl", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("threads", signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param("threads", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_no_process_is_left_when_the_one_that_asks_for_labels_is_ended(tmp_path, kind, number):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
