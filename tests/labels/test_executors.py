@@ -177,6 +177,16 @@ def test_a_label_whose_worker_is_killed_each_time_is_given_up_after_three_more_t
     assert (tmp_path / "log").read_text() == "xxxx"
 
 
+@LINUX
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["parsl"], indirect=True)
+def test_labels_of_a_block_that_is_lost_are_computed_by_another_block(executor, odd, tmp_path):
+    vandal = odd.Vandal(tmp_path / "log", times=1, above=True)
+    report = label(asked("vandal", "good"), vandal, executor=executor, store=tmp_path / "store")
+    assert all(isinstance(one, Label) for one in report.labels), [str(one) for one in report.labels]
+    assert (tmp_path / "log").read_text() == "xx"
+
+
 # --- the end of the coordinator --------------------------------------------------------------------------------------
 
 SCRIPT = """
