@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from ase import Atoms
 
 from sparring.labels import Label, LabelStore, Limits, Workers, label
 from sparring.labels.executors import parsl as parsl_module
+from sparring.labels.executors.calls import Calls
 from sparring.labels.executors.core_hours import BudgetUsedUp, CoreHours, read_core_hours
+from sparring.labels.executors.job import Job, compute_label
 from sparring.labels.executors.parsl import ParslExecutor
-from sparring.labels.executors.restartable import ExecutorError, RestartableExecutor
+from sparring.labels.executors.restartable import ExecutorError, RestartableExecutor, WorkerLost
+from sparring.labels.executors.stop_file import StopFile
+from sparring.labels.launch import Died
 
 HERE = Path(__file__).parent
 KINDS = ("threads", "processes", "parsl")
@@ -265,6 +270,27 @@ def test_no_process_is_left_when_the_one_that_asks_for_labels_is_ended(tmp_path,
             for pid in started_in(tmp_path):
                 os.kill(pid, signal.SIGKILL)
     assert not list((tmp_path / "store").glob("*.json"))
+
+
+# --- jobs and calls
+
+
+@LINUX
+def test_the_reservation_of_a_label_ends_with_its_process_on_the_machine_of_that_process(odd, tmp_path):
+    (structure,), store = asked("leave"), LabelStore(tmp_path)
+    key = store.key(structure, odd.Odd())
+    with Workers(odd.Odd()) as workers:
+        job = Job(key, structure, "odd", workers.processes, store, Limits(), None, StopFile(tmp_path))
+        assert isinstance(compute_label(job).result, Died)
+    assert not list(tmp_path.iterdir())
+
+
+def test_losses_count_over_several_calls_for_the_same_label(odd):
+    executor = Failing(WorkerLost("switched off"))
+    ((name, lost),) = Calls(executor, int, Counter({"a": 3})).answers({"a": 1})
+    assert (name, lost.n_tries, lost.for_good) == ("a", 4, False)
+    ((_, lost),) = Calls(executor, int).answers({"a": 1})
+    assert lost.n_tries == 4
 
 
 # --- what goes wrong with executors ----------------------------------------------------------------------------------
