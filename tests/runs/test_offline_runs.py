@@ -222,10 +222,12 @@ def test_a_run_that_is_killed_between_two_labels_keeps_what_it_has_read(write, o
     assert_the_same(online, folder)
 
 
-def test_a_second_run_on_the_same_store_waits_for_nothing(write, offline, tmp_path):
+def test_a_second_run_on_the_same_store_waits_for_nothing_that_is_there(write, offline, tmp_path):
     file = write({"labels.labeller": offline(), "labels.store": str(tmp_path / "store")})
-    assert len(finish(file, tmp_path / "first")) == 2
-    assert finish(file, tmp_path / "second") == []
+    waits(file, tmp_path / "first")
+    label_here(tmp_path / "first" / "generation-01")
+    assert waits(file, tmp_path / "first").n_missing == 3
+    assert waits(file, tmp_path / "second").n_missing == 3
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------
@@ -239,7 +241,9 @@ def test_all_that_a_run_begins_with_is_asked_for_at_once(write, offline, rattled
     sources = [atoms.info["source"] for atoms in read_structures(missing.file)]
     assert sorted(sources) == ["displacement"] * 4 + ["file"] * 5
     # The displaced copies of Hessian-vector labels follow from the labels themselves.
-    assert finish(file, tmp_path / "run")[1:] == [7, 3, 3]
+    label_here(tmp_path / "run" / "generation-01")
+    missing = waits(file, tmp_path / "run")
+    assert (missing.n_read, missing.n_missing) == (11, 7)
 
 
 def test_status_and_the_command_line_say_what_is_awaited(write, offline, tmp_path, sparring):
