@@ -1,6 +1,7 @@
 """Molecules, crystals and small networks that tests share."""
 
 import importlib
+import json
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -233,6 +234,21 @@ def finished_well(tmp_path_factory):
         patch.setattr(running, "report", lambda folder: None)
         running.run(load(EXAMPLES / "double_well_1d.yaml", overrides=SMALL_WELL), folder)
     return folder
+
+
+@pytest.fixture
+def unchecked():
+    """Makes a run folder that may be changed: one as an older version would have left it, without any checksum."""
+
+    def strip(folder):
+        for file in [folder / "manifest.json", *folder.rglob("checksums.json")]:
+            file.unlink(missing_ok=True)
+        for file in folder.glob("generation-*/manifest.json"):
+            stages = [name for name in json.loads(file.read_text(encoding="utf-8")) if name != "sha256"]
+            file.write_text(json.dumps({name: {"files": {}} for name in stages}), encoding="utf-8")
+        return folder
+
+    return strip
 
 
 SMALL_MOLECULES = """

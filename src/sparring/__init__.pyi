@@ -13,6 +13,7 @@ from .commands.running import check as check
 from .commands.running import run as run
 from .commands.starting import init as init
 from .commands.status import status as status
+from .commands.verifying import verify as verify
 from .committee import Committee as Committee
 from .committee import Prediction as Prediction
 from .committee_files import read_committee as read_committee
@@ -105,6 +106,15 @@ from .labels import (
     Bounds as Bounds,
 )
 from .labels import (
+    BudgetUsedUp as BudgetUsedUp,
+)
+from .labels import (
+    CoreHours as CoreHours,
+)
+from .labels import (
+    ExecutorError as ExecutorError,
+)
+from .labels import (
     Label as Label,
 )
 from .labels import (
@@ -129,10 +139,16 @@ from .labels import (
     OpenMM as OpenMM,
 )
 from .labels import (
+    ParslExecutor as ParslExecutor,
+)
+from .labels import (
     PySCF as PySCF,
 )
 from .labels import (
     StoredCalculator as StoredCalculator,
+)
+from .labels import (
+    WorkerLost as WorkerLost,
 )
 from .labels import (
     hessian_vector_labels as hessian_vector_labels,

@@ -83,7 +83,7 @@ class PotentialLabeller:
         try:
             self._committee.require_known([atoms])
         except ValueError as error:
-            raise LabelError("not_configured", f"{self.method} cannot label this structure: {error}") from error
+            raise LabelError("bad_input", f"{self.method} cannot label this structure: {error}") from error
         return self._labeller(atoms)
 
     def __reduce__(self) -> tuple[Callable[..., "PotentialLabeller"], tuple[Any, ...]]:

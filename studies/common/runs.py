@@ -33,7 +33,7 @@ def start_from(source: Path, target: Path, config: Config) -> None:
         raise ValueError(f"{target} cannot start from {source}, whose configuration differs:\n  {lines}")
     target.mkdir(parents=True, exist_ok=True)
     manifest = json.loads((source / "generation-01" / "manifest.json").read_text(encoding="utf-8"))
-    shared = {stage: manifest[stage] for stage in SHARED}
+    shared = {stage: {"files": manifest[stage]["files"]} for stage in SHARED}  # without links to the other run
     unfinished = target / ".generation-01.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

@@ -11,6 +11,8 @@ from sparring import read_committee, read_labelled, write_committee, write_struc
 from sparring.assembly.training import fit_arguments
 from sparring.config import ConfigError, load
 from sparring.config.trainers import trainer_named
+from sparring.runs.reopening import reopen
+from sparring.runs.saved_run import SavedRun
 
 TRAINED_ELSEWHERE = """
 generations: 2
@@ -142,8 +144,7 @@ def test_every_generation_is_tuned_from_the_checkpoint_and_a_run_that_goes_on_ha
     dataset = read_labelled(whole / "generation-02" / "dataset.extxyz")
     assert not any(atoms.info.get("source") == "replay" for atoms in dataset)
     shutil.copytree(whole, stopped)
-    manifest = stopped / "generation-02" / "manifest.json"
-    manifest.write_text(json.dumps({"data": json.loads(manifest.read_text())["data"]}))
+    reopen(SavedRun(stopped), 2, "fit")
     assert sparring("run", file, "--folder", stopped).exit_code == 0
     assert bits(stopped) == bits(whole)
 

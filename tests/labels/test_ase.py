@@ -113,10 +113,10 @@ def test_a_label_does_not_depend_on_the_one_before_it(water, tblite):
 def test_a_charge_that_the_calculator_cannot_be_told_is_an_error(water):
     water.info["charge"] = 1
     error = label([water], ASECalculator("emt")).labels[0]
-    assert error.reason == "crashed"
+    assert error.reason == "bad_input"
     assert "charge 1 and multiplicity 2, which 'emt' has no parameters for" in str(error)
     water.info = {"multiplicity": 3}
-    with pytest.raises(ValueError, match="'EMT' has no parameters for"):
+    with pytest.raises(LabelError, match="'EMT' has no parameters for"):
         FromCalculator(EMT())(water)
 
 

@@ -23,6 +23,11 @@ HERE = Path(__file__).parent
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
 
 
+def cluster(folder):
+    """Parsl on this machine, with two workers also if it has one core."""
+    return ParslExecutor(options={"worker_init": "export PARSL_CORES=2"}, folder=folder, n_workers=2)
+
+
 def pool():
     return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
 
@@ -43,7 +48,7 @@ def executor(request, odd, tmp_path_factory):
     made = {
         "threads": lambda: ThreadPoolExecutor(2),
         "processes": pool,
-        "parsl": lambda: ParslExecutor(folder=folder, n_workers=2),
+        "parsl": lambda: cluster(folder),
     }
     with RestartableExecutor(made[request.param]) as executor:
         executor.name = request.param
@@ -122,7 +127,8 @@ def test_neither_executor_nor_workers_nor_the_order_of_ends_change_a_bit(executo
 
 def test_a_call_that_is_left_ends_its_labels_within_seconds(executor, odd, tmp_path):
     with Workers(odd.Odd(), 2, executor=executor, limits=Limits(time=500.0)) as workers:
-        structures = dict(enumerate(asked("good", "hang", *["good"] * 3, "hang")))
+        # An executor need not begin with the first.
+        structures = dict(enumerate(asked("good", "hang", *["good"] * 3)))
         coming = workers.outcomes({str(index): atoms for index, atoms in structures.items()}, LabelStore(tmp_path))
         next(coming)
         began = time.monotonic()
@@ -163,26 +169,26 @@ import multiprocessing, signal, sys, tempfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_executors import asked, pool
+from test_executors import asked, cluster, pool
 from odd_labellers import Odd
 from sparring.labels import label
-from sparring.labels.executors.parsl import ParslExecutor
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if __name__ == "__main__":
     made = {"threads": lambda: ThreadPoolExecutor(2), "processes": pool,
-            "parsl": lambda: ParslExecutor(folder=Path(sys.argv[3]) / "parsl", n_workers=2)}
-    label(asked("good", "hang", "hang"), Odd(), executor=made[sys.argv[2]], store=Path(sys.argv[3]) / "store",
-          progress=lambda done, n: print(done, flush=True))
+            "parsl": lambda: cluster(Path(sys.argv[3]) / "parsl")}
+    label(asked("hang", "hang"), Odd(), executor=made[sys.argv[2]], store=Path(sys.argv[3]) / "store")
 """
 
 
-def with_environment(wanted):
-    pids = []
-    for folder in Path("/proc").glob("[0-9]*"):
+def started_in(folder):
+    """Processes that were started in a folder or know its name; Parsl's interchange hides its environment."""
+    wanted, pids = f"SPARRING_TEST={folder}".encode(), []
+    for one in Path("/proc").glob("[0-9]*"):
         try:
-            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            if state not in "ZX" and wanted in (folder / "environ").read_bytes().split(b"\0"):
-                pids.append(int(folder.name))
+            state = (one / "stat").read_text().rpartition(")")[2].split()[0]
+            known = wanted in (one / "environ").read_bytes().split(b"\0") or os.readlink(one / "cwd") == str(folder)
+            if state not in "ZX" and known:
+                pids.append(int(one.name))
         except OSError:
             continue
     return pids
@@ -211,24 +217,20 @@ def sleepers(pids):
 def test_no_process_is_left_when_the_one_that_asks_for_labels_is_ended(tmp_path, kind, number):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    wanted = f"SPARRING_TEST={tmp_path}".encode()
     command = [sys.executable, str(script), str(HERE), kind, str(tmp_path)]
     environment = {**os.environ, "SPARRING_TEST": str(tmp_path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as run:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment, cwd=tmp_path) as run:
         try:
-            for line in run.stdout:
-                if line == b"1\n":
-                    break
             # The programs that two hanging labels have started.
-            assert until(lambda: len(sleepers(with_environment(wanted))) == 2, 60)
+            assert until(lambda: len(sleepers(started_in(tmp_path))) == 2, 120)
             began = time.monotonic()
             run.send_signal(number)
             run.wait(20)
-            assert until(lambda: not with_environment(wanted), 15), time.monotonic() - began
+            assert until(lambda: not started_in(tmp_path), 15), time.monotonic() - began
         finally:
-            for pid in with_environment(wanted):
+            for pid in started_in(tmp_path):
                 os.kill(pid, signal.SIGKILL)
-    assert len(list((tmp_path / "store").glob("*.json"))) == 1
+    assert not list((tmp_path / "store").glob("*.json"))
 
 
 # --- what goes wrong with executors ----------------------------------------------------------------------------------

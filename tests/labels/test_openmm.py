@@ -13,7 +13,7 @@ from ase.build import molecule
 from ase.constraints import FixAtoms, FixCartesian
 from scipy.spatial.transform import Rotation
 
-from sparring.labels import Bounds, LabelStore, OpenMM, label, langevin_snapshots
+from sparring.labels import Bounds, LabelError, LabelStore, OpenMM, label, langevin_snapshots
 from sparring.labels.base import Label
 from sparring.labels.openmm import FORCEFIELDS, n_langevin_snapshots, with_geometric_means
 from sparring.systems import alanine_dipeptide
@@ -348,28 +348,28 @@ def test_atoms_in_one_place_have_no_label(opls):
 
 def test_another_molecule_is_refused_in_words(opls, water):
     with pytest.raises(
-        ValueError, match="is for C6H12N2O2 with 22 atoms, got H2O with 3; give a topology of this mole"
+        LabelError, match="is for C6H12N2O2 with 22 atoms, got H2O with 3; give a topology of this mole"
     ):
         opls(water)
     swapped = alanine_dipeptide.geometry()[[0, 4, 2, 3, 1, *range(5, 22)]]
     with pytest.raises(
-        ValueError, match="atom 1 of C6H12N2O2 is C, the topology has H there; give the atoms in the or"
+        LabelError, match="atom 1 of C6H12N2O2 is C, the topology has H there; give the atoms in the or"
     ):
         opls(swapped)
     periodic = alanine_dipeptide.geometry()
     periodic.set_cell([30, 30, 30])
     periodic.pbc = True
-    with pytest.raises(ValueError, match="are for molecules, got C6H12N2O2 with pbc"):
+    with pytest.raises(LabelError, match="are for molecules, got C6H12N2O2 with pbc"):
         opls(periodic)
 
 
 def test_a_charge_that_the_force_field_does_not_give_is_refused(opls):
     atoms = alanine_dipeptide.geometry()
     atoms.info = {"charge": 1}
-    with pytest.raises(ValueError, match=r"add up to \+0, C6H12N2O2 has charge \+1; set atoms.info\['charge'\] = 0"):
+    with pytest.raises(LabelError, match=r"add up to \+0, C6H12N2O2 has charge \+1; set atoms.info\['charge'\] = 0"):
         opls(atoms)
     atoms.info = {"multiplicity": 3}
-    with pytest.raises(ValueError, match="has no spin"):
+    with pytest.raises(LabelError, match="has no spin"):
         opls(atoms)
 
 

@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from sparring.labels import LabelStore, PySCF, label, label_key
+from sparring.labels import LabelError, LabelStore, PySCF, label, label_key
 
 pytest.importorskip("pyscf")
 
@@ -153,5 +153,6 @@ def test_an_unknown_auxiliary_basis_and_impossible_settings_are_refused():
     ],
 )
 def test_what_it_cannot_label_is_refused_in_words(small, atoms, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(LabelError, match=message) as caught:
         small(atoms)
+    assert caught.value.reason == "bad_input"

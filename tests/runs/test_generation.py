@@ -16,7 +16,7 @@ from sparring.runs.generation import Generation, RunFolderError
 from sparring.runs.saved_run import SavedRun, generations, run_of
 from sparring.runs.stages import CODECS, TITLES
 
-KNOW_NAMES = ("runs/generation.py", "runs/saved_run.py", "committee_files.py")
+KNOW_NAMES = ("runs/generation.py", "runs/saved_run.py", "committee_files.py", "support/checksums.py")
 ATTACKS = {"attacks.extxyz", "paths.npz"}  # the codec of the stage `attack` knows these, too
 
 

@@ -57,13 +57,13 @@ def test_frames_beyond_the_bounds_are_counted_in_file_metrics_status_and_report(
     assert sparring("run", file, "--folder", folder).exit_code == 0
 
     first = folder / "generation-01"
-    expected = [("frame 3", "force"), ("frame 5", "energy"), ("frame 8", "distance"), ("frame 12", "crashed")]
+    expected = [("frame 3", "force"), ("frame 5", "energy"), ("frame 8", "distance"), ("frame 12", "bad_input")]
     found = [(row["candidate"], row["reason"]) for row in rows(first)]
     assert found[:4] == expected
     assert rows(first)[0]["message"].startswith(f"{tmp_path / 'molecules.xyz'}, frame 3 (counting from 0), N2: ")
-    reasons = {"force": 1, "energy": 1, "distance": 1, "crashed": 1}
+    reasons = {"force": 1, "energy": 1, "distance": 1, "bad_input": 1}
     assert read_metrics(first)["start"] == {"n_labelled": 9, "n_failed": 4, "reasons": reasons}
-    line = "data: 9 of 13 labelled, 4 failed: force 1, energy 1, distance 1, crashed 1"
+    line = "data: 9 of 13 labelled, 4 failed: force 1, energy 1, distance 1, bad_input 1"
     assert f"generation 1: {line} (see failures.csv)" in sparring("status", folder).out
     assert line in (folder / "report.html").read_text(encoding="utf-8")
     trained = {tuple(one.positions.ravel()) for one in read_structures(first / "dataset.extxyz")}
@@ -147,7 +147,7 @@ def test_failed_starting_labels_of_a_built_in_molecule_are_counted(failing_now_a
 def test_where_nothing_has_a_label_the_error_counts_the_reasons(molecules_file, tmp_path):
     file = molecules_file(structures=[molecule("CH3Cl"), molecule("HCl")])
     with pytest.raises(
-        LabellingError, match=r"2 of 2 labels failed for reasons that are not the .*\n +2  crashed .*Cl"
+        LabellingError, match=r"2 of 2 labels failed for reasons that are not the .*\n +2  bad_input .*Cl"
     ):
         running.run(file, tmp_path / "run")
     assert not (tmp_path / "run" / "generation-01" / "manifest.json").exists()
@@ -156,7 +156,7 @@ def test_where_nothing_has_a_label_the_error_counts_the_reasons(molecules_file, 
 def test_where_too_few_have_a_label_the_error_says_what_became_of_the_others(molecules_file, tmp_path):
     file = molecules_file(structures=[molecule("N2"), molecule("H2O"), molecule("HCl")])
     with pytest.raises(
-        ValueError, match=r"a data set of 2 cannot be divided .*\(1 failed \(crashed 1\); the first: .*Cl"
+        ValueError, match=r"a data set of 2 cannot be divided .*\(1 failed \(bad_input 1\); the first: .*Cl"
     ):
         running.run(file, tmp_path / "run")
 

@@ -1,5 +1,6 @@
 """A run folder belongs to one process, whatever the file system, and whatever is deleted in it."""
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -114,10 +115,8 @@ def test_of_many_processes_that_find_a_dead_owner_one_takes_over(no_locks, dead,
 
     def take():
         barrier.wait()
-        try:
+        with contextlib.suppress(BlockingIOError):
             won.append(Lock(tmp_path))
-        except BlockingIOError:
-            pass
 
     threads = [threading.Thread(target=take) for _ in range(8)]
     for thread in threads:

@@ -2,8 +2,14 @@
 
 import ast
 import dataclasses
+import os
+import signal
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +19,7 @@ from ase.build import bulk
 
 from sparring.atoms.dataset import STRESS, Dataset
 from sparring.inputs.extxyz import read_labelled
+from sparring.support.stopping import Stopped, stopping_by_signals
 from sparring.training.external import Program, reference_energies_of, train_members
 from sparring.training.fitting import TrainingError
 from sparring.training.splits import Splits
@@ -39,7 +46,8 @@ def program(tmp_path):
         script.write_text(TRAINER.format(more=more, log=str(log)))
         command = (sys.executable, "-S", str(script), "{train}", "{seed}", "{folder}/{name}.model")
         settings = {"command": command, "model": "{name}.model", "energy_key": "DFT_energy", "forces_key": "DFT_forces"}
-        return Program(name="mine", **{**settings, **changes})
+        make.last = Program(name="mine", **{**settings, **changes})
+        return make.last
 
     make.written = lambda: (tmp_path / "written.txt").read_text().split()
     return make
@@ -102,6 +110,33 @@ def test_members_that_are_done_are_not_trained_again(program, data, tmp_path):
     assert len(program.written()) == 5
 
 
+def test_members_that_an_executor_trains_are_those_that_are_trained_one_after_another(program, data, tmp_path):
+    # Each waits for the other: they are trained at the same time.
+    wait = (
+        "import time; here = pathlib.Path(model).parent\n(here.parent / (here.name + '.began')).touch()\n"
+        "while len(list(here.parent.glob('*.began'))) < 2: time.sleep(0.05)"
+    )
+    alone = train_members(program(), *data, seed=4, folder=tmp_path / "alone")
+    told = []
+    with ThreadPoolExecutor(2) as executor:
+        how = {"seed": 4, "folder": tmp_path / "together", "executor": executor}
+        together = train_members(program(wait, time_limit=60.0), *data, progress=lambda *n: told.append(n), **how)
+        assert [one.read_text() for one in alone] == [one.read_text() for one in together]
+        assert told == [(1, 2), (2, 2)]
+        n_written = len(program.written())
+        assert train_members(program(wait, time_limit=60.0), *data, **how) == together
+        assert len(program.written()) == n_written
+        with pytest.raises(TrainingError, match=r"trainer 'mine', member \d: the program ended with exit code 7"):
+            train_members(program("raise SystemExit(7)"), *data, **{**how, "folder": tmp_path / "failing"})
+        # The first failure ends the other members.
+        program("(time := __import__('time')).sleep(0 if model.endswith('1.model') else 1000); raise SystemExit(7)")
+        began = time.monotonic()
+        with pytest.raises(TrainingError, match=r"member 1: the program ended with exit code 7"):
+            train_members(program.last, *data, **{**how, "folder": tmp_path / "hanging"})
+        assert time.monotonic() - began < 30
+    assert not list(tmp_path.rglob(".stop-*"))
+
+
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_has_started(program, data, tmp_path):
     dataset, splits = data
     alive = tmp_path / "alive.txt"
@@ -141,3 +176,28 @@ def test_reference_energies_are_those_of_isolated_atoms_or_else_fitted():
     assert ast.literal_eval(reference_energies_of(dataset)) == pytest.approx({1: -14.0, 7: -100.0})
     known = dataclasses.replace(dataset, atomic_energies={1: -13.0})
     assert ast.literal_eval(reference_energies_of(known)) == pytest.approx({1: -13.0, 7: -102.0})
+
+
+def test_a_signal_ends_the_program_within_seconds_and_leaves_finished_members(program, data, tmp_path):
+    trainer = program("import time; pathlib.Path('begun').touch(); time.sleep(300 * train.count('member-02'))")
+
+    def stop():
+        while not (tmp_path / "trained" / "member-02" / "begun").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped, match="stopped by SIGTERM"), stopping_by_signals():
+        train_members(trainer, *data, seed=3, folder=tmp_path / "trained")
+    assert time.monotonic() - began < 100.0
+    assert program.written() == ["member-01.model"]
+    assert "trainer.py" not in "".join(commands())
+
+
+def commands():
+    """Command lines of the processes that this one has started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                yield (folder / "cmdline").read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from sparring.assembly.resources import machine
 from sparring.assembly.training import checkpoint_arguments, fit_arguments
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
@@ -101,7 +102,9 @@ def _trained_outside(config: Config, training: Command, folder: Path, progress_b
         content = repr((seed, splits, dataset.energy.tolist(), dataset.structures.positions.tolist()))
         name = f"{len(dataset)}-structures-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
         progress = progress_bars("training")
-        paths = train_members(trainer, dataset, splits, seed=seed, folder=folder / name, progress=progress)
+        executor = machine().executor_of_members(folder, trainer.time_limit)
+        how = {"seed": seed, "folder": folder / name, "progress": progress, "executor": executor}
+        paths = train_members(trainer, dataset, splits, **how)  # type: ignore[arg-type]
         models = members(config.committee, getattr(torch, config.dtype), tuple(map(str, paths)))
         committee, report = _untrained(config, models, dataset)
         return committee.with_domain(domain_of(dataset, splits)), report

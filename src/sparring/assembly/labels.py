@@ -56,7 +56,7 @@ def counted(
 ) -> Callable[[], Starting]:
     """Starting data with an account of structures that have no usable label, wherever they failed.
 
-    They raise a `LabellingError` where the labeller is to blame for too many.
+    They raise a `LabellingError` where too many fail.
     """
 
     def start() -> Starting:
@@ -66,7 +66,12 @@ def counted(
             failures.append(StartFailure(described(atoms.info), error))
 
         def require(n_structures: int) -> None:
-            require_labeller([failure.error for failure in failures], n_structures, label_service.max_failed)
+            require_labeller(
+                [failure.error for failure in failures],
+                n_structures,
+                label_service.max_failed,
+                label_service.min_succeeded,
+            )
 
         try:
             atoms = begin(partial(label_service.label_many, failed=failed), failed)
@@ -97,15 +102,18 @@ def label_service_of(
         of_run: True if the folder will be that of a run, which keeps account of its core hours.
     """
     worker, resources = labeller(config), machine()
+    store = LabelStore(config.labels.store or folder / "labels")
+    store.tidy()
     return LabelService(
         labeller=worker,
-        store=LabelStore(config.labels.store or folder / "labels"),
+        store=store,
         bounds=Bounds(**config.labels.bounds.arguments()),  # type: ignore[arg-type]
         n_workers=n_workers(config),
         progress_bars=progress_bars,
         limits=limits_of(config),
         failed=folder / "failed-labels",
         max_failed=config.labels.max_failed,
+        min_succeeded=config.labels.min_succeeded,
         executor=resources.executor_of_labels(folder, config.labels.time_limit),
         threads=resources.resources.labels.threads,
         core_hours=resources.core_hours(folder, of_run),

@@ -87,6 +87,7 @@ def plan(
         selectors=lambda *known: selectors(config, progress_bars, *known),
         label=None if config.labels.labeller.kind == "none" else label_service.label,
         max_failed=config.labels.max_failed,
+        min_succeeded=config.labels.min_succeeded,
         n_members=config.committee.n_members,
         fractions=config.training.splits.fractions,
         shared_validation=config.training.splits.validation == "shared",

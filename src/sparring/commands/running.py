@@ -1,7 +1,6 @@
 """``sparring run`` and ``check``, as functions."""
 
 import logging
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +15,8 @@ from sparring.assembly.spaces import have_cells, parts_of
 from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
+from sparring.commands.run_cache import RunCache
+from sparring.commands.skipping import keep_skipped
 from sparring.commands.testing import needs_tests, require_start, validate_last
 from sparring.committee import Committee
 from sparring.config import Config, load, settled
@@ -25,17 +26,16 @@ from sparring.potentials.foreign.consent import consented
 from sparring.reporting import report
 from sparring.reporting.tables import common_table
 from sparring.runs import loop
-from sparring.runs.failures import write_failures
+from sparring.runs.claim import require_claimable, require_own
 from sparring.runs.folder import RunFolder
-from sparring.runs.generation import CHECKPOINTS, OPEN_FAILURES, SELECTED
-from sparring.runs.loop import Plan
-from sparring.runs.results import Labelled, State
+from sparring.runs.generation import SELECTED
+from sparring.runs.label_records import LABELS, require_labels
 from sparring.runs.saved_run import SavedRun
-from sparring.runs.stopping import error_found
 from sparring.starting_data.isolated import split_isolated
 from sparring.starting_data.screening import require_one_state, screen
 from sparring.support.devices import require_device, torch_threads
 from sparring.support.progress import ProgressBars, no_progress_bars
+from sparring.support.stopping import stopped_in
 from sparring.systems.base import System
 from sparring.systems.own.structures import numbered
 from sparring.training.jobs import check_elements
@@ -100,7 +100,9 @@ def run(
     folder = Path(folder)
     if not isinstance(config, Config):
         config = load(config, preset)
+    require_own(SavedRun(folder))
     config = settled(config, folder)
+    require_claimable(SavedRun(folder), config)
     # Before the folder is claimed: an unknown method or torsion must not leave a run behind.
     if not SavedRun(folder).exists:
         _try_space(config)
@@ -114,16 +116,20 @@ def run(
         stack.enter_context(using_resources(resources))
         planned = plan(config, folder, progress_bars, accept_missing=accept_missing)
         stack.enter_context(torch_threads(config.threads))
+        stack.enter_context(stopped_in("preparations or report"))
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:
             run_folder.reopen_failed_labels()
-        cache = _RunCache(planned, run_folder, finished_generation)
+        keep_skipped(config.system.build(), run_folder, folder)
+        require_labels(run_folder.saved, config.labels.store or folder / LABELS, run_folder.log)
+        cache = RunCache(planned, run_folder, finished_generation)
         committee = loop.run(planned, cache)
         page = run_folder.saved.report
-        if run_folder.computed or not page.exists() or needs_tests(config, folder):
+        if run_folder.computed or run_folder.needs_report or needs_tests(config, folder):
             _validate(config, folder, progress_bars)
             validate_last(config, folder, run_folder.log, progress_bars)
             report(folder)
+            run_folder.note_derived()
         else:
             run_folder.log("the run is finished: nothing was left to do")
         _require_labelled(cache.unlabelled, page)
@@ -150,60 +156,6 @@ def _validate(config: Config, folder: Path, progress_bars: ProgressBars) -> None
     attacks = any(section.kind == "adversarial" for section in config.proposers)
     if config.committee.kind != "trained" and attacks and attacked_generations(folder):
         keep_holes(folder)
-
-
-class _RunCache:
-    """Cache of a run folder that keeps failed labels of an open stage, and reports each generation that is complete.
-
-    Args:
-        planned: Plan of the run.
-        folder: Open run folder.
-        finished_generation: Function that is called with the metrics of a generation once it is complete.
-
-    Attributes:
-        unlabelled: Failed labels of the last stage that has labelled no structure.
-        ends: True if the run ends with the generation that is computed.
-    """
-
-    def __init__(
-        self, planned: Plan, folder: RunFolder, finished_generation: Callable[[dict[str, object]], None] | None
-    ) -> None:
-        self.planned, self.folder = planned, folder
-        self.finished_generation = finished_generation
-        self.unlabelled: list[LabelError] = []
-        self.ends = False
-
-    def __call__(self, generation: int, stage: str, compute: Callable[[], T]) -> T:
-        saved = self.folder.saved.generation(generation)
-        open_failures = saved.folder / OPEN_FAILURES
-        try:
-            result = self.folder.cached(generation, stage, compute)
-        except LabellingError as error:
-            write_failures(open_failures, enumerate(error.failures))
-            raise
-        open_failures.unlink(missing_ok=True)
-        if stage == "fit":
-            shutil.rmtree(saved.folder / CHECKPOINTS, ignore_errors=True)
-        if isinstance(result, Labelled) and not result.atoms:
-            self.unlabelled = [failure for _, failure in result.failures]
-        if isinstance(result, State):
-            self.ends = self.planned.label is None or self.planned.ends_with(result)
-            self._log_of_end(result)
-        final = "evaluate" if self.planned.label is not None else "select"
-        if self.finished_generation and ((self.ends and stage == final) or stage == "label"):
-            self.finished_generation(saved.metrics())
-        return result
-
-    def _log_of_end(self, state: State) -> None:
-        """One line where a run ends because of what its labels show."""
-        stop = self.planned.stop
-        if stop is not None and state.found is not None and stop.met(state.found):
-            error = error_found(state.found, stop.confidence)
-            self.folder.log(
-                f"generation {state.generation - 1}: with a confidence of {stop.confidence:g} the next structure found "
-                f"errs by less than {error:.3g} eV/Å, and {stop.force_error:g} eV/Å were asked for: the run ends with "
-                f"generation {state.generation}, which is trained on these labels, too"
-            )
 
 
 def check(config: Config) -> Estimate:

@@ -20,10 +20,12 @@ INDIFFERENT = (
     "labels.time_limit",
     "labels.memory_limit",
     "labels.max_failed",
+    "labels.min_succeeded",
     *(f"labels.labeller.{key}" for key in ("energy_key", "forces_key", "stress_key", "tolerance")),
     "attack.max_memory",
     "training.checkpoint",
     "system.check_labels",
+    "system.skip_bad",
     *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
     *(f"evaluation.{key}" for key in Evaluation.model_fields),
 )

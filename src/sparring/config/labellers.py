@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from sparring.config.adapters import ModelName
 from sparring.schema.base import Section
 from sparring.schema.forbidden import refuse_programs
-from sparring.schema.values import Count, Energy, File, Force, Integer, Length, Memory, Names, Number, shown
+from sparring.schema.values import Count, Energy, File, Force, Integer, Length, Memory, Names, Number, Weight, shown
 
 __all__ = [
     "ASE",
@@ -173,5 +173,6 @@ class Labels(Section):
     time_limit: Duration | None = 3600.0
     memory_limit: Memory | None = None
     max_failed: Annotated[Number, Field(le=1)] = 1.0
+    min_succeeded: Annotated[Weight, Field(le=1)] = 0.0
     bounds: Bounds = Bounds()
     hessian: Hessian | None = None

@@ -28,7 +28,15 @@ from sparring.inputs.header import Header, parse_header
 from sparring.inputs.rows import check_rows, columns_of, wrong_word
 from sparring.support.files import write_text
 
-__all__ = ["frame_text", "parsed_frames", "read_frames", "read_labelled", "read_structures", "write_structures"]
+__all__ = [
+    "frame_text",
+    "parsed_frames",
+    "read_frames",
+    "read_labelled",
+    "read_structures",
+    "structures_text",
+    "write_structures",
+]
 
 _PARSE_ERRORS = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, OSError)
 _COLUMN_TYPES = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S"}
@@ -165,8 +173,12 @@ def write_structures(path: str | Path, structures: Sequence[Atoms]) -> None:
     Raises:
         ValueError: If a structure could not be read back, or something that it carries cannot be written.
     """
-    path = Path(path)
-    write_text(path, "".join(frame_text(atoms, name_of_frame(path, index)) for index, atoms in enumerate(structures)))
+    write_text(Path(path), structures_text(path, structures))
+
+
+def structures_text(path: str | Path, structures: Sequence[Atoms]) -> str:
+    """The text of a file of structures; messages begin with its path."""
+    return "".join(frame_text(atoms, name_of_frame(Path(path), index)) for index, atoms in enumerate(structures))
 
 
 def frame_text(atoms: Atoms, where: str) -> str:

@@ -1,6 +1,7 @@
 """Labels by any ASE calculator: by its name, or as an object."""
 
 import contextlib
+import copy
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +18,13 @@ from ase.calculators.calculator import (
 )
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
-from sparring.atoms.electronic_state import electronic_state
 from sparring.labels import guard
-from sparring.labels.base import Label, Labeller, depends_on
-from sparring.labels.calculators import compute_by
+from sparring.labels.base import Label, LabelError, Labeller, depends_on, name_of
+from sparring.labels.calculators import compute_by, state_parameters
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
+from sparring.labels.safer import printed_no_convergence, safer_settings
 from sparring.support.suggestions import did_you_mean
 
 # Parameters for charge and multiplicity, by calculator.
@@ -46,6 +47,7 @@ _DEPENDS_ON = {
 # All parameters that these read have a default; they ignore others.
 _ALL_PARAMETERS_HAVE_DEFAULTS = ("emt", "lj", "morse", "tblite")
 _START_WITH_THE_OBJECT = ("cp2k",)
+_IGNORE_DUMMY_ATOMS = ("tblite",)
 
 
 class ASECalculator:
@@ -72,6 +74,7 @@ class ASECalculator:
         unusable(name)
         found = calculator_class(name)
         self.method = f"{name} {described(self._parameters)}"
+        self.recipe = ""
         self._parameters = absolute(self._parameters)
         self.version = code_version(found)
         for parameter in set(self._parameters) & set(self._state_names or ()):
@@ -103,12 +106,35 @@ class ASECalculator:
         """Compute the label of a structure.
 
         Raises:
-            ValueError: If the structure is charged, or of high spin, and the calculator has no parameter for it.
+            LabelError: If the structure is charged, or of high spin, and the calculator has no parameter for it, or has
+                dummy atoms where the calculator would ignore them.
             CalculationFailed: If the calculator gave up for another reason than a lack of convergence.
         """
-        state = _state_parameters(atoms, self._state_names, self._name)
+        state = state_parameters(atoms, self._state_names, self._name)
+        if self._name in _IGNORE_DUMMY_ATOMS and (atoms.numbers < 1).any():
+            raise LabelError(
+                "bad_input",
+                f"{self._name!r} needs chemical elements, got {atoms.get_chemical_formula()} with dummy atoms",
+            )
         with _own_folder() as folder:
-            return compute_by(self._make(state, folder), atoms, self.method, self.version, self.depends_on)
+            calculator = self._make(state, folder)
+            try:
+                return compute_by(calculator, atoms, self.method, self.version, self.depends_on)
+            # A program that stops with an error is all that ASE sees of an SCF that has not converged.
+            except Exception as error:
+                if printed_no_convergence(self._name, Path(folder)):
+                    raise LabelError("not_converged", f"{self.method} did not converge, as its output says") from error
+                raise
+
+    def safer(self) -> "ASECalculator | None":
+        """The same method with settings that converge more slowly and more safely, where they are known."""
+        settings = safer_settings(self._name, self._parameters)
+        if self.recipe or not settings:
+            return None
+        safer = copy.copy(self)
+        safer._parameters = {**self._parameters, **settings}
+        safer.recipe = ", ".join(f"{name}={value}" for name, value in settings.items())
+        return safer
 
     def _make(self, state: Mapping[str, int], folder: str) -> Any:  # noqa: ANN401 - ASE calculators share no type
         quiet = PACKAGES[self._name].quiet if self._name in PACKAGES else {}
@@ -187,7 +213,7 @@ class FromCalculator:
 
     def __call__(self, atoms: Atoms) -> Label:
         """Compute the label of a structure; raises as ``ASECalculator`` does."""
-        state = _state_parameters(atoms, self._state_names, self._class_name)
+        state = state_parameters(atoms, self._state_names, self._class_name)
         before = {name: self._calculator.parameters[name] for name in state}
         if state:
             self._calculator.set(**state)
@@ -207,9 +233,18 @@ def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators sh
     """A labeller as it is, an ASE calculator as ``FromCalculator``.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If it is neither, or a labeller without a method or a version.
     """
-    return labeller if isinstance(labeller, Labeller) else FromCalculator(labeller)
+    try:
+        found: Labeller = labeller if isinstance(labeller, Labeller) else FromCalculator(labeller)
+    except ValueError:
+        raise
+    # A property that raises is one, and is refused by its name.
+    except Exception:
+        found = labeller
+    name_of(found)
+    depends_on(found)
+    return found
 
 
 def calculator_depends_on(name: str) -> tuple[str, ...]:
@@ -245,19 +280,6 @@ def _try_method(calculator: Any, name: str) -> None:  # noqa: ANN401 - ASE calcu
 def _is_described_by_parameters(calculator: BaseCalculator) -> bool:
     package = type(calculator).__module__.partition(".")[0]
     return package in ("ase", *PACKAGES) or set(vars(calculator)) <= set(vars(Calculator()))
-
-
-def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: str) -> dict[str, int]:
-    """Charge and multiplicity as parameters of the calculator; an error if it has none and they are not the default."""
-    state = electronic_state(atoms)
-    if names is not None:
-        return dict(zip(names, state, strict=True))
-    if state.charge or state.multiplicity > 2:
-        raise ValueError(
-            f"{atoms.get_chemical_formula()} has charge {state.charge} and multiplicity {state.multiplicity}, which "
-            f"{calculator!r} has no parameters for; use a labeller that has"
-        )
-    return {}
 
 
 def _names(calculator: Any) -> tuple[str, ...]:  # noqa: ANN401 - no common type

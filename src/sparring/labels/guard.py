@@ -21,18 +21,21 @@ MARKER = "SPARRING_WORKER"
 """Environment variable that all descendants of a worker inherit, also those that leave its session."""
 
 
-def end_processes(pid: int, marker: str, patience: float = 1.0) -> None:
+def end_processes(pid: int, marker: str, patience: float = 1.0, *, ignores_signals: bool = False) -> None:
     """End a worker and all of its descendants: politely first, if there is patience, then for good.
 
     Args:
         pid: The worker, which leads a session and a process group.
         marker: The value of `MARKER` in its environment.
         patience: Seconds between SIGTERM and SIGKILL; 0 for SIGKILL at once.
+        ignores_signals: True for a worker of ours, which ignores SIGTERM because batch systems send it to all processes
+            of a job; only its descendants are waited for.
     """
     if patience:
         _signal_all(pid, marker, signal.SIGTERM)
         end = time.monotonic() + patience
-        while time.monotonic() < end and (_alive(pid) or descendants(marker)):
+        left_out = {pid} if ignores_signals else set()
+        while time.monotonic() < end and set(descendants(marker)) - left_out:
             time.sleep(0.05)
     # Those that were just born have to be looked for again.
     for _ in range(5):
@@ -78,13 +81,6 @@ def _parent_of(pid: int) -> int | None:
         return None
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return _state(Path("/proc") / str(pid)) not in "ZX"
-    except OSError:
-        return False
-
-
 def _signal_all(pid: int, marker: str, number: signal.Signals) -> None:
     with contextlib.suppress(OSError):
         os.killpg(pid, number)
@@ -124,7 +120,7 @@ def main() -> None:
     for pid, (marker, _) in workers.items():
         _signal_all(pid, marker, signal.SIGTERM)
     for pid, (marker, folder) in workers.items():
-        end_processes(pid, marker)
+        end_processes(pid, marker, ignores_signals=bool(folder))
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
 

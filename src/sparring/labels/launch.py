@@ -134,6 +134,8 @@ class Guard:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # Whoever ends the descendants of this process must leave the guard to end those of its workers.
+            env={name: value for name, value in os.environ.items() if name != guard.MARKER},
             start_new_session=True,
         )
 
@@ -270,7 +272,7 @@ class Worker:
                 self._process.wait(patience)
         # A process that has been waited for has given its number back: only the marker is certain then.
         if self.is_alive:
-            guard.end_processes(self.pid, self.marker)
+            guard.end_processes(self.pid, self.marker, ignores_signals=True)
         else:
             for pid in guard.descendants(self.marker):
                 with contextlib.suppress(OSError):

@@ -52,5 +52,11 @@ class _Remade:
     def __call__(self, atoms: Atoms) -> Label:
         return self._made(atoms)
 
+    def safer(self) -> Labeller | None:
+        """The plugin's own safer variant, if it has one."""
+        make = getattr(self._made, "safer", None)
+        found: Labeller | None = make() if callable(make) else None
+        return found
+
     def __reduce__(self) -> tuple[Any, ...]:
         return plugin, self._recipe

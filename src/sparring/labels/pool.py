@@ -16,7 +16,7 @@ from ase.calculators.calculator import BaseCalculator
 from sparring.atoms.composition import composition
 from sparring.atoms.reference import FORCES_MASK, STRESS, has_volume
 from sparring.labels.ase import as_labeller
-from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, name_of
 from sparring.labels.limits import Limits
 from sparring.labels.offline import LabelFiles
 from sparring.labels.store import LabelStore, label_key
@@ -45,16 +45,17 @@ class LabelReport:
         """The failures, in the order of the structures."""
         return tuple(one for one in self.labels if isinstance(one, LabelError))
 
-    def require_labeller(self, max_failed: float = 1.0) -> None:
-        """Raise if too many labels failed because of the labeller, not the geometries.
+    def require_labeller(self, max_failed: float = 1.0, min_succeeded: float = 0.0) -> None:
+        """Raise if too many labels failed; see :func:`require_labeller`.
 
         Args:
-            max_failed: Largest share of such failures; a call in which all fail so always raises.
+            max_failed: Largest share of failures that are not the geometry's.
+            min_succeeded: Smallest share of labels that succeed.
 
         Raises:
             LabellingError: With a table of the causes.
         """
-        require_labeller(self.failures, len(self.labels), max_failed)
+        require_labeller(self.failures, len(self.labels), max_failed, min_succeeded)
 
 
 class LabellingError(RuntimeError):
@@ -69,25 +70,43 @@ class LabellingError(RuntimeError):
         self.failures = tuple(failures)
 
 
-def require_labeller(failures: Sequence[LabelError], n_structures: int, max_failed: float = 1.0) -> None:
-    """Raise if too many labels failed because of the labeller, not the geometries.
+def require_labeller(
+    failures: Sequence[LabelError], n_structures: int, max_failed: float = 1.0, min_succeeded: float = 0.0
+) -> None:
+    """Raise if too many labels failed: because of the labeller, or for whatever reason.
 
     Args:
         failures: The failures.
         n_structures: Number of structures in the call.
-        max_failed: Largest share of such failures; a call in which all fail so always raises.
+        max_failed: Largest share of failures that are not the geometry's; a call in which all fail so always raises.
+        min_succeeded: Smallest share of labels that succeed, whatever the reasons of the others.
 
     Raises:
         LabellingError: With a table of the causes.
     """
     at_fault = [error for error in failures if not error.is_geometry]
     if not at_fault or (len(at_fault) < n_structures and len(at_fault) <= max_failed * n_structures):
+        _require_succeeded(failures, n_structures, min_succeeded)
         return
     raise LabellingError(
         f"{len(at_fault)} of {n_structures} labels failed for reasons that are not the geometry's:\n"
         f"{causes(at_fault)}\n"
         "Finished labels are kept. Correct the labeller or its limits (labels.labeller, labels.time_limit, "
         "labels.memory_limit), then run the same command again: failed labels are computed again.",
+        failures,
+    )
+
+
+def _require_succeeded(failures: Sequence[LabelError], n_structures: int, min_succeeded: float) -> None:
+    n_succeeded = n_structures - len(failures)
+    if not failures or n_succeeded >= min_succeeded * n_structures:
+        return
+    raise LabellingError(
+        f"{n_succeeded} of {n_structures} labels succeeded, fewer than the share labels.min_succeeded = "
+        f"{min_succeeded:g} asks for:\n{causes(failures)}\n"
+        "Finished labels are kept. Correct the labeller, or lower labels.min_succeeded to go on without these labels, "
+        "then run the same command again: failed labels are computed again, except those that have not converged or "
+        "are out of bounds.",
         failures,
     )
 
@@ -149,6 +168,7 @@ def label(
         ExecutorError: If the worker processes do not start, or the executor cannot be used.
     """
     labeller = as_labeller(labeller)
+    names = name_of(labeller)
     store = LabelStore(store) if isinstance(store, str | os.PathLike) else store
     bounds = bounds or Bounds()
     keys = tuple(_key(i, atoms, labeller) for i, atoms in enumerate(structures))
@@ -174,7 +194,7 @@ def label(
             found[key] = outcome
             notify(found)
     n_computed = sum(outcome.computed for outcome in found.values())
-    results = [refused[i] if i in refused else found[key].result for i, key in enumerate(keys)]
+    results = [refused[i] if i in refused else _own(found[key].label, names) for i, key in enumerate(keys)]
     files = [None if i in refused else found[key].files for i, key in enumerate(keys)]
     return LabelReport(
         labels=tuple(_checked_all(structures, results, files, bounds, lowest_energies or {})),
@@ -187,12 +207,17 @@ def label(
 def labelled_atoms(atoms: Atoms, label: Label, key: str) -> Atoms:
     """A copy of a structure that carries its label: ``REF_energy``, ``REF_forces``, and ``label``, the key.
 
+    ``retried_with`` is there if the first attempt had not converged.
+
     ``REF_stress`` is there if the label has a stress, the structure is periodic in three directions, and its forces are
     not those of a part of it only, as in an environment that was cut from a larger structure.
     """
     labelled: Atoms = atoms.copy()
     labelled.calc = None
     labelled.info |= {"REF_energy": label.energy, "label": key}
+    labelled.info.pop("retried_with", None)
+    if label.retried_with is not None:
+        labelled.info["retried_with"] = label.retried_with
     labelled.info.pop(STRESS, None)
     if label.stress is not None and has_volume(atoms) and FORCES_MASK not in atoms.arrays:
         labelled.info[STRESS] = np.array(label.stress, dtype=float)
@@ -203,6 +228,17 @@ def labelled_atoms(atoms: Atoms, label: Label, key: str) -> Atoms:
 def _closing(outcomes: Iterator[object]) -> contextlib.AbstractContextManager[object]:
     """End the jobs of a call that an exception ends."""
     return contextlib.closing(outcomes) if isinstance(outcomes, Generator) else contextlib.nullcontext()
+
+
+def _own(result: Label | LabelError, names: tuple[str, str]) -> Label | LabelError:
+    """A label that belongs to its key; those of a labeller whose method changes from call to call do not."""
+    if isinstance(result, LabelError) or (result.method, result.version) == names:
+        return result
+    return LabelError(
+        "bad_result",
+        f"the labeller was {names[0]!r} ({names[1]}) when labels were asked for and {result.method!r} "
+        f"({result.version}) when one was computed; method and version must not change",
+    )
 
 
 def _key(index: int, atoms: Atoms, labeller: Labeller) -> str:

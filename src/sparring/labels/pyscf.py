@@ -1,5 +1,6 @@
 """Labels by density-functional theory or Hartree-Fock, with PySCF."""
 
+import copy
 import re
 import time
 import warnings
@@ -11,7 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from sparring.atoms.electronic_state import electronic_state
-from sparring.labels.base import Label
+from sparring.labels.base import Label, LabelError
 from sparring.labels.limits import threads_of_label
 from sparring.support.suggestions import did_you_mean
 from sparring.units import BOHR, HARTREE
@@ -19,6 +20,8 @@ from sparring.units import BOHR, HARTREE
 # ORCA's BP86 has another local correlation than libxc's "bp86", and D3 needs its name: 0.011 kcal/mol from
 # ORCA's relative energies of distorted ammonia, instead of 0.078.
 _RECIPES = {"bp86": ("b88,gga_c_p86vwn", "bp86")}
+LEVEL_SHIFT, DAMPING, MORE_CYCLES = 0.2, 0.3, 4
+"""The second attempt: shift of virtual orbitals in Hartree, share of the old density, and factor of cycles."""
 _METHOD = re.compile(r"(?P<functional>[^/]+?)(?:-(?P<dispersion>d3bj|d3zero|d4))?/(?P<basis>[^/]+)")
 # Valence functions whose pseudopotential goes by another name: without it they are a wrong all-electron basis.
 _NEED_A_PSEUDOPOTENTIAL = ("gth", "ccecp", "bfd")
@@ -30,19 +33,20 @@ class PySCF:
 
     A functional is any that PySCF knows, with its dispersion correction (D3BJ, D3zero or D4) behind a hyphen; "BP86" is
     ORCA's. Heavy elements get the effective core potential of their basis. A multiplicity above 1 is computed
-    unrestricted. An SCF that does not converge is tried once more by second-order steps, and gives a label that has not
-    converged if that fails too. One label takes one thread; many labels take many processes.
+    unrestricted. An SCF that does not converge gives a label that has not converged, for which there is ``safer()``.
+    One label takes one thread; many labels take many processes.
 
     Args:
         method: Functional and basis, with a stroke between them.
         auxiliary_basis: Basis for density fitting of the two-electron integrals; None computes them exactly.
         grid_level: Level of the integration grid, from 0 (coarse) to 9.
         energy_tolerance: Change of the energy in Hartree at which the SCF has converged.
-        max_cycles: Maximum cycles of the SCF, and of its second attempt.
+        max_cycles: Maximum cycles of the SCF; its second attempt, by ``safer()``, has four times as many.
 
     Attributes:
         method: Level of theory with all settings, as in the key of a label.
         version: The versions of PySCF and, where it is used, of pyscf-dispersion.
+        recipe: Words for the way to the converged density where it is not the usual one.
 
     Raises:
         ValueError: If functional, dispersion correction or basis are unknown or do not go together.
@@ -68,6 +72,7 @@ class PySCF:
         self._grid_level = grid_level
         self._energy_tolerance = energy_tolerance
         self._max_cycles = max_cycles
+        self.recipe = ""
         self.method = self._describe(method)
         self.version = f"pyscf {distribution_version('pyscf')}"
         if self._level.dispersion is not None:
@@ -80,7 +85,7 @@ class PySCF:
         """Compute the label of a molecule.
 
         Raises:
-            ValueError: If the structure is periodic, has dummy atoms or an element that the basis lacks, or charge and
+            LabelError: If the structure is periodic, has dummy atoms or an element that the basis lacks, or charge and
                 multiplicity do not fit.
         """
         from pyscf import lib
@@ -89,12 +94,12 @@ class PySCF:
         # PySCF recommends packages and announces future defaults by warnings; neither concerns a label.
         with lib.with_omp_threads(threads_of_label()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mean_field = self._mean_field(self._molecule(atoms))
-            energy = float(mean_field.kernel())
-            if not mean_field.converged:
-                mean_field = mean_field.newton()
-                mean_field.max_cycle = self._max_cycles
-                energy = float(mean_field.kernel(mean_field.mo_coeff, mean_field.mo_occ))
+            try:
+                molecule = self._molecule(atoms)
+            except ValueError as error:
+                raise LabelError("bad_input", str(error)) from error
+            mean_field = self._mean_field(molecule)
+            mean_field, energy = self._solved(mean_field)
             # Forces of a density that has not converged mean nothing.
             gradient = mean_field.nuc_grad_method().kernel() if mean_field.converged else np.nan
         return Label(
@@ -105,6 +110,29 @@ class PySCF:
             converged=bool(mean_field.converged),
             wall_time=time.perf_counter() - started,
         )
+
+    def safer(self) -> "PySCF | None":
+        """The same level with another way to the same density: level shift and damping, then second-order steps."""
+        if self.recipe:
+            return None
+        safer = copy.copy(self)
+        safer.recipe = (
+            f"level shift {LEVEL_SHIFT:g} Hartree and damping {DAMPING:g}, then second-order SCF of up to "
+            f"{MORE_CYCLES * self._max_cycles} cycles"
+        )
+        return safer
+
+    def _solved(self, mean_field: Any) -> tuple[Any, float]:  # noqa: ANN401 - PySCF has no types
+        """The mean field after the SCF, and its energy in Hartree."""
+        if not self.recipe:
+            return mean_field, float(mean_field.kernel())
+        mean_field.level_shift, mean_field.damp = LEVEL_SHIFT, DAMPING
+        mean_field.kernel()
+        # They change the way, and would change the second-order steps, but not the energy at the end of it.
+        mean_field.level_shift, mean_field.damp = 0.0, 0.0
+        mean_field = mean_field.newton()
+        mean_field.max_cycle = MORE_CYCLES * self._max_cycles
+        return mean_field, float(mean_field.kernel(mean_field.mo_coeff, mean_field.mo_occ))
 
     def _describe(self, method: str) -> str:
         level = self._level

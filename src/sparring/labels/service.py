@@ -41,6 +41,7 @@ class LabelService:
         limits: Time and memory that a label may take.
         failed: Folder in which inputs and outputs of failed labels are kept.
         max_failed: Share of the labels of one call that may fail for reasons that are not the geometry's.
+        min_succeeded: Share of the labels of one call that must succeed.
         executor: Executor of the labels, or a function that makes one; None for this machine.
         threads: Number of threads of a label.
         core_hours: Account of the time that labels take, with their budget; None counts nothing.
@@ -57,6 +58,7 @@ class LabelService:
     limits: Limits = field(default_factory=Limits)
     failed: Path | None = None
     max_failed: float = 1.0
+    min_succeeded: float = 0.0
     executor: Executor | MakeExecutor | None = None
     threads: int = 1
     core_hours: CoreHours | None = None
@@ -100,13 +102,13 @@ class LabelService:
         """The structures with their labels; those that have none are left out, logged, and given to `failed`.
 
         Raises:
-            LabellingError: If too many fail for reasons that are not the geometry's, unless `failed` keeps count.
+            LabellingError: If too many fail, unless `failed` keeps count.
         """
         if not structures:
             return []
         report = self.label(structures)
         if failed is None:
-            report.require_labeller(self.max_failed)
+            report.require_labeller(self.max_failed, self.min_succeeded)
         labelled = []
         for atoms, result, key in zip(structures, report.labels, report.keys, strict=True):
             if isinstance(result, Label):

@@ -1,19 +1,27 @@
 """The label store: a label that exists is never computed again."""
 
 import json
+import logging
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
-from sparring.labels.base import Label, Labeller, depends_on, electronic_state
+from sparring.labels.base import Label, LabelError, Labeller, depends_on, electronic_state
+from sparring.labels.reservations import SUFFIX, Reservation, Watch, end, remove_abandoned
 from sparring.labels.results import compute
 from sparring.support.digest import digest
+from sparring.support.faults import fault_point
 from sparring.support.files import write_text
 
+logger = logging.getLogger(__name__)
+
+PAUSE = 0.1
+"""Seconds between two looks at a label that another process computes."""
 _RESOLUTION = 1e-10  # Å; geometries that agree to this are the same
 _LARGEST = 1e8  # Å; beyond it the resolution does not fit into 64 bits
 
@@ -34,6 +42,11 @@ class LabelStore:
 
     def __len__(self) -> int:
         return sum(1 for _ in self.folder.glob("*.json"))
+
+    def tidy(self) -> None:
+        """Remove reservations and temporary files that processes have left behind, unless these may still be alive."""
+        if removed := remove_abandoned(self.folder):
+            logger.info("%s: %d abandoned files removed", self.folder, len(removed))
 
     def __contains__(self, key: str) -> bool:
         return self._path(key).exists()
@@ -80,12 +93,42 @@ class LabelStore:
             return
         record = {"key": key, "structure": identity, "label": _to_json(label)}
         text = json.dumps(record | {"sha256": _sha256(record)}, indent=1, allow_nan=False) + "\n"
-        write_text(path, text, replace=False)
+        with fault_point("store", path):
+            write_text(path, text, replace=False)
 
-    def obtain(self, atoms: Atoms, labeller: Labeller, began: Callable[[], None] = lambda: None) -> tuple[Label, bool]:
+    def obtain(
+        self,
+        atoms: Atoms,
+        labeller: Labeller,
+        *,
+        began: Callable[[], None] = lambda: None,
+        patience: float | None = None,
+    ) -> tuple[Label, bool]:
         """The label in the store, and True if it had to be computed and stored first.
 
-        If two processes compute the label of a noisy labeller at the same time, both return the one that was stored.
+        A label that another process computes is waited for.
+
+        Args:
+            atoms: Structure to label.
+            labeller: Labeller that computes the label if it is not in the store.
+            began: Function that is called when the label is about to be computed.
+            patience: Seconds to wait for a process that is alive; None to wait as long as it is.
+
+        Raises:
+            LabelError: If the label fails. Nothing is stored then.
+        """
+        watch, key = Watch(patience), self.key(atoms, labeller)
+        while (obtained := self.attempt(atoms, labeller, began)) is None:
+            while not watch.is_free(self.reservation(key)):
+                time.sleep(PAUSE)
+        return obtained
+
+    def attempt(
+        self, atoms: Atoms, labeller: Labeller, began: Callable[[], None] = lambda: None
+    ) -> tuple[Label, bool] | None:
+        """The label in the store, and True if it had to be computed; None if another process is computing it.
+
+        If two processes compute the label of a noisy labeller in spite of that, both return the one that was stored.
 
         Args:
             atoms: Structure to label.
@@ -96,13 +139,31 @@ class LabelStore:
             LabelError: If the label fails. Nothing is stored then.
         """
         key = self.key(atoms, labeller)
-        found = self.get(key)
-        if found is not None:
+        if (found := self.get(key)) is not None:
             return found, False
-        began()
-        label = compute(labeller, atoms)
-        self.put(key, atoms, label, depends_on(labeller))
+        try:
+            reservation = Reservation(self.reservation(key))
+        except FileExistsError:
+            return None
+        with reservation:
+            # Another process may have finished it just before.
+            if (found := self.get(key)) is not None:
+                return found, False
+            began()
+            label = compute(labeller, atoms)
+            try:
+                self.put(key, atoms, label, depends_on(labeller))
+            except ValueError as error:
+                raise LabelError("bad_result", str(error)) from error
         return self.get(key) or label, True
+
+    def release(self, key: str) -> None:
+        """End the reservation of a label if the process that had it has ended."""
+        end(self.reservation(key))
+
+    def reservation(self, key: str) -> Path:
+        """The file that is there while a process computes the label with a key."""
+        return self.folder / f"{key}{SUFFIX}"
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"
@@ -188,6 +249,7 @@ def _to_json(label: Label) -> dict[str, object]:
         "version": label.version,
         "converged": bool(label.converged),
         "wall_time": _number(label.wall_time),
+        **({} if label.retried_with is None else {"retried_with": label.retried_with}),
     }
 
 
@@ -215,6 +277,7 @@ def _read(path: Path, text: str) -> Label:
         version=label["version"],
         converged=label["converged"],
         wall_time=float(label["wall_time"]),
+        retried_with=label.get("retried_with"),
     )
 
 

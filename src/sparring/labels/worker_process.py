@@ -18,19 +18,30 @@ from sparring.labels.base import Label, LabelError, Labeller
 from sparring.labels.results import compute
 from sparring.labels.store import LabelStore
 from sparring.support.faults import InjectedFault, fault_point
+from sparring.support.stopping import SIGNALS
 
-__all__ = ["OUTPUT", "Began", "Outcome", "Refused", "Task", "main", "outcome_of"]
+__all__ = ["OUTPUT", "Began", "Outcome", "Refused", "Reserved", "Task", "main", "outcome_of"]
 
 OUTPUT = "output.txt"
 """The file in the folder of a label with the printed output."""
 
 
+class Reserved(NamedTuple):
+    """Another process is computing the label."""
+
+
 class Outcome(NamedTuple):
     """A label or why there is none, whether anything was computed for it, and where its files were kept."""
 
-    result: Label | LabelError
+    result: Label | LabelError | Reserved
     computed: bool
     files: Path | None = None
+
+    @property
+    def label(self) -> Label | LabelError:
+        """The label or why there is none, once no other process is computing it."""
+        assert not isinstance(self.result, Reserved)
+        return self.result
 
 
 class Began(NamedTuple):
@@ -74,7 +85,8 @@ def outcome_of(
         if store is None:
             begin()
             return Outcome(compute(labeller, atoms), computed=True)
-        return Outcome(*store.obtain(atoms, labeller, began=begin))
+        obtained = store.attempt(atoms, labeller, begin)
+        return Outcome(Reserved(), computed=False) if obtained is None else Outcome(*obtained)
     except LabelError as error:
         return Outcome(error, computed=True)
 
@@ -85,8 +97,10 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: Number of the open file of this end of the pipe.
     """
-    # Ctrl-C goes to the parent, which ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals to stop go to the parent, too, which ends the workers. Programs that a labeller starts do not inherit a
+    # handler, as they would inherit that a signal is ignored.
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
     os.set_inheritable(descriptor, False)
     connection, own, home = Connection(descriptor), os.getpid(), Path.cwd()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):

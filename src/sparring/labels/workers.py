@@ -19,6 +19,7 @@ from sparring.labels.in_process import is_own_code, outcomes_here
 from sparring.labels.launch import Died, recipe
 from sparring.labels.limits import Limits
 from sparring.labels.processes import Processes
+from sparring.labels.sharing import shared_outcomes
 from sparring.labels.store import LabelStore
 from sparring.labels.worker_process import Outcome, Refused
 
@@ -138,12 +139,12 @@ class Workers:
 
     def _one(self, key: str, atoms: Atoms, store: LabelStore | None) -> Label:
         (outcome,) = (outcome for _, outcome in self.outcomes({key: atoms}, store))
-        if isinstance(outcome.result, LabelError):
-            raise outcome.result
-        return outcome.result
+        if isinstance(outcome.label, LabelError):
+            raise outcome.label
+        return outcome.label
 
     def outcomes(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Outcomes:
-        """Compute labels, in the order in which they finish.
+        """Compute labels, in the order in which they finish; those that other runs on the store compute come last.
 
         A structure that ends its process is computed once more, alone, before it counts as failed. One whose worker is
         lost with the executor, or with its machine, is computed again up to three times.
@@ -167,6 +168,9 @@ class Workers:
                 self._why_here,
             )
             self._why_here = ""
+        yield from shared_outcomes(self._computed, tasks, store, self.limits.time)
+
+    def _computed(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Outcomes:
         if self.processes is None:
             yield from outcomes_here(tasks, self.labeller, store)
             return

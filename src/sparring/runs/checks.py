@@ -1,4 +1,4 @@
-"""Checks of a run folder against its manifests: files, generations that follow from each other, and the files for people."""
+"""Checks of a run folder against its manifests: files, and generations that follow from each other."""
 
 import difflib
 import json
@@ -16,22 +16,10 @@ from sparring.runs.manifests import (
     metrics_of,
     read_run_manifest,
 )
-from sparring.support.checksums import (
-    CHANGED,
-    CHECKSUMS,
-    MANIFEST,
-    MISSING,
-    DamagedFileError,
-    file_problem,
-    known_digest,
-    read_manifest,
-    recorded,
-)
+from sparring.support.checksums import CHANGED, MANIFEST, MISSING, file_problem
 
 __all__ = [
     "config_difference",
-    "derived_folders",
-    "derived_problems",
     "metrics_problem",
     "require_linked",
     "require_results",
@@ -63,9 +51,9 @@ def require_linked(folder: Path, found: list[Generation]) -> None:
         linked = next((one for one in committed if any("after" in entry for entry in one.manifest.values())), None)
         if linked is not None:
             raise RunFolderError(
-                f"{folder / MANIFEST} is missing, of which {linked.folder.name} has the link; restore it from a copy, "
-                "or start in another --folder with labels.store set to the labels of this one, so that none is "
-                "computed again"
+                f"{folder / MANIFEST}, of which {linked.folder.name} has the link, is missing or damaged; restore it "
+                "from a copy, or start in another --folder with labels.store set to the labels of this one, so that "
+                "none is computed again"
             )
     before, previous = "" if manifest is None else manifest.identity, folder / MANIFEST
     for number, one in enumerate(committed, start=1):
@@ -152,37 +140,3 @@ def metrics_problem(one: Generation) -> str:
 def metrics_text(metrics: object) -> str:
     """Text of ``metrics.json``."""
     return json.dumps(metrics, indent=1) + "\n"
-
-
-def derived_folders(folder: Path, found: list[Generation]) -> list[Path]:
-    """Folders of a run with checksums of files that can be made again: figures, and results of validations."""
-    places = [folder / "figures", *(one / "validation" for one in (folder, *(one.folder for one in found)))]
-    return [place for place in places if (place / CHECKSUMS).is_file()]
-
-
-def derived_problems(folder: Path, found: list[Generation]) -> Iterator[tuple[Path, str]]:
-    """Files that can be made again and are not as they were written, each with its state."""
-    manifest = read_run_manifest(folder)
-    places = derived_folders(folder, found)
-    for name in () if manifest is None else manifest.derived:
-        file = folder / name / CHECKSUMS
-        # Who deletes a whole folder of results knows it.
-        if file.parent.is_dir() and file.parent not in places:
-            yield file, MISSING
-    for place in places:
-        try:
-            read_manifest(place / CHECKSUMS)
-        except DamagedFileError:
-            yield place / CHECKSUMS, CHANGED
-            continue
-        for name in recorded(place):
-            if problem := _problem_in(place, name):
-                yield place.parent / name.removeprefix("../") if name.startswith("../") else place / name, problem
-
-
-def _problem_in(place: Path, name: str) -> str:
-    """State of a file that the checksums of a folder list, also of one in the folder above; empty if it is right."""
-    try:
-        return "" if known_digest(place / name) in recorded(place)[name] else CHANGED
-    except FileNotFoundError:
-        return MISSING

@@ -24,7 +24,7 @@ from sparring.support.checksums import file_problem
 from sparring.support.digest import digest, file_digest
 from sparring.support.files import write_text
 
-__all__ = ["claim", "require_claimable", "versions_now"]
+__all__ = ["claim", "require_claimable", "require_own", "versions_now"]
 
 STAGE_OF_SECTION = {"attack": "attack", "propose": "attack", "selection": "select"}
 """Sections of the configuration that only one stage uses: they may change until it has been committed."""
@@ -54,16 +54,24 @@ def require_claimable(run: SavedRun, config: Config) -> None:
         RunFolderError: If the folder belongs to another configuration or not to a run, if ``config.yaml`` or a manifest
             is damaged, or if an input file has changed.
     """
+    require_own(run)
+    if _n_done(run) and run.config_file.exists():
+        _refuse(run, _changes(run, config)[0])
+
+
+def require_own(run: SavedRun) -> None:
+    """Refuse a folder that belongs not to a run, or to one whose configuration or links are damaged.
+
+    Raises:
+        RunFolderError: If it is one.
+    """
     if run.config_file.exists() and not ((run.folder / VERSIONS).exists() or run.exists_by_manifest):
         raise RunFolderError(
             f"{run.config_file} was not written by a run, and would be overwritten; give another --folder"
         )
     run.require_linked()
-    if not _n_done(run):
-        return
-    if run.config_file.exists():
+    if _n_done(run) and run.config_file.exists():
         run.require_config()
-        _refuse(run, _changes(run, config)[0])
 
 
 def claim(run: SavedRun, config: Config, log: Callable[[str], None]) -> RunManifest:

@@ -1,9 +1,8 @@
 """The run folder while a run writes it: one folder a generation, one atomic commit a stage, and a lock on the whole.
 
-A stage is committed when the generation's ``manifest.json`` names its files and their SHA-256, and the link of the stage
-before it; see :mod:`sparring.runs.manifests`. A committed result is
-read rather than computed again, also right after it was computed, so that a run that was killed and resumed uses the
-same numbers as one that was not interrupted.
+A stage is committed when the generation's ``manifest.json`` names its files and their SHA-256, and the link of the
+stage before it; see :mod:`sparring.runs.manifests`. A committed result is read rather than computed again, also right
+after it was computed, so that a run that was killed and resumed uses the same numbers as one that was not interrupted.
 """
 
 import errno
@@ -20,7 +19,8 @@ from sparring.config import Config, settled
 from sparring.runs import stages
 from sparring.runs.checks import metrics_text
 from sparring.runs.claim import claim, require_claimable, versions_now
-from sparring.runs.generation import METRICS, Generation
+from sparring.runs.derived import derived_folders, mend_derived, report_is_older
+from sparring.runs.generation import MANIFEST, METRICS, Generation
 from sparring.runs.manifests import (
     RunFolderError,
     RunManifest,
@@ -33,8 +33,10 @@ from sparring.runs.manifests import (
 from sparring.runs.reopening import reopen_failed_labels
 from sparring.runs.saved_run import SavedRun
 from sparring.support.digest import file_digest
+from sparring.support.faults import fault_point
 from sparring.support.files import sync_folder, write_text
 from sparring.support.lock import Lock, LockLostError
+from sparring.support.stopping import stops_postponed
 
 __all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
 
@@ -71,6 +73,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         self.log = log or logger.info
         self.computed = False
         self._lock: Lock | None = None
+        self._mended = False
         self._manifest: RunManifest
 
     @property
@@ -86,6 +89,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         try:
             self._manifest = claim(self.saved, self.config, self.log)
             self._remove_unfinished()
+            self._mended = mend_derived(self.saved, self.log)
         except BaseException:
             self._lock.close()
             raise
@@ -125,12 +129,25 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             began = time.perf_counter()
             value = compute()
             seconds = time.perf_counter() - began
-            self._require_lock()
-            names = list(codec.write(saved.folder, value))
-            self._commit(saved, stage, names, codec.metrics(value), round(seconds, 3))
+            with stops_postponed():
+                self._require_lock()
+                names = list(codec.write(saved.folder, value))
+                self._commit(saved, stage, names, codec.metrics(value), round(seconds, 3))
         self.log(f"generation {generation}: {stages.TITLES[stage]} done in {_duration(seconds)}")
         result = codec.read(saved.folder)
         return result
+
+    @property
+    def needs_report(self) -> bool:
+        """True if there is no report, if it shows an older state of the run, or if one of its files was damaged."""
+        return self._mended or not self.saved.report.exists() or report_is_older(self.path)
+
+    def note_derived(self) -> None:
+        """Note which folders have checksums of files that can be made again, so that these are missed."""
+        places = derived_folders(self.path, self.saved.generations())
+        names = tuple(str(place.relative_to(self.path)) for place in places)
+        self._require_lock()
+        self._manifest = write_run_manifest(self.path, replace(self._manifest, derived=names))
 
     def _commit(
         self, saved: Generation, stage: str, names: Sequence[str], metrics: Mapping[str, object], seconds: float
@@ -147,7 +164,8 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             "versions": versions,
         }
         self._require_lock()
-        write_stages(saved.folder, {**done, stage: entry})
+        with fault_point("commit", saved.folder / MANIFEST):
+            write_stages(saved.folder, {**done, stage: entry})
         self._manifest = replace(self.saved.manifest or self._manifest, versions=versions)
         self._manifest = self._manifest.with_head(saved.folder.name, link(entry))
         self._manifest = write_run_manifest(self.path, self._manifest)

@@ -71,6 +71,7 @@ class Plan:
         label: Structures, and the lowest known energies, to labels; None for a run that ends with the structures to
             be labelled, of a committee that is not trained.
         max_failed: Share of the labels that may fail for reasons other than the geometry.
+        min_succeeded: Share of the labels that must succeed.
         n_members: Size of the committee.
         fractions: Fractions of the data for training, validation and test.
         shared_validation: If True, members share one training and validation set.
@@ -96,6 +97,7 @@ class Plan:
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     shared_validation: bool = False
     max_failed: float = 1.0
+    min_succeeded: float = 0.0
     source: str = field(default="attack")
     inherited: tuple[str, ...] = ()
     further_labels: Callable[[Sequence[Atoms]], Sequence[Atoms]] = list
@@ -277,12 +279,12 @@ def label_chosen(state: State, plan: Plan, committee: Committee, chosen: Chosen)
     """Labels of the chosen candidates, with the predictions of the committee before it is trained on them.
 
     Raises:
-        LabellingError: If too many labels fail for reasons other than the geometry.
+        LabellingError: If too many labels fail.
     """
     if not chosen.atoms or plan.label is None:
         return Labelled([], (), 0, 0)
     report = plan.label(chosen.atoms, lowest_energies(state.dataset.to_atoms()))
-    report.require_labeller(plan.max_failed)
+    report.require_labeller(plan.max_failed, plan.min_succeeded)
     expected = predict_structures(committee.without_domain(), Structures.from_atoms(chosen.atoms)).annotate(
         chosen.atoms
     )

@@ -94,10 +94,10 @@ def read_run_manifest(folder: Path) -> RunManifest | None:
         RunFolderError: If it is damaged.
     """
     file = folder / MANIFEST
+    if not is_run_manifest(folder):
+        return None
     try:
         content = read_manifest(file, ELSEWHERE)
-        if not content:
-            return None
         return RunManifest(**{**content, "changes": tuple(content["changes"]), "derived": tuple(content["derived"])})
     except DamagedFileError as error:
         raise RunFolderError(str(error)) from error

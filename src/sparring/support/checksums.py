@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = [
     "MISSING",
     "DamagedFileError",
     "file_problem",
+    "forget",
     "known_digest",
     "manifest_text",
     "read_manifest",
@@ -142,6 +143,20 @@ def record(folder: Path, digests: Mapping[str, str], *, name: str = CHECKSUMS, *
             write_text(file, text)
 
 
+def forget(folder: Path, names: Iterable[str], *, name: str = CHECKSUMS) -> None:
+    """Take files out of the manifest of a folder, so that they are not missed any more.
+
+    Args:
+        folder: Folder of the files.
+        names: Names of the files.
+        name: Name of the manifest.
+    """
+    with _alone(folder):
+        content = read_manifest(folder / name)
+        files = {one: digests for one, digests in content.get("files", {}).items() if one not in set(names)}
+        write_text(folder / name, manifest_text({**content, "files": files}))
+
+
 def write_recorded(file: Path, content: bytes) -> None:
     """Record a file in the checksums of its folder, then write it."""
     record(file.parent, {file.name: bytes_digest(content)})
@@ -169,7 +184,7 @@ def _digest(file: str, changed: int, size: int, inode: int) -> str:
 
 @functools.lru_cache(maxsize=1000)
 def _listed(file: str, changed: int, size: int, inode: int) -> dict[str, tuple[str, ...]]:
-    """Files that a manifest lists; none if it is damaged, which those who read manifests find out, or not one of ours."""
+    """Files that a manifest lists; none if it is damaged, which others find out, or of another program."""
     try:
         content = read_manifest(Path(file))
     except DamagedFileError:

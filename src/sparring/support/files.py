@@ -6,7 +6,10 @@ import os
 import uuid
 from pathlib import Path
 
-__all__ = ["sync_folder", "write_bytes", "write_text"]
+__all__ = ["DISK_FULL", "sync_folder", "write_bytes", "write_text"]
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a file system that has no room, or that can only be read any more."""
 
 
 def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
@@ -19,6 +22,9 @@ def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
         path: Path of the file.
         content: Content of the file.
         replace: If True, an existing file is replaced. If False, the first of several writers wins.
+
+    Raises:
+        OSError: If it cannot be written, with the path of the file; an existing file is as it was.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -28,6 +34,11 @@ def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
             os.fsync(file.fileno())
         if replace or not _linked(temporary, path):
             temporary.replace(path)
+    except OSError as error:
+        # The system does not say which file it had no room for, and nobody knows the temporary name.
+        if error.errno is not None:
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)

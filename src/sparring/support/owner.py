@@ -54,6 +54,8 @@ class Owner(NamedTuple):
         except OSError:
             pass
         start = _start(self.pid)
+        if start < 0:
+            return False
         return not self.start or not start or start == self.start
 
 
@@ -98,9 +100,9 @@ def _machine() -> str:
 
 
 def _start(pid: int) -> int:
-    """Start of a process in clock ticks; 0 where the system does not tell."""
+    """Start of a process in clock ticks; 0 where the system does not tell, -1 if it has ended but is still listed."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return int(fields[19])
+        return -1 if fields[0] in "ZX" else int(fields[19])
     except (OSError, ValueError, IndexError):
         return 0

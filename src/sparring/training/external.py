@@ -1,18 +1,13 @@
-"""Training of members by a program of the user's, one after another, each in a folder of its own.
+"""Training of members by a program of the user's, each in a folder of its own.
 
 The folder of a member has its data as extended XYZ, what the program printed, and the model. Once the program has
 ended well, a file records that, so that a run that was killed does not train finished members again.
 """
 
-import hashlib
-import json
 import logging
-import os
 import re
-import shutil
-import subprocess
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,12 +17,11 @@ from ase import Atoms
 from sparring.atoms.dataset import ENERGY, FORCES, STRESS, Dataset
 from sparring.atoms.reference import FORCES_MASK
 from sparring.inputs.extxyz import frame_text
-from sparring.labels import guard
-from sparring.labels.launch import Guard
-from sparring.labels.scratch import tail
+from sparring.labels.executors.calls import Calls, Lost
+from sparring.labels.executors.stop_file import NOW, StopFile
 from sparring.potentials.base import N_ELEMENTS
-from sparring.support.files import write_text
 from sparring.support.seeds import derive
+from sparring.training.member_jobs import MemberJob, train_member
 from sparring.training.reports import TrainingError
 from sparring.training.splits import Splits
 
@@ -35,7 +29,7 @@ __all__ = ["PLACEHOLDERS", "Program", "reference_energies_of", "train_members"]
 
 logger = logging.getLogger(__name__)
 
-TRAIN, VALIDATION, LOG, DONE = "train.xyz", "validation.xyz", "log.txt", "done.json"
+TRAIN, VALIDATION = "train.xyz", "validation.xyz"
 PLACEHOLDERS = ("train", "validation", "folder", "name", "seed", "reference_energies")
 """Names in braces that a command may have."""
 
@@ -86,42 +80,6 @@ class Program:
         return " ".join(self.command)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    """Training of one member.
-
-    Attributes:
-        member: Number of the member.
-        folder: Folder of the member.
-        command: Words of the command.
-        model: Path of the model.
-        files: Texts of the data files, by name.
-    """
-
-    member: int
-    folder: Path
-    command: tuple[str, ...]
-    model: Path
-    files: Mapping[str, str]
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the command and of the data."""
-        return hashlib.sha256(json.dumps([self.command, str(self.model), dict(self.files)]).encode()).hexdigest()
-
-    def is_done(self) -> bool:
-        """True if the member has been trained by this command on these data, and its model is as it was."""
-        try:
-            done = json.loads((self.folder / DONE).read_text(encoding="utf-8"))
-            return bool(done == self.record())
-        except (OSError, ValueError):
-            return False
-
-    def record(self) -> dict[str, str]:
-        """Content of the file that records the end of the training."""
-        return {"fingerprint": self.fingerprint, "model": _content(self.model)}
-
-
 def train_members(
     program: Program,
     dataset: Dataset,
@@ -130,6 +88,7 @@ def train_members(
     seed: int,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
 ) -> list[Path]:
     """Models of all members; those that have been trained before are not trained again.
 
@@ -140,9 +99,12 @@ def train_members(
         seed: Seed of the committee.
         folder: Folder for those of the members.
         progress: Function that is called with the number of members that are done and their total.
+        executor: Executor whose processes see the same files; None to train one member after another. The models are
+            the same.
 
     Raises:
         TrainingError: If the program is not there, fails, takes too long, or writes no model.
+        ExecutorError: If the executor cannot be used.
     """
     if dataset.force_mask is not None:
         logger.warning(
@@ -150,17 +112,42 @@ def train_members(
             "labels",
             *(program.name, int((~dataset.has_energy).sum()), FORCES_MASK),
         )
-    tasks = [_task(program, dataset, splits, member, seed, folder) for member in range(splits.n_members)]
-    for task in tasks:
-        if not task.is_done():
-            _train(program, task)
-            write_text(task.folder / DONE, json.dumps(task.record(), indent=1) + "\n")
+    stop = StopFile(folder)
+    jobs = [_job(program, dataset, splits, member, seed, folder, stop) for member in range(splits.n_members)]
+    waiting = jobs if executor is None else [job for job in jobs if not job.is_done()]
+    n_done = len(jobs) - len(waiting)
+    for result in map(train_member, waiting) if executor is None else _results(waiting, executor, stop):
+        if isinstance(result, Lost):
+            raise TrainingError(
+                f"trainer {program.name!r}: the worker of a member was lost ({type(result.error).__name__}: "
+                f"{result.error}); look for processes or machines that were ended, then run the command again"
+            )
+        if result is not None:
+            raise result
+        n_done += 1
         if progress:
-            progress(task.member + 1, len(tasks))
-    return [task.model for task in tasks]
+            progress(n_done, len(jobs))
+    return [job.model for job in jobs]
 
 
-def _task(program: Program, dataset: Dataset, splits: Splits, member: int, seed: int, folder: Path) -> _Task:
+def _results(jobs: Sequence[MemberJob], executor: Executor, stop: StopFile) -> Iterator[TrainingError | Lost | None]:
+    """Results of trainings as they come; those that are running end with this call."""
+    calls = Calls(executor, train_member)
+    stop.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for _, result in calls.answers({str(job.member): job for job in jobs}):
+            yield result
+    finally:
+        if calls.n_pending:
+            stop.write(NOW)
+            calls.end()
+        if not calls.n_pending:
+            stop.remove()
+
+
+def _job(
+    program: Program, dataset: Dataset, splits: Splits, member: int, seed: int, folder: Path, stop: StopFile
+) -> MemberJob:
     own = (folder / f"member-{member + 1:02d}").absolute()
     train = dataset.take(splits.train[member])
     values = {
@@ -175,12 +162,16 @@ def _task(program: Program, dataset: Dataset, splits: Splits, member: int, seed:
         TRAIN: _text(train.to_atoms(), program),
         VALIDATION: _text(dataset.take(splits.validation[member]).to_atoms(), program),
     }
-    return _Task(
+    return MemberJob(
+        trainer=program.name,
         member=member,
         folder=own,
         command=tuple(program.filled(word, values) for word in program.command),
         model=own / program.filled(program.model, values),
         files=texts,
+        environment=program.environment,
+        time_limit=program.time_limit,
+        stop=stop,
     )
 
 
@@ -205,79 +196,3 @@ def _text(structures: Sequence[Atoms], program: Program) -> str:
         if STRESS in atoms.info:
             atoms.info[program.stress_key] = atoms.info.pop(STRESS)
     return "".join(frame_text(atoms, f"structure {index}") for index, atoms in enumerate(structures))
-
-
-def _content(file: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder."""
-    seen = hashlib.sha256()
-    for one in sorted(file.rglob("*")) if file.is_dir() else [file]:
-        if one.is_file() or one == file:
-            seen.update(one.name.encode() + one.read_bytes())
-    return seen.hexdigest()
-
-
-def _train(program: Program, task: _Task) -> None:
-    if task.folder.exists():  # of a training that was killed
-        shutil.rmtree(task.folder)
-    task.folder.mkdir(parents=True)
-    for name, text in task.files.items():
-        write_text(task.folder / name, text)
-    where = f"trainer {program.name!r}, member {task.member + 1}"
-    code, log = _run(program, task, where), task.folder / LOG
-    output = f"; its last lines: {tail(log, 1000)} (all of them: {log})"
-    if code:
-        raise TrainingError(f"{where}: the program ended with exit code {code}{output}")
-    if not task.model.exists():
-        raise TrainingError(
-            f"{where}: the program ended well but wrote no {task.model}; correct `model` of this trainer{output}"
-        )
-
-
-@dataclass(frozen=True)
-class _Guarded:
-    """A program as the guard of workers knows them; it has no folder to remove.
-
-    Attributes:
-        pid: Process number.
-        marker: Value of an environment variable that its descendants inherit.
-    """
-
-    pid: int
-    marker: str
-    folder: str = ""
-
-
-def _run(program: Program, task: _Task, where: str) -> int:
-    """Exit code of the program, which ends with this process, however that ends."""
-    marker, guarding = uuid.uuid4().hex, Guard()
-    try:
-        with (task.folder / LOG).open("wb") as log:
-            process = subprocess.Popen(
-                task.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=task.folder,
-                env={**os.environ, **program.environment, guard.MARKER: marker},
-                start_new_session=True,
-            )
-    except OSError as error:
-        guarding.close()
-        raise TrainingError(
-            f"{where}: {task.command[0]!r} cannot be started: {error.strerror}; correct `command` of this trainer"
-        ) from error
-    guarded = _Guarded(process.pid, marker)
-    guarding.add(guarded)
-    try:
-        return process.wait(program.time_limit)
-    except subprocess.TimeoutExpired as error:
-        raise TrainingError(
-            f"{where}: the program took longer than {program.time_limit:g} s and was ended; raise training.time_limit, "
-            f"or train less; its last lines: {tail(task.folder / LOG, 1000)}"
-        ) from error
-    finally:
-        if process.poll() is None:
-            guard.end_processes(process.pid, marker)
-            process.wait()
-        guarding.remove(guarded)
-        guarding.close()

@@ -24,6 +24,7 @@ __all__ = [
     "ResourcesFile",
     "StressKey",
     "TrustPickle",
+    "keep_figure",
     "load_config",
     "progress_bars",
     "use_threads",
@@ -47,10 +48,25 @@ def _use_resources(ctx: Any, value: Path | None) -> Path | None:  # noqa: ANN401
     return value
 
 
+def _sound(folder: Path | None) -> Path | None:
+    """The folder of a committee, if what its run has committed follows from each other."""
+    from sparring.runs.saved_run import run_of
+
+    run = None if folder is None else run_of(folder)
+    if run is not None:
+        run.require_linked()
+    return folder
+
+
 Preset = Annotated[str | None, typer.Option(help="Preset of the configuration file.")]
-CommitteeFolder = Annotated[Path, typer.Argument(help="Folder with a committee, e.g. runs/x/generation-03.")]
+CommitteeFolder = Annotated[
+    Path, typer.Argument(callback=_sound, help="Folder with a committee, e.g. runs/x/generation-03.")
+]
 CommitteeOrRun = Annotated[
-    Path, typer.Argument(help="Folder with a committee, e.g. runs/x/generation-03, or of a run: all its committees.")
+    Path,
+    typer.Argument(
+        callback=_sound, help="Folder with a committee, e.g. runs/x/generation-03, or of a run: all its committees."
+    ),
 ]
 EnergyKey = Annotated[str, typer.Option(help="Name of the energies in the file, in eV.")]
 ForcesKey = Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")]
@@ -79,11 +95,11 @@ ResourcesFile = Annotated[
 ]
 
 
-def load_config(config: Path, preset: str | None) -> "Config":
-    """The configuration with a preset laid over it."""
+def load_config(config: Path, preset: str | None, *, skip_bad: bool = False) -> "Config":
+    """The configuration with a preset laid over it, and with `system.skip_bad` if wrong frames are to be left out."""
     from sparring.config import load
 
-    return load(config, preset)
+    return load(config, preset, overrides={"system.skip_bad": True} if skip_bad else None)
 
 
 def use_threads(n: int | None = None) -> None:
@@ -104,14 +120,21 @@ def write_results(
     folder: Path, name: str, result: object, figure: "Figure", frames: "Sequence[Atoms] | None" = None
 ) -> str:
     """Write a result as JSON, its figure, and its structures if it has any; returns a line that names the files."""
-    from sparring.inputs.extxyz import write_structures
-    from sparring.plots.saving import save_figure
-    from sparring.validation.records import write_record
+    from sparring.validation.records import keep_frames, write_record
 
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.json"
     write_record(file, result)
     if frames is not None:
-        write_structures(file.with_suffix(".extxyz"), frames)
-    save_figure(figure, folder / name)
+        keep_frames(file.with_suffix(".extxyz"), frames)
+    keep_figure(figure, folder / name)
     return f"results: {file}, {'' if frames is None else '.extxyz, '}.png and .svg"
+
+
+def keep_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure of a result as `path` with the endings .png and .svg."""
+    from sparring.plots.saving import rendered
+    from sparring.validation.records import keep
+
+    for ending, content in rendered(figure).items():
+        keep(path.with_name(f"{path.name}.{ending}"), content)

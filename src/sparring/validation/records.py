@@ -3,20 +3,36 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import GenericAlias, UnionType
 from typing import Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
+from ase import Atoms
 
-from sparring.support.files import write_text
+from sparring.inputs.extxyz import structures_text
+from sparring.support.checksums import require_unchanged, write_recorded
+from sparring.support.files import write_bytes
 
-__all__ = ["Kind", "read_record", "write_record"]
+__all__ = ["Kind", "keep", "keep_frames", "read_record", "write_record"]
 
 T = TypeVar("T")
 Kind: TypeAlias = type[T] | GenericAlias
 """The dataclass of a result, or a tuple of them: `tuple[Result, ...]`."""
+KEPT = "validation"
+"""Name of the folder of results that reports read, whose files are recorded with their SHA-256."""
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file of a result, which is recorded in the checksums of its folder if reports look there."""
+    kept = KEPT in (path.absolute().parent.name, path.absolute().parent.parent.name)
+    (write_recorded if kept else write_bytes)(path, content)
+
+
+def keep_frames(path: Path, frames: Sequence[Atoms]) -> None:
+    """Write the structures of a result; see :func:`keep`."""
+    keep(path, structures_text(path, frames).encode())
 
 
 def write_record(path: Path, result: object) -> None:
@@ -24,15 +40,16 @@ def write_record(path: Path, result: object) -> None:
 
     Numbers that are not finite are written as null.
     """
-    write_text(path, json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
+    keep(path, (json.dumps(_plain(result), indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_record(path: Path, kind: Kind[T]) -> T:
     """Read a result of a kind; its arrays are arrays again, and null in them is nan.
 
     Raises:
-        ValueError: If the file holds no such result.
+        ValueError: If the file holds no such result, or has changed since it was written.
     """
+    require_unchanged(path, "delete it, and compute it again")
     try:
         return cast("T", _result(kind, json.loads(path.read_text(encoding="utf-8"))))
     except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:

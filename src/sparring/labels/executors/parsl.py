@@ -38,8 +38,18 @@ LOOPBACK = "127.0.0.1"
 SCRIPTS = ("process_worker_pool.py", "interchange.py")
 LONGEST_SHUTDOWN = 30.0
 """Seconds after which a shutdown that hangs is given up, and the processes of this machine are killed."""
-_INTERCHANGE = "import os, runpy; os.setsid(); runpy.run_path({script!r}, None, '__main__')"
-"""Program of the interchange, which Ctrl-C in the terminal must not reach."""
+_INTERCHANGE = """
+import os, runpy, threading, time
+os.setsid()
+parent = os.getppid()
+def watch():
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
+runpy.run_path({script!r}, None, "__main__")
+"""
+"""Program of the interchange: out of reach of Ctrl-C in the terminal, and ended with this process."""
 _CERTIFICATES = "certificates"
 
 
@@ -73,15 +83,18 @@ class ParslExecutor(Executor):
     ) -> None:
         require_parsl()
         self._marker = uuid.uuid4().hex
-        self._guard = Guard()
         self._lock = threading.Lock()
         self._is_down = False
         local = kind == "local"
         scripts = {name: _script(name) for name in SCRIPTS}
         interchange = ["env", f"{guard.MARKER}={self._marker}", sys.executable, "-c"]
+        try:
+            provider = _provider(kind, dict(options or {}), scripts[SCRIPTS[0]].parent, self._marker)
+        except TypeError as error:
+            raise ExecutorError(f"Parsl's {PROVIDERS[kind]} does not take these options: {error}") from error
         how: dict[str, Any] = {
             "label": LABEL,
-            "provider": _provider(kind, dict(options or {}), scripts[SCRIPTS[0]].parent, self._marker),
+            "provider": provider,
             "interchange_launch_cmd": [*interchange, _INTERCHANGE.format(script=str(scripts["interchange.py"]))],
             "address": LOOPBACK if local else None,
             "loopback_address": LOOPBACK,
@@ -97,11 +110,11 @@ class ParslExecutor(Executor):
         try:
             self._kernel = _kernel(how, folder, period=0.5 if local else 5.0)
         except Exception as error:
-            self._guard.close()
             raise ExecutorError(f"Parsl cannot be started: {type(error).__name__}: {error}") from error
         self._executor = self._kernel.executors[LABEL]
         self.folder = Path(self._kernel.run_dir).absolute()
         self.pid: int = self._executor.interchange_proc.pid
+        self._guard = Guard()
         self._guard.add(_Guarded(self.pid, self._marker))
 
     @property
@@ -125,6 +138,9 @@ class ParslExecutor(Executor):
                 return
             self._is_down = True
         self._end_kernel()
+        if self._executor.interchange_proc.poll() is None:
+            guard.end_processes(self.pid, self._marker)
+            self._executor.interchange_proc.wait()
         guard.end_descendants(self._marker)
         self._guard.close()
         shutil.rmtree(self.folder / LABEL / _CERTIFICATES, ignore_errors=True)

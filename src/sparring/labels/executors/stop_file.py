@@ -29,6 +29,11 @@ class StopFile:
         return str(self._path)
 
     @property
+    def folder(self) -> Path:
+        """Folder of the file."""
+        return self._path.parent
+
+    @property
     def begin_no_more(self) -> bool:
         """True if no further label shall be begun."""
         return self._path.exists()

@@ -12,7 +12,7 @@ from ase.data import atomic_masses, chemical_symbols
 from jaxtyping import Float
 
 from sparring.atoms.electronic_state import electronic_state
-from sparring.labels.base import Label
+from sparring.labels.base import Label, LabelError
 from sparring.labels.identity import described
 from sparring.labels.openmm.reading import (
     Combination,
@@ -127,11 +127,14 @@ class OpenMM:
         """Compute the label of a geometry of the molecule.
 
         Raises:
-            ValueError: If the structure is another molecule, has its atoms in another order, is periodic, or has a
+            LabelError: If the structure is another molecule, has its atoms in another order, is periodic, or has a
                 charge that the force field does not give it.
         """
         started = time.perf_counter()
-        self.require_fitting(atoms)
+        try:
+            self.require_fitting(atoms)
+        except ValueError as error:
+            raise LabelError("bad_input", str(error)) from error
         openmm = imported()
         context = self._context = self._context or self._made_context()
         context.setPositions(atoms.positions / NM)

@@ -1,5 +1,6 @@
 """Facts about a run that answers are made of, from its folder."""
 
+import logging
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -7,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from sparring.config.reading import read
 from sparring.config.sections import Stop
 from sparring.expected_error import CONFIDENCE
 from sparring.reporting.reading import labels_structures
 from sparring.runs.expectations import NewLabels, new_labels_of_run
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import SavedRun
+from sparring.support.checksums import DamagedFileError
 from sparring.systems.registry import read_system
 from sparring.validation.bond_scan.scans import BondScan
 from sparring.validation.errors.common_set import CommonErrors, known_comparison
@@ -22,6 +23,8 @@ from sparring.validation.records import read_record
 from sparring.validation.survival.trials import Survival
 
 __all__ = ["Facts", "facts_of", "stop_of"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -88,7 +91,7 @@ class Facts:
 def facts_of(folder: Path) -> Facts | None:
     """The facts of a run; None before there is a committee."""
     saved = SavedRun(folder)
-    sections = yaml.safe_load(saved.config_text())
+    sections: dict[str, Any] = read(saved.config_file, saved.config_text()).data
     generations = saved.generations()
     trained = [one for one in generations if one.metrics().get("n_members") is not None]
     if not trained:
@@ -125,6 +128,9 @@ def _record(generation: Generation, name: str, kind: type[T]) -> T | None:
     """The results of a validation; None where there are none, or none that can be read, which the report says below."""
     try:
         return read_record(generation.folder / "validation" / f"{name}.json", kind)
+    except DamagedFileError as error:
+        logger.warning("%s", error)
+        return None
     except (ValueError, OSError):
         return None
 

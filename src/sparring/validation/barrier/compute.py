@@ -11,7 +11,6 @@ from ase import Atoms
 from sparring.assembly.labels import label_service_of
 from sparring.committee_files import read_committee
 from sparring.config import Config
-from sparring.inputs.extxyz import write_structures
 from sparring.inputs.reading import read_atoms
 from sparring.labels import LabelError
 from sparring.labels.base import depends_on
@@ -22,7 +21,7 @@ from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.surfaces.evaluators import committee_surface, label_surface
 from sparring.surfaces.minimum_energy_path import MinimumEnergyPath, neb
 from sparring.validation.landscape.compute import committees
-from sparring.validation.records import write_record
+from sparring.validation.records import keep_frames, write_record
 
 __all__ = ["LABELS", "Barriers", "barriers", "keep_barriers"]
 
@@ -146,7 +145,7 @@ def keep_barriers(folder: Path, progress_bars: ProgressBars = no_progress_bars) 
         return
     (folder / "validation").mkdir(exist_ok=True)
     write_record(folder / "validation" / "barrier.json", found)
-    write_structures(folder / "validation" / "barrier.extxyz", frames)
+    keep_frames(folder / "validation" / "barrier.extxyz", frames)
 
 
 def _only_structure(file: Path) -> Atoms:

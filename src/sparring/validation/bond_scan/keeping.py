@@ -4,9 +4,8 @@ from pathlib import Path
 
 from sparring.committee_files import read_committee
 from sparring.dynamics.trajectories import committee_on
-from sparring.inputs.extxyz import write_structures
 from sparring.validation.bond_scan.compute import scan_bonds
-from sparring.validation.records import write_record
+from sparring.validation.records import keep_frames, write_record
 from sparring.validation.run_system import start_of, system_of
 
 __all__ = ["keep_bonds"]
@@ -31,6 +30,6 @@ def keep_bonds(folder: Path, *, device: str = "cpu") -> bool:
     bonds = None if system is None or start.pbc.any() else system.bonds
     result, flagged = scan_bonds(committee_on(read_committee(folder), device), start, bonds=bonds)
     file.parent.mkdir(exist_ok=True)
-    write_structures(file.with_suffix(".extxyz"), flagged)
+    keep_frames(file.with_suffix(".extxyz"), flagged)
     write_record(file, result)
     return True

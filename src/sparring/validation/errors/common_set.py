@@ -6,6 +6,7 @@ generation contains all earlier ones, and no member of any generation has traine
 """
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,11 +24,14 @@ from sparring.inputs.reading import read_atoms
 from sparring.labels.base import composition
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import SavedRun
+from sparring.support.checksums import DamagedFileError
 from sparring.support.digest import digest, file_digest
 from sparring.validation.errors.test_sets import EvaluationData, data_of_file, data_of_generation
 from sparring.validation.records import read_record, write_record
 
 __all__ = ["PARTS", "CommonErrors", "compare_committees", "known_comparison", "read_evaluation_file"]
+
+logger = logging.getLogger(__name__)
 
 PARTS = ("all", "near", "far")
 """All structures of the set; those near the minimum; those far above it."""
@@ -180,8 +184,11 @@ def _key(folder: Path) -> _Key | None:
 def _kept(folder: Path) -> CommonErrors | None:
     try:
         return read_record(folder / CACHE, CommonErrors)
-    except (ValueError, OSError):
+    except DamagedFileError as error:
+        logger.warning("%s", error)
         return None  # it is made again
+    except (ValueError, OSError):
+        return None
 
 
 def _still_valid(kept: CommonErrors | None, key: _Key) -> CommonErrors | None:

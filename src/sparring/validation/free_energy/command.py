@@ -151,7 +151,7 @@ def _config(committee: Path, file: Path | None, preset: str | None) -> "Config":
         raise ValueError(
             f"{committee} is not a generation of a run; give the configuration of the labeller with --config"
         )
-    return load_config(own.config_file, None)
+    return own.config()
 
 
 def _labeller(config: "Config") -> "OpenMM":

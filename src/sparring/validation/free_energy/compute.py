@@ -15,14 +15,14 @@ from sparring.atoms.inheritance import bare_copy
 from sparring.atoms.structures import Structures
 from sparring.committee import Committee
 from sparring.dynamics import BondsKept, CloserThan, Langevin, Status, simulate
-from sparring.inputs.extxyz import read_structures, write_structures
+from sparring.inputs.extxyz import read_structures
 from sparring.support.cached import cached
 from sparring.support.digest import digest
 from sparring.support.progress import ProgressBars, no_progress_bars
 from sparring.support.seeds import derive
 from sparring.surfaces.torsion_plane import TorsionPlane
 from sparring.validation.free_energy.histograms import Visits, in_blocks, visits
-from sparring.validation.records import read_record, write_record
+from sparring.validation.records import keep_frames, read_record, write_record
 from sparring.validation.survival.batches import identity
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def dynamics_visits(
 
 def _write_reference(record: Path, result: tuple[Visits, list[Atoms]]) -> None:
     seen, starts = result
-    write_structures(record.with_suffix(".extxyz"), starts)
+    keep_frames(record.with_suffix(".extxyz"), starts)
     write_record(record, seen)  # last, because its existence stands for both files
 
 

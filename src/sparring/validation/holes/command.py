@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.validation.arguments import CommitteeOrRun
+from sparring.validation.arguments import CommitteeOrRun, keep_figure
 
 __all__ = ["holes"]
 
@@ -14,7 +14,6 @@ Low = Annotated[float, typer.Option(help="Largest distance of the pair, in units
 
 def holes(committee: CommitteeOrRun, fall: Fall = "1 eV", low: Low = 0.5) -> None:
     """Attacks along which atoms merged while the energy of the model fell."""
-    from sparring.plots.saving import save_figure
     from sparring.units import quantity
     from sparring.validation.holes.compute import WALLS, Holes, keep_holes
     from sparring.validation.holes.figure import energy_figure
@@ -30,6 +29,6 @@ def holes(committee: CommitteeOrRun, fall: Fall = "1 eV", low: Low = 0.5) -> Non
         typer.echo(holes_table(results).text())
     for file, result in zip(files, results.values(), strict=True):
         if result.paths:
-            save_figure(energy_figure({file.parents[1].name: result}), file.with_suffix(""))
+            keep_figure(energy_figure({file.parents[1].name: result}), file.with_suffix(""))
         drawn = ", holes.png and holes.svg" if result.paths else ""
         typer.echo(f"results: {file}, holes.extxyz, {WALLS}{drawn}")

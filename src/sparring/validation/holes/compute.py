@@ -26,10 +26,9 @@ from jaxtyping import Float
 from sparring.atoms.closeness import closest_pairs
 from sparring.atoms.inheritance import inherit
 from sparring.atoms.structures import Structures
-from sparring.inputs.extxyz import write_structures
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import generations
-from sparring.validation.records import write_record
+from sparring.validation.records import keep_frames, write_record
 
 __all__ = [
     "FALL",
@@ -202,8 +201,8 @@ def keep_holes(folder: Path, *, fall: float = FALL, low: float = LOW, again: boo
         if again or not file.exists():
             found, inside, walls = holes(generation.folder, fall=fall, low=low)
             file.parent.mkdir(exist_ok=True)
-            write_structures(file.with_suffix(".extxyz"), inside)
-            write_structures(file.with_name(WALLS), walls)
+            keep_frames(file.with_suffix(".extxyz"), inside)
+            keep_frames(file.with_name(WALLS), walls)
             write_record(file, found)
         written.append(file)
     if not written:

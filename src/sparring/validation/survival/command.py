@@ -93,8 +93,8 @@ def survival(
     """
     from sparring.committee_files import read_committee
     from sparring.dynamics.trajectories import committee_on
-    from sparring.inputs.extxyz import write_structures
     from sparring.units import quantity, unit_of
+    from sparring.validation.records import keep_frames
     from sparring.validation.run_labels import label_service_of_run
     from sparring.validation.run_system import start_of
     from sparring.validation.survival.arguments import criteria_of, extent_of
@@ -136,7 +136,7 @@ def survival(
         if unlabelled:
             typer.echo(f"failures have no labels: {unlabelled}", err=True)
     written = write_results(folder, "survival", result, survival_figure({committee.name: result}))
-    write_structures(folder / "survival_failures.extxyz", frames)
+    keep_frames(folder / "survival_failures.extxyz", frames)
     typer.echo(written)
     if frames:
         typer.echo(f"geometries at failure, candidates for labels: {folder / 'survival_failures.extxyz'}")

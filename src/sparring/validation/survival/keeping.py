@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from sparring.committee_files import read_committee
 from sparring.config.sections import SurvivalTest
 from sparring.dynamics.trajectories import committee_on
-from sparring.inputs.extxyz import write_structures
 from sparring.support.progress import ProgressBars, no_progress_bars
-from sparring.validation.records import read_record, write_record
+from sparring.validation.records import keep_frames, read_record, write_record
 from sparring.validation.run_labels import label_service_of_run
 from sparring.validation.run_system import start_of
 from sparring.validation.survival.arguments import criteria_of
@@ -88,5 +87,5 @@ def keep_survival(
         progress_bars=progress_bars,
     )
     output.mkdir(exist_ok=True)
-    write_structures(output / "survival_failures.extxyz", frames)
+    keep_frames(output / "survival_failures.extxyz", frames)
     write_record(output / "survival.json", result)
