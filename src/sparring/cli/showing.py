@@ -1,4 +1,4 @@
-"""What is shown in a terminal, without characters of data and messages that the terminal would obey."""
+"""Output for a terminal, without characters of data and messages that the terminal would obey."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ class PrintableOutput(TextIOBase):
         stream: Stream that is written to.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | TextIOBase) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
@@ -63,7 +63,7 @@ class PrintableOutput(TextIOBase):
 
 
 @contextmanager
-def printable_output(stream: TextIO) -> Iterator[None]:
+def printable_output(stream: TextIO | TextIOBase) -> Iterator[None]:
     """Context in which standard output, which has no colours, goes to a stream through :class:`PrintableOutput`."""
     with redirect_stdout(PrintableOutput(stream)):
         yield
