@@ -126,7 +126,7 @@ def test_energies_below_those_of_all_electrons_are_seen_in_a_single_frame():
     water.info[ENERGY] = -76.4 * HARTREE
     assert inconsistencies([water], FILE) == []
     water.info[ENERGY] = -76.4 * HARTREE / KCAL_PER_MOL
-    assert "energies are below those of all electrons, as in kcal/mol or kJ/mol read as eV: -47942" in text_of([water])
+    assert "energies are below those of all electrons, as in kcal/mol or kJ/mol read as eV: -4794" in text_of([water])
 
 
 def test_a_contradiction_stops_and_says_how_to_go_on_all_the_same(sets):
