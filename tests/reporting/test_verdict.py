@@ -173,8 +173,8 @@ def test_the_overview_does_not_join_test_errors_of_different_structures(made_up_
 
 
 @pytest.fixture
-def well(finished_well, tmp_path):
-    return shutil.copytree(finished_well, tmp_path / "well")
+def well(finished_well, tmp_path, unchecked):
+    return unchecked(shutil.copytree(finished_well, tmp_path / "well"))
 
 
 def test_the_report_of_a_run_compares_its_committees(well):
@@ -232,7 +232,7 @@ def test_labels_that_have_stopped_a_run_are_told_with_their_causes_and_a_remedy(
     (folder / "generation-02" / "failures-open.csv").write_text(rows, encoding="utf-8")
     page = report(folder)
     text = text_of(page)
-    assert "Generation 2 is not finished: 3 labels failed and have stopped the run. Remove the cause and run" in text
+    assert "Generation 2 is not finished: 3 labels failed, and the run has stopped. Remove the cause and run" in text
     assert re.search(r"2 +crashed +ended its process twice \(&lt;SIGSEGV&gt;\)\s+1 +timed_out +1 h", text)
     assert "<SIGSEGV>" not in page.read_text(encoding="utf-8")
 
