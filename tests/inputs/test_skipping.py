@@ -115,8 +115,8 @@ def test_verbs_list_the_frames_that_they_leave_out_beside_their_output(tmp_path,
     assert len(geometries(file, skip_bad=True, beside=tmp_path / "out.xyz")) == 2
     assert (tmp_path / "out.xyz.skipped.csv").read_text().startswith("file,frame,reason\n")
     assert f"left out: 1 frames of {file}, listed in {tmp_path / 'out.xyz.skipped.csv'}" in capsys.readouterr().err
-    assert len(labelled(file, skip_bad=True, beside=tmp_path)) == 2
-    assert (tmp_path / "skipped.csv").exists()
+    assert len(labelled(file, skip_bad=True, beside=tmp_path / "committee")) == 2
+    assert (tmp_path / "committee" / "skipped.csv").exists()
 
 
 def test_verbs_stop_for_labels_that_contradict_each_other(tmp_path, rattled):
