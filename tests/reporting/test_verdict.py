@@ -225,6 +225,18 @@ def test_the_folder_that_a_failed_label_left_is_read_where_it_is_known(made_up_r
     assert [failure.files for failure in read_run(folder).generations[0].failures] == ["labels/scratch/ab12", ""]
 
 
+def test_labels_that_have_stopped_a_run_are_told_with_their_causes_and_a_remedy(made_up_run):
+    folder = made_up_run(n_generations=2)
+    lines = ("0,crashed,ended its process twice (<SIGSEGV>),", "1,crashed,exit code 1,", "2,timed_out,1 h,")
+    rows = "\n".join(["candidate,reason,message,files", *lines, ""])
+    (folder / "generation-02" / "failures-open.csv").write_text(rows, encoding="utf-8")
+    page = report(folder)
+    text = text_of(page)
+    assert "Generation 2 is not finished: 3 labels failed, and the run has stopped. Remove the cause and run" in text
+    assert re.search(r"2 +crashed +ended its process twice \(&lt;SIGSEGV&gt;\)\s+1 +timed_out +1 h", text)
+    assert "<SIGSEGV>" not in page.read_text(encoding="utf-8")
+
+
 def note(folder, lines):
     file = folder / "generation-01" / "metrics.json"
     metrics = json.loads(file.read_text())

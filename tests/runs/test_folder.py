@@ -60,23 +60,6 @@ def no_figures(monkeypatch):
     monkeypatch.setattr(running, "report", lambda folder: write_text(folder / "report.html", "a report\n"))
 
 
-@pytest.fixture(scope="module")
-def processes():
-    """Runs the command line in processes forked from one that has imported everything."""
-    program = [sys.executable, str(HERE / "killed_runs.py")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
-
-        def call(*arguments, output, death=None):
-            job = {"arguments": [str(one) for one in arguments], "output": str(output), "death": death}
-            server.stdin.write(json.dumps(job) + "\n")
-            server.stdin.flush()
-            return int(server.stdout.readline())
-
-        yield call
-        server.stdin.close()
-
-
 @pytest.fixture
 def command(processes, well_file, tmp_path):
     """`sparring run` of the small well in the folder `run`, as a process; gives its exit code."""

@@ -53,7 +53,7 @@ def test_html_has_typographic_minus_and_dash_and_is_escaped(table):
 def test_markdown_escapes_what_would_end_a_cell(table):
     lines = table.markdown().split("\n")
     assert lines[1] == "| :-- | --: | --: | --: |"
-    assert lines[3] == "| a \\| b <c> | - | - | 3 |"
+    assert lines[3] == "| a \\| b &lt;c> | - | - | 3 |"
     assert "| dynamics copies |" in lines[0]
 
 

@@ -10,9 +10,11 @@ import typer
 
 from sparring.cli import committee_verbs, label_verbs, run_verbs, validate
 from sparring.cli.exit_codes import LABELS_AWAITED, LABELS_FAILED, OWN_ERROR, STOPPED, WRONG_INPUT
+from sparring.cli.showing import printable_output
 from sparring.support.faults import InjectedFault, prepare
 from sparring.support.files import DISK_FULL
 from sparring.support.malloc import keep_freed_memory
+from sparring.support.printable import printable
 from sparring.support.stopping import Stopped, stopping_by_signals
 
 __all__ = ["app", "main"]
@@ -43,7 +45,8 @@ def main() -> None:
     keep_freed_memory()
     with stopping_by_signals(), _user_errors():
         prepare()
-        app(standalone_mode=True)
+        with printable_output(sys.stdout):
+            app(standalone_mode=True)
 
 
 @contextmanager
@@ -62,7 +65,7 @@ def _user_errors() -> Iterator[None]:
     except Exception as error:
         if not _is_users(error):
             raise
-        typer.echo(f"sparring: {error}{_remedy(error)}", err=True)
+        typer.echo(f"sparring: {printable(str(error))}{_remedy(error)}", err=True)
         raise SystemExit(_exit_code(error)) from None
 
 

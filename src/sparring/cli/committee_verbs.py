@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,11 +17,9 @@ from sparring.cli.arguments import (
     progress_bars,
     use_threads,
 )
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    from sparring import Dataset
+from sparring.cli.files import CheckLabels, SkipBad, geometries, labelled
+from sparring.support.printable import printable
+from sparring.support.stopping import stopped_in
 
 __all__ = ["app"]
 
@@ -37,25 +35,26 @@ def fit(
     output: Annotated[Path, typer.Option(help="Folder for the committee.")],
     preset: Preset = None,
     trust_pickle: TrustPickle = False,
+    skip_bad: SkipBad = False,
+    check_labels: CheckLabels = True,
 ) -> None:
     """Train a committee on labelled structures."""
     from sparring import Dataset
     from sparring.assembly.planning import train
     from sparring.atoms.dataset import ENERGY, FORCES, STRESS
-    from sparring.inputs.reading import read_atoms
     from sparring.runs.generation import CHECKPOINTS
     from sparring.runs.stages import write_fit
-    from sparring.systems.own.comparison import in_internal_units
 
     resolved = load_config(config, preset)
     use_threads(resolved.threads)
     keys: dict[str, Any] = {"energy_key": ENERGY, "forces_key": FORCES, "stress_key": STRESS}
     keys = {name: getattr(resolved.system, name, key) for name, key in keys.items()}
-    frames = read_atoms(data, labels="required", **keys, allow_dummy=True)
     units: dict[str, Any] = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
-    frames = in_internal_units(frames, **units)
     output.mkdir(parents=True, exist_ok=True)
-    fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
+    checked = check_labels and getattr(resolved.system, "check_labels", True)
+    frames = labelled(data, keys=keys, units=units, skip_bad=skip_bad, check_labels=checked, beside=output)
+    with stopped_in("training"):
+        fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
     write_fit(output, fitted)
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     typer.echo(f"committee of {fitted.committee.n_members}: {output}")
@@ -76,9 +75,10 @@ def attack(
     ] = None,
     preset: Preset = None,
     trust_pickle: TrustPickle = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Attack a committee from given structures."""
-    from sparring import Structures
+    from sparring import Dataset, Structures
     from sparring.assembly.labels import inherited
     from sparring.assembly.proposing import one_of_each, proposer, takes_reference
     from sparring.candidates import Status
@@ -91,12 +91,12 @@ def attack(
 
     resolved = load_config(config, preset)
     use_threads(resolved.threads)
-    members, frames = read_committee(committee), _geometries(seeds)
+    members, frames = read_committee(committee), geometries(seeds, skip_bad=skip_bad, beside=output)
     members.require_known(frames)
     starts = Structures.from_atoms(frames)
-    dataset = _labelled(reference or seeds) if takes_reference(resolved) else None
+    dataset = Dataset.from_atoms(labelled(reference or seeds, skip_bad=skip_bad)) if takes_reference(resolved) else None
     output.parent.mkdir(parents=True, exist_ok=True)
-    known = dataset.to_atoms() if dataset else _geometries(reference) if reference else []
+    known = dataset.to_atoms() if dataset else geometries(reference, skip_bad=skip_bad) if reference else []
     molecules, expected = one_of_each([*known, *frames]), Generation(committee).expected_errors()
     made = proposer(resolved, dataset, progress_bars(), molecules=molecules, expected=expected)
     candidates = propose(made, members, starts, resolved.seed)
@@ -117,6 +117,7 @@ def cut(
     core: Annotated[str, typer.Option(help="Radius about the atom within which atoms move.")] = ("3 Å"),
     shell: Annotated[str, typer.Option(help="Thickness of the shell of fixed atoms about the core.")] = "6 Å",
     kind: Annotated[str | None, typer.Option(help="periodic or cluster [default: as the structure is].")] = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Cut the environments of the most uncertain atoms of large structures, small enough to label and to attack."""
     from sparring.committee_files import read_committee
@@ -126,7 +127,8 @@ def cut(
 
     use_threads()
     lengths = {name: quantity(text, "length") for name, text in (("core", core), ("shell", shell))}
-    found = cut(read_committee(committee), _geometries(structures), n=n, kind=kind, **lengths)  # type: ignore[arg-type]
+    frames = geometries(structures, skip_bad=skip_bad, beside=output)
+    found = cut(read_committee(committee), frames, n=n, kind=kind, **lengths)  # type: ignore[arg-type]
     output.parent.mkdir(parents=True, exist_ok=True)
     write_structures(output, found)
     sizes = sorted(len(atoms) for atoms in found)
@@ -141,6 +143,7 @@ def label(
     preset: Preset = None,
     trust_pickle: TrustPickle = False,
     resources: ResourcesFile = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Label structures with the configuration's labeller; labels that exist are not computed again."""
     from sparring.assembly.labels import label_service_of
@@ -148,17 +151,18 @@ def label(
     from sparring.labels import Label, labelled_atoms
 
     resolved = load_config(config, preset)
-    frames = _geometries(structures)
+    frames = geometries(structures, skip_bad=skip_bad, beside=output)
     with_state = resolved.system.build().electronic_state
     frames = frames if with_state is None else with_state(frames)
     output.parent.mkdir(parents=True, exist_ok=True)
     label_service = label_service_of(resolved, output.parent, progress_bars())
-    report = label_service.label(frames)
+    with stopped_in("labels"):
+        report = label_service.label(frames)
     rows = list(zip(frames, report.labels, report.keys, strict=True))
     write_structures(output, [labelled_atoms(a, one, key) for a, one, key in rows if isinstance(one, Label)])
     for _, one, _ in rows:
         if not isinstance(one, Label):
-            typer.echo(f"failed: {one}", err=True)
+            typer.echo(printable(f"failed: {one}"), err=True)
     n_labelled = sum(isinstance(one, Label) for one in report.labels)
     typer.echo(
         f"{n_labelled} of {len(frames)} labelled ({report.n_computed} computed, {report.n_reused} reused): {output}"
@@ -177,17 +181,18 @@ def evaluate(
     energy_key: Annotated[str, typer.Option(help="Name of the energies in the file, in eV.")] = "REF_energy",
     forces_key: Annotated[str, typer.Option(help="Name of the forces in the file, in eV/Å.")] = "REF_forces",
     stress_key: StressKey = "REF_stress",
+    skip_bad: SkipBad = False,
+    check_labels: CheckLabels = True,
 ) -> None:
     """Print the errors of a committee on labelled structures."""
     from sparring import Dataset
     from sparring.committee_files import read_committee
     from sparring.evaluation import evaluate
-    from sparring.inputs.reading import read_atoms
     from sparring.reporting.terminal import errors_table
 
     use_threads()
     keys: dict[str, Any] = {"energy_key": energy_key, "forces_key": forces_key, "stress_key": stress_key}
-    frames = read_atoms(data, labels="required", **keys, allow_dummy=True)
+    frames = labelled(data, keys=keys, skip_bad=skip_bad, check_labels=check_labels)
     members = read_committee(committee)
     typer.echo(errors_table(evaluate(members, Dataset.from_atoms(frames), aligned=align)))
     if members.domain is not None:
@@ -222,6 +227,7 @@ def md(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Device: cpu or cuda.")] = "cpu",
+    skip_bad: SkipBad = False,
 ) -> None:
     """Molecular dynamics under the mean forces of a committee, for many replicas and temperatures at once."""
     from sparring.committee_files import read_committee
@@ -232,7 +238,10 @@ def md(
 
     use_threads()
     temperatures = [quantity(one, "temperature") for several in temperature for one in several.split(",")]
-    members, frames = committee_on(read_committee(committee), device), _geometries(start)
+    members, frames = (
+        committee_on(read_committee(committee), device),
+        geometries(start, skip_bad=skip_bad, beside=output),
+    )
     criteria = None if min_distance is not None else criteria_of_run(members, committee, frames)
     result = md(
         members,
@@ -255,18 +264,3 @@ def md(
     )
     typer.echo(dynamics_table(result, temperatures))
     typer.echo(f"trajectories: {output}")
-
-
-def _geometries(file: Path) -> "list[Atoms]":
-    """The structures of a user's file, with or without labels."""
-    from sparring.inputs.reading import read_atoms
-
-    return read_atoms(file, labels="ignored", allow_dummy=True)
-
-
-def _labelled(file: Path) -> "Dataset":
-    """The labelled structures of a user's file."""
-    from sparring import Dataset
-    from sparring.inputs.reading import read_atoms
-
-    return Dataset.from_atoms(read_atoms(file, labels="required", allow_dummy=True))

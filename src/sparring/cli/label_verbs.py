@@ -7,6 +7,7 @@ import typer
 
 from sparring.cli.arguments import StressKey, TrustPickle, use_threads
 from sparring.cli.exit_codes import LABELS_AWAITED
+from sparring.cli.files import SkipBad, optionally_labelled
 from sparring.validation.arguments import EnergyKey, ForcesKey
 
 if TYPE_CHECKING:
@@ -36,13 +37,15 @@ def ask(
     energy_key: EnergyKey = "REF_energy",
     forces_key: ForcesKey = "REF_forces",
     trust_pickle: TrustPickle = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Choose structures that are worth a label: uncertain, unlike each other, and not labelled yet."""
     from sparring.commands.asking import ask
     from sparring.inputs.extxyz import write_structures
 
     use_threads()
-    structures = _read(data, energy_key, forces_key)
+    keys = {"energy_key": energy_key, "forces_key": forces_key}
+    structures = optionally_labelled(data, keys=keys, skip_bad=skip_bad, beside=output)
     for index, atoms in enumerate(structures):
         atoms.info.setdefault("frame", index)
     labelled = [atoms for file in known or [] for atoms in _read(file, energy_key, forces_key)]

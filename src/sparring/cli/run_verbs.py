@@ -12,6 +12,9 @@ from sparring.cli.arguments import (
     TrustPickle,
     load_config,
 )
+from sparring.cli.files import SkipBad
+from sparring.cli.showing import PrintableFormatter
+from sparring.support.printable import printable
 
 __all__ = ["app"]
 
@@ -35,15 +38,19 @@ def init(
 
 @app.command()
 def check(
-    config: ConfigFile, preset: Preset = None, trust_pickle: TrustPickle = False, resources: ResourcesFile = None
+    config: ConfigFile,
+    preset: Preset = None,
+    trust_pickle: TrustPickle = False,
+    resources: ResourcesFile = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Check a configuration and its structures, and estimate the cost of a run. Writes nothing."""
     from sparring.commands.estimates import offline_lines
     from sparring.commands.running import check
     from sparring.commands.testing import planned_tests
-    from sparring.config import dump, load, settled
+    from sparring.config import dump, settled
 
-    resolved = settled(load(config, preset))
+    resolved = settled(load_config(config, preset, skip_bad=skip_bad))
     typer.echo(dump(resolved))
     estimate = check(resolved)
     if resolved.labels.labeller.kind == "none":
@@ -62,9 +69,8 @@ def check(
     for line in planned_tests(resolved):
         typer.echo(line)
     for finding in sorted(estimate.findings):
-        typer.echo(
-            f"{'wrong' if finding.severity == 'stop' else 'note'}: {finding.text}", err=finding.severity == "stop"
-        )
+        stops = finding.severity == "stop"
+        typer.echo(f"{'wrong' if stops else 'note'}: {printable(finding.text)}", err=stops)
     if any(finding.severity == "stop" for finding in estimate.findings):
         typer.echo("a run would stop here; it goes on with such labels only with system.check_labels: false", err=True)
         raise typer.Exit(2)
@@ -91,6 +97,7 @@ def run(
     ] = False,
     trust_pickle: TrustPickle = False,
     resources: ResourcesFile = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Start a run, resume it where it stopped, or do nothing if it is finished.
 
@@ -110,9 +117,10 @@ def run(
 
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_path=False, show_level=True, show_time=False)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     folder = folder or Path("runs") / config.stem
-    resolved = load_config(config, preset)
+    resolved = load_config(config, preset, skip_bad=skip_bad)
     table, unlabelled = GenerationTable(resolved.system.build()), resolved.labels.labeller.kind == "none"
     run(
         resolved,
@@ -120,7 +128,7 @@ def run(
         retry_failed=retry_failed,
         accept_missing=accept_missing,
         progress_bars=progress_bars_on(console),
-        log=lambda line: console.print(line, style="dim", highlight=False),
+        log=lambda line: console.print(printable(line), style="dim", highlight=False, markup=False, emoji=False),
         finished_generation=None if unlabelled else lambda metrics: typer.echo(table.row(metrics)),
     )
     compared = comparison(folder)

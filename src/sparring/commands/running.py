@@ -16,6 +16,7 @@ from sparring.atoms.structures import Structures
 from sparring.commands.checking import estimate
 from sparring.commands.estimates import Estimate
 from sparring.commands.run_cache import RunCache
+from sparring.commands.skipping import keep_skipped
 from sparring.commands.testing import needs_tests, require_start, validate_last
 from sparring.committee import Committee
 from sparring.config import Config, load, settled
@@ -120,6 +121,7 @@ def run(
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:
             run_folder.reopen_failed_labels()
+        keep_skipped(config.system.build(), run_folder, folder)
         require_labels(run_folder.saved, config.labels.store or folder / LABELS, run_folder.log)
         cache = RunCache(planned, run_folder, finished_generation)
         committee = loop.run(planned, cache)

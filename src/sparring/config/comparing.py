@@ -25,6 +25,7 @@ INDIFFERENT = (
     "attack.max_memory",
     "training.checkpoint",
     "system.check_labels",
+    "system.skip_bad",
     *(f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")),
     *(f"evaluation.{key}" for key in Evaluation.model_fields),
 )

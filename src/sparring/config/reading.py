@@ -6,7 +6,6 @@ Plain words and numbers are read as YAML 1.2 has them, not as PyYAML does by def
 
 import math
 import sys
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +14,10 @@ import yaml
 
 from sparring.config.problems import ConfigError, KeyPath, dotted
 from sparring.config.yaml_nodes import DEEPEST, FLOAT, MOST_VALUES, PREFIX, TAGS, TEXT, node_of
+from sparring.support.printable import is_printable
 
 LONGEST_KEY, LONGEST_INTEGER = 100, 100
-DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-"""Characters that show the text around them in another order than it is read, and the mark of byte order."""
+"""Largest numbers of characters of a key and of an integer."""
 
 
 class Document(NamedTuple):
@@ -35,13 +34,17 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
 
 
-def read(path: Path) -> Document:
+def read(path: Path, text: str | None = None) -> Document:
     """Read a configuration file.
+
+    Args:
+        path: Path of the file.
+        text: Its text, if that has been read already.
 
     Raises:
         ConfigError: If there is no such file, or it is not one YAML mapping; with the line where that is known.
     """
-    node = node_of(path)
+    node = node_of(path, text)
     _check_aliases(path, node)
     reader = _Reader(path)
     data = reader.mapping(node, ())
@@ -120,7 +123,7 @@ def _wrong_key(node: yaml.Node) -> str | None:
         return "merge keys (<<) are not read; write out the keys that are meant"
     if node.tag != TEXT:
         return f"keys are names, got {key!r:.60}; quote it"
-    if not key or len(key) > LONGEST_KEY or _strange(key) or "\n" in key:
+    if not key or len(key) > LONGEST_KEY or not is_printable(key) or "\n" in key:
         return f"keys are names of 1 to {LONGEST_KEY} characters in one line, got {key!r:.60}"
     return None
 
@@ -135,7 +138,7 @@ def _scalar(node: yaml.Node) -> object:
         raise ValueError(f"tag {node.tag:.60} is not allowed; delete it")
     text, tag = node.value, node.tag.rpartition(":")[2]
     if node.tag == TEXT:
-        if _strange(text):
+        if not is_printable(text):
             raise ValueError(f"control characters are not allowed, got {text!r:.80}")
         return text
     whole = TAGS[f"{PREFIX}int"].fullmatch(text)
@@ -155,14 +158,6 @@ def _float(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text:.60} is larger than any number that a computer holds, {sys.float_info.max:.3g}")
     return number
-
-
-def _strange(text: str) -> bool:
-    """True for characters that no name and no number has: of control, of direction, separators of lines."""
-    return any(
-        (unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") and one not in "\n\t") or one in DIRECTIONS
-        for one in text
-    )
 
 
 class _Extent(NamedTuple):

@@ -60,13 +60,17 @@ for _tag, _first in {
     _Loader.add_implicit_resolver(f"{PREFIX}{_tag}", TAGS[f"{PREFIX}{_tag}"], list(_first))
 
 
-def node_of(path: Path) -> yaml.MappingNode:
+def node_of(path: Path, text: str | None = None) -> yaml.MappingNode:
     """The mapping that a file holds.
+
+    Args:
+        path: Path of the file.
+        text: Its text, if that has been read already.
 
     Raises:
         ConfigError: If there is no such file, or it is not one YAML mapping; with the line where that is known.
     """
-    text = _text(path)
+    text = _text(path) if text is None else text
     try:
         node = _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:

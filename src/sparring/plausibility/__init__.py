@@ -7,7 +7,7 @@ run because of them.
 
 from sparring.plausibility.agreement import Compared, disagreements
 from sparring.plausibility.choice import frames_to_compare
-from sparring.plausibility.comparison import Comparison, compare, require, stresses_of_file
+from sparring.plausibility.comparison import Comparison, compare, contradictions, require
 from sparring.plausibility.consistency import inconsistencies
 from sparring.plausibility.findings import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS, Finding
 from sparring.plausibility.stresses import stress_inconsistencies
@@ -20,10 +20,10 @@ __all__ = [
     "Comparison",
     "Finding",
     "compare",
+    "contradictions",
     "disagreements",
     "frames_to_compare",
     "inconsistencies",
     "require",
     "stress_inconsistencies",
-    "stresses_of_file",
 ]

@@ -17,7 +17,7 @@ from sparring.plausibility.consistency import inconsistencies
 from sparring.plausibility.findings import Finding
 from sparring.plausibility.stresses import stress_inconsistencies
 
-__all__ = ["Comparison", "compare", "require", "stresses_of_file"]
+__all__ = ["Comparison", "compare", "contradictions", "require"]
 
 Labels = Sequence[Label | LabelError]
 
@@ -82,23 +82,26 @@ def compare(
     return Comparison((*found, *failures), tuple(chosen), labels)
 
 
-def stresses_of_file(
+def contradictions(
     structures: Sequence[Atoms],
     file: str,
     *,
-    energy_unit: str,
-    forces_unit: str,
-    stress_unit: str,
-    stress_sign: str,
+    energy_unit: str = "eV",
+    forces_unit: str = "eV/Å",
+    stress_unit: str = "eV/Å³",
+    stress_sign: str = "tension",
 ) -> tuple[Finding, ...]:
-    """Contradictions of stresses and energies of a file; nothing where energies and forces already contradict."""
-    if inconsistencies(structures, file, energy_unit=energy_unit, forces_unit=forces_unit):
-        return ()
-    return tuple(stress_inconsistencies(structures, file, stress_unit=stress_unit, stress_sign=stress_sign))
+    """Contradictions of energies, forces and stresses of a file; nothing of stresses where the others contradict."""
+    found = inconsistencies(structures, file, energy_unit=energy_unit, forces_unit=forces_unit)
+    return tuple(found or stress_inconsistencies(structures, file, stress_unit=stress_unit, stress_sign=stress_sign))
 
 
-def require(comparison: Comparison) -> None:
+def require(comparison: Comparison, remedy: str = "write `check_labels: false` in the section system") -> None:
     """Stop because of what a comparison has found, if it would put wrong numbers into the data.
+
+    Args:
+        comparison: Comparison.
+        remedy: What to do to go on all the same.
 
     Raises:
         ValueError: If the severity of a finding is "stop". The message has one line for each.
@@ -111,6 +114,8 @@ def require(comparison: Comparison) -> None:
             "A committee would learn these stresses. To leave them aside, write `stress_key: null` in the section "
             "system; to go on all the same, `check_labels: false`."
         )
+    elif all(finding.about == "consistency" for finding in stops):
+        why = f"A committee would learn labels that contradict each other. To go on all the same, {remedy}."
     else:
         why = (
             "Labels of the file and of the labeller would be mixed in one data set. To mix them all the same, write "

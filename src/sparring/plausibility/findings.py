@@ -14,12 +14,13 @@ class Finding(NamedTuple):
     Attributes:
         severity: ``stop`` for what would put wrong numbers into the data, ``warn`` for what may be meant.
         text: One line: what was found, and what to do.
-        about: ``stress`` for stresses that are wrong by themselves, ``labels`` for all else.
+        about: ``stress`` for stresses that are wrong by themselves, ``consistency`` for energies and forces that
+            contradict each other, ``labels`` for all else.
     """
 
     severity: Literal["stop", "warn"]
     text: str
-    about: Literal["labels", "stress"] = "labels"
+    about: Literal["labels", "stress", "consistency"] = "labels"
 
 
 ENERGY_UNITS = {

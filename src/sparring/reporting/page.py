@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 
+from sparring.config.reading import read
 from sparring.plots.saving import rendered
 from sparring.reporting import explore
 from sparring.reporting.answers import Answer, answers_of
@@ -24,13 +24,14 @@ from sparring.reporting.tables import common_notes, common_table, funnel, genera
 from sparring.reporting.terminal import starting_line
 from sparring.reporting.uncertain_atoms import uncertain_atoms_table, uncertain_atoms_words
 from sparring.reporting.validations import Section, Validations, validations
-from sparring.reporting.verdict import failure_counts, verdict, warnings
+from sparring.reporting.verdict import failure_counts, open_failures, verdict, warnings
 from sparring.reporting.yields import yield_table
 from sparring.runs.derived import DRAWN_FROM, state_of
 from sparring.runs.saved_run import SavedRun
 from sparring.support.checksums import record
 from sparring.support.digest import bytes_digest
 from sparring.support.files import write_bytes
+from sparring.support.printable import file_name, printable
 from sparring.validation.base import ReportFigure
 from sparring.validation.errors.common_set import compare_committees
 
@@ -94,7 +95,8 @@ def report(folder: Path | str) -> Path:
         *pictures,
         *(picture for _, several in results for picture in several),
     ]:
-        files |= {f"{picture.description.name}.svg": picture.svg, f"{picture.description.name}.png": picture.png}
+        name = file_name(picture.description.name)
+        files |= {f"{name}.svg": picture.svg, f"{name}.png": picture.png}
     _write(folder / "figures", files, drawn_from)
     return folder / "report.html"
 
@@ -122,7 +124,8 @@ def _compare(folder: Path) -> str:
 
 def _has_labels(folder: Path) -> bool:
     """False for a run without a labeller, whose committee is not compared with anything but a file."""
-    sections = yaml.safe_load(SavedRun(folder).config_text())
+    saved = SavedRun(folder)
+    sections: dict[str, Any] = read(saved.config_file, saved.config_text()).data
     return labels_structures(sections) or bool((sections.get("evaluation") or {}).get("file"))
 
 
@@ -153,7 +156,9 @@ def _page(
     compared: Sequence[Picture],
     problem: str,
 ) -> str:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     # Jinja's tojson also escapes what would end a script.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": False}
     template = environment.from_string(
@@ -184,6 +189,7 @@ def _page(
         failures=failures[:MOST_FAILURES],
         n_failures=len(failures),
         failure_counts=failure_counts(run),
+        open_failures=open_failures(run),
         warnings=warnings(run),
         pictures=pictures,
         results=[one for one in results if one[1] or one[0].problems],
@@ -192,6 +198,11 @@ def _page(
         explorer_style=explore.style(),
         script=_script(),
     )
+
+
+def _shown(value: object) -> object:
+    """A value of the page; markup, which is a text of another type, stays as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def _script() -> Script:

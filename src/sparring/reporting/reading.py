@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from ase import Atoms
 from jaxtyping import Float
 
 from sparring.atoms.composition import composition, lowest_energies
 from sparring.atoms.reference import forces_mask
+from sparring.config.reading import read
 from sparring.reporting.data import (
     Failure,
     Generation,
@@ -49,7 +49,7 @@ def read_run(folder: Path) -> Run:
         raise ValueError(f"{folder} is not a run folder: it has no config.yaml. Give the folder of a `sparring run`.")
     saved.require_linked()
     config = saved.config_text()
-    sections = yaml.safe_load(config)
+    sections: dict[str, Any] = read(saved.config_file, config).data
     system = read_system(sections["system"])
     generations = saved.generations()
     everything = {one: one.frames() for one in generations}
@@ -142,6 +142,7 @@ def _generation(
             )
             for row in saved.failure_rows()
         ),
+        open_failures=tuple(saved.open_failures()),
     )
 
 

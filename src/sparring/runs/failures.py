@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sparring.labels import LabelError
 from sparring.support.files import write_text
+from sparring.support.printable import as_cell, from_cell
 
 __all__ = ["failure_of", "read_failures", "rows_of", "write_failures"]
 
@@ -24,7 +25,9 @@ def write_failures(file: Path, failures: Iterable[tuple[int | str, LabelError]],
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow([name, *COLUMNS[1:]])
-    table.writerows([structure, error.reason, error.message, error.files or ""] for structure, error in failures)
+    for structure, error in failures:
+        cells = (str(structure), error.reason, error.message, str(error.files or ""))
+        table.writerow(map(as_cell, cells))
     write_text(file, text.getvalue())
 
 
@@ -45,4 +48,4 @@ def rows_of(file: Path) -> list[dict[str, str]]:
     if not file.exists():
         return []
     with file.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return [{name: from_cell(cell) for name, cell in row.items()} for row in csv.DictReader(stream)]

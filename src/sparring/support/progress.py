@@ -46,7 +46,12 @@ def progress_bars_on(console: Console | None = None) -> ProgressBars:
 
 def _bars(console: Console) -> ProgressBars:
     def progress_bars(title: str) -> ProgressCallback:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         bar = Progress(*columns, console=console, transient=True)
         task: list[TaskID] = []
 
@@ -74,7 +79,7 @@ def _lines(console: Console) -> ProgressBars:
             now = time.monotonic()
             if done < total and now - last[0] >= SECONDS_BETWEEN_LINES:
                 last[0] = now
-                console.print(f"{title}: {done} of {total}", highlight=False)
+                console.print(f"{title}: {done} of {total}", highlight=False, markup=False, emoji=False)
 
         return tick
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
 
+from sparring.support.printable import printable
+
 __all__ = ["UNKNOWN", "Cell", "Column", "Table", "TextRows"]
 
 Cell = None | str | int | float | tuple[float, ...]
@@ -14,6 +16,7 @@ Cell = None | str | int | float | tuple[float, ...]
 
 GAP = "  "
 UNKNOWN = "-"
+TAG = re.compile(r"<(?=[A-Za-z/!?])")
 MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
 
 
@@ -44,7 +47,7 @@ class Column:
         if cell is None:
             return UNKNOWN
         if isinstance(cell, str):
-            return cell
+            return printable(cell)
         if isinstance(cell, int):
             return self.format.format(cell)
         values = [value / self.size for value in (cell if isinstance(cell, tuple) else (cell,))]
@@ -150,7 +153,7 @@ class Table:
         titles = [_one_line(f"{one.group} {one.heading()}".strip()) for one in self.columns]
         lines = [titles, [":--" if column.left else "--:" for column in self.columns]]
         lines += [[_one_line(cell) for cell in row] for row in self.cells()]
-        return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+        return "\n".join(f"| {' | '.join(map(_without_tags, line))} |" for line in lines)
 
 
 class TextRows:
@@ -200,6 +203,11 @@ class TextRows:
 
 def _one_line(text: str) -> str:
     return text.replace("\n", " ")
+
+
+def _without_tags(text: str) -> str:
+    """A cell in Markdown, where a tag of HTML would be one; the stroke would begin the next cell."""
+    return TAG.sub("&lt;", text).replace("|", "\\|")
 
 
 def _typographic(value: Cell, cell: str) -> str:

@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
 from sparring.dynamics import Criterion
+from sparring.inputs.skipping import Skipped
 from sparring.labels import Bounds, Label, LabelError
 from sparring.labels.service import Failed, LabelService
 from sparring.plausibility import Comparison
@@ -170,6 +171,7 @@ class System:
         unit: Unit of energies in tables and figures.
         is_molecular: False for a particle in a model potential: there are no bonds, barriers or trajectories to judge.
         file: File that the structures come from.
+        skipped: Function that finds the frames of the file that are wrong and are left out; None where none are.
         compare: Function that compares labels which the structures bring with those of the labeller, given the number
             of generations.
         check: Function that tries all that can be tried on the structures alone; it raises a ValueError.
@@ -199,6 +201,7 @@ class System:
     is_molecular: bool = True
     file: Path | None = None
     compare: Callable[[Sequence[Atoms], LabelAll, Bounds, int], Comparison] | None = None
+    skipped: Callable[[], Sequence[Skipped]] | None = None
     check: Callable[[Sequence[Atoms]], None] | None = None
     electronic_state: Callable[[list[Atoms]], list[Atoms]] | None = None
     evaluation: Callable[[LabelService], Evaluate] | None = None

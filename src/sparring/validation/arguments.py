@@ -95,11 +95,11 @@ ResourcesFile = Annotated[
 ]
 
 
-def load_config(config: Path, preset: str | None) -> "Config":
-    """The configuration with a preset laid over it."""
+def load_config(config: Path, preset: str | None, *, skip_bad: bool = False) -> "Config":
+    """The configuration with a preset laid over it, and with `system.skip_bad` if wrong frames are to be left out."""
     from sparring.config import load
 
-    return load(config, preset)
+    return load(config, preset, overrides={"system.skip_bad": True} if skip_bad else None)
 
 
 def use_threads(n: int | None = None) -> None:

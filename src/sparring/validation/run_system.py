@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import yaml
 from ase import Atoms
 
 from sparring.atoms.composition import composition
 from sparring.atoms.dataset import ENERGY
 from sparring.atoms.inheritance import bare_copy
+from sparring.config.reading import read
 from sparring.inputs.extxyz import read_labelled
 from sparring.inputs.reading import read_atoms
 from sparring.runs.generation import DATASET as DATA
@@ -27,8 +27,7 @@ def system_of(folder: Path) -> System | None:
     run = run_of(folder)
     if run is None:
         return None
-    config = yaml.safe_load(run.config_text())
-    return read_system(config.get("system") if isinstance(config, dict) else None)
+    return read_system(read(run.config_file, run.config_text()).data.get("system"))
 
 
 def starting_structures(run: SavedRun | None) -> list[Atoms]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from sparring.config.reading import read
 from sparring.config.sections import Stop
 from sparring.expected_error import CONFIDENCE
 from sparring.reporting.reading import labels_structures
@@ -92,7 +91,7 @@ class Facts:
 def facts_of(folder: Path) -> Facts | None:
     """The facts of a run; None before there is a committee."""
     saved = SavedRun(folder)
-    sections = yaml.safe_load(saved.config_text())
+    sections: dict[str, Any] = read(saved.config_file, saved.config_text()).data
     generations = saved.generations()
     trained = [one for one in generations if one.metrics().get("n_members") is not None]
     if not trained:

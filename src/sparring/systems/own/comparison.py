@@ -2,24 +2,34 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ase import Atoms
 
 from sparring.atoms.dataset import ENERGY, FORCES, STRESS
+from sparring.inputs.reading import read_file
+from sparring.inputs.skipping import Skipped
 from sparring.labels import Bounds, Label, LabelError
-from sparring.plausibility import Comparison, Finding, compare, require, stresses_of_file
+from sparring.plausibility import Comparison, Finding, compare, contradictions, require
 from sparring.systems.own.structures import is_labelled, read_own
 from sparring.units import quantity
 
 if TYPE_CHECKING:
     from sparring.systems.own.section import Own
 
-__all__ = ["are_mixed", "compare_own", "findings_of", "in_internal_units", "read_structures_of", "require_comparable"]
+__all__ = [
+    "are_mixed",
+    "compare_own",
+    "findings_of",
+    "in_internal_units",
+    "read_structures_of",
+    "require_comparable",
+    "skipped_of",
+]
 
 logger = logging.getLogger(__name__)
 
-READING = ("file", "energy_key", "forces_key", "stress_key", "relabel", "charge", "multiplicity")
+READING = ("file", "energy_key", "forces_key", "stress_key", "relabel", "charge", "multiplicity", "skip_bad")
 """Keys of the section about the format of a file."""
 UNITS = ("energy_unit", "forces_unit", "stress_unit", "stress_sign")
 """Keys about the units of its labels, and the sign of stresses."""
@@ -33,10 +43,22 @@ def read_structures_of(system: "Own") -> list[Atoms]:
         OSError: If it cannot be opened.
     """
     units = {name: getattr(system, name) for name in UNITS}
-    foreign = (system.energy_unit, system.forces_unit, system.stress_unit or "eV/Å³") != ("eV", "eV/Å", "eV/Å³")
     reading: dict[str, Any] = {key: getattr(system, key) for key in READING}
-    structures = read_own(**reading, foreign_units=foreign)
+    structures = read_own(**reading, foreign_units=_foreign(system))
     return in_internal_units(structures, **units)
+
+
+def skipped_of(system: "Own") -> tuple[Skipped, ...]:
+    """The frames of the file that are wrong and are left out."""
+    if not system.skip_bad:
+        return ()
+    reading: dict[str, Any] = {key: getattr(system, key) for key in ("energy_key", "forces_key", "stress_key")}
+    labels: Literal["relabel", "optional"] = "relabel" if system.relabel else "optional"
+    return read_file(system.file, labels=labels, foreign_units=_foreign(system), skip_bad=True, **reading).skipped
+
+
+def _foreign(system: "Own") -> bool:
+    return (system.energy_unit, system.forces_unit, system.stress_unit or "eV/Å³") != ("eV", "eV/Å", "eV/Å³")
 
 
 def _units(system: "Own") -> dict[str, str]:
@@ -99,15 +121,15 @@ def findings_of(
     bounds: Bounds,
     generations: int,
 ) -> Comparison:
-    """The comparison that a run of so many generations calls for; nothing stops one that mixes no labels."""
+    """The comparison that a run of so many generations calls for; one that mixes no labels stops for contradictions."""
     if not system.check_labels:
         return Comparison(())
     comparison = compare_own(structures, system, label_all, bounds)
     if are_mixed(structures, system, generations):
         return comparison
-    stresses = stresses_of_file(structures, str(system.file), **_units(system))
-    others = [Finding("warn", finding.text) for finding in comparison.findings if finding.about != "stress"]
-    return comparison._replace(findings=(*stresses, *others))
+    own = contradictions(structures, str(system.file), **_units(system))
+    others = [Finding("warn", finding.text) for finding in comparison.findings if finding.about == "labels"]
+    return comparison._replace(findings=(*own, *others))
 
 
 def are_mixed(structures: Sequence[Atoms], system: "Own", generations: int) -> bool:
@@ -123,19 +145,19 @@ def require_comparable(
     *,
     generations: int,
 ) -> None:
-    """Stop before labels of two kinds are mixed in one data set, or stresses that contradict the energies are learnt.
+    """Stop before labels of two kinds are mixed in one data set, or labels that contradict each other are learnt.
 
     Nothing is labelled where there are no labels to mix.
 
     Raises:
-        ValueError: If the labels of the file are not the labeller's, or not stresses, with what was found.
+        ValueError: If the labels of the file are not the labeller's, or contradict each other, with what was found.
     """
     if not system.check_labels:
         return
     if are_mixed(structures, system, generations):
         comparison = compare_own(structures, system, label_all, bounds)
     else:
-        comparison = Comparison(stresses_of_file(structures, str(system.file), **_units(system)))
+        comparison = Comparison(contradictions(structures, str(system.file), **_units(system)))
     require(comparison)
     for finding in comparison.findings:
         logger.warning("%s", finding.text)

@@ -144,6 +144,7 @@ class Own(SystemSection):
     stress_unit: PressureUnit | None = None
     stress_sign: Literal["tension", "compression"] = "tension"
     check_labels: bool = True
+    skip_bad: bool = False
     charge: Integer = 0
     multiplicity: Count | None = None
     enlarge: Annotated[NormalModes | Displacements | Langevin, Field(discriminator="kind")] | None = None

@@ -10,7 +10,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from sparring.atoms.dataset import ENERGY, FORCES, STRESS
 from sparring.atoms.reference import has_labels
-from sparring.inputs.reading import read_atoms
+from sparring.inputs.reading import log_notes, read_file
 from sparring.labels.base import Bounds, LabelError, electronic_state
 from sparring.labels.service import Failed
 from sparring.starting_data.displacements import uniform_displacements
@@ -65,6 +65,7 @@ def read_own(
     charge: int = 0,
     multiplicity: int | None = None,
     foreign_units: bool = False,
+    skip_bad: bool = False,
 ) -> list[Atoms]:
     """The structures of a file, labelled where the file has labels.
 
@@ -80,6 +81,7 @@ def read_own(
         charge: Charge of structures that do not have their own.
         multiplicity: Multiplicity of these; None for the lowest one that the number of electrons allows.
         foreign_units: True if the caller converts units, so that names with another unit are not refused.
+        skip_bad: True to leave out frames that are wrong, which are logged.
 
     Raises:
         ValueError: As :func:`sparring.inputs.reading.read_file`, above all if something looks like a label whose name
@@ -87,15 +89,21 @@ def read_own(
         OSError: If the file cannot be opened.
     """
     labels: Literal["relabel", "optional"] = "relabel" if relabel else "optional"
-    structures = read_atoms(
+    reading = read_file(
         file,
         labels=labels,
         energy_key=energy_key,
         forces_key=forces_key,
         stress_key=stress_key,
         foreign_units=foreign_units,
+        skip_bad=skip_bad,
     )
-    for atoms in structures:
+    log_notes(reading)
+    structures = reading.structures
+    for atoms, frame in zip(structures, reading.frames, strict=True):
+        atoms.info.pop("frame", None)
+        if reading.skipped:
+            atoms.info["frame"] = frame
         atoms.info.update(source="file", parent=-1)
     for name, assumed in (("charge", charge), ("multiplicity", multiplicity)):
         others = [one.info[name] for one in structures if name in one.info and one.info[name] != assumed]
@@ -105,11 +113,11 @@ def read_own(
                 *(file, len(others), len(structures), name, ", ".join(map(str, sorted(set(others)))), assumed),
             )
     structures = assume_state(structures, charge=charge, multiplicity=multiplicity)
-    for index, atoms in enumerate(structures):
+    for frame, atoms in zip(reading.frames, structures, strict=True):
         try:
             electronic_state(atoms)
         except ValueError as error:
-            raise ValueError(f"{file}, frame {index} (counting from 0): {error}") from error
+            raise ValueError(f"{file}, frame {frame} (counting from 0): {error}") from error
     return structures
 
 

@@ -17,7 +17,7 @@ from sparring.systems.base import Metric, Start, StartCost, System, SystemGrid
 from sparring.systems.langevin import n_snapshots, snapshots
 from sparring.systems.metrics import BARRIER, BARRIER_PROGRESS, TORSIONS, TORSIONS_PROGRESS
 from sparring.systems.own import structures
-from sparring.systems.own.comparison import findings_of, read_structures_of, require_comparable
+from sparring.systems.own.comparison import findings_of, read_structures_of, require_comparable, skipped_of
 from sparring.systems.own.criteria import criteria
 from sparring.systems.own.files import read_endpoints, read_grid, require_one_molecule, require_path_of, torsions_of
 from sparring.systems.own.section import Displacements, NormalModes, Own
@@ -51,6 +51,7 @@ def system(section: Own) -> System:
         cost=partial(_cost, section),
         file=section.file,
         compare=partial(findings_of, section),
+        skipped=partial(skipped_of, section) if section.skip_bad else None,
         check=partial(_check, section) if section.torsions or section.endpoints or section.grid else None,
         electronic_state=with_state,
         evaluation=None if endpoints is None else partial(barrier_evaluation, endpoints),
