@@ -48,6 +48,16 @@ FORBIDDEN_CALLS = {
     "np.save": "may pickle",
     "yaml.load": "may execute what it reads",
     "yaml.unsafe_load": "executes what it reads",
+    "os.system": "runs a shell",
+    "os.popen": "runs a shell",
+    "subprocess.getoutput": "runs a shell",
+    "subprocess.getstatusoutput": "runs a shell",
+    "asyncio.create_subprocess_shell": "runs a shell",
+    "tempfile.mktemp": "a name that others can take",
+    "torch.jit.save": "pickles",
+    "torch.jit.load": "unpickles",
+    "torch.package": "pickles",
+    "torch.serialization.load": "unpickles",
     "eval": "executes a string",
     "exec": "executes a string",
 }
@@ -150,6 +160,44 @@ def test_no_module_has_global_state_or_reads_pickles(path):
         )
         pickles = any(word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in call.keywords)
         assert not pickles, f"{by_name(path)}:{call.lineno} allows pickles"
+        shell = any(word.arg == "shell" and ast.unparse(word.value) != "False" for word in call.keywords)
+        assert not shell, f"{by_name(path)}:{call.lineno} runs a shell"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=by_name)
+def test_programs_are_started_with_a_list_of_words_and_files_of_ase_with_a_format_of_text(path):
+    for name, call in calls(read(path)):
+        if name in ("subprocess.Popen", "subprocess.run", "subprocess.call", "subprocess.check_output"):
+            words = call.args[0] if call.args else None
+            text = isinstance(words, ast.JoinedStr) or (
+                isinstance(words, ast.Constant) and isinstance(words.value, str)
+            )
+            assert words is not None, f"{by_name(path)}:{call.lineno} starts a program without words"
+            assert not text, f"{by_name(path)}:{call.lineno} starts a program with one text"
+        if name in ("ase.io.write", "ase.io.Trajectory", "ase.io.trajectory.Trajectory"):
+            formats = [ast.unparse(word.value) for word in call.keywords if word.arg == "format"]
+            assert formats in (["'extxyz'"], ["'xyz'"]), (
+                f"{by_name(path)}:{call.lineno} writes {formats or 'any format'}"
+            )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("import os\nos.system('ls')", "runs a shell"),
+        ("import subprocess\nsubprocess.run(words, shell=True)", "runs a shell"),
+        ("import numpy as np\nnp.load(file, allow_pickle=True)", "allows pickles"),
+        ("import joblib", "imports joblib"),
+        ("import tempfile\ntempfile.mktemp()", "a name that others can take"),
+        ("import torch\ntorch.jit.save(model, file)", "pickles"),
+    ],
+)
+def test_a_shell_and_a_pickle_in_any_module_are_found(text, problem, tmp_path, monkeypatch):
+    path = tmp_path / "module.py"
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.setitem(globals(), "SOURCE", tmp_path)
+    with pytest.raises(AssertionError, match=problem):
+        test_no_module_has_global_state_or_reads_pickles(path)
 
 
 def test_make_runs_all_tests_that_need_a_package_of_another_potential():

@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import lzma
+import pickle
+from contextlib import suppress
 
 import ase.io
 import numpy as np
@@ -294,6 +296,61 @@ def test_a_damaged_file_of_another_format_is_one_line(tmp_path):
 def test_a_missing_file_is_an_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_atoms(tmp_path / "nowhere.traj")
+
+
+class Payload:
+    """An object that creates a file when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return (open, (str(self.file), "w"))
+
+
+@pytest.mark.parametrize("name", ["set.traj", "set.db", "set.json", "set.pckl", "set.pkl", "set.xyz", "set.bundle"])
+def test_a_pickle_of_any_name_is_refused_and_not_run(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PickleTrajectory" * name.endswith("traj") + pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(ValueError, match=rf"{name}: (cannot be read|a file of this name is not read|this is no text)"):
+        read_atoms(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["set.traj", "set.db", "set.json"])
+def test_files_of_ase_are_read_without_unpickling(tmp_path, name, monkeypatch):
+    atoms = molecule("NH3")
+    atoms.set_constraint(FixAtoms([0]))
+    if name.endswith("traj"):
+        ase.io.write(tmp_path / name, [atoms])
+    else:
+        with connect(str(tmp_path / name)) as database:
+            database.write(atoms, data={"note": [1, 2]})
+
+    def refuse(*_, **__):
+        raise AssertionError("unpickles")
+
+    for function in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, function, refuse)
+    (read,) = read_atoms(tmp_path / name)
+    assert len(read) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [(ORCA, "SCF NOT CONVERGED AFTER 125 CYCLES"), (ORCA, "This wavefunction IS NOT CONVERGED!")],
+)
+def test_an_output_that_has_not_converged_is_refused(tmp_path, text, phrase):
+    (tmp_path / "job.out").write_text(text + f"\n{phrase}\n")
+    with pytest.raises(ValueError, match=r"job\.out: cannot be read as ORCA .*has not converged .*compute it again"):
+        read_atoms(tmp_path / "job.out")
+
+
+def test_an_output_cut_off_anywhere_is_refused_or_has_no_label(tmp_path):
+    complete = ORCA.index("FINAL SINGLE POINT ENERGY")
+    for end in range(0, complete, 20):
+        (tmp_path / "job.out").write_text(ORCA[:end])
+        with suppress(ValueError):  # of any other kind it would be an error here
+            assert not any("REF_energy" in atoms.info for atoms in read_atoms(tmp_path / "job.out"))
 
 
 # --- encodings ------------------------------------------------------------------------------------------------------

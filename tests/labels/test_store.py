@@ -198,3 +198,43 @@ def test_many_writers_at_once_leave_whole_records_and_nothing_else(store):
     for number in range(40):
         atoms, label = h2(number)
         assert store.get(label_key(atoms, label)).energy == label.energy
+
+
+def operations_of_a_label(store, atoms, labeller):
+    """Calls of the operating system that one label takes, in their order."""
+    calls = []
+
+    def note(frame, event, function):
+        if event == "c_call" and function.__module__ in ("posix", "_io", "io"):
+            calls.append(function.__name__)
+
+    sys.setprofile(note)
+    try:
+        assert store.obtain(atoms, labeller)[1]
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_a_label_takes_the_same_operations_in_an_empty_store_and_in_one_of_20000(store, harmonic, ammonia):
+    first = operations_of_a_label(store, ammonia, harmonic)
+    for number in range(20_000):
+        (store.folder / f"{number:064x}.json").touch()
+    ammonia.rattle(0.1, seed=1)
+    assert operations_of_a_label(store, ammonia, harmonic) == first
+    assert "fsync" in first
+    assert not {"listdir", "scandir"} & set(first)
+    assert len(first) < 100
+
+
+@pytest.mark.slow
+def test_10000_labels_go_through_a_store_with_the_same_operations_from_the_first_to_the_last(store, harmonic):
+    lengths = []
+    for number in range(10_000):
+        atoms, _ = h2(number)
+        if number % 2000 in (0, 1999):
+            lengths.append(operations_of_a_label(store, atoms, harmonic))
+        else:
+            store.obtain(atoms, harmonic)
+    assert all(one == lengths[0] for one in lengths)
+    assert len(store) == 10_000

@@ -156,3 +156,9 @@ def made_up_run(tmp_path):
         return write_made_up_run(tmp_path / "run", **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_run():
+    """The function that writes a made-up run."""
+    return write_made_up_run

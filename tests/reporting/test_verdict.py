@@ -173,8 +173,8 @@ def test_the_overview_does_not_join_test_errors_of_different_structures(made_up_
 
 
 @pytest.fixture
-def well(finished_well, tmp_path):
-    return shutil.copytree(finished_well, tmp_path / "well")
+def well(finished_well, tmp_path, unchecked):
+    return unchecked(shutil.copytree(finished_well, tmp_path / "well"))
 
 
 def test_the_report_of_a_run_compares_its_committees(well):
@@ -223,6 +223,18 @@ def test_the_folder_that_a_failed_label_left_is_read_where_it_is_known(made_up_r
     rows = "candidate,reason,message,files\n3,crashed,exit code 1,labels/scratch/ab12\n4,distance,too close,\n"
     (folder / "generation-01" / "failures.csv").write_text(rows, encoding="utf-8")
     assert [failure.files for failure in read_run(folder).generations[0].failures] == ["labels/scratch/ab12", ""]
+
+
+def test_labels_that_have_stopped_a_run_are_told_with_their_causes_and_a_remedy(made_up_run):
+    folder = made_up_run(n_generations=2)
+    lines = ("0,crashed,ended its process twice (<SIGSEGV>),", "1,crashed,exit code 1,", "2,timed_out,1 h,")
+    rows = "\n".join(["candidate,reason,message,files", *lines, ""])
+    (folder / "generation-02" / "failures-open.csv").write_text(rows, encoding="utf-8")
+    page = report(folder)
+    text = text_of(page)
+    assert "Generation 2 is not finished: 3 labels failed, and the run has stopped. Remove the cause and run" in text
+    assert re.search(r"2 +crashed +ended its process twice \(&lt;SIGSEGV&gt;\)\s+1 +timed_out +1 h", text)
+    assert "<SIGSEGV>" not in page.read_text(encoding="utf-8")
 
 
 def note(folder, lines):

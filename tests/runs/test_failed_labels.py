@@ -13,6 +13,7 @@ from ase.build import molecule
 from sparring.commands import running
 from sparring.commands.running import run
 from sparring.commands.status import status
+from sparring.config import ConfigError, load
 from sparring.labels import LabellingError
 from sparring.runs.folder import RunFolderError
 from sparring.runs.stages import read_labelled_stage
@@ -149,3 +150,36 @@ def test_no_verb_runs_a_program_that_a_configuration_names(molecules_file, sparr
         assert parameter in answer.err
         assert not mark.exists()
         assert not out.exists()
+
+
+def test_a_share_of_labels_that_must_succeed_stops_the_run_with_a_table_also_where_the_geometry_is_at_fault(
+    moody, tmp_path
+):
+    file, mood = moody
+    folder = tmp_path / "run"
+    strict = tmp_path / "strict.yaml"
+    content = yaml.safe_load(Path(file).read_text())
+    content["labels"]["min_succeeded"] = 0.9
+    strict.write_text(yaml.safe_dump(content))
+    text = (
+        r"2 of 3 labels succeeded, fewer than the share labels\.min_succeeded = 0\.9 asks for:\n"
+        r" +1  not_finite +structure .*not finite.*\nFinished labels are kept\..* lower labels\.min_succeeded"
+    )
+    with pytest.raises(LabellingError, match=text):
+        run(strict, folder, log=after(titles()["select"], mood, "nan of the first"))
+    (generation,) = status(folder)
+    assert (generation.stages[-1], generation.open_failures) == ("select", {"not_finite": 1})
+    content["labels"]["min_succeeded"] = 0.6
+    strict.write_text(yaml.safe_dump(content))
+    run(strict, folder)
+    assert status(folder)[0].failed == {"not_finite": 1}
+
+
+@pytest.mark.parametrize(("share", "message"), [(1.5, "min_succeeded"), (-0.1, "min_succeeded")])
+def test_a_share_of_labels_beyond_all_or_none_is_refused(moody, share, message):
+    file, _ = moody
+    content = yaml.safe_load(Path(file).read_text())
+    content["labels"]["min_succeeded"] = share
+    Path(file).write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=message):
+        load(file)

@@ -45,7 +45,7 @@ DEATHS = {
     "in the middle of an attack": {"work": "attack", "tick": 3, "count": 2},
     "while the paths are written": {"file": "generation-01/paths.npz"},
     "while the selection is written": {"file": "generation-02/selection.json"},
-    "in the middle of labelling": {"file": ".json", "count": 21, "moment": "after"},
+    "in the middle of labelling": {"file": ".json", "count": 24, "moment": "after"},
     "with labels written and not committed": {"file": "generation-01/labels.json", "moment": "after"},
     "while labelling is committed": {"file": "generation-01/manifest.json", "count": 6},
     "between two generations": {"file": "generation-01/manifest.json", "count": 6, "moment": "after"},
@@ -58,23 +58,6 @@ DEATHS = {
 def no_figures(monkeypatch):
     """A report takes longer than all the rest of these runs, and is tested elsewhere."""
     monkeypatch.setattr(running, "report", lambda folder: write_text(folder / "report.html", "a report\n"))
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Runs the command line in processes forked from one that has imported everything."""
-    program = [sys.executable, str(HERE / "killed_runs.py")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
-
-        def call(*arguments, output, death=None):
-            job = {"arguments": [str(one) for one in arguments], "output": str(output), "death": death}
-            server.stdin.write(json.dumps(job) + "\n")
-            server.stdin.flush()
-            return int(server.stdout.readline())
-
-        yield call
-        server.stdin.close()
 
 
 @pytest.fixture

@@ -52,3 +52,13 @@ def test_a_file_system_that_cannot_flush_folders_is_no_reason_to_fail(refused, t
     sync_folder(tmp_path)
     monkeypatch.undo()
     sync_folder(tmp_path)
+
+
+def test_a_disk_that_is_full_is_reported_with_the_name_of_the_file_and_not_a_temporary_one(tmp_path, monkeypatch):
+    def disk_full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path / 'a.json'}'$"):
+        write_text(tmp_path / "a.json", "{}")
+    assert not list(tmp_path.iterdir())

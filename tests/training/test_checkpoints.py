@@ -100,9 +100,16 @@ def same(one, other):
     )
 
 
+QUICK = ("one after another", "two stages, averages and AMSGrad", "two architectures")
+
+
 @pytest.mark.parametrize(
     ("way", "fails"),
-    [*((way, False) for way in WAYS), ("all members at once", True), ("two stages, averages and AMSGrad", True)],
+    [
+        *(pytest.param(way, False, marks=[] if way in QUICK else pytest.mark.slow) for way in WAYS),
+        ("all members at once", True),
+        pytest.param("two stages, averages and AMSGrad", True, marks=pytest.mark.slow),
+    ],
     ids=lambda value: {False: "stopped by a signal", True: "killed"}.get(value, value),
 )
 def test_a_training_that_is_interrupted_again_and_again_ends_with_the_bits_of_an_unbroken_one(
@@ -112,7 +119,7 @@ def test_a_training_that_is_interrupted_again_and_again_ends_with_the_bits_of_an
     interrupting.fails, interrupting.n_steps = fails, 0
     draw, n_interrupted = random.Random(way), 0
     while True:
-        interrupting.left = draw.randint(4, 14)
+        interrupting.left = draw.randint(2, 7)
         try:
             with stopping_by_signals():
                 again = trained(dataset, way, checkpoint=tmp_path, checkpoint_interval=0.0 if fails else 1e6)
@@ -172,27 +179,29 @@ def flipped(content):
         yield content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
 
 
+OTHERS = {
+    "seed": {"seed": 4},
+    "learning rate": {"learning_rate": 0.02},
+    "number of epochs": {"n_epochs": 4},
+    "weight": {"energy_weight": 0.2},
+    "batch": {"batch_size": 3},
+    "average": {"ema_decay": 0.9},
+    "network": {"architecture": SchNet(**{**SMALL, "cutoff": 2.5})},
+    "weights to start from": {"start_from": [SchNet(**SMALL)]},
+    "data": {},
+}
+
+
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"seed": 4},
-        {"learning_rate": 0.02},
-        {"n_epochs": 5},
-        {"energy_weight": 0.2},
-        {"batch_size": 3},
-        {"ema_decay": 0.9},
-        {"architecture": SchNet(**{**SMALL, "cutoff": 2.5})},
-        {"start_from": [SchNet(**SMALL)]},
-        "data",
-    ],
-    ids=str,
+    "other", [one if one in ("weight", "data") else pytest.param(one, marks=pytest.mark.slow) for one in OTHERS]
 )
 def test_a_checkpoint_of_another_training_is_not_used_and_a_line_says_so(
-    change, dataset, with_random_labels, tmp_path, caplog
+    other, dataset, with_random_labels, tmp_path, caplog
 ):
     trained(dataset, "all members at once", checkpoint=tmp_path)
-    if change == "data":
-        change, dataset = {}, with_random_labels(dataset.structures.to_atoms(), seed=9)
+    change = OTHERS[other]
+    if other == "data":
+        dataset = with_random_labels(dataset.to_atoms(), seed=9)
     unbroken = trained(dataset, "all members at once", **change)
     with caplog.at_level(logging.WARNING):
         again = trained(dataset, "all members at once", checkpoint=tmp_path, **change)

@@ -2,9 +2,14 @@
 
 import ast
 import dataclasses
+import os
+import signal
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from ase.build import bulk
 
 from sparring.atoms.dataset import STRESS, Dataset
 from sparring.inputs.extxyz import read_labelled
+from sparring.support.stopping import Stopped, stopping_by_signals
 from sparring.training.external import Program, reference_energies_of, train_members
 from sparring.training.fitting import TrainingError
 from sparring.training.splits import Splits
@@ -170,3 +176,28 @@ def test_reference_energies_are_those_of_isolated_atoms_or_else_fitted():
     assert ast.literal_eval(reference_energies_of(dataset)) == pytest.approx({1: -14.0, 7: -100.0})
     known = dataclasses.replace(dataset, atomic_energies={1: -13.0})
     assert ast.literal_eval(reference_energies_of(known)) == pytest.approx({1: -13.0, 7: -102.0})
+
+
+def test_a_signal_ends_the_program_within_seconds_and_leaves_finished_members(program, data, tmp_path):
+    trainer = program("import time; pathlib.Path('begun').touch(); time.sleep(300 * train.count('member-02'))")
+
+    def stop():
+        while not (tmp_path / "trained" / "member-02" / "begun").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped, match="stopped by SIGTERM"), stopping_by_signals():
+        train_members(trainer, *data, seed=3, folder=tmp_path / "trained")
+    assert time.monotonic() - began < 100.0
+    assert program.written() == ["member-01.model"]
+    assert "trainer.py" not in "".join(commands())
+
+
+def commands():
+    """Command lines of the processes that this one has started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                yield (folder / "cmdline").read_text()

@@ -19,6 +19,7 @@ from sparring.cli.arguments import (
 )
 from sparring.cli.files import CheckLabels, SkipBad, geometries, labelled
 from sparring.support.printable import printable
+from sparring.support.stopping import stopped_in
 
 __all__ = ["app"]
 
@@ -52,7 +53,8 @@ def fit(
     output.mkdir(parents=True, exist_ok=True)
     checked = check_labels and getattr(resolved.system, "check_labels", True)
     frames = labelled(data, keys=keys, units=units, skip_bad=skip_bad, check_labels=checked, beside=output)
-    fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
+    with stopped_in("training"):
+        fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
     write_fit(output, fitted)
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     typer.echo(f"committee of {fitted.committee.n_members}: {output}")
@@ -154,7 +156,8 @@ def label(
     frames = frames if with_state is None else with_state(frames)
     output.parent.mkdir(parents=True, exist_ok=True)
     label_service = label_service_of(resolved, output.parent, progress_bars())
-    report = label_service.label(frames)
+    with stopped_in("labels"):
+        report = label_service.label(frames)
     rows = list(zip(frames, report.labels, report.keys, strict=True))
     write_structures(output, [labelled_atoms(a, one, key) for a, one, key in rows if isinstance(one, Label)])
     for _, one, _ in rows:

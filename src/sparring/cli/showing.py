@@ -1,4 +1,4 @@
-"""What is shown in a terminal, without characters of data and messages that the terminal would obey."""
+"""Output for a terminal, without characters of data and messages that the terminal would obey."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -26,11 +26,17 @@ class PrintableOutput(TextIOBase):
         stream: Stream that is written to.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | TextIOBase) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text."""
+        """Write a text.
+
+        Raises:
+            TypeError: If it is no text; that is how Typer finds out what a stream takes.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"wanted a text, got {type(text).__name__}")
         return self._stream.write(printable(text))
 
     def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
@@ -57,7 +63,7 @@ class PrintableOutput(TextIOBase):
 
 
 @contextmanager
-def printable_output(stream: TextIO) -> Iterator[None]:
+def printable_output(stream: TextIO | TextIOBase) -> Iterator[None]:
     """Context in which standard output, which has no colours, goes to a stream through :class:`PrintableOutput`."""
     with redirect_stdout(PrintableOutput(stream)):
         yield

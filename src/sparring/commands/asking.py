@@ -31,6 +31,7 @@ from sparring.labels import (
     label_key,
     labelled_atoms,
 )
+from sparring.labels.base import check_distance
 from sparring.potentials.foreign.loading import load_potentials
 from sparring.runs.generation import Generation
 from sparring.runs.saved_run import generations
@@ -78,7 +79,8 @@ def ask(
     Args:
         models: Committee; or folders of generations or runs, of which the newest committee counts; members of several
             folders are one committee.
-        structures: Structures to choose from; those with labels are left out.
+        structures: Structures to choose from; those with labels, and those with atoms too close to each other for any
+            label (:class:`sparring.Bounds`), are left out.
         n: Largest number of structures.
         known: Labelled structures; what has their geometry is left out, as are the data of the folders.
         align: Labelled structures whose zero of energy the labels are brought to later, by :func:`tell`: a few of them
@@ -99,7 +101,10 @@ def ask(
         raise ValueError("a single model has no uncertainty to choose by; give at least two models, or a committee")
     new = _unknown(structures, [*data, *known])
     if not new:
-        raise ValueError(f"the labels of all {len(structures)} structures are known; there is nothing to ask for")
+        raise ValueError(
+            f"the labels of all {len(structures)} structures are known, or their atoms are too close to each other; "
+            "there is nothing to ask for"
+        )
     batch = Structures.from_atoms(new, ignore_constraints=True)
     predicted = predict_structures(committee, batch)
     candidates = Candidates(
@@ -210,7 +215,19 @@ def _unknown(structures: Sequence[Atoms], known: Sequence[Atoms]) -> list[Atoms]
         batch = Structures.from_atoms([everything[index] for index in members], ignore_constraints=True)
         first[members] = np.array(members)[duplicate_groups(batch)]
     n_known = len(everything) - len(unlabelled)
-    return [everything[index] for index in range(n_known, len(everything)) if first[index] == index]
+    return [
+        everything[index]
+        for index in range(n_known, len(everything))
+        if first[index] == index and not _is_too_close(everything[index])
+    ]
+
+
+def _is_too_close(atoms: Atoms) -> bool:
+    try:
+        check_distance(atoms, Bounds())
+    except LabelError:
+        return True
+    return False
 
 
 def _selectors(committee: Committee, batch: Structures, n: int) -> list[Selector]:

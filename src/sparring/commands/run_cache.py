@@ -45,8 +45,8 @@ class RunCache:
         saved = self.folder.saved.generation(generation)
         open_failures = saved.folder / OPEN_FAILURES
         try:
-            raise_if_stopped()
             with stopped_in(f"generation {generation}, {TITLES[stage]}"):
+                raise_if_stopped()
                 result = self.folder.cached(generation, stage, compute)
         except LabellingError as error:
             write_failures(open_failures, enumerate(error.failures))

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from sparring.config.committees import AnyPotential
 from sparring.config.problems import KeyPath
-from sparring.config.proposers import BiasedDynamics, Dynamics
 from sparring.config.sections import Config
+from sparring.config.work import too_much_work
 from sparring.schema.base import Section
 from sparring.schema.values import bound
 
@@ -13,6 +13,7 @@ __all__ = ["beyond_limits"]
 
 LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "Config.generations": (1, 1000, ""),
+    "Config.threads": (1, 1024, ""),
     "NormalModes.n_structures": (1, 100_000, ""),
     "Displacements.n_structures": (1, 100_000, ""),
     "Displacements.amplitude": (0, 10, "Å"),
@@ -23,23 +24,23 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
     "SchNet.n_filters": (1, 4096, ""),
     "SchNet.n_interactions": (1, 64, ""),
     "SchNet.n_gaussians": (2, 4096, ""),
-    "SchNet.cutoff": (0.5, 100, "Å"),
+    "SchNet.cutoff": (0.5, 30, "Å"),
     "PaiNN.n_features": (1, 4096, ""),
     "PaiNN.n_interactions": (1, 64, ""),
     "PaiNN.n_radial": (1, 4096, ""),
-    "PaiNN.cutoff": (0.5, 100, "Å"),
+    "PaiNN.cutoff": (0.5, 30, "Å"),
     "MACE.n_channels": (1, 1024, ""),
     "MACE.max_L": (0, 3, ""),
     "MACE.n_interactions": (1, 8, ""),
     "MACE.correlation": (1, 4, ""),
-    "MACE.cutoff": (0.5, 100, "Å"),
+    "MACE.cutoff": (0.5, 30, "Å"),
     "MACE.n_radial": (1, 256, ""),
     "MACE.max_ell": (1, 6, ""),
     "MACE.n_readout": (1, 1024, ""),
     "ACE.n_features": (1, 4096, ""),
     "ACE.n_interactions": (1, 64, ""),
     "ACE.n_radial": (1, 4096, ""),
-    "ACE.cutoff": (0.5, 100, "Å"),
+    "ACE.cutoff": (0.5, 30, "Å"),
     "CoordinateMLP.n_layers": (1, 64, ""),
     "CoordinateMLP.n_units": (1, 16_384, ""),
     "Committee.n_members": (2, 100, ""),
@@ -88,12 +89,11 @@ LIMITS: dict[str, tuple[int | float, int | float, str]] = {
 """The smallest and the largest value of keys, by section, in internal units; others are bounded by their types, or by
  the `limits` of their section."""
 MOST_PARAMETERS = 1e9
-MOST_STEPS, MOST_SNAPSHOTS = 1e10, 1e6
 
 
 def beyond_limits(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Problems with numbers that are too small or too large."""
-    yield from list(_out_of_range(config, ())) or [*_too_many_parameters(config), *_too_many_steps(config)]
+    yield from list(_out_of_range(config, ())) or [*_too_many_parameters(config), *too_much_work(config)]
 
 
 def _out_of_range(section: Section, at: KeyPath) -> Iterator[tuple[KeyPath, str]]:
@@ -145,27 +145,3 @@ def _n_parameters(network: AnyPotential) -> int:
         n = network.n_features
         return network.n_interactions * (9 * n * n + (5 * network.n_radial + 1700) * n)
     return network.n_layers * network.n_units**2 if network.kind == "coordinate_mlp" else 0
-
-
-def _too_many_steps(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    dynamics = config.system.dynamics()
-    for place, proposer in config.located_proposers():
-        if isinstance(proposer, Dynamics | BiasedDynamics):
-            steps = proposer.duration / proposer.timestep
-            yield from _steps((*place, "duration"), proposer.duration, proposer.timestep, steps / proposer.every)
-    if dynamics is None:
-        return
-    at, sampling = ("system", dynamics[0]), dynamics[1]
-    yield from _steps((*at, "duration"), sampling.duration, sampling.timestep, sampling.duration / sampling.every)
-    yield from _steps((*at, "equilibration"), sampling.equilibration, sampling.timestep, 0.0)
-
-
-def _steps(at: KeyPath, duration: float, timestep: float, n_snapshots: float) -> Iterator[tuple[KeyPath, str]]:
-    if duration / timestep > MOST_STEPS:
-        yield (
-            at,
-            f"{duration:g} fs are {duration / timestep:.2g} steps of {timestep:g} fs, more than {MOST_STEPS:.2g}; take "
-            "a shorter time",
-        )
-    elif n_snapshots > MOST_SNAPSHOTS:
-        yield at, f"there would be {n_snapshots:.2g} snapshots, more than {MOST_SNAPSHOTS:.2g}; take fewer with `every`"

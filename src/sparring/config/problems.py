@@ -1,5 +1,6 @@
 """Problems of a configuration, with messages that help to correct it."""
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
@@ -121,7 +122,7 @@ def _unknown_key(where: _Where, top: type[BaseModel]) -> str:
             "a configuration cannot consent to unpickle, because it may come from somebody else; give --trust-pickle "
             "on the command line, or set SPARRING_TRUST_PICKLE=1 in the environment"
         )
-    homes = [] if key == "kind" else list(dict.fromkeys(_homes(key, top, "")))
+    homes = [] if key == "kind" else list(_sections_of_keys(top).get(key, ()))
     if homes:
         others = f" and {len(homes) - MOST_HOMES} other sections" if len(homes) > MOST_HOMES else ""
         return f"unknown key here; `{key}` belongs in {' or '.join(homes[:MOST_HOMES])}{others}"
@@ -131,14 +132,23 @@ def _unknown_key(where: _Where, top: type[BaseModel]) -> str:
     return f"unknown key; {nearest(key, accepted)}"
 
 
-def _homes(key: str, section: type[BaseModel], name: str) -> Iterator[str]:
-    if key in section.model_fields:
-        yield name or "the top level"
+@functools.cache
+def _sections_of_keys(top: type[BaseModel]) -> dict[str, dict[str, None]]:
+    """For every key the names of the sections that it belongs in, each once, in their order."""
+    found: dict[str, dict[str, None]] = {}
+    for key, name in _keys(top, ""):
+        found.setdefault(key, {})[name or "the top level"] = None
+    return found
+
+
+def _keys(section: type[BaseModel], name: str) -> Iterator[tuple[str, str]]:
+    """Every key of a section and of those within, and the name of the section."""
+    yield from ((key, name) for key in section.model_fields)
     for field, info in section.model_fields.items():
         inner = list(_models(info.annotation))
         for model in inner:
             label = f"{name}.{field}".removeprefix(".")
-            yield from _homes(key, model, f"{label} (kind: {_kind(model)})" if len(inner) > 1 else label)
+            yield from _keys(model, f"{label} (kind: {_kind(model)})" if len(inner) > 1 else label)
 
 
 def _locate(loc: Iterable[str | int], top: type[BaseModel]) -> _Where:

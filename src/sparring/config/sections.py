@@ -156,7 +156,7 @@ class ElasticTest(_CrystalTest):
 class SupercellTest(_CrystalTest):
     """Phonons or vacancies: keys are options of ``sparring validate phonons`` and ``vacancy``."""
 
-    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"length": (1, 1000, "Å")}
+    limits: ClassVar[Mapping[str, tuple[int | float, int | float, str]]] = {"length": (1, 100, "Å")}
 
     length: Length = 10.0
 

@@ -11,7 +11,7 @@ from ase.db import connect
 from ase.io import read as ase_read
 from ase.io.formats import UnknownFileTypeError, filetype
 
-from sparring.inputs.outputs import is_cp2k, read_cp2k, state_of_output
+from sparring.inputs.outputs import is_cp2k, read_cp2k, require_converged, state_of_output
 from sparring.inputs.texts import content_of, require_file
 
 __all__ = ["FORMATS", "format_of", "read_frames_by_ase"]
@@ -125,8 +125,10 @@ def read_frames_by_ase(path: Path, kind: str, notes: Counter[str]) -> list[Atoms
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            is_output = kind.endswith(("out", "output", "cp2k"))
-            text = content_of(path).decode("utf-8", errors="replace") if is_output else ""
+            is_output = kind.endswith(("out", "output", "cp2k", "castep"))
+            content = content_of(path)  # refuses what grows without end when ASE decompresses it
+            text = content.decode("utf-8", errors="replace") if is_output else ""
+            require_converged(text, kind)
             frames = read_cp2k(text) if kind == "cp2k" else _ase_frames(path, kind)
             state = state_of_output(text, kind)
             for atoms in frames:

@@ -120,8 +120,8 @@ def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
         else:
             last[-1] += char
     # An apostrophe of a comment in words is no quote.
-    if closing and (of_value or "=" in opened):
-        raise ValueError(f"a quote is opened and never closed: {opened[:40]!r}")
+    if closing and (of_value or "=" in opened or any(key == "Properties" for key, *_ in items)):
+        raise ValueError(f"a quote is opened and never closed: {opened[:40]!r}; close it, or remove it")
     for key, *parts in items:
         if key or parts:
             yield key, "=".join(parts) if parts else None

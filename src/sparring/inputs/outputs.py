@@ -9,7 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from sparring.units import BOHR, HARTREE
 
-__all__ = ["is_cp2k", "read_cp2k", "state_of_output"]
+__all__ = ["is_cp2k", "read_cp2k", "require_converged", "state_of_output"]
 
 _CHARGE = {
     "orca-output": r"Total Charge\s+Charge\s+\.+\s+(-?\d+)",
@@ -23,6 +23,16 @@ _MULTIPLICITY = {
     "nwchem-out": r"^\s*Spin multiplicity\s*:\s*(\d+)\s*$",
     "cp2k": r"DFT\|\s+Multiplicity\s+(\d+)",
 }
+_NOT_CONVERGED = {
+    "orca-output": r"SCF NOT CONVERGED|This wavefunction IS NOT CONVERGED|SERIOUS PROBLEM IN SOSCF",
+    "gaussian-out": r"Convergence failure -- run terminated|Convergence criterion not met",
+    "nwchem-out": r"Calculation failed to converge",
+    "espresso-out": r"convergence NOT achieved",
+    "aims-output": r"Self-consistency cycle not converged",
+    "castep-castep": r"system has not reached the groundstate",
+    "gpaw-out": r"Did not converge!",
+}
+"""What programs print where the electronic structure has not converged."""
 _NUMBER = r"[+-]?\d+\.\d+(?:[Ee][+-]?\d+)?"
 
 
@@ -43,6 +53,18 @@ def state_of_output(text: str, kind: str) -> dict[str, int]:
         if found:
             state[name] = int(found.pop())
     return state
+
+
+def require_converged(text: str, kind: str) -> None:
+    """Check that an output does not say that its electronic structure has not converged.
+
+    Raises:
+        ValueError: If it does.
+    """
+    pattern = _NOT_CONVERGED.get(kind)
+    found = re.search(pattern, text, re.IGNORECASE) if pattern else None
+    if found:
+        raise ValueError(f"the electronic structure has not converged ({found[0]!r}); compute it again")
 
 
 def is_cp2k(text: str) -> bool:

@@ -158,7 +158,7 @@ def _check_species(index: int, word: str) -> None:
             f"{symbol} if it is an atomic number (or announce Z:I:1 instead of species:S:1), or the element itself"
         )
     near = most_similar(word, chemical_symbols[1:], cutoff=0.3)
-    hint = f"; did you mean {near}?" if near else ""
+    hint = f"; did you mean {near}?" if near else "; write its symbol, as in Cu"
     raise ValueError(f"atom {index} is of an unknown element {word[:20]!r}{hint}")
 
 

@@ -87,7 +87,7 @@ def text_of(path: Path) -> str:
     except UnicodeDecodeError as error:
         if b"\0" in content:
             raise ValueError(
-                f"{path}: this is no text file (byte {error.start} is not UTF-8), so no XYZ file"
+                f"{path}: this is no text file (byte {error.start} is not UTF-8), so no XYZ file; give the text file"
             ) from error
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start : error.start + 1]
@@ -96,7 +96,9 @@ def text_of(path: Path) -> str:
             f"({byte.decode('latin-1')!r}); convert the file: iconv -f ISO-8859-1 -t UTF-8 {path.name} > new.xyz"
         ) from error
     if "\0" in text:
-        raise ValueError(f"{path}: this is no text file (byte {text.index(chr(0))} is zero), so no XYZ file")
+        raise ValueError(
+            f"{path}: this is no text file (byte {text.index(chr(0))} is zero), so no XYZ file; give the text file"
+        )
     for pattern, problem in (
         (_CONTROL, "there is a control character, {!r}, in line {}; remove it"),
         (

@@ -18,10 +18,9 @@ from ase.calculators.calculator import (
 )
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
-from sparring.atoms.electronic_state import electronic_state
 from sparring.labels import guard
-from sparring.labels.base import Label, LabelError, Labeller, depends_on
-from sparring.labels.calculators import compute_by
+from sparring.labels.base import Label, LabelError, Labeller, depends_on, name_of
+from sparring.labels.calculators import compute_by, state_parameters
 from sparring.labels.identity import absolute, code_version, described
 from sparring.labels.programs import require_program, unusable
 from sparring.labels.registry import PACKAGES, calculator_class
@@ -111,7 +110,7 @@ class ASECalculator:
                 dummy atoms where the calculator would ignore them.
             CalculationFailed: If the calculator gave up for another reason than a lack of convergence.
         """
-        state = _state_parameters(atoms, self._state_names, self._name)
+        state = state_parameters(atoms, self._state_names, self._name)
         if self._name in _IGNORE_DUMMY_ATOMS and (atoms.numbers < 1).any():
             raise LabelError(
                 "bad_input",
@@ -214,7 +213,7 @@ class FromCalculator:
 
     def __call__(self, atoms: Atoms) -> Label:
         """Compute the label of a structure; raises as ``ASECalculator`` does."""
-        state = _state_parameters(atoms, self._state_names, self._class_name)
+        state = state_parameters(atoms, self._state_names, self._class_name)
         before = {name: self._calculator.parameters[name] for name in state}
         if state:
             self._calculator.set(**state)
@@ -234,9 +233,18 @@ def as_labeller(labeller: Any) -> Labeller:  # noqa: ANN401 - ASE calculators sh
     """A labeller as it is, an ASE calculator as ``FromCalculator``.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If it is neither, or a labeller without a method or a version.
     """
-    return labeller if isinstance(labeller, Labeller) else FromCalculator(labeller)
+    try:
+        found: Labeller = labeller if isinstance(labeller, Labeller) else FromCalculator(labeller)
+    except ValueError:
+        raise
+    # A property that raises is one, and is refused by its name.
+    except Exception:
+        found = labeller
+    name_of(found)
+    depends_on(found)
+    return found
 
 
 def calculator_depends_on(name: str) -> tuple[str, ...]:
@@ -272,20 +280,6 @@ def _try_method(calculator: Any, name: str) -> None:  # noqa: ANN401 - ASE calcu
 def _is_described_by_parameters(calculator: BaseCalculator) -> bool:
     package = type(calculator).__module__.partition(".")[0]
     return package in ("ase", *PACKAGES) or set(vars(calculator)) <= set(vars(Calculator()))
-
-
-def _state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: str) -> dict[str, int]:
-    """Charge and multiplicity as parameters of the calculator; an error if it has none and they are not the default."""
-    state = electronic_state(atoms)
-    if names is not None:
-        return dict(zip(names, state, strict=True))
-    if state.charge or state.multiplicity > 2:
-        raise LabelError(
-            "bad_input",
-            f"{atoms.get_chemical_formula()} has charge {state.charge} and multiplicity {state.multiplicity}, which "
-            f"{calculator!r} has no parameters for; use a labeller that has",
-        )
-    return {}
 
 
 def _names(calculator: Any) -> tuple[str, ...]:  # noqa: ANN401 - no common type

@@ -28,6 +28,7 @@ __all__ = [
     "depends_on",
     "electronic_state",
     "label_input",
+    "name_of",
 ]
 
 Reason = Literal[
@@ -168,13 +169,38 @@ class Bounds:
                 raise ValueError(f"{name} must not be negative, got {value}; None switches the bound off")
 
 
+def name_of(labeller: object) -> tuple[str, str]:
+    """Method and version of a labeller.
+
+    Raises:
+        ValueError: If one of them is not a text, is empty, or cannot be read.
+    """
+    values = []
+    for name in ("method", "version"):
+        try:
+            value = getattr(labeller, name)
+        # A property of the labeller's own may raise anything.
+        except Exception as error:
+            raise ValueError(f"the {name} of a labeller cannot be read ({type(error).__name__}: {error})") from error
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(
+                f"the {name} of a labeller must be a text that is not empty, as it is part of the key of labels; got "
+                f"{value!r:.80}"
+            )
+        values.append(str(value))
+    return values[0], values[1]
+
+
 def depends_on(labeller: object) -> tuple[str, ...]:
     """Names in info or arrays of a structure that a labeller reads, besides the standard ones.
 
     Raises:
         ValueError: If they are not a tuple or list of names.
     """
-    names = getattr(labeller, "depends_on", ())
+    try:
+        names = getattr(labeller, "depends_on", ())
+    except Exception as error:
+        raise ValueError(f"depends_on of a labeller cannot be read ({type(error).__name__}: {error})") from error
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
         raise ValueError(
             f"depends_on of a labeller must be a tuple of names in atoms.info or atoms.arrays, got {names!r}"
@@ -225,7 +251,8 @@ def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | Non
         raise LabelError("not_finite", f"{label.method} gave an energy or a force that is not finite")
     if label.stress is not None and not np.isfinite(label.stress).all():
         raise LabelError("not_finite", f"{label.method} gave a stress that is not finite")
-    lengths = np.linalg.norm(label.forces, axis=1)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(label.forces, axis=1)
     if bounds.max_force is not None and lengths.max(initial=0.0) > bounds.max_force:
         i = int(lengths.argmax())
         raise LabelError(

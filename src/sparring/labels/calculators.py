@@ -8,10 +8,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, SCFError, all_changes
 
+from sparring.atoms.electronic_state import electronic_state
 from sparring.atoms.reference import has_volume
-from sparring.labels.base import Label, label_input
+from sparring.labels.base import Label, LabelError, label_input
 
-__all__ = ["compute_by"]
+__all__ = ["compute_by", "state_parameters"]
 
 
 def compute_by(
@@ -60,6 +61,20 @@ def compute_by(
         converged=converged,
         wall_time=time.perf_counter() - started,
     )
+
+
+def state_parameters(atoms: Atoms, names: tuple[str, str] | None, calculator: str) -> dict[str, int]:
+    """Charge and multiplicity as parameters of the calculator; an error if it has none and they are not the default."""
+    state = electronic_state(atoms)
+    if names is not None:
+        return dict(zip(names, state, strict=True))
+    if state.charge or state.multiplicity > 2:
+        raise LabelError(
+            "bad_input",
+            f"{atoms.get_chemical_formula()} has charge {state.charge} and multiplicity {state.multiplicity}, which "
+            f"{calculator!r} has no parameters for; use a labeller that has",
+        )
+    return {}
 
 
 def _stress(calculator: Any, structure: Atoms) -> np.ndarray | None:  # noqa: ANN401 - no common type

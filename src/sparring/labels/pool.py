@@ -16,7 +16,7 @@ from ase.calculators.calculator import BaseCalculator
 from sparring.atoms.composition import composition
 from sparring.atoms.reference import FORCES_MASK, STRESS, has_volume
 from sparring.labels.ase import as_labeller
-from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, name_of
 from sparring.labels.limits import Limits
 from sparring.labels.offline import LabelFiles
 from sparring.labels.store import LabelStore, label_key
@@ -168,6 +168,7 @@ def label(
         ExecutorError: If the worker processes do not start, or the executor cannot be used.
     """
     labeller = as_labeller(labeller)
+    names = name_of(labeller)
     store = LabelStore(store) if isinstance(store, str | os.PathLike) else store
     bounds = bounds or Bounds()
     keys = tuple(_key(i, atoms, labeller) for i, atoms in enumerate(structures))
@@ -193,7 +194,7 @@ def label(
             found[key] = outcome
             notify(found)
     n_computed = sum(outcome.computed for outcome in found.values())
-    results = [refused[i] if i in refused else found[key].label for i, key in enumerate(keys)]
+    results = [refused[i] if i in refused else _own(found[key].label, names) for i, key in enumerate(keys)]
     files = [None if i in refused else found[key].files for i, key in enumerate(keys)]
     return LabelReport(
         labels=tuple(_checked_all(structures, results, files, bounds, lowest_energies or {})),
@@ -227,6 +228,17 @@ def labelled_atoms(atoms: Atoms, label: Label, key: str) -> Atoms:
 def _closing(outcomes: Iterator[object]) -> contextlib.AbstractContextManager[object]:
     """End the jobs of a call that an exception ends."""
     return contextlib.closing(outcomes) if isinstance(outcomes, Generator) else contextlib.nullcontext()
+
+
+def _own(result: Label | LabelError, names: tuple[str, str]) -> Label | LabelError:
+    """A label that belongs to its key; those of a labeller whose method changes from call to call do not."""
+    if isinstance(result, LabelError) or (result.method, result.version) == names:
+        return result
+    return LabelError(
+        "bad_result",
+        f"the labeller was {names[0]!r} ({names[1]}) when labels were asked for and {result.method!r} "
+        f"({result.version}) when one was computed; method and version must not change",
+    )
 
 
 def _key(index: int, atoms: Atoms, labeller: Labeller) -> str:

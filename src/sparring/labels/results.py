@@ -4,7 +4,7 @@ import contextlib
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Any, get_args
@@ -13,7 +13,8 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BadConfiguration, CalculatorSetupError, InputError, PropertyNotImplementedError
 
-from sparring.labels.base import Label, LabelError, Labeller, Reason, depends_on, label_input
+from sparring.labels.base import Label, LabelError, Labeller, Reason, depends_on, label_input, name_of
+from sparring.labels.messages import readable, shown
 from sparring.support.files import DISK_FULL
 from sparring.support.stopping import Stopped
 
@@ -24,8 +25,6 @@ _NOT_CONVERGED = re.compile(
     r"|\bconverge\w*.{0,20}\b(fail|not\b|problem)",
     re.IGNORECASE | re.DOTALL,
 )
-LONGEST = 2000
-"""Characters of a message that are kept."""
 _FIELDS = "energy, forces, method, version, converged and wall_time"
 
 
@@ -52,7 +51,7 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
     if label is not None and label.converged:
         return label
     if (safer := _safer(labeller)) is not None:
-        recipe = _text(getattr(safer, "recipe", "")) or "safer settings"
+        recipe = readable(getattr(safer, "recipe", "")) or "safer settings"
         try:
             return replace(_attempt(safer, atoms), retried_with=recipe)
         except LabelError as error:
@@ -66,60 +65,86 @@ def compute(labeller: Labeller, atoms: Atoms) -> Label:
 
 
 def _attempt(labeller: Labeller, atoms: Atoms) -> Label:
+    # Read once: a labeller's own property may raise, or change.
+    method, version = name_of(labeller)
     structure = label_input(atoms, depends_on(labeller))
     with _interrupts() as interrupted:
         try:
             result: object = labeller(structure)
-        except LabelError as error:
-            raise _plain(error) from error
-        except MemoryError as error:
-            raise LabelError("out_of_memory", f"{labeller.method} ran out of memory{_message(error)}") from error
-        # ASE's interfaces raise these for an element or a structure that they do not know, in this order of types.
-        except InputError as error:
-            raise LabelError("bad_input", f"{labeller.method} does not take this structure{_message(error)}") from error
-        except (CalculatorSetupError, BadConfiguration, PropertyNotImplementedError) as error:
-            raise LabelError("not_configured", f"{labeller.method} is not set up{_message(error)}") from error
-        except NotImplementedError as error:
-            raise LabelError("bad_input", f"{labeller.method} does not take this structure{_message(error)}") from error
-        except Stopped:
-            raise
-        # A foreign code may raise anything; one structure that it cannot do must not end the others.
         except BaseException as error:
-            if interrupted:
-                raise KeyboardInterrupt from None
-            if isinstance(error, OSError) and error.errno in DISK_FULL:
-                raise  # no fault of the structure, nor of the labeller
-            reason: Reason = "not_converged" if _has_not_converged(error) else "crashed"
-            raise LabelError(reason, f"{labeller.method} raised {type(error).__name__}{_message(error)}") from error
-    return sound(result, structure, labeller)
+            _raise_what_ends_the_run(error, interrupted)
+            raise _failure(method, error) from error
+        try:
+            return sound(result, len(atoms), method, version)
+        except LabelError:
+            raise
+        # A result is an object of the labeller's own: to read it may fail in any way.
+        except BaseException as error:
+            _raise_what_ends_the_run(error, interrupted)
+            raise LabelError(
+                "bad_result",
+                f"{method} gave {shown(result)}, and to read it raised {type(error).__name__}{_told(error)}",
+            ) from error
 
 
-def sound(result: object, atoms: Atoms, labeller: Labeller) -> Label:
+def _raise_what_ends_the_run(error: BaseException, interrupted: Sequence[int]) -> None:
+    """Raise an exception again that is no fault of the structure, nor of the labeller."""
+    if interrupted:
+        raise KeyboardInterrupt from None
+    if isinstance(error, Stopped) or (isinstance(error, OSError) and error.errno in DISK_FULL):
+        raise error
+
+
+def _failure(method: str, error: BaseException) -> LabelError:
+    """The failure that an exception stands for: one structure that a labeller cannot do must not end the others."""
+    told = _told(error)
+    match error:
+        case LabelError():
+            return _plain(error)
+        case MemoryError():
+            return LabelError("out_of_memory", f"{method} ran out of memory{told}")
+        # ASE's interfaces raise these for an element or a structure that they do not know, in this order of types.
+        case InputError():
+            return LabelError("bad_input", f"{method} does not take this structure{told}")
+        case CalculatorSetupError() | BadConfiguration() | PropertyNotImplementedError():
+            return LabelError("not_configured", f"{method} is not set up{told}")
+        case NotImplementedError():
+            return LabelError("bad_input", f"{method} does not take this structure{told}")
+    reason: Reason = "not_converged" if _has_not_converged(error) else "crashed"
+    return LabelError(reason, f"{method} raised {type(error).__name__}{told}")
+
+
+def sound(result: object, n_atoms: int, method: str, version: str) -> Label:
     """A labeller's result as a label with the right types and shapes.
 
     Lists stand for arrays, an array of one number for a number, and a symmetric 3 x 3 stress for its six components.
 
+    Args:
+        result: Result of the labeller.
+        n_atoms: Number of atoms of the structure.
+        method: Method of the labeller.
+        version: Version of the labeller.
+
     Raises:
         LabelError: If it is no label, with the reason "bad_result".
     """
-    method, given = labeller.method, _Result(labeller.method, result)
+    given = _Result(method, result)
     if not isinstance(result, Label):
-        raise given.bad(f"{_shown(result)}, wanted a Label with {_FIELDS}")
-    if (result.method, result.version) != (method, labeller.version):
+        raise given.bad(f"{shown(result)}, wanted a Label with {_FIELDS}")
+    if not _is(result.method, method) or not _is(result.version, version):
         raise given.bad(
-            f"a label by {result.method!r} ({result.version}); labels must carry the labeller's own method and version"
+            f"a label by {shown(result.method)} ({readable(result.version)}); labels must carry the labeller's own "
+            "method and version"
         )
-    if not isinstance(result.converged, bool | np.bool_ | int):
-        raise given.bad(f"converged = {_shown(result.converged)}, wanted True or False")
     return Label(
         energy=given.number("energy", "eV"),
-        forces=given.array("forces", (len(atoms), 3), "eV/Å"),
+        forces=given.array("forces", (n_atoms, 3), "eV/Å"),
         stress=None if result.stress is None else given.stress(),
         method=method,
-        version=labeller.version,
-        converged=bool(result.converged),
-        wall_time=given.number("wall_time", "seconds"),
-        retried_with=None if result.retried_with is None else _text(result.retried_with),
+        version=version,
+        converged=given.truth("converged"),
+        wall_time=given.seconds("wall_time"),
+        retried_with=None if result.retried_with is None else readable(result.retried_with),
     )
 
 
@@ -138,6 +163,18 @@ class _Result:
         if value.size != 1:
             raise self.bad(f"{name} of shape {value.shape}, wanted one real number in {unit}")
         return float(value.reshape(()))
+
+    def seconds(self, name: str) -> float:
+        value = self.number(name, "seconds")
+        if not np.isfinite(value):
+            raise self.bad(f"{name} = {value}, wanted a number of seconds")
+        return max(0.0, value)  # a clock may have been set back
+
+    def truth(self, name: str) -> bool:
+        value = getattr(self.result, name)
+        if not isinstance(value, bool | np.bool_ | int | np.integer) or value not in (0, 1):
+            raise self.bad(f"{name} = {shown(value)}, wanted True or False")
+        return bool(value)
 
     def array(self, name: str, shape: tuple[int, ...], unit: str) -> np.ndarray:
         value = self._real(name, f"real numbers in {unit}")
@@ -159,9 +196,9 @@ class _Result:
             value = np.asarray(given)
         # An object may refuse to be an array in its own way, as a tensor with a gradient does.
         except Exception as error:
-            raise self.bad(f"{name} = {_shown(given)} ({error}), wanted {wanted}") from error
+            raise self.bad(f"{name} = {shown(given)} ({error}), wanted {wanted}") from error
         if np.ma.is_masked(given) or value.dtype.kind not in "fiu":
-            raise self.bad(f"{name} = {_shown(given)}, wanted {wanted}")
+            raise self.bad(f"{name} = {shown(given)}, wanted {wanted}")
         return value
 
 
@@ -174,14 +211,14 @@ def _safer(labeller: Labeller) -> Labeller | None:
         safer: Any = make()
     except Exception as error:
         raise LabelError(
-            "crashed", f"safer() of {labeller.method} raised {type(error).__name__}{_message(error)}"
+            "crashed", f"safer() of {labeller.method} raised {type(error).__name__}{_told(error)}"
         ) from error
     if safer is None:
         return None
     if not isinstance(safer, Labeller) or (safer.method, safer.version) != (labeller.method, labeller.version):
         raise LabelError(
             "bad_result",
-            f"safer() of {labeller.method} gave {_shown(safer)}, wanted a labeller of the same method and version, or "
+            f"safer() of {labeller.method} gave {shown(safer)}, wanted a labeller of the same method and version, or "
             "None",
         )
     return safer
@@ -190,37 +227,24 @@ def _safer(labeller: Labeller) -> Labeller | None:
 def _has_not_converged(error: BaseException) -> bool:
     """True if an exception says so: not every code has a type for this failure, but all have the same word."""
     return isinstance(error, Exception) and bool(
-        _NOT_CONVERGED.search(_message(error)) or "convergence" in type(error).__name__.lower()
+        _NOT_CONVERGED.search(_told(error)) or "convergence" in type(error).__name__.lower()
     )
 
 
 def _plain(error: LabelError) -> LabelError:
     """A labeller's own error, with a reason that can be counted and a text that any process can read."""
-    reason: Reason = error.reason if error.reason in get_args(Reason) else "crashed"
-    return LabelError(reason, _text(error.message) or "the labeller gave no reason")
+    reason, message = getattr(error, "reason", None), getattr(error, "message", "")
+    known: Reason = reason if isinstance(reason, str) and reason in get_args(Reason) else "crashed"  # type: ignore[assignment]
+    return LabelError(known, readable(message) or "the labeller gave no reason")
 
 
-def _message(error: BaseException) -> str:
-    text = _text(error)
+def _is(given: object, wanted: str) -> bool:
+    return isinstance(given, str) and given == wanted
+
+
+def _told(error: BaseException) -> str:
+    text = readable(error)
     return f": {text}" if text else ""
-
-
-def _text(value: object) -> str:
-    """A value as text that any file can hold; nothing where it has none, for its class is that of a labeller."""
-    try:
-        text = str(value)
-        if len(text) > LONGEST:
-            text = f"{text[:LONGEST]}... ({len(text)} characters)"
-        return text.encode(errors="backslashreplace").decode()
-    except Exception:
-        return ""
-
-
-def _shown(value: Any) -> str:  # noqa: ANN401 - the value is that of a labeller
-    try:
-        return f"{value!r:.80}".replace("\n", " ")
-    except Exception:
-        return f"a {type(value).__name__}"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from sparring.labels.base import Label, Labeller, depends_on, electronic_state
+from sparring.labels.base import Label, LabelError, Labeller, depends_on, electronic_state
 from sparring.labels.reservations import SUFFIX, Reservation, Watch, end, remove_abandoned
 from sparring.labels.results import compute
 from sparring.support.digest import digest
@@ -151,7 +151,10 @@ class LabelStore:
                 return found, False
             began()
             label = compute(labeller, atoms)
-            self.put(key, atoms, label, depends_on(labeller))
+            try:
+                self.put(key, atoms, label, depends_on(labeller))
+            except ValueError as error:
+                raise LabelError("bad_result", str(error)) from error
         return self.get(key) or label, True
 
     def release(self, key: str) -> None:

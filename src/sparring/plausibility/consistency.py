@@ -87,8 +87,9 @@ def inconsistencies(
         )
         return [Finding("stop", text, about="consistency")]
     if cosine > PARALLEL:
-        text = _factor(slope, FORCE_UNITS.get(forces_unit, 1.0) / ENERGY_UNITS.get(energy_unit, 1.0), structures)
-        return [Finding("stop", f"{file}: {text} ({measured}){_shown(pairs)}", about="consistency")] if text else []
+        factor = _factor(slope, FORCE_UNITS.get(forces_unit, 1.0) / ENERGY_UNITS.get(energy_unit, 1.0), structures)
+        text = f"{file}: {factor} ({measured}){_shown(pairs)}"
+        return [Finding("stop", text, about="consistency")] if factor else []
     # The mean of both ends errs in third order only; what both say of a step differs in second order.
     share = float(np.mean(np.abs(change - expected) <= 0.25 * spread + 2e-3))
     size = max(float(np.sqrt(np.mean(change**2))), float(np.sqrt(np.mean(expected**2))))

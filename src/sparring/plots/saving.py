@@ -2,13 +2,13 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from sparring.plots.style import STYLE
 from sparring.support.files import write_bytes
@@ -47,6 +47,12 @@ def _show_names(figure: Figure) -> None:
             for formatter in (axis.get_major_formatter(), axis.get_minor_formatter()):
                 if isinstance(formatter, FixedFormatter):
                     formatter.seq = [_plain(str(one)) for one in formatter.seq]
+                elif isinstance(formatter, FuncFormatter):  # also that of set_xticks with labels
+                    formatter.func = _with_plain_text(formatter.func)
+
+
+def _with_plain_text(label: Callable[..., str]) -> Callable[..., str]:
+    return lambda *value: _plain(label(*value))
 
 
 def _plain(text: str) -> str:

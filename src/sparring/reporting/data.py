@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
+from sparring.labels import LabelError
 from sparring.runs.uncertain_atoms import UncertainAtoms
 from sparring.runs.yields import Yield
 from sparring.systems.base import System
@@ -99,7 +100,7 @@ class Failure:
 class Generation:
     """All that one generation has committed; what it has not is None or empty.
 
-    `n_selected` is the number of structures that were selected for labelling.
+    `n_selected` is the number of structures that were selected for labelling. `open_failures` have stopped the run.
     """
 
     number: int
@@ -111,6 +112,7 @@ class Generation:
     failures: tuple[Failure, ...]
     torsions: TorsionPaths | None = None
     n_selected: int | None = None
+    open_failures: tuple[LabelError, ...] = ()
 
     def metric(self, *keys: str) -> Any:  # noqa: ANN401
         """The entry of the metrics under these keys, None where there is none."""

@@ -24,7 +24,7 @@ from sparring.reporting.tables import common_notes, common_table, funnel, genera
 from sparring.reporting.terminal import starting_line
 from sparring.reporting.uncertain_atoms import uncertain_atoms_table, uncertain_atoms_words
 from sparring.reporting.validations import Section, Validations, validations
-from sparring.reporting.verdict import failure_counts, verdict, warnings
+from sparring.reporting.verdict import failure_counts, open_failures, verdict, warnings
 from sparring.reporting.yields import yield_table
 from sparring.runs.derived import DRAWN_FROM, state_of
 from sparring.runs.saved_run import SavedRun
@@ -189,6 +189,7 @@ def _page(
         failures=failures[:MOST_FAILURES],
         n_failures=len(failures),
         failure_counts=failure_counts(run),
+        open_failures=open_failures(run),
         warnings=warnings(run),
         pictures=pictures,
         results=[one for one in results if one[1] or one[0].problems],

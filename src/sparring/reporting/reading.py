@@ -142,6 +142,7 @@ def _generation(
             )
             for row in saved.failure_rows()
         ),
+        open_failures=tuple(saved.open_failures()),
     )
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from sparring.evaluation import Errors
+from sparring.labels import causes
 from sparring.reporting.data import Run
 from sparring.reporting.tables import shown
 from sparring.units import EnergyUnit
@@ -43,6 +44,19 @@ def failure_counts(run: Run) -> tuple[tuple[str, int], ...]:
     """Number of failed labels for each reason, the commonest first."""
     counts = Counter(failure.reason for generation in run.generations for failure in generation.failures)
     return tuple((reason.replace("_", " "), count) for reason, count in counts.most_common())
+
+
+def open_failures(run: Run) -> tuple[tuple[str, str], ...]:
+    """Failed labels that have stopped a run: a sentence, and a table of the causes."""
+    return tuple(
+        (
+            f"Generation {one.number} is not finished: {len(one.open_failures)} labels failed, and the run has stopped."
+            " Remove the cause and run the same command again.",
+            causes(one.open_failures),
+        )
+        for one in run.generations
+        if one.open_failures
+    )
 
 
 def warnings(run: Run) -> tuple[str, ...]:

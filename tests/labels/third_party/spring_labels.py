@@ -1,11 +1,19 @@
-"""Labels of another package: springs between all pairs of atoms."""
+"""Labels of another package: springs between all pairs of atoms.
 
+The environment variables SPRINGS_LOG and SPRINGS_STORE make it log the key of each label that it computes, with "again"
+if the store has it already; SPRINGS_SECONDS makes it slow.
+"""
+
+import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ase.calculators.emt import EMT
 
 from sparring import Label, LabelError
+from sparring.labels import label_key
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,12 @@ class Springs:
         return f"springs {self.constant} eV/Å², {self.length} Å"
 
     def __call__(self, atoms):
+        if "SPRINGS_LOG" in os.environ:
+            key = label_key(atoms, self)
+            again = (Path(os.environ["SPRINGS_STORE"]) / f"{key}.json").exists()
+            with Path(os.environ["SPRINGS_LOG"]).open("a") as file:
+                file.write(f"{key}{' again' if again else ''}\n")
+        time.sleep(float(os.environ.get("SPRINGS_SECONDS", "0")))
         first, second = np.triu_indices(len(atoms), 1)
         vectors = atoms.positions[second] - atoms.positions[first]
         distances = np.linalg.norm(vectors, axis=1)
