@@ -63,7 +63,8 @@ def read_committee(folder: Path | str) -> Committee:
     for file in (weights, about):
         if not file.exists():
             raise ValueError(f"{folder} holds no committee: there is no {file.name}; give a generation's folder")
-    read_manifest(folder / MANIFEST, REMEDY)
+    if (manifest := folder / MANIFEST).exists() and b'"files"' in manifest.read_bytes():  # not of another program
+        read_manifest(manifest, REMEDY)
     for file in (weights, about, folder / EXPECTED):
         require_unchanged(file, REMEDY)
     try:

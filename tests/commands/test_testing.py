@@ -9,7 +9,7 @@ from sparring.commands.running import run
 from sparring.config import ConfigError, difference, load
 from sparring.inputs.extxyz import write_structures
 from sparring.validation.bond_scan.scans import BondScan
-from sparring.validation.records import read_record
+from sparring.validation.records import keep, read_record
 from sparring.validation.survival import keeping
 from sparring.validation.survival.trials import Survival
 
@@ -113,7 +113,7 @@ def test_scans_with_labels_are_not_replaced(written, tmp_path):
     file = written()
     run(file, folder)
     record = folder / "generation-02" / "validation" / "bonds.json"
-    record.write_text("labelled", encoding="utf-8")
+    keep(record, b"labelled")
     run(written(TEST), folder)
     assert record.read_text(encoding="utf-8") == "labelled"
 

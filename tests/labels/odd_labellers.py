@@ -234,16 +234,19 @@ class Slow(Odd):
 
 
 class Vandal(Odd):
-    """Kills the process that supervises its own, for some structures and as many times as it is told."""
+    """Kills the process that supervises its own, or the one above that, as many times as it is told."""
 
-    def __init__(self, log, times):
-        self.log, self.times = str(log), times
+    def __init__(self, log, times, above=False):
+        self.log, self.times, self.above = str(log), times, above
 
     def vandal(self, atoms):
         with Path(self.log).open("a") as file:
             file.write("x")
         if len(Path(self.log).read_text()) <= self.times:
-            os.kill(os.getppid(), signal.SIGKILL)
+            victim = os.getppid()
+            if self.above:
+                victim = int(Path(f"/proc/{victim}/stat").read_text().rpartition(")")[2].split()[1])
+            os.kill(victim, signal.SIGKILL)
             time.sleep(1000)
         return truth(atoms)
 

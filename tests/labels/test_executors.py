@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,11 +16,16 @@ from ase import Atoms
 
 from sparring.labels import Label, LabelStore, Limits, Workers, label
 from sparring.labels.executors import parsl as parsl_module
+from sparring.labels.executors.calls import Calls
 from sparring.labels.executors.core_hours import BudgetUsedUp, CoreHours, read_core_hours
+from sparring.labels.executors.job import Job, compute_label
 from sparring.labels.executors.parsl import ParslExecutor
-from sparring.labels.executors.restartable import ExecutorError, RestartableExecutor
+from sparring.labels.executors.restartable import ExecutorError, RestartableExecutor, WorkerLost
+from sparring.labels.executors.stop_file import StopFile
+from sparring.labels.launch import Died
 
 HERE = Path(__file__).parent
+KINDS = ("threads", "processes", "parsl")
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
 
 
@@ -39,7 +45,19 @@ def odd():
     sys.path.remove(str(HERE))
 
 
-@pytest.fixture(scope="module", params=["threads", "processes", "parsl"])
+def by(*default):
+    """A test by these executors, and by all others only with the marker slow."""
+    kinds = [pytest.param(one, marks=[] if one in default else pytest.mark.slow) for one in KINDS]
+    return pytest.mark.parametrize("executor", kinds, indirect=True)
+
+
+def outside(*default):
+    """The same without threads, which die with this process only."""
+    kinds = [pytest.param(one, marks=[] if one in default else pytest.mark.slow) for one in KINDS if one != "threads"]
+    return pytest.mark.parametrize("executor", kinds, indirect=True)
+
+
+@pytest.fixture(scope="module")
 def executor(request, odd, tmp_path_factory):
     """An executor that all tests of the module share; it is made again where a test breaks it."""
     folder = tmp_path_factory.mktemp("parsl")
@@ -51,7 +69,6 @@ def executor(request, odd, tmp_path_factory):
         "parsl": lambda: cluster(folder),
     }
     with RestartableExecutor(made[request.param]) as executor:
-        executor.name = request.param
         yield executor
 
 
@@ -66,6 +83,7 @@ def outcomes(report):
     return [(one.energy, one.forces.tolist()) if isinstance(one, Label) else one.reason for one in report.labels]
 
 
+@by(*KINDS)
 def test_labels_and_failures_are_those_of_this_machine_and_nothing_is_written_here(
     executor, odd, tmp_path, monkeypatch, capfd
 ):
@@ -91,6 +109,7 @@ def test_labels_and_failures_are_those_of_this_machine_and_nothing_is_written_he
     assert capfd.readouterr().out == ""
 
 
+@outside()
 def test_labels_that_pass_a_limit_are_ended_with_their_programs(executor, odd, tmp_path):
     hung, good = label(asked("hang", "good"), odd.Odd(), executor=executor, limits=Limits(time=2.0)).labels
     grown, fine = label(asked("grow", "good"), odd.Odd(), executor=executor, limits=Limits(memory=4e8)).labels
@@ -101,6 +120,7 @@ def test_labels_that_pass_a_limit_are_ended_with_their_programs(executor, odd, t
     assert isinstance(fine, Label)
 
 
+@by("processes", "parsl")
 def test_a_record_is_written_by_the_worker_before_anybody_asks_for_the_result(executor, odd, tmp_path):
     structures, store = asked(*["good"] * 4), LabelStore(tmp_path)
     tasks = {store.key(atoms, odd.Odd()): atoms for atoms in structures}
@@ -114,6 +134,7 @@ def test_a_record_is_written_by_the_worker_before_anybody_asks_for_the_result(ex
         coming.close()
 
 
+@by("threads")
 def test_neither_executor_nor_workers_nor_the_order_of_ends_change_a_bit(executor, odd, tmp_path):
     structures = asked(*["good"] * 8)
     given = label(structures, odd.Slow(), executor=executor, store=tmp_path / "given")
@@ -125,6 +146,7 @@ def test_neither_executor_nor_workers_nor_the_order_of_ends_change_a_bit(executo
         assert records[0] == records[1]
 
 
+@by("threads", "processes")
 def test_a_call_that_is_left_ends_its_labels_within_seconds(executor, odd, tmp_path):
     with Workers(odd.Odd(), 2, executor=executor, limits=Limits(time=500.0)) as workers:
         # An executor need not begin with the first.
@@ -141,9 +163,8 @@ def test_a_call_that_is_left_ends_its_labels_within_seconds(executor, odd, tmp_p
 
 
 @LINUX
+@outside("processes", "parsl")
 def test_a_label_whose_worker_is_killed_with_the_executor_is_computed_again(executor, odd, tmp_path):
-    if executor.name == "threads":
-        pytest.skip("threads die with this process only")
     vandal = odd.Vandal(tmp_path / "log", times=1)
     report = label(asked("good", "vandal", "good", "good"), vandal, executor=executor, store=tmp_path / "store")
     assert all(isinstance(one, Label) for one in report.labels), [str(one) for one in report.labels]
@@ -151,15 +172,24 @@ def test_a_label_whose_worker_is_killed_with_the_executor_is_computed_again(exec
 
 
 @LINUX
+@outside("processes")
 def test_a_label_whose_worker_is_killed_each_time_is_given_up_after_three_more_tries(executor, odd, tmp_path):
-    if executor.name == "threads":
-        pytest.skip("threads die with this process only")
     vandal = odd.Vandal(tmp_path / "log", times=100)
     report = label(asked("vandal"), vandal, executor=executor)
     (error,) = report.labels
     assert error.reason == "worker_lost"
     assert "a label is computed again up to 3 times; look for processes or machines that were ended" in str(error)
     assert (tmp_path / "log").read_text() == "xxxx"
+
+
+@LINUX
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["parsl"], indirect=True)
+def test_labels_of_a_block_that_is_lost_are_computed_by_another_block(executor, odd, tmp_path):
+    vandal = odd.Vandal(tmp_path / "log", times=1, above=True)
+    report = label(asked("vandal", "good"), vandal, executor=executor, store=tmp_path / "store")
+    assert all(isinstance(one, Label) for one in report.labels), [str(one) for one in report.labels]
+    assert (tmp_path / "log").read_text() == "xx"
 
 
 # --- the end of the coordinator --------------------------------------------------------------------------------------
@@ -212,8 +242,17 @@ def sleepers(pids):
 
 
 @LINUX
-@pytest.mark.parametrize("kind", ["threads", "processes", "parsl"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("processes", signal.SIGKILL),
+        ("parsl", signal.SIGKILL),
+        ("processes", signal.SIGINT),
+        pytest.param("parsl", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("threads", signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param("threads", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_no_process_is_left_when_the_one_that_asks_for_labels_is_ended(tmp_path, kind, number):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -231,6 +270,27 @@ def test_no_process_is_left_when_the_one_that_asks_for_labels_is_ended(tmp_path,
             for pid in started_in(tmp_path):
                 os.kill(pid, signal.SIGKILL)
     assert not list((tmp_path / "store").glob("*.json"))
+
+
+# --- jobs and calls
+
+
+@LINUX
+def test_the_reservation_of_a_label_ends_with_its_process_on_the_machine_of_that_process(odd, tmp_path):
+    (structure,), store = asked("leave"), LabelStore(tmp_path)
+    key = store.key(structure, odd.Odd())
+    with Workers(odd.Odd()) as workers:
+        job = Job(key, structure, "odd", workers.processes, store, Limits(), None, StopFile(tmp_path))
+        assert isinstance(compute_label(job).result, Died)
+    assert not list(tmp_path.iterdir())
+
+
+def test_losses_count_over_several_calls_for_the_same_label(odd):
+    executor = Failing(WorkerLost("switched off"))
+    ((name, lost),) = Calls(executor, int, Counter({"a": 3})).answers({"a": 1})
+    assert (name, lost.n_tries, lost.for_good) == ("a", 4, False)
+    ((_, lost),) = Calls(executor, int).answers({"a": 1})
+    assert lost.n_tries == 4
 
 
 # --- what goes wrong with executors ----------------------------------------------------------------------------------

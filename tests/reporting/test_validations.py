@@ -27,7 +27,7 @@ from sparring.validation.barrier.compute import Barriers
 from sparring.validation.bond_scan.scans import BondScan, CoordinateScan, Flag
 from sparring.validation.diversity.compute import Diversity, gather
 from sparring.validation.errors.compute import error_report
-from sparring.validation.records import write_record
+from sparring.validation.records import keep, write_record
 from sparring.validation.survival.failures import Failure
 from sparring.validation.survival.trials import Settings, Survival, SurvivalAtTemperature
 
@@ -182,9 +182,9 @@ def known(measured):
 
 
 @pytest.fixture
-def measured_run(measured, tmp_path):
-    """A copy of one's own."""
-    return Path(shutil.copytree(measured, tmp_path / "measured", ignore=shutil.ignore_patterns("figures")))
+def measured_run(measured, tmp_path, unchecked):
+    """A copy of one's own, which may be changed."""
+    return unchecked(Path(shutil.copytree(measured, tmp_path / "measured", ignore=shutil.ignore_patterns("figures"))))
 
 
 def sections(folder):
@@ -452,7 +452,7 @@ def test_what_cannot_be_drawn_is_a_line_on_the_page(run_folder, without_figures_
     content = json.loads(file.read_text())
     values = content["committees"]["generation 1"]["x"]["values"]
     del values[2:]
-    file.write_text(json.dumps(content))
+    keep(file, json.dumps(content).encode())
     page = parsed(run_folder)
     assert "cannot be shown" in page.text
     assert "survival" in page.ids

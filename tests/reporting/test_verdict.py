@@ -173,8 +173,8 @@ def test_the_overview_does_not_join_test_errors_of_different_structures(made_up_
 
 
 @pytest.fixture
-def well(finished_well, tmp_path):
-    return shutil.copytree(finished_well, tmp_path / "well")
+def well(finished_well, tmp_path, unchecked):
+    return unchecked(shutil.copytree(finished_well, tmp_path / "well"))
 
 
 def test_the_report_of_a_run_compares_its_committees(well):

@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from sparring.config import Config, load
+from sparring.config.comparing import INDIFFERENT
 from sparring.runs.claim import require_claimable
 from sparring.runs.folder import RunFolderError
 from sparring.runs.reopening import reopen
@@ -21,7 +23,14 @@ ANY_TIME = (
     "labels.time_limit",
     "labels.memory_limit",
     "labels.max_failed",
+    "labels.min_succeeded",
     "attack.max_memory",
+    "system.check_labels",
+    "system.torsions",
+    "system.endpoints",
+    "system.grid",
+    "system.unphysical",
+    "training.checkpoint",
     "evaluation",
 )
 UNTIL_ITS_STAGE = ("attack", "propose", "selection")
@@ -43,7 +52,7 @@ def leaves(section, path=()):
     """Paths of all values of a configuration that are no sections."""
     for name in type(section).model_fields:
         value = getattr(section, name)
-        if hasattr(value, "model_fields"):
+        if isinstance(value, BaseModel):
             yield from leaves(value, (*path, name))
         elif name != "kind":
             yield (*path, name)
@@ -58,6 +67,12 @@ def other(value):
     if isinstance(value, tuple):
         return value[:-1] if value else ("other",)
     return "other" if value is None or isinstance(value, str) else Path("other")
+
+
+def value_of(section, path):
+    for name in path:
+        section = getattr(section, name)
+    return section
 
 
 def with_other(section, path):
@@ -81,11 +96,12 @@ def run(finished_well, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
-def test_each_key_may_change_at_any_time_or_until_its_stage_or_never(run):
+def test_each_key_may_change_at_any_time_or_until_its_stage_or_never(run, monkeypatch):
     config = run.config()
+    monkeypatch.setattr(SavedRun, "config", lambda self: config)  # read once
     paths = list(leaves(config))
     assert len(paths) > 50
-    assert {path[0] for path in paths} == set(Config.model_fields)
+    assert {path[0] for path in paths} == set(Config.model_fields) - {"system"}  # a well has no keys
     finished = {path: refused(run, with_other(config, path)) for path in paths}
     reopen(run, 2, "attack")
     open_attack = {path: refused(run, with_other(config, path)) for path in paths}
@@ -99,6 +115,17 @@ def test_each_key_may_change_at_any_time_or_until_its_stage_or_never(run):
         assert all(one.startswith(key) for one in finished[path]), key
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
+def test_of_the_system_only_what_reports_need_may_change(molecules_file, tmp_path):
+    config = load(molecules_file())
+    folder = begun(config, tmp_path / "run")
+    paths = [path for path in leaves(config) if path[0] == "system" and value_of(config, path) is not None]
+    assert len(paths) > 8
+    for path in paths:
+        key = ".".join(path)
+        assert bool(refused(folder, with_other(config, path))) == (rule(key) == "never"), key
+
+
 def test_the_page_about_run_folders_lists_the_same_keys():
     table = DOCS.read_text(encoding="utf-8").partition("## What may change")[2].partition("\n## ")[0]
     rows = {
@@ -106,9 +133,7 @@ def test_the_page_about_run_folders_lists_the_same_keys():
         for row in table.splitlines()
         if "`" in row and row[0] == "|"
     }
-    assert rows["at any time"] == set(ANY_TIME) | {"system.check_labels"} | {
-        f"system.{key}" for key in ("torsions", "endpoints", "grid", "unphysical")
-    } | {f"labels.labeller.{key}" for key in ("energy_key", "forces_key", "stress_key", "tolerance")}
+    assert rows["at any time"] == {re.sub(r"^evaluation\..*", "evaluation", key) for key in INDIFFERENT}
     assert rows["until the stage is committed"] == set(UNTIL_ITS_STAGE)
     assert rows["never"] == set(NEVER)
     assert rows["only to more"] == {"generations"}

@@ -45,7 +45,7 @@ DEATHS = {
     "in the middle of an attack": {"work": "attack", "tick": 3, "count": 2},
     "while the paths are written": {"file": "generation-01/paths.npz"},
     "while the selection is written": {"file": "generation-02/selection.json"},
-    "in the middle of labelling": {"file": ".json", "count": 21, "moment": "after"},
+    "in the middle of labelling": {"file": ".json", "count": 24, "moment": "after"},
     "with labels written and not committed": {"file": "generation-01/labels.json", "moment": "after"},
     "while labelling is committed": {"file": "generation-01/manifest.json", "count": 6},
     "between two generations": {"file": "generation-01/manifest.json", "count": 6, "moment": "after"},

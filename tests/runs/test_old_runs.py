@@ -1,5 +1,7 @@
 """A run folder of version 0.1, which is in tests/data, still opens: status, run, validate and report read it."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from sparring.atoms.structures import Structures
 from sparring.cli import app
 from sparring.commands.running import run
 from sparring.commands.status import status
+from sparring.commands.verifying import verify
 from sparring.committee_files import read_committee
-from sparring.runs.generation import Generation
+from sparring.runs.generation import Generation, RunFolderError
 from sparring.runs.stages import TITLES
 from sparring.support.digest import file_digest
 
@@ -75,6 +78,35 @@ def test_it_goes_on_with_another_generation(old, monkeypatch):
     assert status(old)[2].stages == ("data", "fit", "evaluate")
     kept = {name: digest for name, digest in before.items() if not name.endswith(("manifest.json", "metrics.json"))}
     assert kept.items() <= contents(old).items()
+
+
+def test_its_files_are_verified_and_nothing_is_said_of_links_that_it_has_not(old, sparring):
+    printed = sparring("verify", old).splitlines()
+    assert printed[:2] == [
+        f"generation-0{number} was written by an older version, without links to the generation before"
+        for number in (1, 2)
+    ]
+    assert printed[2].endswith(" files are as they were written")
+    file = old / "generation-02" / "dataset.extxyz"
+    file.write_text(file.read_text().replace("1", "2", 1))
+    assert [
+        re.search(r"generation-02/dataset\.extxyz has changed", line) is not None for line in verify(old).problems
+    ] == [True]
+    with pytest.raises(RunFolderError, match=r"generation-02/dataset\.extxyz has changed since it was written"):
+        run(old / "config.yaml", old)
+
+
+def test_once_it_has_been_opened_its_generations_are_known_and_others_are_refused(old, monkeypatch):
+    monkeypatch.setattr("sparring.commands.running.report", lambda folder: None)
+    run(old / "config.yaml", old)
+    manifest = old / "generation-01" / "manifest.json"
+    stages = json.loads(manifest.read_text())
+    stages["fit"]["files"]["training.csv"] = "0" * 64
+    manifest.write_text(json.dumps(stages))
+    with pytest.raises(
+        RunFolderError, match=r"generation-01/manifest\.json has other stages than the run has committed"
+    ):
+        status(old)
 
 
 def test_its_report_is_written_and_its_committees_are_validated(old, sparring):

@@ -27,7 +27,7 @@ CONTENT = {"data": {"files": {"a.txt": "0" * 64}, "seconds": 0.1, "words": "5 Å
 def test_every_flipped_bit_of_a_manifest_is_found(tmp_path):
     file, text = tmp_path / MANIFEST, manifest_text(CONTENT).encode()
     for place in range(len(text)):
-        for bit in range(8):
+        for bit in (0, 5):
             content = bytearray(text)
             content[place] ^= 1 << bit
             file.write_bytes(bytes(content))
@@ -48,8 +48,9 @@ def test_a_manifest_reads_back_and_that_of_an_older_version_has_no_checksum_of_i
     assert read_manifest(file) == {}
     file.write_text(manifest_text(CONTENT), encoding="utf-8")
     assert read_manifest(file) == CONTENT
-    file.write_text(json.dumps(CONTENT))
-    assert read_manifest(file) == CONTENT
+    older = {"data": CONTENT["data"]}
+    file.write_text(json.dumps(older))
+    assert read_manifest(file) == older
 
 
 def test_a_recorded_file_is_checked_and_others_are_not(tmp_path):

@@ -27,6 +27,7 @@ from sparring.reporting import report
 from sparring.reporting.tables import common_table
 from sparring.runs import loop
 from sparring.runs.claim import require_claimable, require_own
+from sparring.runs.disk import room_left
 from sparring.runs.folder import RunFolder
 from sparring.runs.generation import SELECTED
 from sparring.runs.label_records import LABELS, require_labels
@@ -126,10 +127,11 @@ def run(
         committee = loop.run(planned, cache)
         page = run_folder.saved.report
         if run_folder.computed or run_folder.needs_report or needs_tests(config, folder):
-            _validate(config, folder, progress_bars)
-            validate_last(config, folder, run_folder.log, progress_bars)
-            report(folder)
-            run_folder.note_derived()
+            with room_left(folder, "it had drawn its report"):
+                _validate(config, folder, progress_bars)
+                validate_last(config, folder, run_folder.log, progress_bars)
+                report(folder)
+                run_folder.note_derived()
         else:
             run_folder.log("the run is finished: nothing was left to do")
         _require_labelled(cache.unlabelled, page)

@@ -1,8 +1,10 @@
 """Workers that compute labels: one may exit, hang or be ended without harm to the run and to other labels."""
 
+import functools
 import logging
 import os
 import weakref
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -168,16 +170,17 @@ class Workers:
                 self._why_here,
             )
             self._why_here = ""
-        yield from shared_outcomes(self._computed, tasks, store, self.limits.time)
+        compute = functools.partial(self._computed, Counter[str]())
+        yield from shared_outcomes(compute, tasks, store, self.limits.time)
 
-    def _computed(self, tasks: Mapping[str, Atoms], store: LabelStore | None) -> Outcomes:
+    def _computed(self, n_lost: Counter[str], tasks: Mapping[str, Atoms], store: LabelStore | None) -> Outcomes:
         if self.processes is None:
             yield from outcomes_here(tasks, self.labeller, store)
             return
         self.core_hours.require()
         store = None if store is None else LabelStore(store.folder.resolve())
         stop = StopFile(None if store is None else store.folder)
-        calls = Calls(self._executor, compute_label)
+        calls = Calls(self._executor, compute_label, n_lost)
         jobs = {key: self._job(key, atoms, self.processes, store, stop) for key, atoms in tasks.items()}
         try:
             yield from self._outcomes(jobs, calls, stop)

@@ -50,8 +50,8 @@ def open_failures(run: Run) -> tuple[tuple[str, str], ...]:
     """Failed labels that have stopped a run: a sentence, and a table of the causes."""
     return tuple(
         (
-            f"Generation {one.number} is not finished: {len(one.open_failures)} labels failed, and the run has stopped. "
-            "Remove the cause and run the same command again.",
+            f"Generation {one.number} is not finished: {len(one.open_failures)} labels failed, and the run has stopped."
+            " Remove the cause and run the same command again.",
             causes(one.open_failures),
         )
         for one in run.generations

@@ -11,8 +11,7 @@ from sparring.runs.manifests import (
     STAGES,
     RunFolderError,
     RunManifest,
-    last_link,
-    link,
+    links_of,
     metrics_of,
     read_run_manifest,
 )
@@ -70,19 +69,19 @@ def require_linked(folder: Path, found: list[Generation]) -> None:
 def _require_chain(one: Generation, before: str, previous: Path, head: str | None) -> str:
     """Follow the links of the stages of a generation; returns that of its last stage."""
     stages = one.manifest
-    for stage, entry in stages.items():
+    links = links_of(stages, before)
+    for (stage, entry), link in zip(stages.items(), links, strict=True):
         if entry.get("after", before) != before:
             made = "" if stage == STAGES[0] else f" at the stage {stage!r}"
             raise RunFolderError(
                 f"{one.folder} does not continue {previous}{made}: it was exchanged, or belongs to another run; "
                 + one.remedy
             )
-        before = link(entry)
-        previous = one.folder
-    if head is not None and head not in {link(entry) for entry in stages.values()}:
+        before, previous = link, one.folder
+    if head is not None and head not in links:
         problem = "has other stages than the run has committed" if stages else "is missing or empty"
         raise RunFolderError(f"{one.folder / MANIFEST} {problem}; {one.remedy}")
-    return last_link(stages, before)
+    return before
 
 
 def result_problems(found: list[Generation]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from sparring.runs.manifests import (
     INPUTS,
     VERSIONS,
     RunManifest,
-    last_link,
+    heads_of,
     metrics_of,
     write_run_manifest,
 )
@@ -110,8 +110,7 @@ def claim(run: SavedRun, config: Config, log: Callable[[str], None]) -> RunManif
     else:
         _log_of_versions(manifest.versions, log)
         _log_of_gone_generations(run, manifest, log)
-        heads = {one.folder.name: last_link(one.manifest, manifest.identity) for one in run.generations()}
-        heads = {name: head for name, head in heads.items() if run.folder.joinpath(name, MANIFEST).exists()}
+        heads = heads_of({one.folder.name: one.manifest for one in run.generations()}, manifest.identity)
         manifest = replace(manifest, config=dump(config), changes=(*manifest.changes, *changes), heads=heads)
     manifest = write_run_manifest(run.folder, manifest)
     _write_metrics(run, log)
@@ -141,13 +140,14 @@ def _first_manifest(run: SavedRun, config: Config, inputs: Mapping[str, str], do
         inputs = read_json(known, "restore it from a copy, or delete it if the files are those of the start")
     versions = read_json(run.folder / VERSIONS, "delete it") if done else {}
     changes = run.folder / CHANGES
+    identity = digest([unchangeable(config, ("generations", *STAGE_OF_SECTION)), sorted(inputs.values())])
     return RunManifest(
-        identity=digest([unchangeable(config, ("generations", *STAGE_OF_SECTION)), sorted(inputs.values())]),
+        identity=identity,
         config=dump(config),
         inputs=inputs,
         versions=versions or versions_now(),
         changes=tuple(changes.read_text(encoding="utf-8").splitlines()) if done and changes.exists() else (),
-        heads={one.folder.name: last_link(one.manifest, "") for one in run.generations() if one.manifest},
+        heads=heads_of({one.folder.name: one.manifest for one in run.generations()}, identity),
     )
 
 

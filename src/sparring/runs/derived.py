@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sparring.runs.generation import Generation
-from sparring.runs.manifests import last_link, read_run_manifest
+from sparring.runs.manifests import RunFolderError, heads_of, read_run_manifest
 from sparring.runs.saved_run import SavedRun
 from sparring.support.checksums import (
     CHANGED,
@@ -32,7 +32,7 @@ def state_of(folder: Path) -> str:
     places = [place for place in derived_folders(folder, found) if place.name != FIGURES]
     return digest(
         {
-            "stages": {one.folder.name: last_link(one.manifest, "") for one in found},
+            "stages": heads_of({one.folder.name: one.manifest for one in found}, ""),
             "validations": {str(place.relative_to(folder)): known_digest(place / CHECKSUMS) for place in places},
         }
     )
@@ -92,7 +92,10 @@ def derived_folders(folder: Path, found: list[Generation]) -> list[Path]:
 
 def derived_problems(folder: Path, found: list[Generation]) -> Iterator[tuple[Path, str]]:
     """Files that can be made again and are not as they were written, each with its state."""
-    manifest = read_run_manifest(folder)
+    try:
+        manifest = read_run_manifest(folder)
+    except RunFolderError:
+        manifest = None  # others refuse it
     places = derived_folders(folder, found)
     for name in () if manifest is None else manifest.derived:
         file = folder / name / CHECKSUMS

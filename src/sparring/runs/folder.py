@@ -5,11 +5,10 @@ stage before it; see :mod:`sparring.runs.manifests`. A committed result is read 
 after it was computed, so that a run that was killed and resumed uses the same numbers as one that was not interrupted.
 """
 
-import errno
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -20,12 +19,12 @@ from sparring.runs import stages
 from sparring.runs.checks import metrics_text
 from sparring.runs.claim import claim, require_claimable, versions_now
 from sparring.runs.derived import derived_folders, mend_derived, report_is_older
+from sparring.runs.disk import room_left
 from sparring.runs.generation import MANIFEST, METRICS, Generation
 from sparring.runs.manifests import (
     RunFolderError,
     RunManifest,
-    last_link,
-    link,
+    links_of,
     metrics_of,
     write_run_manifest,
     write_stages,
@@ -43,12 +42,6 @@ __all__ = ["RunFolder", "RunFolderError", "read_metrics", "stages_done"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-NO_ROOM = {
-    errno.ENOSPC: "no room left on",
-    errno.EDQUOT: "no room left within the quota on",
-    errno.EROFS: "cannot write to",
-}
-"""Errors of a disk that end a run, in words."""
 
 
 class RunFolder(AbstractContextManager["RunFolder"]):
@@ -84,15 +77,16 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     def __enter__(self) -> "RunFolder":
         """Lock the folder, then claim it for the configuration; a folder that is refused is left as it is."""
         require_claimable(self.saved, self.config)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.path)
-        try:
-            self._manifest = claim(self.saved, self.config, self.log)
-            self._remove_unfinished()
-            self._mended = mend_derived(self.saved, self.log)
-        except BaseException:
-            self._lock.close()
-            raise
+        with room_left(self.path, "it began"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path)
+            try:
+                self._manifest = claim(self.saved, self.config, self.log)
+                self._remove_unfinished()
+                self._mended = mend_derived(self.saved, self.log)
+            except BaseException:
+                self._lock.close()
+                raise
         return self
 
     def __exit__(
@@ -122,7 +116,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 self._write_metrics(saved, codec.metrics(result))
             return result
         self.computed = True
-        with _room_left(self.path, f"generation {generation}: {stages.TITLES[stage]}"):
+        with room_left(self.path, f"it committed generation {generation}: {stages.TITLES[stage]}"):
             if not saved.folder.exists():
                 saved.folder.mkdir()
                 sync_folder(self.path)
@@ -154,8 +148,8 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     ) -> None:
         """Commit a stage whose files are written: first in the manifest of the generation, then in that of the run."""
         done, versions = saved.manifest, versions_now()
-        before = saved.before
-        after = last_link(done, last_link(before.manifest, "") if saved.number > 1 else self._manifest.identity)
+        heads, identity = self._manifest.heads, self._manifest.identity
+        after = heads.get(saved.folder.name) or heads.get(saved.before.folder.name) or identity
         entry = {
             "files": {name: file_digest(saved.folder / name) for name in names},
             "after": after,
@@ -167,7 +161,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         with fault_point("commit", saved.folder / MANIFEST):
             write_stages(saved.folder, {**done, stage: entry})
         self._manifest = replace(self.saved.manifest or self._manifest, versions=versions)
-        self._manifest = self._manifest.with_head(saved.folder.name, link(entry))
+        self._manifest = self._manifest.with_head(saved.folder.name, links_of({stage: entry}, after)[-1])
         self._manifest = write_run_manifest(self.path, self._manifest)
         self._write_metrics(saved, metrics, {stage: seconds})
 
@@ -219,21 +213,6 @@ def _locked(folder: Path) -> Lock:
         return Lock(folder)
     except BlockingIOError as error:
         raise RunFolderError(str(error)) from error
-
-
-@contextmanager
-def _room_left(folder: Path, stage: str) -> Iterator[None]:
-    """Say in words of the run what a full disk, or one that cannot be written, means for it."""
-    try:
-        yield
-    except OSError as error:
-        problem = NO_ROOM.get(error.errno or 0)
-        if problem is None:
-            raise
-        raise RunFolderError(
-            f"{problem} {error.filename or folder} ({error.strerror}): the run stopped before it committed {stage}; "
-            "nothing that was finished is lost. Make room or mend it, then give the same command again"
-        ) from error
 
 
 def _duration(seconds: float) -> str:

@@ -23,9 +23,9 @@ __all__ = [
     "RunFolderError",
     "RunManifest",
     "Stages",
+    "heads_of",
     "is_run_manifest",
-    "last_link",
-    "link",
+    "links_of",
     "metrics_of",
     "read_run_manifest",
     "read_stages",
@@ -158,14 +158,32 @@ def write_stages(folder: Path, stages: Stages) -> None:
     write_text(folder / MANIFEST, manifest_text(json.loads(json.dumps(stages))))
 
 
-def link(entry: Mapping[str, Any]) -> str:
-    """Digest of the results of a stage and of all before it, without the time and the versions that it took."""
-    return digest({"files": entry["files"], "after": entry.get("after", "")})
+def links_of(stages: Stages, before: str) -> list[str]:
+    """Links of stages: digests of the results of each and of all before it, without the time and versions it took.
+
+    Args:
+        stages: Committed stages of a generation; one of an older version has the link that it would have now.
+        before: Link of the last stage before these.
+    """
+    links = []
+    for entry in stages.values():
+        before = digest({"files": entry["files"], "after": entry.get("after", before)})
+        links.append(before)
+    return links
 
 
-def last_link(stages: Stages, before: str) -> str:
-    """Link of the last of these stages; the one before them if there is none."""
-    return link(next(reversed(stages.values()))) if stages else before
+def heads_of(generations: Mapping[str, Stages], identity: str) -> dict[str, str]:
+    """Links of the last stages of generations by their names; none for one without committed stages.
+
+    Args:
+        generations: Committed stages of all generations, in their order.
+        identity: Link of the run.
+    """
+    heads = {}
+    for name, stages in generations.items():
+        if stages:
+            identity = heads[name] = links_of(stages, identity)[-1]
+    return heads
 
 
 def metrics_of(number: int, stages: Stages) -> dict[str, Any] | None:

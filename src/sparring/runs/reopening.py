@@ -6,7 +6,7 @@ from dataclasses import replace
 from sparring.labels import LabelError
 from sparring.runs.failures import failure_of
 from sparring.runs.generation import LABELLED, RunFolderError
-from sparring.runs.manifests import STAGES, last_link, write_run_manifest, write_stages
+from sparring.runs.manifests import STAGES, heads_of, write_run_manifest, write_stages
 from sparring.runs.saved_run import SavedRun
 
 __all__ = ["reopen", "reopen_failed_labels"]
@@ -25,9 +25,8 @@ def reopen(run: SavedRun, number: int, stage: str) -> None:
     first = generations[0]
     kept[first] = {name: entry for name, entry in kept[first].items() if STAGES.index(name) < STAGES.index(stage)}
     if (manifest := run.manifest) is not None:
-        heads = {name: head for name, head in manifest.heads.items() if name not in {one.folder.name for one in kept}}
-        if kept[first]:
-            heads[first.folder.name] = last_link(kept[first], "")
+        found = {one.folder.name: kept.get(one, one.manifest) for one in run.generations()}
+        heads = heads_of(found, manifest.identity)
         write_run_manifest(run.folder, replace(manifest, heads=heads))
     for one in reversed(generations):
         if one.manifest != kept[one]:

@@ -53,7 +53,7 @@ def manifest_text(content: Mapping[str, object]) -> str:
 def read_manifest(file: Path, remedy: str = RESTORE) -> dict[str, Any]:
     """Content of a manifest without its own checksum; empty if it does not exist.
 
-    A manifest of an older version has no checksum of its own.
+    A manifest of an older version has no checksum of its own, and only lists stages.
 
     Args:
         file: Path of the manifest.
@@ -71,9 +71,9 @@ def read_manifest(file: Path, remedy: str = RESTORE) -> dict[str, Any]:
         return {}
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{file} cannot be read ({error}); {remedy}") from error
-    if SEAL not in content:
+    if SEAL not in content and all(isinstance(value, dict) for value in content.values()):
         return content
-    seal = content.pop(SEAL)
+    seal = content.pop(SEAL, None)
     if seal != digest(content) or text != manifest_text(content):
         raise DamagedFileError(f"{file} {CHANGED}; {remedy}")
     return content

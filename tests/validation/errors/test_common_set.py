@@ -18,11 +18,12 @@ from sparring.runs.data_stage import read_data
 from sparring.runs.folder import read_metrics
 from sparring.validation.errors import common_set
 from sparring.validation.errors.common_set import compare_committees, known_comparison
+from sparring.validation.records import keep
 
 
 @pytest.fixture
-def well(finished_well, tmp_path):
-    return shutil.copytree(finished_well, tmp_path / "well")
+def well(finished_well, tmp_path, unchecked):
+    return unchecked(shutil.copytree(finished_well, tmp_path / "well"))
 
 
 def configure(folder, **evaluation):
@@ -278,7 +279,7 @@ def test_predictions_that_are_not_finite_leave_a_record_that_can_be_read(well):
     record = well / "validation" / "common_errors.json"
     content = json.loads(record.read_text())
     content["errors"]["1"]["all"]["energy_mae"] = None
-    record.write_text(json.dumps(content))
+    keep(record, json.dumps(content).encode())
     assert np.isnan(known_comparison(well).of(1).energy_mae)
     assert known_comparison(well).of(2) == compared.of(2)
 

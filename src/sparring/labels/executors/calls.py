@@ -45,14 +45,15 @@ class Calls(Generic[T]):
     Args:
         executor: Executor of the calls.
         function: Function that an executor can import.
+        n_lost: Number of losses by the names of calls, if earlier calls count, too.
     """
 
-    def __init__(self, executor: Executor, function: Callable[[Any], T]) -> None:
+    def __init__(self, executor: Executor, function: Callable[[Any], T], n_lost: Counter[str] | None = None) -> None:
         self._executor = executor
         self._function = function
         self._done: SimpleQueue[Future[T]] = SimpleQueue()
         self._pending: dict[Future[T], tuple[str, int]] = {}
-        self._n_lost: Counter[str] = Counter()
+        self._n_lost: Counter[str] = Counter() if n_lost is None else n_lost
         self._progress_of = 0
 
     @property

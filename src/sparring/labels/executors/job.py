@@ -85,7 +85,7 @@ def compute_label(job: Job) -> Answer:
             worker.give(job.key, job.atoms, job.store)
             message = _message(worker, job)
         except BaseException:
-            job.processes.end(worker)
+            _ended(worker, job)
             raise
         seconds = worker.seconds
         if worker.ready or not isinstance(message, Died):
@@ -125,7 +125,7 @@ def _released(worker: Worker, job: Job, message: Any) -> Any:  # noqa: ANN401 - 
         return message
     if isinstance(message, LabelError):
         # Ended before its files are moved, for it may still write.
-        job.processes.end(worker, keep_folder=True)
+        _ended(worker, job, keep_folder=True)
         message = LabelError(message.reason, message.message + scratch.output_of(worker.task_folder))
         message = _filed(worker.task_folder, job, Outcome(message, computed=True))
         scratch.remove(worker.folder)
@@ -133,11 +133,18 @@ def _released(worker: Worker, job: Job, message: Any) -> Any:  # noqa: ANN401 - 
     if isinstance(message, Died) and job.failed is not None:
         error = LabelError("crashed", f"{job.method} ended its process ({message})")
         scratch.keep(worker.task_folder, job.failed, job.key, job.atoms, error)
-    job.processes.end(worker)
+    _ended(worker, job)
     if not isinstance(message, Died | Refused | Ended | Exception):
         # A labeller has written into the pipe.
         return Died(None, f"; it sent {message!r:.80}")
     return message
+
+
+def _ended(worker: Worker, job: Job, *, keep_folder: bool = False) -> None:
+    """End a worker, and the reservation of its label: only on its own machine is it known that it has ended."""
+    job.processes.end(worker, keep_folder=keep_folder)
+    if job.store is not None:
+        job.store.release(job.key)
 
 
 def _filed(folder: Path, job: Job, outcome: Outcome) -> Outcome:

@@ -1,0 +1,40 @@
+"""Disks that are full or cannot be written, in words of a run."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sparring.runs.manifests import RunFolderError
+
+__all__ = ["room_left"]
+
+PROBLEMS = {
+    errno.ENOSPC: "no room left on",
+    errno.EDQUOT: "no room left within the quota on",
+    errno.EROFS: "cannot write to",
+}
+"""Errors of a disk that end a run, in words."""
+
+
+@contextmanager
+def room_left(folder: Path, what: str) -> Iterator[None]:
+    """Tell what a disk that is full, or cannot be written, means for a run.
+
+    Args:
+        folder: Run folder.
+        what: What the run does in this block, such as "it began".
+
+    Raises:
+        RunFolderError: If it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        problem = PROBLEMS.get(error.errno or 0)
+        if problem is None:
+            raise
+        raise RunFolderError(
+            f"{problem} {error.filename or folder} ({error.strerror}): the run stopped before {what}; nothing that was "
+            "finished is lost. Make room or mend it, then give the same command again"
+        ) from error
