@@ -206,9 +206,9 @@ def test_a_signal_ends_labels_that_would_take_minutes_and_all_their_processes(na
 
 
 IN_A_WELL = {
-    "store:kill:9": (-signal.SIGKILL, ""),
-    "store:raise:9": (1, "an exception before a label is written to the store, as SPARRING_FAULT=store:raise:9 asks"),
-    "store:full:9": (2, r"No space left on device"),
+    "store:kill:6": (-signal.SIGKILL, ""),
+    "store:raise:6": (1, "an exception before a label is written to the store, as SPARRING_FAULT=store:raise:6 asks"),
+    "store:full:6": (2, r"No space left on device"),
     "commit:kill:4": (-signal.SIGKILL, ""),
     "commit:raise:4": (1, "an exception before the manifest of a stage is written"),
     "commit:full:4": (2, "No space left on device"),
@@ -217,7 +217,7 @@ IN_A_WELL = {
     "checkpoint:full:2": (2, "No space left on device"),
     "checkpoint:corrupt:1": (0, ""),
 }
-QUICK = ("store:full:9", "checkpoint:kill:2")
+QUICK = ("store:full:6", "checkpoint:kill:2")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_run_that_hangs_is_stopped_by_a_signal_and_goes_on(point, well, finish
 
 
 def test_a_record_that_is_damaged_as_it_is_written_is_named_and_computed_again(well, finished_well):
-    assert well(fault="store:corrupt:70") == 2, well.output
+    assert well(fault="store:corrupt:6") == 2, well.output
     (damaged,) = [name for name in well.output.split() if name.endswith(".json")]
     assert f"label record {damaged}" in well.output
     assert "delete this file and the label will be computed again" in well.output
