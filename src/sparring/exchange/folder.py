@@ -256,7 +256,7 @@ def n_awaited(folder: Path) -> int:
 
 def _awaited() -> Outcome:
     """The outcome of a label that is missing, as long as others are collected."""
-    return Outcome(LabelError("not_converged", "its label is awaited"), computed=False)
+    return Outcome(LabelError("missing", "its label is awaited"), computed=False)
 
 
 def _aligned(given: Given, atoms: Atoms, alignment: Alignment | None) -> Given:
