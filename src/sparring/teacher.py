@@ -77,8 +77,8 @@ class PotentialLabeller:
         """Compute the label of a structure.
 
         Raises:
-            LabelError: If the model has no parameters for an element.
-            ValueError: If the structure has a charge or a spin, which the model does not depend on.
+            LabelError: If the model has no parameters for an element, or the structure has a charge or a spin, which
+                the model does not depend on.
         """
         try:
             self._committee.require_known([atoms])

@@ -23,7 +23,6 @@ EXTREMES = {
     "seed": 2**63 - 1,
     "generations": 1000,
     "threads": 1024,
-    "system.n_points": 100_000,
     "labels.n_workers": 1024,
     "labels.time_limit": "1e8 s",
     "labels.memory_limit": "1 B",

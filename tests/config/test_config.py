@@ -559,7 +559,7 @@ BAD = {
     "labeller that does not fit the system": (
         AMMONIA + "labels: {labeller: {kind: ground_truth}}\n",
         "run.yaml:2: labels.labeller.kind: ground_truth does not fit system ammonia; use pyscf, openmm, ase, "
-        "potential or plugin",
+        "potential, offline or plugin",
     ),
     "coordinates that the well does not have": (
         WELL + "committee: {potential: {n_coordinates: 2}}\n",

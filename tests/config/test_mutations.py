@@ -139,7 +139,7 @@ def require_same_when_written(config, path):
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bases")
-    return [*SHORT, *SHORT, *(full(data, folder) for data in SHORT)]
+    return [*SHORT, *SHORT, *SHORT, *(full(data, folder) for data in SHORT)]
 
 
 quietly = settings(

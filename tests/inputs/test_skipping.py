@@ -94,12 +94,15 @@ def test_a_frame_key_of_a_file_is_not_taken_for_the_number_of_a_frame(molecules_
 
 
 def test_a_run_lists_the_frames_that_it_leaves_out(with_wrong_frames, tmp_path, sparring, monkeypatch):
-    monkeypatch.setattr("sparring.commands.running.report", lambda folder: None)
-    monkeypatch.setattr("sparring.commands.running.loop.run", lambda planned, cache: None)
+    def stop(planned, cache):
+        raise ValueError("the first stage would begin")
+
+    monkeypatch.setattr("sparring.commands.running.loop.run", stop)
     answer = sparring("run", with_wrong_frames, "--folder", tmp_path / "run")
     assert answer.exit_code == 2
     assert "2 of 14 frames are wrong (frames 0, 13)" in " ".join(answer.err.split())
-    sparring("run", with_wrong_frames, "--folder", tmp_path / "run", "--skip-bad")
+    begun = sparring("run", with_wrong_frames, "--folder", tmp_path / "run", "--skip-bad")
+    assert "the first stage would begin" in begun.err
     rows = list(csv.DictReader((tmp_path / "run" / "skipped.csv").open()))
     assert [row["frame"] for row in rows] == ["0", "13"]
     assert "are in one place" in rows[0]["reason"]
@@ -115,8 +118,8 @@ def test_verbs_list_the_frames_that_they_leave_out_beside_their_output(tmp_path,
     assert len(geometries(file, skip_bad=True, beside=tmp_path / "out.xyz")) == 2
     assert (tmp_path / "out.xyz.skipped.csv").read_text().startswith("file,frame,reason\n")
     assert f"left out: 1 frames of {file}, listed in {tmp_path / 'out.xyz.skipped.csv'}" in capsys.readouterr().err
-    assert len(labelled(file, skip_bad=True, beside=tmp_path)) == 2
-    assert (tmp_path / "skipped.csv").exists()
+    assert len(labelled(file, skip_bad=True, beside=tmp_path / "committee")) == 2
+    assert (tmp_path / "committee" / "skipped.csv").exists()
 
 
 def test_verbs_stop_for_labels_that_contradict_each_other(tmp_path, rattled):

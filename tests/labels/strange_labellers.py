@@ -215,7 +215,7 @@ GOOD = {
     "zero dimensions": gives(energy=np.array(1.5)),
     "one number": gives(energy=[[1.5]], forces=[[0, 0, 0], [0, 0, 0]], stress=np.zeros((3, 3)).tolist()),
     "half precision": gives(energy=np.float16(1.5), forces=np.zeros((2, 3), dtype=np.float16)),
-    "matrix": lambda atoms: truth(atoms, forces=np.asmatrix(np.zeros((2, 3)))),
+    "single precision": gives(forces=np.zeros((2, 3), dtype=np.float32)),
     "read only": lambda atoms: truth(atoms, forces=np.broadcast_to(0.0, (2, 3))),
     "converged one": gives(converged=np.int64(1)),
     "clock set back": gives(wall_time=-3.0),

@@ -335,6 +335,15 @@ def test_scripts_of_parsl_that_are_not_found_are_named(monkeypatch, tmp_path):
         ParslExecutor(folder=tmp_path)
 
 
+@pytest.mark.slow
+def test_blocks_that_fail_end_the_call_with_their_output(odd, tmp_path):
+    pytest.importorskip("parsl")
+    failing = {"worker_init": "echo no such module: orca >&2; exit 3"}
+    told = r"the blocks of the batch system fail; look at the provider in the resources file .*no such module: orca"
+    with pytest.raises(ExecutorError, match=told):
+        label(asked("good"), odd.Odd(), executor=lambda: ParslExecutor(options=failing, folder=tmp_path))
+
+
 # --- core hours ------------------------------------------------------------------------------------------------------
 
 

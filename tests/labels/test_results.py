@@ -95,7 +95,7 @@ def test_a_name_that_cannot_be_read_is_refused_at_once(strange):
 
 
 def test_a_method_that_changes_from_call_to_call_is_a_counted_failure(strange, tmp_path):
-    report = label(asked(["integer", "matrix"]), strange.Fickle(), store=tmp_path)
+    report = label(asked(["integer", "half precision"]), strange.Fickle(), store=tmp_path)
     assert [error.reason for error in report.failures] == ["bad_result"] * 2
 
 

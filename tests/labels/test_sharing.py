@@ -111,6 +111,18 @@ def test_the_reservation_of_a_process_that_has_ended_is_taken_over_at_once(toys,
     assert not file.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ended processes are told by /proc")
+def test_a_process_that_has_ended_but_is_still_listed_counts_as_gone(store):
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    state = Path(f"/proc/{ended.pid}/stat")
+    deadline = time.monotonic() + 60
+    while state.read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    file = reserve(store, "abc", pid=ended.pid, start=0)
+    assert Watch().is_free(file)
+    ended.wait()
+
+
 def test_a_process_on_another_machine_is_waited_for_as_long_as_it_gives_signs_of_life(store, tmp_path):
     file = reserve(store, "abc", host="elsewhere", pid=a_dead_process())
     watch = Watch(silence=0.2)

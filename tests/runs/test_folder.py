@@ -269,6 +269,7 @@ def test_an_attack_may_be_changed_until_it_has_been_made(copied, well_file):
         shutil.rmtree(copied / name)
     run(load(well_file()), copied)
     reopen(SavedRun(copied), 2, "attack")
+    shutil.rmtree(copied / "generation-03")
     run(well_file({"attack.n_steps": 2}), copied)
     assert "from generation 2 on, attack.n_steps: 5 -> 2" in (copied / "changes.txt").read_text()
 

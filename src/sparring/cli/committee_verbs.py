@@ -50,9 +50,9 @@ def fit(
     keys: dict[str, Any] = {"energy_key": ENERGY, "forces_key": FORCES, "stress_key": STRESS}
     keys = {name: getattr(resolved.system, name, key) for name, key in keys.items()}
     units: dict[str, Any] = {name: getattr(resolved.system, name, unit) for name, unit in UNITS.items()}
-    output.mkdir(parents=True, exist_ok=True)
     checked = check_labels and getattr(resolved.system, "check_labels", True)
     frames = labelled(data, keys=keys, units=units, skip_bad=skip_bad, check_labels=checked, beside=output)
+    output.mkdir(parents=True, exist_ok=True)
     with stopped_in("training"):
         fitted = train(resolved, Dataset.from_atoms(frames), progress_bars(), output)
     write_fit(output, fitted)

@@ -89,7 +89,9 @@ def _kept(read: "Reading", beside: Path | None) -> "list[Atoms]":
 
     log_notes(read)
     if read.skipped and beside is not None:
-        table = beside / "skipped.csv" if beside.is_dir() else beside.with_name(f"{beside.name}.skipped.csv")
+        # A verb that writes a folder has no ending.
+        table = beside.with_name(f"{beside.name}.skipped.csv") if beside.suffix else beside / "skipped.csv"
+        table.parent.mkdir(parents=True, exist_ok=True)
         write_skipped(table, read.skipped)
         typer.echo(f"left out: {len(read.skipped)} frames of {read.skipped[0].file}, listed in {table}", err=True)
     return read.structures

@@ -141,7 +141,7 @@ class LabelResources(Section):
     """Executor of labels.
 
     Attributes:
-        executor: Where labels are computed.
+        executor: Executor of labels.
         n_workers: Labels at once, on this machine or on each node; as many as there is room for by default.
         threads: Threads of a label.
         memory: Memory of a label, above which it is ended.
@@ -157,7 +157,7 @@ class TrainingResources(Section):
     """Executor of members that a command trains (``training: {kind: command}``); others are trained all at once.
 
     Attributes:
-        executor: Where members are trained.
+        executor: Executor of members.
         n_workers: Members at once, on this machine or on each node.
         threads: Cores of a member on a cluster.
     """

@@ -234,8 +234,8 @@ def _has_not_converged(error: BaseException) -> bool:
 def _plain(error: LabelError) -> LabelError:
     """A labeller's own error, with a reason that can be counted and a text that any process can read."""
     reason, message = getattr(error, "reason", None), getattr(error, "message", "")
-    known: Reason = reason if isinstance(reason, str) and reason in get_args(Reason) else "crashed"  # type: ignore[assignment]
-    return LabelError(known, readable(message) or "the labeller gave no reason")
+    counted: Reason = next((one for one in get_args(Reason) if _is(reason, one)), "crashed")
+    return LabelError(counted, readable(message) or "the labeller gave no reason")
 
 
 def _is(given: object, wanted: str) -> bool:

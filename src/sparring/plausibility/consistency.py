@@ -39,8 +39,8 @@ FEWEST_UNRELATED = 10
 """Fewest pairs that can show that labels have nothing to do with each other."""
 NOISE = 5e-3
 """Changes of energies that may be noise, in eV."""
-OUTLIERS = 0.1
-"""Share of the pairs, those of the largest change, that does not count: one absurd label shows nothing about others."""
+LARGEST_CHANGE = 10.0
+"""Changes of energy above this times their median do not count: one absurd label shows nothing about the others."""
 COMMON = (
     ("Hartree", "Hartree/Bohr"),
     ("Ry", "Ry/Bohr"),
@@ -86,10 +86,11 @@ def inconsistencies(
             f"if these have the opposite sign{_shown(pairs)}"
         )
         return [Finding("stop", text, about="consistency")]
+    factor = None
     if cosine > PARALLEL:
         factor = _factor(slope, FORCE_UNITS.get(forces_unit, 1.0) / ENERGY_UNITS.get(energy_unit, 1.0), structures)
-        text = f"{file}: {factor} ({measured}){_shown(pairs)}"
-        return [Finding("stop", text, about="consistency")] if factor else []
+    if factor:
+        return [Finding("stop", f"{file}: {factor} ({measured}){_shown(pairs)}", about="consistency")]
     # The mean of both ends errs in third order only; what both say of a step differs in second order.
     share = float(np.mean(np.abs(change - expected) <= 0.25 * spread + 2e-3))
     size = max(float(np.sqrt(np.mean(change**2))), float(np.sqrt(np.mean(expected**2))))
@@ -112,14 +113,13 @@ class _Pair(NamedTuple):
 
 
 def _informative_pairs(structures: Sequence[Atoms]) -> list[_Pair]:
-    """Neighbouring pairs, without steps that tell nothing and without the largest changes."""
+    """Neighbouring pairs, without steps that tell nothing and without absurd changes."""
     numbers = {id(atoms): _number(atoms, index) for index, atoms in enumerate(structures)}
     found = [_Pair((numbers[id(a)], numbers[id(b)]), _changes(a, b)) for a, b in neighbouring_pairs(structures)]
     # Steps to which energies do not answer tell nothing; a step that forces and energies both ignore is none.
     found = [one for one in found if max(abs(one.row[0]), abs(one.row[1])) > 1e-7]
-    n_kept = len(found) - int(OUTLIERS * len(found))
-    kept = {one.frames for one in sorted(found, key=lambda one: abs(one.row[0]))[:n_kept]}
-    return [one for one in found if one.frames in kept]
+    usual = float(np.median([abs(one.row[0]) for one in found])) if found else 0.0
+    return [one for one in found if abs(one.row[0]) <= LARGEST_CHANGE * usual or not usual]
 
 
 def _number(atoms: Atoms, index: int) -> int:

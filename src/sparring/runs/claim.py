@@ -83,7 +83,7 @@ def claim(run: SavedRun, config: Config, log: Callable[[str], None]) -> RunManif
         log: Function that is called with one line for each change, and for each file that is written again.
 
     Returns:
-        What all generations belong to.
+        Manifest of the run.
 
     Raises:
         RunFolderError: If the folder belongs to another configuration or not to a run, if a file of a committed stage
@@ -129,8 +129,10 @@ def versions_now() -> dict[str, str]:
 
 
 def _n_done(run: SavedRun) -> int:
-    """Number of generations with committed stages; without any there is nothing that a change could spoil."""
-    return sum((generation.folder / MANIFEST).exists() for generation in run.generations())
+    """Number of the last generation with committed stages; before there is one, a change can spoil nothing."""
+    found = run.generations()
+    begun = any((one.folder / MANIFEST).exists() for one in found)
+    return max((one.number for one in found if one.manifest), default=int(begun))
 
 
 def _first_manifest(run: SavedRun, config: Config, inputs: Mapping[str, str], done: int) -> RunManifest:

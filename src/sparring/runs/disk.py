@@ -23,7 +23,7 @@ def room_left(folder: Path, what: str) -> Iterator[None]:
 
     Args:
         folder: Run folder.
-        what: What the run does in this block, such as "it began".
+        what: End of "the run stopped before", such as "it began".
 
     Raises:
         RunFolderError: If it is.

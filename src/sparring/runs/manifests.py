@@ -50,7 +50,7 @@ class RunFolderError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class RunManifest:
-    """What all generations of a run belong to.
+    """The run that its generations belong to.
 
     Attributes:
         identity: Digest of what may never change: the configuration without what may, and the files that it names.

@@ -42,7 +42,7 @@ class SavedRun:
 
     @property
     def manifest(self) -> RunManifest | None:
-        """What all generations belong to; None for a run of an older version, or before it has begun.
+        """The manifest of the run; None for a run of an older version, or before it has begun.
 
         Raises:
             RunFolderError: If it is damaged.

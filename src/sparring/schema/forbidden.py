@@ -12,7 +12,7 @@ __all__ = ["refuse_programs"]
 
 _WORDS = re.compile(
     r"(.*_)?(cmds?|exec?|executables?|binary|bin|prog|programs?|shell|runner|launch|scripts?|wrapper|argv|profiles?|pbs|"
-    r"interpreter|hooks?)"
+    r"interpreter|hooks?)(_?(path|line|file|name|args?|options?))?_?\d*"
 )
 _PARTS = ("command", "execut", "mpi", "srun", "launcher")
 """Parts of the names of parameters that run programs."""
@@ -84,10 +84,13 @@ def _entries(value: object, path: str = "", key: str = "") -> Iterator[tuple[str
 
 
 def _names_program(key: str) -> bool:
-    folded = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).casefold()
-    words = re.split(r"[^a-z0-9]+", folded)
-    about = any(word.startswith(part) for word in words for part in _PARTS) or "command" in folded
-    return about or _WORDS.fullmatch("_".join(words)) is not None
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key)  # also without: an odd capital must not hide a word
+    for form in (key.casefold(), split.casefold()):
+        words = [word for word in re.split(r"[^a-z0-9]+", form) if word]
+        about = any(word.startswith(part) for word in words for part in _PARTS) or "command" in form
+        if about or _WORDS.fullmatch("_".join(words)):
+            return True
+    return False
 
 
 def _refuse_text(name: str, path: str, text: str) -> None:

@@ -36,8 +36,8 @@ def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
             temporary.replace(path)
     except OSError as error:
         # The system does not say which file it had no room for, and nobody knows the temporary name.
-        if error.errno is not None:
-            error.filename, error.filename2 = str(path), None
+        if error.errno is not None and error.filename2 is None:
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -127,7 +127,9 @@ class ParslExecutor(Executor):
         if self._is_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
         ours: Future[Any] = Future()
-        theirs = self._kernel.submit(fn, args, [LABEL], False, None, kwargs)
+        theirs = self._kernel.submit(
+            fn, app_args=args, executors=[LABEL], cache=False, ignore_for_cache=None, app_kwargs=kwargs
+        )
         theirs.add_done_callback(lambda done: _pass_on(done, ours))
         return ours
 
