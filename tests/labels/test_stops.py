@@ -3,12 +3,17 @@
 import errno
 import os
 import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from sparring.labels import Label, LabelStore, label
 from sparring.labels.results import compute
-from sparring.support.stopping import Stopped, stopping_by_signals
+from sparring.support.stopping import SIGNALS, Stopped, stopping_by_signals
 
 
 class Interrupted:
@@ -59,3 +64,32 @@ def test_a_record_for_which_there_is_no_room_stops_and_the_others_are_kept(water
             label(structures, Interrupted(lambda: None), store=store)
     assert len(store) == 2
     assert label(structures, Interrupted(lambda: None), store=store).n_computed == 1
+
+
+def children():
+    """Processes that this one has started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                yield int(folder.name)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
+def test_workers_and_their_guard_leave_signals_of_a_batch_system_to_the_run(toys, water, tmp_path):
+    log, reached = tmp_path / "log", set()
+
+    def send_to_all():
+        while not log.exists():
+            time.sleep(0.02)
+        for pid in children():
+            reached.add(pid)
+            for number in SIGNALS:
+                os.kill(pid, number)
+
+    thread = threading.Thread(target=send_to_all)
+    thread.start()
+    report = label([water], toys.Harmonic(log=str(log), delays={3: 2.0}))
+    thread.join()
+    assert len(reached) >= 2
+    assert isinstance(report.labels[0], Label)
+    assert len(log.read_text().splitlines()) == 1

@@ -126,6 +126,7 @@ def finished_springs(processes, springs_file, tmp_path_factory):
     return run.folder
 
 
+@pytest.mark.slow
 def test_a_well_killed_at_twenty_random_moments_ends_as_one_that_never_was(well, finished_well):
     draw, n_kills, longest = random.Random(24), 0, 1.0
     while (code := well(death={"cpu_time": draw.uniform(0.0, longest)} if n_kills < N_KILLS else None)) != 0:
@@ -171,7 +172,10 @@ STOPS = {
 }
 
 
-@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize(
+    "stop",
+    [one if one in ("in training", "in a commit") else pytest.param(one, marks=pytest.mark.slow) for one in STOPS],
+)
 def test_a_signal_stops_a_run_with_one_sentence_and_it_goes_on_to_the_same_bits(stop, well, finished_well):
     death, name, where = STOPS[stop]
     number = getattr(signal, name)
@@ -213,7 +217,7 @@ IN_A_WELL = {
     "checkpoint:full:2": (2, "No space left on device"),
     "checkpoint:corrupt:1": (0, ""),
 }
-QUICK = ("store:full:9", "commit:raise:4", "checkpoint:kill:2")
+QUICK = ("store:full:9", "checkpoint:kill:2")
 
 
 @pytest.mark.parametrize(
@@ -248,6 +252,7 @@ def test_a_record_that_is_damaged_as_it_is_written_is_named_and_computed_again(w
     assert differences(well.folder, finished_well) == []
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_damaged_as_it_is_written_is_named_with_what_to_delete(well, finished_well):
     assert well(fault="commit:corrupt:8") == 2, well.output
     assert str(well.folder / "generation-02" / "manifest.json") in well.output

@@ -94,7 +94,7 @@ def main() -> None:
 
     With the number of the parent of the guarded process as argument, an end of that parent is the end of all.
     """
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(ignored, signal.SIG_IGN)
     guarded, parent, text = sys.stdin.fileno(), os.getppid(), b""
     grandparent = int(sys.argv[1]) if len(sys.argv) > 1 else None
