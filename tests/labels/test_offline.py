@@ -406,6 +406,14 @@ def test_an_output_that_has_not_converged_is_a_failed_label_by_the_key_in_the_na
     assert "orca.out: its self-consistent cycle has not converged" in str(report.failures[0])
 
 
+def test_an_output_that_has_not_converged_and_has_no_key_is_left_aside_and_said(labelling, there, asked, caplog):
+    ask(labelling, asked[:1])
+    text = orca(outgoing(there)[0]) + "\nSCF NOT CONVERGED AFTER 125 CYCLES\n"
+    (there / "job.out").write_text(text)
+    assert ask(labelling, asked[:1]).n_missing == 1
+    assert re.search(r"job\.out: left aside: its self-consistent cycle has not converged, and no key", caplog.text)
+
+
 def test_an_output_that_is_still_being_written_counts_as_missing_and_is_said(labelling, there, asked, caplog):
     ask(labelling, asked[:2])
     out = outgoing(there)

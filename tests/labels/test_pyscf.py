@@ -89,17 +89,10 @@ def test_a_state_that_the_electrons_cannot_have_is_refused(small):
 
 
 def test_a_label_that_has_not_converged_is_an_error_and_is_kept(tmp_path):
-    report = label([molecule("NH3")], PySCF("HF/STO-3G", max_cycles=1), store=tmp_path)
+    report = label([molecule("NH3")], PySCF("HF/STO-3G", max_cycles=1, energy_tolerance=1e-30), store=tmp_path)
     assert report.labels[0].reason == "not_converged"
     assert "structure 0 (H3N): PySCF HF/STO-3G" in str(report.labels[0])
     assert len(LabelStore(tmp_path)) == 1
-
-
-def test_a_second_attempt_saves_a_slow_scf():
-    slow, quick = PySCF("HF/STO-3G", max_cycles=4), PySCF("HF/STO-3G")
-    found = slow(molecule("NH3"))
-    assert found.converged
-    assert found.energy == pytest.approx(quick(molecule("NH3")).energy, abs=1e-6)
 
 
 def test_labels_of_several_processes_are_those_of_one(small):

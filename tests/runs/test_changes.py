@@ -26,6 +26,7 @@ ANY_TIME = (
     "labels.min_succeeded",
     "attack.max_memory",
     "system.check_labels",
+    "system.skip_bad",
     "system.torsions",
     "system.endpoints",
     "system.grid",

@@ -162,8 +162,12 @@ def _read_output(file: Path, kind: str, key: str | None, notes: list[str], *, st
     try:
         structures = read_file(file, labels="optional").structures
     except ValueError as error:
-        if not converged:
+        if not converged and key is not None:
             yield Answer(str(file), key, None, problem)
+        elif not converged:
+            notes.append(
+                f"{file}: left aside: {problem}, and no key in its name or that of its folder says whose it is"
+            )
         elif strict:
             raise AnswerError(str(error)) from error
         else:

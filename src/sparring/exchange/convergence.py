@@ -2,6 +2,8 @@
 
 import re
 
+from sparring.inputs.outputs import require_converged
+
 __all__ = ["has_converged"]
 
 _NOT_CONVERGED = {
@@ -31,5 +33,9 @@ def has_converged(text: str, kind: str) -> bool:
         most = re.search(r'<i[^>]*name="NELM"[^>]*>\s*(\d+)', text)
         cycles = [step.count("<scstep>") for step in text.split("<calculation>")[1:]]
         return most is None or all(n < int(most[1]) for n in cycles)
+    try:
+        require_converged(text, kind)
+    except ValueError:
+        return False
     pattern = _NOT_CONVERGED.get(kind)
     return pattern is None or re.search(pattern, text, re.IGNORECASE) is None

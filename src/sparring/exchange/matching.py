@@ -1,4 +1,4 @@
-"""Which label is whose: by its key, or by the geometry that it was computed at."""
+"""Owners of labels: structures that they belong to by their key, or by the geometry that they were computed at."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
