@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import pickle
+import shlex
 from contextlib import suppress
 
 import ase.io
@@ -285,6 +286,15 @@ def test_a_format_that_is_not_read_says_how_to_convert_it(tmp_path, name, conten
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=rf"{name}: .* (is not read; convert it|cannot be read)"):
         read_atoms(tmp_path / name)
+
+
+def test_a_command_to_paste_takes_any_name_of_a_file_as_one_word(tmp_path):
+    name = "$(touch here)'; rm x.xtl"
+    (tmp_path / name).write_text("no structure\n")
+    with pytest.raises(ValueError, match="is not read; convert it") as error:
+        read_file(tmp_path / name)
+    command = str(error.value).partition("elements: ")[2]
+    assert shlex.split(command)[-1] == name
 
 
 def test_a_damaged_file_of_another_format_is_one_line(tmp_path):

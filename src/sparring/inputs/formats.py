@@ -1,5 +1,6 @@
 """File formats of structures: recognition by name and content, and reading of all but extended XYZ through ASE."""
 
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ _MAGIC = {
     b"Northwest Computational Chemistry Package": "nwchem-out",
 }
 _COMPRESSED = (".gz", ".bz2", ".xz")
-_CONVERT = "python -c \"import ase.io; ase.io.write('new.extxyz', ase.io.read({name!r}, ':'))\""
+_CONVERT = "python -c \"import ase.io, sys; ase.io.write('new.extxyz', ase.io.read(sys.argv[1], ':'))\" {name}"
 
 
 def format_of(path: Path) -> str:
@@ -91,7 +92,9 @@ def format_of(path: Path) -> str:
     ending = Path(name).suffix
     if path.is_dir() or ending == ".aselmdb":
         what = "a folder" if path.is_dir() else "this"
-        raise ValueError(f"{path}: {what} is not read; convert it to extended XYZ: {_CONVERT.format(name=path.name)}")
+        raise ValueError(
+            f"{path}: {what} is not read; convert it to extended XYZ: {_CONVERT.format(name=shlex.quote(path.name))}"
+        )
     if ending in _BY_ENDING:
         return _BY_ENDING[ending]
     head = content_of(path)[:20_000]
@@ -111,7 +114,7 @@ def format_of(path: Path) -> str:
     if kind not in FORMATS:
         raise ValueError(
             f"{path}: {'the format ' + repr(kind) if kind else 'a file of this name'} is not read; convert it to "
-            f"extended XYZ (.extxyz), with the right elements: {_CONVERT.format(name=path.name)}"
+            f"extended XYZ (.extxyz), with the right elements: {_CONVERT.format(name=shlex.quote(path.name))}"
         )
     return kind
 
