@@ -333,8 +333,10 @@ def test_a_bad_configuration_is_refused_and_the_run_of_before_still_works(text, 
     good = well_file({"generations": 1})
     assert sparring("run", good, "--folder", "run").exit_code == 0
     (tmp_path / "bad.yaml").write_text(text)
-    for verb in (["check", "bad.yaml"], ["run", "bad.yaml", "--folder", "run"]):
+    for verb in (["check", "bad.yaml"], ["run", "bad.yaml", "--folder", "new"]):
         assert message in refused(sparring(*verb))
+    assert not (tmp_path / "new").exists()
+    assert message in (refusal := refused(sparring("run", "bad.yaml", "--folder", "run"))) or "another conf" in refusal
     again = sparring("run", good, "--folder", "run")
     assert again.exit_code == 0
     assert "nothing was left to do" in again.err

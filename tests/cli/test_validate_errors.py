@@ -55,7 +55,8 @@ def test_a_generation_is_examined_on_its_own_test_split(sparring, run, drawn):
     assert answer.exit_code == 0
     assert answer.out.startswith("test split of generation-02; committee of 2\nenergies in eV, forces in eV/Å")
     saved = run / "generation-02" / "validation"
-    assert {file.name for file in saved.iterdir()} == {"errors.json", "errors.extxyz", "errors.png", "errors.svg"}
+    names = {"errors.json", "errors.extxyz", "errors.png", "errors.svg", "checksums.json"}
+    assert {file.name for file in saved.iterdir()} == names
     report = read_record(saved / "errors.json", ErrorReport)
     known = json.loads((run / "generation-02" / "evaluation.json").read_text())["errors"]["test"]
     assert report.overall.errors.n_structures == known["n_structures"]

@@ -84,7 +84,7 @@ def test_a_free_energy_is_compared_with_the_force_fields_own(sparring, run):
     result = read_record(folder / "free_energy.json", FreeEnergies)
     assert result.n_blocks == (4, 4)
     assert sorted(file.suffix for file in folder.glob("free_energy.*")) == [".json", ".png", ".svg"]
-    assert len(list((folder / "free_energy").iterdir())) == 2
+    assert len(list((folder / "free_energy").glob("[0-9]*"))) == 2
     assert len(list((run / "validation").glob("free_energy_reference_*"))) == 2
 
 

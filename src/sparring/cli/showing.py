@@ -29,7 +29,7 @@ class PrintableOutput(TextIOBase):
     def __init__(self, stream: TextIO | TextIOBase) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
+    def write(self, text: str | bytes) -> int:
         """Write a text.
 
         Raises:
