@@ -14,7 +14,7 @@ from sparring.config.limits import beyond_limits
 from sparring.config.problems import MOST_SHOWN
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-MOST_SECONDS = 10
+MOST_SECONDS = 60
 LONGEST_LINE = 700
 
 OWN = {"kind": "own", "file": "a.xyz"}
