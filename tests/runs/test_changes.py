@@ -59,15 +59,17 @@ def leaves(section, path=()):
             yield (*path, name)
 
 
-def other(value):
+def other(value, annotation):
     """Another value of the same type."""
+    if value is None:
+        return 1.0 if "float" in str(annotation) else 1 if "int" in str(annotation) else "other"
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
         return value + 1
     if isinstance(value, tuple):
         return value[:-1] if value else ("other",)
-    return "other" if value is None or isinstance(value, str) else Path("other")
+    return "other" if isinstance(value, str) else Path("other")
 
 
 def value_of(section, path):
@@ -79,7 +81,8 @@ def value_of(section, path):
 def with_other(section, path):
     name, *rest = path
     value = getattr(section, name)
-    return section.model_copy(update={name: with_other(value, rest) if rest else other(value)})
+    annotation = type(section).model_fields[name].annotation
+    return section.model_copy(update={name: with_other(value, rest) if rest else other(value, annotation)})
 
 
 def refused(run, config):
