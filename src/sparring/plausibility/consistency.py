@@ -40,7 +40,8 @@ FEWEST_UNRELATED = 10
 NOISE = 5e-3
 """Changes of energies that may be noise, in eV."""
 LARGEST_CHANGE = 10.0
-"""Changes of energy above this times their median do not count: one absurd label shows nothing about the others."""
+"""Changes of energy, and works of forces, above this times their median do not count: one absurd label shows nothing
+about the others."""
 COMMON = (
     ("Hartree", "Hartree/Bohr"),
     ("Ry", "Ry/Bohr"),
@@ -118,8 +119,12 @@ def _informative_pairs(structures: Sequence[Atoms]) -> list[_Pair]:
     found = [_Pair((numbers[id(a)], numbers[id(b)]), _changes(a, b)) for a, b in neighbouring_pairs(structures)]
     # Steps to which energies do not answer tell nothing; a step that forces and energies both ignore is none.
     found = [one for one in found if max(abs(one.row[0]), abs(one.row[1])) > 1e-7]
-    usual = float(np.median([abs(one.row[0]) for one in found])) if found else 0.0
-    return [one for one in found if abs(one.row[0]) <= LARGEST_CHANGE * usual or not usual]
+    if not found:
+        return []
+    sizes = np.abs([one.row[:2] for one in found])
+    usual = np.median(sizes, axis=0)
+    kept = ((sizes <= LARGEST_CHANGE * usual) | (usual == 0)).all(axis=1)
+    return [one for one, keep in zip(found, kept, strict=True) if keep]
 
 
 def _number(atoms: Atoms, index: int) -> int:
