@@ -1,10 +1,11 @@
 """Models whose energies are in other units, or those of one atom, are found by their forces."""
 
+import numpy as np
 import pytest
 
 from sparring.atoms.dataset import Dataset
 from sparring.committee import Committee
-from sparring.plausibility.model_units import require_units
+from sparring.plausibility.model_units import require_units, wrong_unit
 from sparring.units import HARTREE, KCAL_PER_MOL
 
 
@@ -56,3 +57,8 @@ def test_a_model_in_another_unit_is_named_with_the_factor(labelled, change, mess
 def test_a_model_in_ev_is_accepted_however_good_it_is(labelled, change):
     potential, dataset = labelled
     require_units(Committee([changed(potential, change)]), dataset)
+
+
+def test_a_model_whose_own_labels_come_back_to_the_bit_is_accepted():
+    forces = np.random.default_rng(0).normal(size=(7, 3))
+    assert wrong_unit(forces, forces.copy(), np.array([4, 4, 4, 4, 3, 3, 3])) is None

@@ -63,7 +63,7 @@ def wrong_unit(
     )
     # A kJ/mol for each of four atoms is nearly a kcal/mol, so that an atom's energy must be much better.
     best = atomic if BETTER * deviations[atomic] < deviations[total] else total
-    if deviations[best] > AGREES or deviations["eV", False] < BETTER * deviations[best]:
+    if deviations[best] > AGREES or deviations["eV", False] <= BETTER * deviations[best]:
         return None
     unit, per_atom = best
     factor = ENERGY_UNITS[unit] * float(_share(n_atoms_of, per_atom).mean())
