@@ -69,7 +69,7 @@ def test_one_committee_that_diverges_is_named_by_its_data(cases, monkeypatch):
     monkeypatch.setattr(
         trainer.Trainer,
         "validate",
-        lambda self, weights: torch.tensor([1.0, 1.0, np.inf, np.inf], dtype=torch.float64),
+        lambda self, weights, after_batch: torch.tensor([1.0, 1.0, np.inf, np.inf], dtype=torch.float64),
     )
     with pytest.raises(TrainingError, match="2 of 2 members diverged twice by epoch 2"):
         fit_many(network, datasets, seeds=[0, 1], **OPTIONS)
