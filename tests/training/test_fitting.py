@@ -258,12 +258,12 @@ def scripted(tiny, network, monkeypatch):
         rows, starts = [torch.tensor(row, dtype=torch.float64) for row in losses], []
         original = trainer.Trainer.epoch
 
-        def spied(self, state, epoch):
+        def spied(self, state, *how):
             starts.append(state.weights.clone())
-            return original(self, state, epoch)
+            return original(self, state, *how)
 
         monkeypatch.setattr(trainer.Trainer, "epoch", spied)
-        monkeypatch.setattr(trainer.Trainer, "validate", lambda self, weights: rows[len(starts) - 1])
+        monkeypatch.setattr(trainer.Trainer, "validate", lambda self, weights, after_batch: rows[len(starts) - 1])
         options = {"n_epochs": len(losses), **options}
         committee, report = fit(network, tiny, seed=0, n_members=len(losses[0]), **options)
         return committee, report, starts
@@ -510,8 +510,8 @@ def test_one_wild_label_in_the_validation_set_does_not_decide_when_learning_ends
 def test_a_member_whose_squared_gradients_overflow_does_not_pass_for_one_that_learns(tiny, network, monkeypatch):
     original = trainer.Trainer.epoch
 
-    def overflowing(self, state, epoch):
-        state, loss = original(self, state, epoch)
+    def overflowing(self, state, *how):
+        state, loss = original(self, state, *how)
         state.square[0] = torch.inf
         return state, loss
 
