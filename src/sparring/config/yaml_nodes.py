@@ -23,7 +23,7 @@ TAGS = {
     f"{PREFIX}int": re.compile(r"[-+]?[0-9]+$"),
     f"{PREFIX}float": FLOAT,
 }
-"""What a plain word must be to have a tag; all others are text."""
+"""Patterns of plain words that have a tag; all others are text."""
 LARGEST_FILE = 1_000_000
 """Bytes of a configuration; the largest that makes sense is a hundred times smaller."""
 DEEPEST, MOST_VALUES = 50, 10_000

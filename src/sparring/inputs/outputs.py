@@ -32,7 +32,7 @@ _NOT_CONVERGED = {
     "castep-castep": r"system has not reached the groundstate",
     "gpaw-out": r"Did not converge!",
 }
-"""What programs print where the electronic structure has not converged."""
+"""Lines that programs print where the electronic structure has not converged."""
 _NUMBER = r"[+-]?\d+\.\d+(?:[Ee][+-]?\d+)?"
 
 

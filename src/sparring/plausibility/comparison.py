@@ -101,7 +101,7 @@ def require(comparison: Comparison, remedy: str = "write `check_labels: false` i
 
     Args:
         comparison: Comparison.
-        remedy: What to do to go on all the same.
+        remedy: Words on how to go on all the same.
 
     Raises:
         ValueError: If the severity of a finding is "stop". The message has one line for each.

@@ -142,7 +142,7 @@ def _shown(pairs: Sequence[_Pair]) -> str:
 
 
 def _factor(slope: float, read_as: float, structures: Sequence[Atoms]) -> str | None:
-    """What a constant factor between changes of energy and the work of forces shows; None for none."""
+    """Cause of a constant factor between changes of energy and the work of forces; None for none."""
     if 0.75 <= slope <= 1.35:
         return None
     said = f"energies change by {slope:.4g} times what the forces say"
