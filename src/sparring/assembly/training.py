@@ -40,7 +40,7 @@ def checkpoint_arguments(config: Config, folder: Path, dataset: Dataset) -> dict
         dataset: Data of the generation.
     """
     interval = getattr(config.training, "checkpoint", None)
-    if interval is None:
+    if interval is None or folder == Path():  # a plan without a folder of its own writes nothing
         return {}
     saved, own = SavedRun(folder), folder
     if saved.exists:
