@@ -101,6 +101,23 @@ def test_two_charges_of_one_molecule_are_refused_before_anything_is_computed(
         verb(load(molecules_file(structures=frames)))
 
 
+def test_a_committee_has_checkpoints_in_its_folder_and_never_in_the_current_one(
+    labelled, molecules_file, tmp_path, monkeypatch
+):
+    frames = labelled("N2", n=6)
+    for one in frames:
+        one.info[ENERGY], one.arrays[FORCES] = one.info["dft_energy"], one.arrays["dft_forces"]
+    config, here = load(molecules_file(structures=frames)), tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    without = train(config, Dataset.from_atoms(frames))
+    assert not list(here.iterdir())
+    with_folder = train(config, Dataset.from_atoms(frames), folder=tmp_path / "committee")
+    assert list((tmp_path / "committee" / "checkpoints").iterdir())
+    assert not list(here.iterdir())
+    np.testing.assert_array_equal(with_folder.report.train_loss, without.report.train_loss)
+
+
 def test_a_committee_that_is_fitted_to_a_file_leaves_out_what_a_run_would(labelled, molecules_file, caplog):
     frames = labelled("N2", n=8)
     for one in frames:

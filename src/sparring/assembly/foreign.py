@@ -31,12 +31,13 @@ FitMembers = Callable[[Dataset, Splits, int], tuple[Committee, FitReport]]
 """Function from data, splits and a seed to a committee and an account of its training."""
 
 
-def of_models(config: Config, folder: Path, progress_bars: ProgressBars = no_progress_bars) -> FitMembers:
+def of_models(config: Config, folder: Path | None, progress_bars: ProgressBars = no_progress_bars) -> FitMembers:
     """Committees of the section ``committee`` of kind "foreign", by the kind of the section ``training``.
 
     Args:
         config: Configuration.
-        folder: Folder for checkpoints, and for what a trainer of the user's writes.
+        folder: Folder for checkpoints, and for what a trainer of the user's writes; None for no checkpoints, and the
+            current folder for the trainer.
         progress_bars: Progress bars by title.
 
     Raises:
@@ -45,7 +46,7 @@ def of_models(config: Config, folder: Path, progress_bars: ProgressBars = no_pro
     if isinstance(config.training, FineTune):
         return _tuned(config, config.training, folder, progress_bars)
     if isinstance(config.training, Command):
-        return _trained_outside(config, config.training, folder / "trained", progress_bars)
+        return _trained_outside(config, config.training, (folder or Path.cwd()) / "trained", progress_bars)
     return loaded(config)
 
 
@@ -73,7 +74,7 @@ def _untrained(config: Config, models: list[Architecture], dataset: Dataset) -> 
     return committee, FitReport.untrained(committee.n_members)
 
 
-def _tuned(config: Config, training: FineTune, folder: Path, progress_bars: ProgressBars) -> FitMembers:
+def _tuned(config: Config, training: FineTune, folder: Path | None, progress_bars: ProgressBars) -> FitMembers:
     """Models that every generation trains further, always from the checkpoints, on its data and on a replay."""
     models, again = members(config.committee, getattr(torch, config.dtype)), None
     if training.replay is not None:

@@ -98,8 +98,8 @@ def plan(
     )
 
 
-def _fitting(config: Config, folder: Path, progress_bars: ProgressBars) -> foreign.FitMembers:
-    """The sections ``committee`` and ``training``."""
+def _fitting(config: Config, folder: Path | None, progress_bars: ProgressBars) -> foreign.FitMembers:
+    """The sections ``committee`` and ``training``; without a folder there are no checkpoints."""
     if config.committee.kind == "foreign":
         return foreign.of_models(config, folder, progress_bars)
     if config.committee.kind == "heads":
@@ -143,7 +143,8 @@ def train(
         config: Configuration.
         dataset: Labelled structures.
         progress_bars: Progress bars by title.
-        folder: Folder for what a trainer of the user's writes; by default the current one.
+        folder: Folder for checkpoints, and for what a trainer of the user's writes; None for no checkpoints, and the
+            current folder for the trainer.
 
     Raises:
         ValueError: If no label is left, or one geometry has several.
@@ -166,7 +167,7 @@ def train(
         shared=config.training.splits.validation == "shared",
         groups=duplicate_groups(dataset.structures),
     )
-    return Fitted(*_fitting(config, folder or Path.cwd(), progress_bars)(dataset, splits, config.seed))
+    return Fitted(*_fitting(config, folder, progress_bars)(dataset, splits, config.seed))
 
 
 def architecture(

@@ -31,16 +31,16 @@ def fit_arguments(config: Config) -> dict[str, object]:
     }
 
 
-def checkpoint_arguments(config: Config, folder: Path, dataset: Dataset) -> dict[str, object]:
+def checkpoint_arguments(config: Config, folder: Path | None, dataset: Dataset) -> dict[str, object]:
     """Arguments of :func:`sparring.fit` about checkpoints, which are in the folder of a generation.
 
     Args:
         config: Configuration.
-        folder: Run folder; or folder of the committee, if the data are not those of a run.
+        folder: Run folder; or folder of the committee, if the data are not those of a run; None for no checkpoints.
         dataset: Data of the generation.
     """
     interval = getattr(config.training, "checkpoint", None)
-    if interval is None or folder == Path():  # a plan without a folder of its own writes nothing
+    if interval is None or folder is None:
         return {}
     saved, own = SavedRun(folder), folder
     if saved.exists:
