@@ -12,6 +12,7 @@ from sparring.commands import running
 from sparring.committee_files import read_committee
 from sparring.config import load
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
+from sparring.labels import LabellingError
 from sparring.reporting.answers import answers
 from sparring.support.files import write_text
 
@@ -340,6 +341,28 @@ def test_a_bad_configuration_is_refused_and_the_run_of_before_still_works(text, 
     again = sparring("run", good, "--folder", "run")
     assert again.exit_code == 0
     assert "nothing was left to do" in again.err
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "message"),
+    [
+        (MemoryError(), 2, "the memory of this machine, or of its GPU, does not suffice; take fewer seeds"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 2, "does not suffice; take fewer"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "does not suffice; take fewer"),
+        (LabellingError("3 of 3 labels failed: out_of_memory, EMT ran out of memory"), 4, "3 of 3 labels failed"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line_and_no_failed_label_is_taken_for_it(
+    error, exit_code, message, sparring, well_file, monkeypatch
+):
+    def lacking(planned, cache):
+        raise error
+
+    monkeypatch.setattr("sparring.commands.running.loop.run", lacking)
+    answer = sparring("run", well_file({"generations": 1}), "--folder", "run")
+    assert answer.exit_code == exit_code
+    assert message in answer.err
+    assert "Traceback" not in answer.err
 
 
 def test_a_changed_configuration_is_refused_on_the_command_line(sparring, well_file):

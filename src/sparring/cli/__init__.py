@@ -21,6 +21,11 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130
 """Exit code that Typer makes of Ctrl-C where no handler of ours is installed."""
+NO_MEMORY = (
+    "the memory of this machine, or of its GPU, does not suffice; take fewer seeds, members or structures at a time "
+    "(attack.max_memory, training.batch_size), or a larger machine, then give the same command again: what was finished "
+    "is kept"
+)
 
 app = typer.Typer(
     help="Train committees of neural-network potentials, and make them robust by attacking their own uncertainty.",
@@ -64,7 +69,10 @@ def _user_errors() -> Iterator[None]:
         raise SystemExit(OWN_ERROR) from None
     except Exception as error:
         if not _is_users(error):
-            raise
+            if not _is_lack_of_memory(error):
+                raise
+            typer.echo(f"sparring: {NO_MEMORY}", err=True)
+            raise SystemExit(WRONG_INPUT) from None
         typer.echo(f"sparring: {printable(str(error))}{_remedy(error)}", err=True)
         raise SystemExit(_exit_code(error)) from None
 
@@ -99,6 +107,14 @@ def _exit_code(error: Exception) -> int:
     if isinstance(error, LabelsMissing):
         return LABELS_AWAITED
     return LABELS_FAILED if isinstance(error, LabellingError | BudgetUsedUp | ExecutorError) else WRONG_INPUT
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """True for the errors of Python and of torch, on a CPU and on a GPU."""
+    allocators = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error).lower() for words in allocators)
+    )
 
 
 def _is_users(error: Exception) -> bool:

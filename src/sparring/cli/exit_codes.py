@@ -7,7 +7,7 @@ FINISHED = 0
 OWN_ERROR = 1
 """Exit code of an error of Sparring itself."""
 WRONG_INPUT = 2
-"""Exit code of a wrong configuration, file or option, and of a disk that cannot be written."""
+"""Exit code of a wrong configuration, file or option, of a disk that cannot be written, and of a lack of memory."""
 LABELS_AWAITED = 3
 """Exit code of a run that waits for labels which are computed elsewhere."""
 LABELS_FAILED = 4

@@ -121,7 +121,7 @@ def run(
         run_folder = stack.enter_context(RunFolder(folder, config, log))
         if retry_failed:
             run_folder.reopen_failed_labels()
-        keep_skipped(config.system.build(), run_folder, folder)
+        keep_skipped(config.system.build(), run_folder)
         require_labels(run_folder.saved, config.labels.store or folder / LABELS, run_folder.log)
         cache = RunCache(planned, run_folder, finished_generation)
         committee = loop.run(planned, cache)

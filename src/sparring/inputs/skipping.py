@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sparring.support.files import write_text
+from sparring.support.printable import as_cell
 
 __all__ = ["Skipped", "counted", "write_skipped"]
 
@@ -51,5 +52,5 @@ def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(Skipped._fields)
-    rows.writerows(skipped)
+    rows.writerows([as_cell(str(cell)) for cell in one] for one in skipped)
     write_text(path, text.getvalue())

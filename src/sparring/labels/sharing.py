@@ -57,7 +57,7 @@ def shared_outcomes(
 
 def _awaited(elsewhere: dict[str, Atoms], store: LabelStore, watch: Watch) -> Iterator[tuple[str, Outcome]]:
     """Labels as other runs finish them, until one has to be computed here; those that are found are taken out."""
-    pause, began, told = SHORTEST, time.monotonic(), False
+    pause, began, logged = SHORTEST, time.monotonic(), False
     while elsewhere:
         free = False
         for key in list(elsewhere):
@@ -72,14 +72,14 @@ def _awaited(elsewhere: dict[str, Atoms], store: LabelStore, watch: Watch) -> It
         if free:
             return
         if elsewhere:
-            if not told and time.monotonic() - began > SILENT:
-                told = True
-                _tell(elsewhere, store)
+            if not logged and time.monotonic() - began > SILENT:
+                logged = True
+                _log_waiting(elsewhere, store)
             time.sleep(pause)
             pause = min(LONGEST, 1.5 * pause)
 
 
-def _tell(elsewhere: Mapping[str, Atoms], store: LabelStore) -> None:
+def _log_waiting(elsewhere: Mapping[str, Atoms], store: LabelStore) -> None:
     file = store.reservation(next(iter(elsewhere)))
     logger.warning(
         "waiting for %d labels that other runs compute, the first by %s; if that process is gone, delete %s",

@@ -19,6 +19,7 @@ __all__ = [
     "CONFIG",
     "INPUTS",
     "STAGES",
+    "TITLES",
     "VERSIONS",
     "RunFolderError",
     "RunManifest",
@@ -33,8 +34,16 @@ __all__ = [
     "write_stages",
 ]
 
-STAGES = ("data", "fit", "evaluate", "attack", "select", "label")
-"""Stages of a generation in their order."""
+TITLES = {
+    "data": "data",
+    "fit": "training",
+    "evaluate": "evaluation",
+    "attack": "attack",
+    "select": "selection",
+    "label": "labelling",
+}
+"""Stages of a generation in their order, with their names in messages."""
+STAGES = tuple(TITLES)
 CONFIG, VERSIONS, INPUTS, CHANGES = "config.yaml", "versions.json", "inputs.json", "changes.txt"
 Stages = dict[str, dict[str, Any]]
 """Committed stages: the SHA-256 of their files, their link, metrics, seconds and versions."""

@@ -25,22 +25,13 @@ from sparring.runs.data_stage import data_metrics, labels_of, read_data, write_d
 from sparring.runs.failures import failure_of, write_failures
 from sparring.runs.generation import Generation
 from sparring.runs.loop import Attacked
+from sparring.runs.manifests import TITLES
 from sparring.runs.results import Chosen, Evaluated, Fitted, Labelled
 from sparring.selection import SelectionStep
 from sparring.support.files import write_bytes, write_text
 from sparring.training.fitting import FitReport
 
 __all__ = ["CODECS", "TITLES", "Codec"]
-
-TITLES = {
-    "data": "data",
-    "fit": "training",
-    "evaluate": "evaluation",
-    "attack": "attack",
-    "select": "selection",
-    "label": "labelling",
-}
-"""Stages of a generation in their order, with their names in messages."""
 
 OUTCOME = ("best_step", "status")
 PARTS = ("source", "unconditional")
