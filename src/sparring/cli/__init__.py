@@ -23,8 +23,8 @@ INTERRUPTED = 130
 """Exit code that Typer makes of Ctrl-C where no handler of ours is installed."""
 NO_MEMORY = (
     "the memory of this machine, or of its GPU, does not suffice; take fewer seeds, members or structures at a time "
-    "(attack.max_memory, training.batch_size), or a larger machine, then give the same command again: what was finished "
-    "is kept"
+    "(attack.max_memory, training.batch_size), or a larger machine, then give the same command again: what was "
+    "finished is kept"
 )
 
 app = typer.Typer(
