@@ -205,7 +205,7 @@ def test_label_assumes_the_charge_of_the_configuration(sparring, molecules_file,
     answer = sparring("label", "in.xyz", "--config", config, "--output", "out.xyz")
     assert "0 of 1 labelled" in answer.out
     assert "charge" in answer.err  # EMT knows none
-    assert answer.exit_code == 1, "a script must not go on as if there were labels"
+    assert answer.exit_code == 4, "a script must not go on as if there were labels"
 
 
 def test_evaluate_with_align_gives_the_same_errors_for_energies_of_another_code(sparring, finished_molecules, tmp_path):

@@ -17,6 +17,7 @@ from sparring.cli.arguments import (
     progress_bars,
     use_threads,
 )
+from sparring.cli.exit_codes import LABELS_FAILED
 from sparring.cli.files import CheckLabels, SkipBad, geometries, labelled
 from sparring.support.printable import printable
 from sparring.support.stopping import stopped_in
@@ -168,7 +169,7 @@ def label(
         f"{n_labelled} of {len(frames)} labelled ({report.n_computed} computed, {report.n_reused} reused): {output}"
     )
     if not n_labelled:
-        raise typer.Exit(1)
+        raise typer.Exit(LABELS_FAILED)
 
 
 @app.command()

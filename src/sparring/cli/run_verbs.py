@@ -12,6 +12,7 @@ from sparring.cli.arguments import (
     TrustPickle,
     load_config,
 )
+from sparring.cli.exit_codes import WRONG_INPUT
 from sparring.cli.files import SkipBad
 from sparring.cli.showing import PrintableFormatter
 from sparring.support.printable import printable
@@ -73,7 +74,7 @@ def check(
         typer.echo(f"{'wrong' if stops else 'note'}: {printable(finding.text)}", err=stops)
     if any(finding.severity == "stop" for finding in estimate.findings):
         typer.echo("a run would stop here; it goes on with such labels only with system.check_labels: false", err=True)
-        raise typer.Exit(2)
+        raise typer.Exit(WRONG_INPUT)
 
 
 @app.command()
@@ -202,7 +203,7 @@ def verify(
     for name in found.unlinked:
         typer.echo(f"{name} was written by an older version, without links to the generation before")
     if found.problems:
-        raise typer.Exit(2)
+        raise typer.Exit(WRONG_INPUT)
     typer.echo(f"{found.n_files} files are as they were written")
 
 
