@@ -42,16 +42,27 @@ _SECONDS = {
 }
 
 
-def _duration(value: object) -> object:
+def in_units(value: object, units: Mapping[str, float], wanted: str) -> float:
+    """A number with one of some units as a multiple of their base, such as seconds.
+
+    Args:
+        value: Text such as "1.5 h".
+        units: Sizes of the units by their names.
+        wanted: Description of what is allowed, for the message.
+
+    Raises:
+        ValueError: If it is no number with a unit.
+    """
+    pattern = r"\s*([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([a-z][a-z -]*?)\s*"
+    match = re.fullmatch(pattern, value) if isinstance(value, str) else None
+    if match is None or match[2] not in units:
+        raise ValueError(f"wanted {wanted}, got {shown(value)}")
+    return float(match[1]) * units[match[2]]
+
+
+def _duration(value: object) -> float:
     """Seconds. A bare number is refused: its unit would be ambiguous, because times of dynamics are in fs."""
-    match = (
-        re.fullmatch(r"\s*([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([a-z]+)\s*", value)
-        if isinstance(value, str)
-        else None
-    )
-    if match is None or match[2] not in _SECONDS:
-        raise ValueError(f"wanted a duration such as '90 s', '30 min' or '1 h', got {shown(value)}")
-    return float(match[1]) * _SECONDS[match[2]]
+    return in_units(value, _SECONDS, "a duration such as '90 s', '30 min' or '1 h'")
 
 
 Duration = Annotated[

@@ -4,18 +4,17 @@ It may change at any resume, and no result depends on it. Unlike a configuration
 batch system, so that it has to be the user's own.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
-from sparring.config.labellers import Duration
+from sparring.config.labellers import Duration, in_units
 from sparring.config.problems import ConfigError, dotted, explain
 from sparring.config.reading import read
 from sparring.schema.base import Section
-from sparring.schema.values import Count, Integer, Memory, shown
+from sparring.schema.values import Count, Integer, Memory
 
 __all__ = ["LocalExecutor", "Parsl", "Resources", "load_resources"]
 
@@ -28,15 +27,9 @@ def _kind(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
 
-def _core_hours(value: object) -> object:
-    match = (
-        re.fullmatch(r"\s*([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*core[ -]hours?\s*", value)
-        if isinstance(value, str)
-        else None
-    )
-    if match is None:
-        raise ValueError(f"wanted core hours such as '500 core hours', got {shown(value)}")
-    return float(match[1])
+def _core_hours(value: object) -> float:
+    units = dict.fromkeys(("core hour", "core hours", "core-hour", "core-hours"), 1.0)
+    return in_units(value, units, "core hours such as '500 core hours'")
 
 
 CoreHours = Annotated[

@@ -1,20 +1,13 @@
 """Disks that are full or cannot be written, in words of a run."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sparring.runs.manifests import RunFolderError
+from sparring.support.files import DISK_FULL
 
 __all__ = ["room_left"]
-
-PROBLEMS = {
-    errno.ENOSPC: "no room left on",
-    errno.EDQUOT: "no room left within the quota on",
-    errno.EROFS: "cannot write to",
-}
-"""Errors of a disk that end a run, in words."""
 
 
 @contextmanager
@@ -31,7 +24,7 @@ def room_left(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        problem = PROBLEMS.get(error.errno or 0)
+        problem = DISK_FULL.get(error.errno or 0)
         if problem is None:
             raise
         raise RunFolderError(

@@ -8,8 +8,12 @@ from pathlib import Path
 
 __all__ = ["DISK_FULL", "sync_folder", "write_bytes", "write_text"]
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a file system that has no room, or that can only be read any more."""
+DISK_FULL = {
+    errno.ENOSPC: "no room left on",
+    errno.EDQUOT: "no room left within the quota on",
+    errno.EROFS: "cannot write to",
+}
+"""Errors of a file system that has no room, or that can only be read any more, in words before a path."""
 
 
 def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
