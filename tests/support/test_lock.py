@@ -1,6 +1,5 @@
 """A run folder belongs to one process, whatever the file system, and whatever is deleted in it."""
 
-import contextlib
 import errno
 import fcntl
 import logging
@@ -109,23 +108,39 @@ def test_what_a_process_of_another_machine_has_is_taken_over_after_its_silence_o
     lock.close()
 
 
-def test_of_many_processes_that_find_a_dead_owner_one_takes_over(no_locks, dead, tmp_path):
-    (tmp_path / "lock.owner").write_text(dead.line)
-    barrier, won = threading.Barrier(8), []
+@pytest.fixture
+def eager_threads():
+    """Threads that take turns as often as they can, so that each meets the others in the middle of what they do."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
 
-    def take():
-        barrier.wait()
-        with contextlib.suppress(BlockingIOError):
-            won.append(Lock(tmp_path))
 
-    threads = [threading.Thread(target=take) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert not list(tmp_path.glob(".lock*"))
-    won[0].close()
+@pytest.mark.parametrize("left", [["lock.owner"], ["lock.owner", "lock.owner.claim"]], ids=["run", "taking_over"])
+def test_of_many_processes_that_find_a_dead_owner_one_takes_over(left, no_locks, eager_threads, dead, tmp_path):
+    for attempt in range(5):
+        folder, barrier, won, refused = tmp_path / str(attempt), threading.Barrier(8), [], []
+        folder.mkdir()
+        for name in left:
+            (folder / name).write_text(dead.line)
+
+        def take(folder=folder, barrier=barrier, won=won, refused=refused):
+            barrier.wait()
+            try:
+                won.append(Lock(folder))
+            except BlockingIOError as error:
+                refused.append(error)
+
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(won), len(refused)) == (1, 7)
+        assert {file.name for file in folder.iterdir()} == {"lock", "lock.owner"}
+        won[0].require()
+        won[0].close()
 
 
 def test_an_owner_whose_file_was_taken_over_stops_before_it_writes(no_locks, tmp_path):

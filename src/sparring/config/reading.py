@@ -123,7 +123,7 @@ def _wrong_key(node: yaml.Node) -> str | None:
         return "merge keys (<<) are not read; write out the keys that are meant"
     if node.tag != TEXT:
         return f"keys are names, got {key!r:.60}; quote it"
-    if not key or len(key) > LONGEST_KEY or not is_printable(key) or "\n" in key:
+    if not key or len(key) > LONGEST_KEY or not key.isprintable():
         return f"keys are names of 1 to {LONGEST_KEY} characters in one line, got {key!r:.60}"
     return None
 

@@ -177,34 +177,40 @@ class Lock:
     def _create_stand_in(self) -> Path:
         """Create the file that names the owner; that of a process that is gone is replaced."""
         file = self._path / STAND_IN
-        for _ in range(2):
-            try:
-                descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            except FileExistsError:
-                if not self._take_over(file):
-                    break
-                continue
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(self._owner.line)
-            return file
-        raise self._in_use(file, f", or delete {file.name} if you know that this process is gone")
+        if not self._obtain(file):
+            raise self._in_use(file, f", or delete {file.name} if you know that this process is gone")
+        return file
 
-    def _take_over(self, file: Path) -> bool:
-        """Move the file of a process that is gone out of the way; of several processes one succeeds."""
-        before = owner_in(file)
-        with suppress(FileNotFoundError):
-            gone = before is not None and before.is_here and not before.is_alive
-            if not gone and file_age(file) < self._silence:
+    def _obtain(self, file: Path) -> bool:
+        """Create a file with this owner, or replace that of a process that is gone; of many processes one succeeds.
+
+        Who replaces a file holds a second one, ``.claim``, meanwhile and looks again. That of a process that was killed
+        with it in its hands is obtained in the same way.
+        """
+        with suppress(FileExistsError), file.open("x", encoding="utf-8") as new:
+            new.write(self._owner.line)
+            return True
+        claim = file.with_name(f"{file.name}.claim")
+        if not self._is_gone(file) or not self._obtain(claim):
+            return False
+        try:
+            if not self._is_gone(file):  # a faster process has replaced it
                 return False
-            aside = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
-            file.rename(aside)
-            if owner_in(aside) != before:  # of one that was faster; its own check finds out if this comes too late
-                with suppress(OSError):
-                    os.link(aside, file)
-                aside.unlink()
-                return False
-            aside.unlink()
+            own = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
+            own.write_text(self._owner.line, encoding="utf-8")
+            own.replace(file)
+        finally:
+            claim.unlink(missing_ok=True)
         return True
+
+    def _is_gone(self, file: Path) -> bool:
+        """True if the process that a file names has ended, or gives no sign of life."""
+        owner = owner_in(file)
+        if owner is not None and owner.is_here and (owner.start or not owner.is_alive):
+            return not owner.is_alive
+        with suppress(FileNotFoundError):
+            return file_age(file) >= self._silence
+        return False
 
     def _in_use(self, file: Path, more: str = "") -> BlockingIOError:
         owner = owner_in(file)
