@@ -1,9 +1,11 @@
 """Whatever a label depends on goes from a structure to its descendants, and into the name of the label."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.io import read
@@ -16,6 +18,7 @@ from sparring.inputs.extxyz import read_structures, write_structures
 from sparring.labels import FromCalculator, LabelStore, StoredCalculator, label, label_key
 from sparring.labels import ase as labels_ase
 from sparring.labels.base import depends_on, label_input
+from sparring.labels.workers import Workers
 from sparring.starting_data.displacements import uniform_displacements
 from sparring.starting_data.relaxation import relax
 from sparring.surfaces.evaluators import label_surface
@@ -101,24 +104,10 @@ def test_a_data_set_keeps_columns_that_only_some_structures_have(parent, ammonia
 # --- labels ---------------------------------------------------------------------------------------------------------
 
 
-class Fielded(Calculator):
-    """Energies of EMT, lower by a field, by tags and by antiparallel moments; it names the first two."""
-
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012
-    depends_on = ("field", "tags")
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
-        super().calculate(atoms, properties, system_changes)
-        free = self.atoms.copy()
-        free.calc = EMT()
-        moments = free.get_initial_magnetic_moments()
-        shift = sum(free.info.get("field", [0.0])) + 10 * free.get_tags().sum() + 100 * (moments.min() < 0)
-        self.results = {"energy": free.get_potential_energy() - shift, "forces": free.get_forces()}
-
-
 @pytest.fixture
-def fielded():
-    return FromCalculator(Fielded(), method="fielded", version="1")
+def fielded(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return FromCalculator(importlib.import_module("fielded").Fielded(), method="fielded", version="1")
 
 
 def test_a_labeller_gets_what_it_names_and_nothing_else(parent, fielded):
@@ -129,7 +118,7 @@ def test_a_labeller_gets_what_it_names_and_nothing_else(parent, fielded):
 
 
 def test_what_a_labeller_names_counts_in_the_key_and_what_it_does_not_name_does_not(parent, fielded):
-    unnamed = FromCalculator(Fielded(), method="fielded", version="1", depends_on=())
+    unnamed = FromCalculator(importlib.import_module("fielded").Fielded(), method="fielded", version="1", depends_on=())
     other, plain = parent.copy(), parent.copy()
     other.info["field"] = [0.0, 0.0, 0.2]
     retagged = parent.copy()
@@ -185,11 +174,11 @@ def test_tags_do_not_belong_to_the_key_of_others(name):
 
 
 class LabelService:
-    def __init__(self, labeller):
-        self.labeller = labeller
+    def __init__(self, workers):
+        self.workers = workers
 
     def label(self, structures):
-        return label(structures, self.labeller)
+        return label(structures, self.workers.labeller, workers=self.workers)
 
 
 def test_images_of_a_path_are_labelled_as_their_ends_are(ammonia, fielded):
@@ -198,8 +187,9 @@ def test_images_of_a_path_are_labelled_as_their_ends_are(ammonia, fielded):
     ammonia.set_tags([1, 2, 3, 0])
     end = ammonia.copy()
     end.positions[:, 2] *= -1
-    surface = label_surface(LabelService(fielded))
-    _, images = neb(ammonia, end, surface, n_images=3, fmax=5.0, max_steps=30, depends_on=fielded.depends_on)
+    with Workers(fielded) as workers:
+        surface = label_surface(LabelService(workers))
+        _, images = neb(ammonia, end, surface, n_images=3, fmax=5.0, max_steps=30, depends_on=fielded.depends_on)
     for image in images:
         free = image.copy()
         free.calc = EMT()
@@ -258,11 +248,10 @@ def slab():
 
 
 @pytest.fixture
-def folder(slab, tmp_path, monkeypatch):
+def folder(slab, fielded, tmp_path, monkeypatch):
     """Runs a small configuration whose labels depend on all of it."""
     monkeypatch.setattr("sparring.commands.running.report", lambda folder: None)
-    made = lambda: FromCalculator(Fielded(), method="fielded", version="1")  # noqa: E731
-    monkeypatch.setattr("sparring.assembly.labels.plugin", lambda name, parameters=None: made())
+    monkeypatch.setattr("sparring.assembly.labels.plugin", lambda name, parameters=None: fielded)
     other = slab.copy()
     other.rattle(0.02, seed=3)
     other.positions[:2] = slab.positions[:2]
