@@ -104,6 +104,9 @@ def log_labels(log, store):
 def run(arguments, output, death=None, environment=None, labels=None):
     """In a process of its own: the command line, with no report, which is not what is tested here."""
     running.report = lambda folder: None
+    # A shell has programs in the background ignore Ctrl-C, and nohup has them ignore the end of the terminal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.environ.update(environment or {})
     if labels:
         log_labels(**labels)

@@ -99,6 +99,8 @@ def test_the_python_of_the_page_runs():
         exec(compile(block, str(PAGE), "exec"), names)  # the page is ours
     assert len(names["chosen"].indices) == 1
     assert names["report"].labels[0].method == "springs of 5.0 eV/Å²"
+    assert names["careful"].n_lost == 1
+    assert [one.method for one in names["labelled"].labels] == ["emt {}", "emt {}"]
 
 
 @pytest.mark.parametrize("block", YAML, ids=lambda block: block.partition(":")[0])

@@ -17,6 +17,16 @@ from sparring.support.stopping import (
 )
 
 
+@pytest.fixture(autouse=True)
+def in_a_terminal():
+    """Signals do what they do in a terminal, also where these tests run in the background, with Ctrl-C ignored."""
+    before = {one: signal.signal(one, signal.SIG_DFL) for one in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 

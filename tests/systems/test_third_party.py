@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sparring.reporting.overview import overview
 from sparring.reporting.reading import read_run
 from sparring.reporting.tables import generation_table
 from sparring.runs.folder import read_metrics
+from sparring.runs.manifests import read_run_manifest, write_run_manifest
 from sparring.systems.registry import plugin
 
 HERE = Path(__file__).parent
@@ -92,8 +94,10 @@ def test_its_section_is_checked_dumped_and_compared_like_any_other(config, tmp_p
 def test_a_run_is_still_reported_where_the_package_is_not_installed(finished_well, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished_well, folder)
-    text = (folder / "config.yaml").read_text(encoding="utf-8")
-    (folder / "config.yaml").write_text(text.replace("kind: double_well_1d", "kind: plugin\n  name: gone"))
+    manifest = read_run_manifest(folder)
+    config = manifest.config.replace("kind: double_well_1d", "kind: plugin\n  name: gone")
+    write_run_manifest(folder, replace(manifest, config=config))
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
     assert read_run(folder).kind == "plugin"
     assert generation_table(read_run(folder)).rows
 
