@@ -53,8 +53,7 @@ def test_failures_of_copies_are_compared_with_labels_of_the_run(sparring, genera
     assert "error of E (kcal/mol)" in answer.out
 
 
-def test_without_a_labeller_there_is_a_line_that_says_so(sparring, generation, ammonia, tmp_path, monkeypatch):
-    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
+def test_without_a_labeller_there_is_a_line_that_says_so(undrawn, sparring, generation, ammonia, tmp_path):
     (generation.parent / "config.yaml").write_text("system: {kind: own}\n", encoding="utf-8")
     answer = sparring("validate", "bonds", generation)
     assert answer.exit_code == 0, answer.err

@@ -7,7 +7,6 @@ import pytest
 
 from sparring.atoms.dataset import ENERGY, FORCES
 from sparring.inputs.extxyz import write_structures
-from sparring.plots import saving
 from sparring.validation.diversity import compute as module
 
 pytest.importorskip("dscribe", reason="needs the extra `maps`: DScribe and umap-learn")
@@ -40,12 +39,6 @@ def files(ammonia, rattled, tmp_path):
     write_structures(folder / "labelled.extxyz", found)
     write_structures(tmp_path / "others.xyz", others)
     return tmp_path / "run", tmp_path / "others.xyz"
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """To draw takes most of the time, and one test looks at what was drawn."""
-    monkeypatch.setattr(saving, "save_figure", lambda figure, path: None)
 
 
 def test_a_run_and_a_file_share_one_map_with_its_structures_in_the_same_order(sparring, files):

@@ -6,7 +6,6 @@ import pytest
 
 from sparring.committee_files import write_committee
 from sparring.inputs.extxyz import read_labelled, read_structures, write_structures
-from sparring.plots import saving
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.errors.arguments import windows_of
 from sparring.validation.errors.compute import ErrorReport
@@ -14,10 +13,10 @@ from sparring.validation.records import read_record
 
 
 @pytest.fixture(autouse=True)
-def undrawn(request, monkeypatch):
+def undrawn_unless_tested(request):
     """No figures, except where they are tested."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(saving, "save_figure", lambda figure, path: (path, path))
+        request.getfixturevalue("undrawn")
 
 
 @pytest.fixture

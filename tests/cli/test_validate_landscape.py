@@ -33,12 +33,6 @@ def alone(tmp_path, committee):
     return tmp_path / "committee"
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures take the longest; most promises are about other things."""
-    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
-
-
 def written(folder):
     return sorted(file.name for file in folder.iterdir())
 

@@ -28,12 +28,6 @@ def generation(committee, ammonia, rattled, tmp_path):
     return make
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are not drawn, which takes longest."""
-    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
-
-
 SHORT = ("--copies", 3, "--time", "4 fs", "--at-once", 2)
 
 

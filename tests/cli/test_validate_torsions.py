@@ -32,12 +32,6 @@ def run(tmp_path, committee, rattled):
     return folder
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures take the longest."""
-    monkeypatch.setattr("sparring.plots.saving.save_figure", lambda figure, path: None)
-
-
 def test_a_run_has_a_rigid_and_a_relaxed_grid_in_files_of_their_own(undrawn, sparring, run):
     rigid = sparring("validate", "landscape", run, "--points", "3x4")
     relaxed = sparring("validate", "landscape", run, "--points", "3x4", "--grid", "relaxed")

@@ -1,9 +1,8 @@
-"""Figures as files."""
+"""Figures as the bytes of files."""
 
 import io
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -11,10 +10,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from sparring.plots.style import STYLE
-from sparring.support.files import write_bytes
 from sparring.support.printable import printable
 
-__all__ = ["rendered", "save_figure"]
+__all__ = ["rendered"]
 
 INDEX = re.compile(r"(\$_[A-Z]\$)")
 
@@ -63,11 +61,3 @@ def _plain(text: str) -> str:
     """
     parts = INDEX.split(printable(text).replace("\t", " "))
     return "".join(one if INDEX.fullmatch(one) else re.sub(r"(?<!\\)\$", r"\\$", one) for one in parts)
-
-
-def save_figure(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Write a figure as `path` with the endings .png and .svg."""
-    files = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.svg")
-    for file, content in zip(files, rendered(figure).values(), strict=True):
-        write_bytes(file, content)
-    return files

@@ -14,7 +14,7 @@ LONGEST_NAME = 100
 
 def is_printable(text: str) -> bool:
     """True if a text has no character that a terminal or an editor obeys; tabs and line breaks are allowed."""
-    return not any(map(_is_obeyed, text))
+    return text.isprintable() or not any(map(_is_obeyed, text))
 
 
 def printable(text: str) -> str:
@@ -23,6 +23,8 @@ def printable(text: str) -> str:
     >>> printable("\x1b[31mred")
     '\\x1b[31mred'
     """
+    if text.isprintable():
+        return text
     return "".join(one.encode("unicode_escape").decode() if _is_obeyed(one) else one for one in text)
 
 
