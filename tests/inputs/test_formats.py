@@ -6,6 +6,7 @@ import lzma
 import pickle
 import shlex
 from contextlib import suppress
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -72,27 +73,7 @@ CP2K_NEW = CP2K[: CP2K.index(" ENERGY|")] + (
     " FORCES|      2  0.00000000E+00  0.00000000E+00 -1.00000000E-02   1.00000000E-02\n"
     " FORCES| Sum     0.00000000E+00  0.00000000E+00  0.00000000E+00\n"
 )
-VASPRUN = """<?xml version="1.0" encoding="ISO-8859-1"?>
-<modeling>
- <kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray></kpoints>
- <atominfo><atoms>1</atoms><array name="atoms"><set><rc><c>Cu</c><c>1</c></rc></set></array></atominfo>
- <structure name="initialpos">
-  <crystal><varray name="basis"><v>2.5 0 0</v><v>0 2.5 0</v><v>0 0 2.5</v></varray></crystal>
-  <varray name="positions"><v>0 0 0</v></varray>
- </structure>
- <calculation>
-  <scstep><energy><i name="e_fr_energy">-3.75</i><i name="e_0_energy">-3.5</i></energy></scstep>
-  <structure>
-   <crystal><varray name="basis"><v>2.5 0 0</v><v>0 2.5 0</v><v>0 0 2.5</v></varray></crystal>
-   <varray name="positions"><v>0 0 0</v></varray>
-  </structure>
-  <varray name="forces"><v>0 0 0</v></varray>
-  <energy><i name="e_fr_energy">-3.75</i><i name="e_wo_entrp">-3.25</i><i name="e_0_energy">-3.5</i></energy>
- </calculation>
-</modeling>
-"""
-
-
+VASPRUN = (Path(__file__).parents[1] / "data" / "vasprun.xml").read_text(encoding="utf-8")
 OUTCAR = """ vasp.6.3.0
  POTCAR:    PAW_PBE Cu 22Jun2005
  POTCAR:    PAW_PBE Cu 22Jun2005

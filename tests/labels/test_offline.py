@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -441,35 +442,15 @@ def test_a_trajectory_of_ase_keeps_all_digits(labelling, there, asked):
         assert found.forces.tolist() == computed(atoms).arrays["REF_forces"].tolist()
 
 
-VASPRUN = """<?xml version="1.0" encoding="ISO-8859-1"?>
-<modeling>
- <parameters><i type="int" name="NELM">{nelm}</i></parameters>
- <kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray></kpoints>
- <atominfo><atoms>1</atoms><array name="atoms"><set><rc><c>Cu</c><c>1</c></rc></set></array></atominfo>
- <structure name="initialpos">
-  <crystal><varray name="basis"><v>2.5 0 0</v><v>0 2.5 0</v><v>0 0 2.5</v></varray></crystal>
-  <varray name="positions"><v>0 0 0</v></varray>
- </structure>
- <calculation>
-  <scstep><energy><i name="e_fr_energy">-3.7</i><i name="e_0_energy">-3.5</i></energy></scstep>
-  <scstep><energy><i name="e_fr_energy">-3.75</i><i name="e_0_energy">-3.5</i></energy></scstep>
-  <structure>
-   <crystal><varray name="basis"><v>2.5 0 0</v><v>0 2.5 0</v><v>0 0 2.5</v></varray></crystal>
-   <varray name="positions"><v>0 0 0</v></varray>
-  </structure>
-  <varray name="forces"><v>0 0 0</v></varray>
-  <energy><i name="e_fr_energy">-3.75</i><i name="e_wo_entrp">-3.25</i><i name="e_0_energy">-3.5</i></energy>
- </calculation>
-</modeling>
-"""
+VASPRUN = (Path(__file__).parents[1] / "data" / "vasprun.xml").read_text(encoding="utf-8")
 
 
 def test_a_vasprun_is_the_free_energy_of_its_cell_unless_the_cycle_ended_at_its_limit(labelling, there):
     copper = Atoms("Cu", cell=[2.5, 2.5, 2.5], pbc=True, positions=[[0.3, 0.2, 0.1]])
     ask(labelling, [copper])
-    (there / "vasprun.xml").write_text(VASPRUN.format(nelm=2))
+    (there / "vasprun.xml").write_text(VASPRUN.replace(">60<", ">2<"))
     assert [error.reason for error in labelling([copper]).failures] == ["not_converged"]
-    (there / "vasprun.xml").write_text(VASPRUN.format(nelm=60))
+    (there / "vasprun.xml").write_text(VASPRUN)
     assert labelling([copper]).labels[0].energy == -3.75
 
 

@@ -233,13 +233,16 @@ def test_a_run_that_met_a_fault_goes_on_without_it_to_the_same_bits(fault, well,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", ["store", "commit", "checkpoint"])
-def test_a_run_that_hangs_is_stopped_by_a_signal_and_goes_on(point, well, finished_well):
+@pytest.mark.parametrize(
+    ("point", "system"), [("store", "well"), ("commit", "well"), ("checkpoint", "well"), ("executor", "springs")]
+)
+def test_a_run_that_hangs_is_stopped_by_a_signal_and_goes_on(point, system, request):
+    run, finished = (request.getfixturevalue(name) for name in (system, f"finished_{system}"))
     # The file of passages appears with the first one, in which the process hangs.
-    death = {"file_there": str(well.folder.parent / "passages"), "signal": signal.SIGTERM}
-    assert well(fault=f"{point}:hang", death=death) == 5, well.output
-    assert well() == 0
-    assert differences(well.folder, finished_well) == []
+    death = {"file_there": str(run.folder.parent / "passages"), "signal": signal.SIGTERM}
+    assert run(fault=f"{point}:hang", death=death) == 5, run.output
+    assert run() == 0
+    assert differences(run.folder, finished) == []
 
 
 def test_a_record_that_is_damaged_as_it_is_written_is_named_and_computed_again(well, finished_well):
