@@ -365,6 +365,15 @@ def test_verify_counts_files_or_names_what_is_wrong(copied, sparring):
     ]
 
 
+def test_verify_reads_the_records_of_a_run_in_a_store_elsewhere(well_file, finished_well, tmp_path, no_figures):
+    store = shutil.copytree(finished_well / "labels", tmp_path / "store")
+    run(well_file({"labels.store": store, "generations": 2}), tmp_path / "run")
+    assert verify(tmp_path / "run").problems == ()
+    record = next(file for file in sorted(store.iterdir()) if is_named(tmp_path / "run", f"labels/{file.name}"))
+    damage(record, "flipped", 0.9)
+    assert record.name in "".join(verify(tmp_path / "run").problems)
+
+
 def test_verify_refuses_a_folder_without_checksums(tmp_path, sparring):
     answer = sparring("verify", tmp_path)
     assert answer.exit_code == 2

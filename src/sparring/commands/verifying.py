@@ -1,5 +1,6 @@
 """``sparring verify``, as a function."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from sparring.committee_files import EXPECTED, FILES, read_committee
 from sparring.runs.checks import metrics_problem, result_problems
 from sparring.runs.derived import derived_folders, derived_problems
 from sparring.runs.generation import METRICS, Generation
-from sparring.runs.label_records import KEY, LABELS, record_problems
+from sparring.runs.label_records import KEY, LABELS, keys_of, record_problems
 from sparring.runs.manifests import RunFolderError
 from sparring.runs.saved_run import SavedRun
 from sparring.support.checksums import MANIFEST, file_problem, recorded
@@ -82,12 +83,24 @@ def _of_run(run: SavedRun) -> Verification:
     for file, problem in derived_problems(run.folder, found):
         problems.append(f"{file} {problem}; `sparring run` or `sparring validate` make it again")
     n_files += sum(1 + len(recorded(place)) for place in derived_folders(run.folder, found))
-    store = run.folder / LABELS
-    if store.is_dir():
-        problems += record_problems(store)
-        n_files += len(list(store.glob("*.json")))
+    part = _of_labels(run)
+    problems += part.problems
+    n_files += part.n_files
     unlinked = tuple(one.folder.name for one in found if _is_unlinked(one))
     return Verification(n_files=n_files, problems=tuple(dict.fromkeys(problems)), unlinked=unlinked)
+
+
+def _of_labels(run: SavedRun) -> Verification:
+    """All records in the run folder, and of a store elsewhere those that the newest data set names."""
+    own = run.folder / LABELS
+    keys = {own: [file.stem for file in sorted(own.glob("*.json")) if KEY.fullmatch(file.stem)]}
+    with suppress(RunFolderError, ValueError):  # these problems have been found already
+        elsewhere = run.config().labels.store
+        if elsewhere is not None and Path(elsewhere).is_dir():
+            named = keys_of(run)
+            keys[Path(elsewhere)] = [key for key in named if (Path(elsewhere) / f"{key}.json").exists()]
+    problems = tuple(problem for store, several in keys.items() for problem in record_problems(store, several))
+    return Verification(n_files=sum(map(len, keys.values())), problems=problems)
 
 
 def _of_generation(one: Generation) -> Verification:

@@ -8,7 +8,7 @@ from sparring.labels.store import LabelStore
 from sparring.runs.generation import RunFolderError
 from sparring.runs.saved_run import SavedRun
 
-__all__ = ["LABELS", "record_problems", "require_labels"]
+__all__ = ["LABELS", "keys_of", "record_problems", "require_labels"]
 
 LABELS = "labels"
 """Name of the store in a run folder."""
@@ -34,6 +34,19 @@ def record_problems(store: Path, keys: Sequence[str] | None = None) -> Iterator[
             yield str(error)
 
 
+def keys_of(run: SavedRun) -> list[str]:
+    """Keys of the labels in the newest data set of a run.
+
+    Raises:
+        RunFolderError: If the data set is damaged.
+    """
+    found = run.generations()
+    if not found or not found[-1].has_dataset:
+        return []
+    named = (str(atoms.info.get("label", "")) for atoms in found[-1].frames())
+    return [key for key in dict.fromkeys(named) if KEY.fullmatch(key)]
+
+
 def require_labels(run: SavedRun, store: Path, log: Callable[[str], None]) -> None:
     """Refuse damaged records of the labels that a run has trained on, and name those that are missing.
 
@@ -47,11 +60,9 @@ def require_labels(run: SavedRun, store: Path, log: Callable[[str], None]) -> No
     Raises:
         RunFolderError: If a record is damaged.
     """
-    found = run.generations()
-    if not found or not found[-1].has_dataset or not store.is_dir():
+    if not store.is_dir():
         return
-    named = (str(atoms.info.get("label", "")) for atoms in found[-1].frames())
-    keys = [key for key in dict.fromkeys(named) if KEY.fullmatch(key)]
+    keys = keys_of(run)
     own = store.absolute() == (run.folder / LABELS).absolute()
     problems = list(record_problems(store, None if own else keys))
     if problems:
