@@ -62,6 +62,7 @@ def test_copper_has_the_energies_forces_and_stresses_of_ase(copper):
     np.testing.assert_allclose(found.stress[0, 0].detach(), atoms.get_stress(voigt=False), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_copper_expands_as_with_the_integrator_of_ase(copper):
     # EMT and IsotropicMTKNPT of ASE 3.29, 32 atoms, 1 bar, steps of 4 fs, tdamp 50 fs, pdamp 400 fs, two runs of 20 ps
     # at 93/96 of each temperature (ASE counts the centre of mass, which rests, as three degrees of freedom), one degree

@@ -55,6 +55,7 @@ def run(config, folder, death=None):
     return int(answer.stdout)
 
 
+@pytest.mark.slow
 def test_a_run_with_its_labels_is_killed_resumed_and_equals_one_that_was_not(config, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run(config, broken, death={"file": "generation-02/dataset.extxyz"}) == -9

@@ -140,6 +140,7 @@ def test_a_run_of_other_networks_is_no_beginning(tiny, copied):
 # --- resume ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_again_and_again_is_the_study_that_was_not(tiny, finished, tmp_path):
     folder = tmp_path / "killed"
     # The last digits of a label of xTB depend on what was computed before it.

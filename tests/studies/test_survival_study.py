@@ -37,6 +37,7 @@ def small(monkeypatch, rattled):
         monkeypatch.setattr(module, "STRATEGIES", strategies)
 
 
+@pytest.mark.slow
 def test_every_run_is_tested_once_and_has_a_row_in_the_page(small, tmp_path):
     jobs = plan.jobs(tmp_path, [0], ["ethanol"], list(plan.STRATEGIES))
     assert run_all(jobs, tmp_path / "claims") == 0

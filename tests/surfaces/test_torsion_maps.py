@@ -22,7 +22,7 @@ from sparring.validation.landscape.compute import landscapes, system_grid
 
 pytest.importorskip("openmm")
 
-FOUR = (4, 4)
+FOUR, SIX = (4, 4), (2, 3)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +86,9 @@ def test_the_rigid_grid_is_the_minimum_with_only_its_torsions_turned(config):
 
 
 def test_a_relaxed_grid_is_relaxed_once_and_kept_beside_the_labels(label_service, monkeypatch):
-    rigid = torsion_grid(alanine_dipeptide.torsion_plane(), alanine_dipeptide.geometry(), label_service, points=FOUR)
+    rigid = torsion_grid(alanine_dipeptide.torsion_plane(), alanine_dipeptide.geometry(), label_service, points=SIX)
     relaxed = torsion_grid(
-        alanine_dipeptide.torsion_plane(), alanine_dipeptide.geometry(), label_service, which="relaxed", points=FOUR
+        alanine_dipeptide.torsion_plane(), alanine_dipeptide.geometry(), label_service, which="relaxed", points=SIX
     )
     (file,) = (label_service.store.folder / "relaxed-grids").iterdir()
     below = [
@@ -102,7 +102,7 @@ def test_a_relaxed_grid_is_relaxed_once_and_kept_beside_the_labels(label_service
     )
     monkeypatch.setattr(torsion_maps, "relaxed_grid", None)
     again = torsion_grid(
-        alanine_dipeptide.torsion_plane(), alanine_dipeptide.geometry(), label_service, which="relaxed", points=FOUR
+        alanine_dipeptide.torsion_plane(), alanine_dipeptide.geometry(), label_service, which="relaxed", points=SIX
     )
     for one, other in zip(again.structures, relaxed.structures, strict=True):
         np.testing.assert_array_equal(one.positions, other.positions)

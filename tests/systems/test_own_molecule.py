@@ -223,6 +223,7 @@ def test_what_is_compared_may_be_changed_during_a_run(written, tmp_path):
     assert load(again) == more
 
 
+@pytest.mark.slow
 def test_a_run_has_maps_and_barriers_in_its_metrics_its_tables_and_its_report(
     written, tmp_path, chains, monkeypatch, sparring
 ):
