@@ -11,12 +11,12 @@ import errno
 import os
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+from sparring.support.stopping import wait_for_a_stop
 from sparring.support.suggestions import did_you_mean
 
 __all__ = ["FAULTS", "POINTS", "VARIABLE", "Fault", "InjectedFault", "fault_point", "prepare", "requested_fault"]
@@ -35,7 +35,7 @@ POINTS = {
 FAULTS = {
     "kill": "the process gets SIGKILL",
     "raise": "an exception",
-    "hang": "the process waits for ever",
+    "hang": "the process waits until a signal comes",
     "corrupt": "a bit of the file is flipped once it is written",
     "full": "the disk is full",
 }
@@ -116,8 +116,7 @@ def fault_point(point: str, path: Path | None = None) -> AbstractContextManager[
     elif fault.kind == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path or tempfile.gettempdir()))
     elif fault.kind == "hang":
-        while True:
-            time.sleep(60.0)
+        wait_for_a_stop()
     return _damaging(path)
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 __all__ = [
     "SIGNALS",
@@ -21,6 +22,7 @@ __all__ = [
     "stopped_in",
     "stopping_by_signals",
     "stops_postponed",
+    "wait_for_a_stop",
 ]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -139,6 +141,17 @@ def raise_if_stopped() -> None:
     handler = _installed()
     if handler is not None and not handler.depth:
         Postponed(handler).raise_if_requested()
+
+
+def wait_for_a_stop() -> NoReturn:
+    """Do nothing until a signal comes, also where stops are postponed.
+
+    Raises:
+        Stopped: Once one has come.
+    """
+    while True:
+        time.sleep(0.1)
+        Postponed(_installed()).raise_if_requested()
 
 
 @contextmanager
