@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import ase.neighborlist
 import numpy as np
 import pytest
 from ase import Atoms
@@ -95,6 +96,18 @@ def test_a_structure_with_overlapping_atoms_costs_no_label(toys, tmp_path):
     assert report.labels[0].reason == "distance"
     assert (report.n_computed, report.n_reused) == (0, 0)
     assert not (tmp_path / "log").exists()
+
+
+def test_distances_of_a_structure_are_looked_at_once(toys, monkeypatch):
+    seen, search = [], ase.neighborlist.neighbor_list
+
+    def counted(what, atoms, *given, **more):
+        seen.append(len(atoms))
+        return search(what, atoms, *given, **more)
+
+    monkeypatch.setattr(ase.neighborlist, "neighbor_list", counted)
+    label([chain("H", 2), chain("H", 3)], toys.Harmonic(), bounds=Bounds(energy_window=5.0))
+    assert seen == [2, 3]
 
 
 def test_the_energy_window_starts_from_the_lowest_of_the_same_composition(toys):

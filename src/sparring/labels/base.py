@@ -24,6 +24,7 @@ __all__ = [
     "Reason",
     "check",
     "check_distance",
+    "check_results",
     "composition",
     "depends_on",
     "electronic_state",
@@ -243,6 +244,11 @@ def check(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | Non
         LabelError: If the label has not converged, is not finite, or is out of bounds.
     """
     check_distance(atoms, bounds)
+    check_results(label, atoms, bounds, lowest_energy)
+
+
+def check_results(label: Label, atoms: Atoms, bounds: Bounds, lowest_energy: float | None = None) -> None:
+    """Refuse a label as :func:`check` does, of a structure whose distances have been checked before it was computed."""
     if not label.converged:
         raise LabelError(
             "not_converged", f"{label.method} did not converge; a geometry nearer to equilibrium may, or another method"

@@ -16,7 +16,7 @@ from ase.calculators.calculator import BaseCalculator
 from sparring.atoms.composition import composition
 from sparring.atoms.reference import FORCES_MASK, STRESS, has_volume
 from sparring.labels.ase import as_labeller
-from sparring.labels.base import Bounds, Label, LabelError, Labeller, check, check_distance, name_of
+from sparring.labels.base import Bounds, Label, LabelError, Labeller, check_distance, check_results, name_of
 from sparring.labels.limits import Limits
 from sparring.labels.offline import LabelFiles
 from sparring.labels.store import LabelStore, label_key
@@ -293,7 +293,7 @@ def _checked(
 ) -> Label | LabelError:
     try:
         if isinstance(result, Label):
-            check(result, atoms, bounds, lowest_energy)
+            check_results(result, atoms, bounds, lowest_energy)
     except LabelError as error:
         return error
     return result

@@ -9,7 +9,7 @@ from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 
 from sparring.atoms.electronic_state import electronic_state
 from sparring.labels.ase import as_labeller
-from sparring.labels.base import Bounds, LabelError, Labeller, check, check_distance, depends_on
+from sparring.labels.base import Bounds, LabelError, Labeller, check_distance, check_results, depends_on
 from sparring.labels.store import LabelStore, further
 from sparring.labels.workers import Workers
 
@@ -68,7 +68,7 @@ class StoredCalculator(Calculator):
         try:
             check_distance(structure, self.bounds)
             label = self.workers.obtain(structure, self.store)
-            check(label, structure, self.bounds)
+            check_results(label, structure, self.bounds)
         except LabelError as error:
             raise error.named(structure.get_chemical_formula()) from error
         self.results = {"energy": label.energy, "forces": label.forces.copy()}
