@@ -233,6 +233,14 @@ WORDS = {
         '"\\e[31mb": 1',
         r"top level: keys are names of 1 to 100 characters in one line",
     ),
+    "a key with a character that nobody sees": (
+        '"\\u200bseed": 1',
+        r"top level: keys are names of 1 to 100 characters in one line, got '\u200bseed'",
+    ),
+    "a key of a script without a font": (
+        "\U00018d09seed: 1",
+        r"top level: keys are names of 1 to 100 characters in one line, got '\U00018d09seed'",
+    ),
     "text that turns around": ('dtype: "a\\u202eb"', r"dtype: cannot be read: control characters are not allowed"),
     "a line separator": ('dtype: "a\\u2028b"', r"dtype: cannot be read: control characters are not allowed"),
     "a tag that runs": (

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +93,18 @@ def test_a_process_that_has_only_the_number_of_the_owner_is_not_taken_for_it(no_
     lock = Lock(tmp_path)
     assert owner_in(tmp_path / "lock.owner") == this_process()._replace(since=owner_in(tmp_path / "lock.owner").since)
     lock.close()
+
+
+def test_what_a_live_process_of_this_machine_has_is_not_taken_over_however_long_it_is_silent(no_locks, tmp_path):
+    file = tmp_path / "lock.owner"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as suspended:
+        start = int(Path(f"/proc/{suspended.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        file.write_text(this_process()._replace(pid=suspended.pid, start=start).line)
+        aged(file, 1000)
+        with pytest.raises(BlockingIOError, match=rf"is in use by process {suspended.pid} on "):
+            Lock(tmp_path)
+        suspended.kill()
+    Lock(tmp_path).close()
 
 
 @pytest.mark.parametrize("content", [ELSEWHERE, "", "half a li"])

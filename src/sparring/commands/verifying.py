@@ -3,15 +3,17 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sparring.committee_files import EXPECTED, FILES, read_committee
+from sparring.config.reading import read
 from sparring.runs.checks import metrics_problem, result_problems
 from sparring.runs.derived import derived_folders, derived_problems
 from sparring.runs.generation import METRICS, Generation
 from sparring.runs.label_records import KEY, LABELS, keys_of, record_problems
 from sparring.runs.manifests import RunFolderError
 from sparring.runs.saved_run import SavedRun
-from sparring.support.checksums import MANIFEST, file_problem, recorded
+from sparring.support.checksums import MANIFEST, DamagedFileError, file_problem, recorded
 
 __all__ = ["Verification", "verify"]
 
@@ -94,13 +96,20 @@ def _of_labels(run: SavedRun) -> Verification:
     """All records in the run folder, and of a store elsewhere those that the newest data set names."""
     own = run.folder / LABELS
     keys = {own: [file.stem for file in sorted(own.glob("*.json")) if KEY.fullmatch(file.stem)]}
-    with suppress(RunFolderError, ValueError):  # these problems have been found already
-        elsewhere = run.config().labels.store
-        if elsewhere is not None and Path(elsewhere).is_dir():
-            named = keys_of(run)
-            keys[Path(elsewhere)] = [key for key in named if (Path(elsewhere) / f"{key}.json").exists()]
+    # A configuration or a data set that is damaged has been named already.
+    with suppress(RunFolderError, DamagedFileError):
+        store = _store_elsewhere(run)
+        if store is not None:
+            keys[store] = [key for key in keys_of(run) if (store / f"{key}.json").exists()]
     problems = tuple(problem for store, several in keys.items() for problem in record_problems(store, several))
     return Verification(n_files=sum(map(len, keys.values())), problems=problems)
+
+
+def _store_elsewhere(run: SavedRun) -> Path | None:
+    """The label store that the configuration names; None if it is in the run folder."""
+    sections: dict[str, Any] = read(run.config_file, run.config_text()).data
+    store = (sections.get("labels") or {}).get("store")
+    return None if store is None or Path(store).absolute() == (run.folder / LABELS).absolute() else Path(store)
 
 
 def _of_generation(one: Generation) -> Verification:
