@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -368,6 +370,32 @@ class Strain:
 @pytest.fixture
 def strain():
     return Strain()
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Runs the command line in processes forked from one that has imported everything; gives the exit code.
+
+    The packages of others that tests bring are installed there.
+    """
+    here = Path(__file__).parent
+    packages = [str(here / "third_party"), *(str(one) for one in sorted(here.glob("*/third_party")))]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([*packages, *filter(None, sys.path)]),
+    }
+    program = [sys.executable, str(here / "killed_runs.py")]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
+
+        def call(*arguments, output, **more):
+            job = {"arguments": [str(one) for one in arguments], "output": str(output), **more}
+            server.stdin.write(json.dumps(job) + "\n")
+            server.stdin.flush()
+            return int(server.stdout.readline())
+
+        yield call
+        server.stdin.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """A labeller from a package of its own: one file and an entry point, and it labels runs as built-in ones do."""
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -44,22 +41,20 @@ def config(tmp_path, rattled, water):
     return file
 
 
-def run(config, folder, death=None):
-    """The exit code of `sparring run` in a process that may kill itself."""
-    job = {"arguments": ["run", str(config), "--folder", str(folder)], "output": str(folder) + ".txt", "death": death}
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PACKAGE), *filter(None, sys.path)])}
-    program = [sys.executable, str(HERE.parent / "killed_runs.py")]
-    answer = subprocess.run(
-        program, input=json.dumps(job) + "\n", check=True, capture_output=True, text=True, env=environment
-    )
-    return int(answer.stdout)
+@pytest.fixture
+def run(config, processes):
+    """`sparring run` in a process that may kill itself; gives the exit code."""
+
+    def call(folder, death=None):
+        return processes("run", config, "--folder", folder, output=f"{folder}.txt", death=death)
+
+    return call
 
 
-@pytest.mark.slow
-def test_a_run_with_its_labels_is_killed_resumed_and_equals_one_that_was_not(config, tmp_path):
+def test_a_run_with_its_labels_is_killed_resumed_and_equals_one_that_was_not(run, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run(config, broken, death={"file": "generation-02/dataset.extxyz"}) == -9
-    assert run(config, broken) == run(config, whole) == 0
+    assert run(broken, death={"file": "generation-02/dataset.extxyz"}) == -9
+    assert run(broken) == run(whole) == 0
     for name in ("dataset.extxyz", "committee.safetensors"):
         assert (broken / "generation-02" / name).read_bytes() == (whole / "generation-02" / name).read_bytes()
     springs = plugin("springs", {"constant": 5.0})

@@ -2,9 +2,7 @@
 
 import importlib
 import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -64,24 +62,15 @@ def test_a_run_of_it_is_configured_trained_attacked_reported_and_read(package, m
     assert evaluated.exit_code == 0, evaluated.err
 
 
-def test_a_run_of_it_that_is_killed_and_started_again_ends_as_one_that_never_was(
-    package, molecules_file, sparring, tmp_path
-):
-    config = molecules_file(CHANGES)
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
-    output = str(tmp_path / "output.txt")
-    jobs = [
-        {"arguments": ["run", str(config), "--folder", str(tmp_path / "killed")], "output": output, "death": death}
-        for death in ({"work": "training", "tick": 2, "count": 2}, None)
+def test_a_run_of_it_that_is_killed_and_started_again_ends_as_one_that_never_was(molecules_file, processes, tmp_path):
+    config, output = molecules_file(CHANGES), tmp_path / "output.txt"
+    deaths = {"killed": [{"work": "training", "tick": 2, "count": 2}, None], "whole": [None]}
+    codes = [
+        processes("run", config, "--folder", tmp_path / name, output=output, death=death)
+        for name, several in deaths.items()
+        for death in several
     ]
-    jobs.append({"arguments": ["run", str(config), "--folder", str(tmp_path / "whole")], "output": output})
-    lines = "\n".join(json.dumps(job) for job in jobs) + "\n"
-    program = [sys.executable, str(HERE / "killed_runs.py")]
-    codes = subprocess.run(program, input=lines, stdout=subprocess.PIPE, text=True, env=environment, check=True).stdout
-    assert codes.split() == [str(-signal.SIGKILL), "0", "0"], Path(output).read_text()
+    assert codes == [-signal.SIGKILL, 0, 0], output.read_text()
     folders = [tmp_path / name / "generation-02" for name in ("killed", "whole")]
     for name in LAST:
         assert folders[0].joinpath(name).read_bytes() == folders[1].joinpath(name).read_bytes(), name

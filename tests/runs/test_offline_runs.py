@@ -1,8 +1,8 @@
 """Runs whose labels are computed elsewhere: they wait, go on, and end as if the labeller had been there."""
 
-import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -203,21 +203,14 @@ def test_an_offline_run_of_ammonia_by_pyscf_equals_the_online_run_bit_for_bit(wr
     assert_the_same(tmp_path / "online", folder)
 
 
-def test_a_run_that_is_killed_between_two_labels_keeps_what_it_has_read(write, offline, online, tmp_path):
+def test_a_run_that_is_killed_between_two_labels_keeps_what_it_has_read(write, offline, online, processes, tmp_path):
     file, folder = write({"labels.labeller": offline()}), tmp_path / "offline"
     waits(file, folder)
     label_here(folder / "generation-01")
-    deaths = [{"file": ".json", "count": count, "moment": "after"} for count in (3,)]
-    program = [sys.executable, Path(__file__).parents[1] / "killed_runs.py"]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        for death in deaths:
-            task = {"arguments": ["run", str(file), "--folder", str(folder)], "output": str(tmp_path / "log.txt")}
-            process.stdin.write(json.dumps({**task, "death": death}) + "\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "-9\n"
-            assert any((folder / "labels").glob("*.json"))
-            assert "data" not in Generation(folder / "generation-01").stages_done
-        process.stdin.close()
+    death = {"file": ".json", "count": 3, "moment": "after"}
+    assert processes("run", file, "--folder", folder, output=tmp_path / "log.txt", death=death) == -signal.SIGKILL
+    assert any((folder / "labels").glob("*.json"))
+    assert "data" not in Generation(folder / "generation-01").stages_done
     finish(file, folder)
     assert_the_same(online, folder)
 

@@ -12,6 +12,7 @@ from sparring.assembly import labels, planning
 from sparring.commands import running
 from sparring.config import ConfigError, difference, dump, load
 from sparring.inputs.extxyz import write_structures
+from sparring.labels import workers
 from sparring.reporting.reading import read_run
 from sparring.reporting.tables import generation_table
 from sparring.reporting.validations import validations
@@ -223,11 +224,12 @@ def test_what_is_compared_may_be_changed_during_a_run(written, tmp_path):
     assert load(again) == more
 
 
-@pytest.mark.slow
 def test_a_run_has_maps_and_barriers_in_its_metrics_its_tables_and_its_report(
     written, tmp_path, chains, monkeypatch, sparring
 ):
     monkeypatch.setattr(labels, "plugin", lambda name, parameters: chains.Chain())
+    # Thousands of labels of a path: each way through a worker costs more than the label.
+    monkeypatch.setattr(workers, "is_own_code", lambda labeller: True)
     monkeypatch.setattr(running, "report", lambda folder: None)
     monkeypatch.setattr(planning, "evaluation", partial(evaluation, points=(4, 4)))
     monkeypatch.setattr(landscape, "TORSION_POINTS", (4, 4))

@@ -1,10 +1,6 @@
 """A system from a package of its own: one file and an entry point, and it has all that built-in systems have."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,26 +42,21 @@ def config(tmp_path):
     return file
 
 
-def run(config, folder, death=None):
-    """The exit code of `sparring run` in a process that may kill itself."""
-    job = {"arguments": ["run", str(config), "--folder", str(folder)], "output": str(folder) + ".txt", "death": death}
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PACKAGE), *filter(None, sys.path)])}
-    answer = subprocess.run(
-        [sys.executable, str(HERE.parent / "killed_runs.py")],
-        input=json.dumps(job) + "\n",
-        check=True,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    return int(answer.stdout)
+@pytest.fixture
+def run(config, processes):
+    """`sparring run` in a process that may kill itself; gives the exit code."""
+
+    def call(folder, death=None):
+        return processes("run", config, "--folder", folder, output=f"{folder}.txt", death=death)
+
+    return call
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_system_of_another_package_is_run_killed_resumed_and_shown(config, tmp_path, sparring):
+def test_a_system_of_another_package_is_run_killed_resumed_and_shown(run, tmp_path, sparring):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run(config, broken, death={"file": "generation-01/paths.npz"}) == -9
-    assert run(config, broken) == run(config, whole) == 0
+    assert run(broken, death={"file": "generation-01/paths.npz"}) == -9
+    assert run(broken) == run(whole) == 0
     for name in ("dataset.extxyz", "committee.safetensors"):
         assert (broken / "generation-02" / name).read_bytes() == (whole / "generation-02" / name).read_bytes()
     errors = [read_metrics(broken / f"generation-0{number}")["system"]["stretched_error"] for number in (1, 2)]
