@@ -17,6 +17,7 @@ from sparring.reporting.reading import read_run
 from sparring.reporting.sheets import comparison
 from sparring.reporting.tables import common_notes, common_table, generation_table
 from sparring.reporting.verdict import verdict, warnings
+from sparring.runs.folder import RunFolder
 from sparring.units import KCAL_PER_MOL
 from sparring.validation.errors.common_set import CommonErrors
 
@@ -235,6 +236,19 @@ def test_labels_that_have_stopped_a_run_are_told_with_their_causes_and_a_remedy(
     assert "Generation 2 is not finished: 3 labels failed, and the run has stopped. Remove the cause and run" in text
     assert re.search(r"2 +crashed +ended its process twice \(&lt;SIGSEGV&gt;\)\s+1 +timed_out +1 h", text)
     assert "<SIGSEGV>" not in page.read_text(encoding="utf-8")
+    assert "Stopped by failed labels, with 2 of 2 generations evaluated: see failures" in text
+    assert "In progress" not in text
+
+
+def test_a_run_that_was_stopped_by_its_first_labels_has_no_empty_figures(well_file, tmp_path):
+    folder = tmp_path / "run"
+    with RunFolder(folder, load(well_file())):
+        (folder / "generation-01").mkdir()
+        rows = "candidate,reason,message,files\n0,bad_input,no such element,\n"
+        (folder / "generation-01" / "failures-open.csv").write_text(rows, encoding="utf-8")
+    text = text_of(report(folder))
+    assert "Stopped by failed labels, with 0 of 3 generations evaluated" in text
+    assert not list((folder / "figures").glob("*.svg"))
 
 
 def note(folder, lines):

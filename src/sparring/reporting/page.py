@@ -132,7 +132,7 @@ def _has_labels(folder: Path) -> bool:
 def _sheets(run: Run) -> tuple[ReportFigure, ...]:
     if not run.generations:
         return ()
-    if not run.labels:
+    if not run.labels or not any(one.training is not None for one in run.generations):
         return sheets(run)
     caption = "Labels of the run, uncertainty along its attacks, and the error of each committee."
     return (ReportFigure(name="overview", title="At a glance", caption=caption, figure=overview(run)), *sheets(run))
